@@ -67,7 +67,7 @@ class Server:
     def __init__(self, home: Path, model: str = "fake:0.1", port: int = 0) -> None:
         command = [sys.executable, "app.py", "--no-browser", "--port", str(port), "--home", str(home), "--model", model]
         self.home = home
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115: a pipe that nobody reads would stop the server once it is full
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - a pipe that nobody reads stops the server once full
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=self.errors, text=True)
         watchdog = threading.Timer(PATIENCE, self.process.kill)
         watchdog.start()
