@@ -1,4 +1,4 @@
-"""How long suggestions for a prompt take: `python benchmarks/suggest.py`.
+"""How long reading a prompt and suggestions for it take: `python benchmarks/suggest.py`.
 
 Medians of processor time on one thread over the example prompts, of each kind, beside that of parsing a prompt that was
 not read before, so that other work on the machine slows both alike. At most 300 ms each are wanted.
@@ -13,6 +13,7 @@ from timing import parser, show, write_json  # the file beside this one
 
 from models.assets import prompt_list
 from models.prompts.parser import PromptParser
+from models.prompts.reader import Reader
 from models.prompts.suggest import Suggester
 from models.prompts.suggestion import KINDS
 from models.prompts.vocabulary import Vocabulary
@@ -36,10 +37,12 @@ def main() -> None:
     torch.set_num_threads(1)
     embedder = Embedder.load()
     reader = PromptParser.load(embedder)
-    suggester = Suggester(reader, Vocabulary.load(embedder))
+    vocabulary = Vocabulary.load(embedder)
+    suggester = Suggester(reader, vocabulary)
     prompts = [prompt for name in LISTS for prompt in prompt_list(name)][: options.prompts]
     suggester.suggest(prompts[0])  # what is derived from the names once
     seconds = {"parse": median(reader.parse, prompts)}
+    seconds["read, parsed before"] = median(Reader(reader, vocabulary).read, prompts)
     seconds |= {kind: median(lambda text, kind=kind: suggester.suggest(text, [kind]), prompts) for kind in KINDS}
     write_json(seconds) if options.json else show(seconds)
 

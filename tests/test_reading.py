@@ -9,7 +9,9 @@ from bags import FEW, known, of_bags
 from page_kit import HOSTILE, PROMPT, stays_text
 
 from models.assets import prompt_list
+from models.lexicon import LEXICONS
 from models.messages import Refused
+from models.prompts.emoji import NAMES
 from models.prompts.reader import Reader
 from models.prompts.reading import Part, Reading
 from studio.events import Progress, Unknown
@@ -39,9 +41,36 @@ def test_what_names_nothing_is_offered_what_can_be_drawn() -> None:
     reader = Reader(of_bags(FEW))
     assert reader.instead("a cat with an axolotl") == () and reader.read("a cat").parts[0].drawn_as == "cat"
     nothing = reader.read("an axolotl dancing")
-    assert nothing.instead == ("a cat",) and {part.state for part in nothing.parts} == {"unknown"}
+    assert nothing.instead and {part.state for part in nothing.parts} == {"unknown"}
+    assert all(reader.read(one).parts[-1].drawn_as for one in nothing.instead), "what is offered is drawn"
     assert reader.read('"axolotl"').instead and reader.read("(axolotl:1.3)").instead, "marks name nothing"
-    assert reader.read("蝾螈").instead == ("猫",), "in its own language"
+    assert "猫" in reader.read("蝾螈").instead, "in its own language"
+
+
+def test_what_is_offered_is_near_to_what_was_asked() -> None:
+    reader = Reader(known("shipped"))
+    prompts = [word for name in ("en", "zh") for word in LEXICONS[name].table("themes")]
+    offered = {word: found for word in prompts[::8] if (found := reader.instead(word))}
+    assert {len(found) for found in offered.values()} == {3} and len(offered) > 40
+    assert len({one for found in offered.values() for one in found}) > 60, "not the same three for all"
+    assert "a laptop" in reader.instead("kubernetes") and "青蛙" in reader.instead("蝾螈")
+
+
+def test_an_emoji_is_its_name_and_a_colour_alone_is_drawn() -> None:
+    parser = known("shipped")
+    reader, concepts = Reader(parser), parser.linker.concepts
+    known_names = [sign for sign, (name, _) in NAMES.items() if parser.linker.called(name)]
+    assert len(known_names) > 0.9 * len(NAMES)
+    for sign in [*known_names[::120], "❤️‍🔥", "👩🏾‍🚀", "🇯🇵", "1️⃣"]:
+        (part,) = reader.read(sign).parts
+        assert (part.text, part.start, part.state) == (sign, 0, "drawn"), sign
+    for prompt, named in (("a 🦊 in a hat", ["fox", "top hat"]), ("🦊🐱", ["fox", "cat face"]), ("一只🦊", ["fox"])):
+        assert [concepts[one.concept].english_names[0] for one in parser.parse(prompt).entities] == named, prompt
+    target = parser.parse("👩🏾‍🚀").target
+    assert target and (target.paint, target.gender) == ("medium-dark", "woman")
+    for prompt in ("red", "红色", "gray", "purple and yellow", "a teal sticker", "red background", "light blue"):
+        assert not reader.instead(prompt) and reader.read(prompt).parts[0].state == "drawn", prompt
+    assert parser.parse("🙂‍🧯").entities, "a sequence without a name of its own is read by its first"
 
 
 def test_every_door_says_it_and_refuses_what_names_nothing(studio: Callable[..., Any], shared_fake: Any) -> None:

@@ -9,7 +9,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import combinations
 
 import torch
@@ -38,6 +38,7 @@ ALONE = 0.2  # and that a concept has no other words
 SOME = 0.5  # share of words: with none in common, a near name is chance (words that were never taught lie anywhere)
 ENOUGH = 0.65  # share of words from which on a concept is meant though its name lies far away
 FAR = 0.4  # cosine below which no word is hint enough: a knight is a keyword of the dragon
+REMEMBERED = 4096  # texts with their longest names
 MOST = 32  # phrases of a prompt: no picture has room for so many entities, and each asks for a vector
 LITTLE = 4  # letters of a word that says nothing by itself: get, well, soon
 _DRESS = re.compile(r"\b(?:hat|crown|cap|helmet|mask|ribbon|performing arts)\b")
@@ -59,6 +60,7 @@ class EntityLinker:
         self, concepts: Sequence[Concept], vectors: Tensor, aliases: Mapping[str, Sequence[str]] = ALIASES
     ) -> None:
         self.concepts, self.vectors = tuple(concepts), vectors
+        self._longest_name = lru_cache(REMEMBERED)(self._find_longest_name)
         named = [(name, n) for n, one in enumerate(concepts) for names in one.names.values() for name in names]
         self._owners = torch.tensor([number for _, number in named], dtype=torch.long)
         self._names: dict[str, list[int]] = defaultdict(list)
@@ -119,7 +121,7 @@ class EntityLinker:
         """The concept that the whole of a text lies near to."""
         one = _KEPT.sub(lambda match: singular(match[0]), text)  # men running are a person running
         for said in (pattern("paint_of_two").sub("", one), core(one)):  # a paint of two colours is part of no name
-            best, cosine, share = self._best_match(one, embed(said))
+            best, cosine, share = self._best_match(one, said, embed)
             animal = any(self.concepts[number].group == ANIMALS for number in self._names.get(name, ()))
             acts = animal and self.concepts[best].group == PEOPLE  # a dog swimming is a dog
             if cosine >= SURE and share >= SOME and not acts:
@@ -159,7 +161,7 @@ class EntityLinker:
         who = self._longest_name(pattern("action").split(text)[0])
         if not who or all(self.concepts[number].group != PEOPLE for number in self._names[who]):
             return None
-        best, cosine, share = self._best_match(text, embed(core(text)))
+        best, cosine, share = self._best_match(text, core(text), embed)
         named = best in self._names[who] or self.concepts[best].group != PEOPLE or cosine < FAR
         return None if named or share < SOME else Entity(text, best)
 
@@ -196,7 +198,7 @@ class EntityLinker:
             return self._occupation(phrase, number) or Entity(phrase, number, name)
         if not (said := core(phrase)):
             return None
-        best, cosine, share = self._best_match(phrase, embed(said))
+        best, cosine, share = self._best_match(phrase, said, embed)
         if share < 1 and (called := self._alias(phrase, head=True)):
             return called
         enough = SOME if cosine >= SURE else ENOUGH if cosine >= FAR else math.inf
@@ -232,15 +234,22 @@ class EntityLinker:
         best = torch.full((len(self.concepts),), -1.0)
         return best.scatter_reduce(0, self._owners, self.vectors @ vector, "amax").tolist()
 
-    def nearest(self, number: int) -> list[int]:
-        """The other concepts, those first whose names lie nearest to that concept's."""
-        cosines = self.cosines(self.vectors[self._owners.tolist().index(number)])
-        order = sorted(range(len(cosines)), key=cosines.__getitem__, reverse=True)
-        return [other for other in order if other != number]
+    def vector_of(self, number: int) -> Tensor:
+        """(128,) of a concept's first name."""
+        return self.vectors[int((self._owners == number).nonzero()[0])]
 
-    def _best_match(self, text: str, vector: Tensor) -> tuple[int, float, float]:
-        """The concept that is meant most likely, its cosine, and which share of the words are its own."""
-        cosines, shares, none = self.cosines(vector), self._shares(words_of(core(text))), (0.0, 0.0)
+    def nearest(self, vector: Tensor, among: Sequence[int]) -> list[int]:
+        """Of some concepts those first whose names lie nearest to a vector (128,)."""
+        cosines = self.cosines(vector)
+        return sorted(among, key=cosines.__getitem__, reverse=True)
+
+    def _best_match(self, text: str, said: str, embed: Embed) -> tuple[int, float, float]:
+        """The concept that is meant most likely, its cosine to what is `said`, and which share of the words are its
+        own: where none has SOME of them no vector is needed, for none is meant."""
+        shares, none = self._shares(words_of(core(text))), (0.0, 0.0)
+        if all(share < SOME for share, _ in shares.values()):
+            return 0, 0.0, 0.0
+        cosines = self.cosines(embed(said))
 
         def worth(number: int) -> float:
             of_said, of_own = shares.get(number, none)
@@ -283,7 +292,7 @@ class EntityLinker:
         cosines = self.cosines(embed(text))
         return max(numbers, key=cosines.__getitem__)
 
-    def _longest_name(self, text: str) -> str:
+    def _find_longest_name(self, text: str) -> str:
         """The longest name that stands in `text`; "" for none."""
         near = [name for name in self._names if name in text]  # an expression of all takes half a second to build
         english, others = (any_of(name for name in near if name.isascii() is ascii) for ascii in (True, False))

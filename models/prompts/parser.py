@@ -1,23 +1,30 @@
 """The parser: `PromptParser.parse` reads a prompt once, and everything below takes the `ParsedPrompt` that it makes."""
 
+import re
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 
-from models.lexicon import expressions, pattern, table, word_set
-from models.prompts.attributes import without_skin_tone
+from models.data.colours import colour_words
+from models.data.grammar import language_of
+from models.lexicon import LEXICONS, expressions, pattern, table, word_set
+from models.prompts.attributes import colours_in, without_skin_tone
 from models.prompts.composites import blend
 from models.prompts.coverage import left_out
+from models.prompts.emoji import spelled
 from models.prompts.entities import Concept
 from models.prompts.layout import SUM, background_of, plan
 from models.prompts.linker import EntityLinker
 from models.prompts.normalise import (
+    JOINTS,
     background_phrase,
+    core,
     find_lettering,
     named_style,
     simplified,
+    with_known_colours,
     without_transparency,
 )
 from models.prompts.parsed import Layout, ParsedPrompt
@@ -39,6 +46,7 @@ class PromptParser(Rephraser):
 
     def _parse(self, prompt: str) -> ParsedPrompt:
         """What a prompt asks for, and how it is drawn. Refused where a weight is out of range."""
+        prompt = self._swatches(spelled(prompt)[0])
         drawing = self._drawing(prompt)
         if drawing.literal:
             return drawing
@@ -58,6 +66,17 @@ class PromptParser(Rephraser):
             layout=layout,
         )
         return replace(parsed, left_out=left_out(parsed, self.shown(parsed), self.linker.called))
+
+    def _swatches(self, prompt: str) -> str:
+        """A prompt of colours alone as what is drawn of each, a disc where there is one: "red" is a red circle."""
+        language, known = language_of(prompt), pattern("background").sub("", with_known_colours(prompt.lower()))
+        if not is_free(prompt) or re.search(r"\w", JOINTS.sub(" ", core(known))):
+            return prompt
+        for colour in colours_in(known, language):
+            word, space = colour_words((colour,), language), "" if language == "zh" else " "
+            swatches = [f"{word}{space}{shape}" for shape in LEXICONS[language].rows["words"]["swatches"].split("|")]
+            known = known.replace(word, next(filter(self.linker.called, swatches), word), 1)
+        return known
 
     def shown(self, parsed: ParsedPrompt) -> list[Concept]:
         """The concepts that are drawn of it."""

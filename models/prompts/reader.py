@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from itertools import chain, islice
 
 from models.data.grammar import Language, article, language_of, regular
-from models.lexicon import LEXICONS, any_of, word_set
+from models.lexicon import CONCEPTS, LEXICONS, any_of, table, word_set
 from models.prompts.coverage import not_drawn
+from models.prompts.emoji import spelled
 from models.prompts.entities import Concept
 from models.prompts.normalise import core, words_of
 from models.prompts.parsed import ParsedPrompt
@@ -30,24 +31,33 @@ class Reader:
 
     def read(self, text: str) -> Reading:
         """The parts of a prompt. Refused where a weight is out of range."""
-        instead = self.instead(text)
-        low = text.lower() if len(text.lower()) == len(text) else text
+        instead, (said, places) = self.instead(text), spelled(text)
+        low = said.lower() if len(said.lower()) == len(said) else said
         found: list[Part] = []
-        for start, end, state, drawn_as, nearest in self._spans(low, bool(instead)):
+        for first, last, state, drawn_as, nearest in self._spans(low, bool(instead)):
+            start, end = (places[first][0], places[last - 1][1]) if first < last else (0, 0)
             if start < end and all(end <= one.start or start >= one.start + len(one.text) for one in found):
                 found.append(Part(text[start:end], start, state, drawn_as, nearest))
         return Reading(text, tuple(sorted(found, key=lambda one: one.start)), instead)
 
     def instead(self, text: str) -> tuple[str, ...]:
-        """Prompts that lie near to one that names nothing that can be drawn, else what all styles have drawn; none of
-        a prompt that names something."""
+        """Prompts to take in the place of one that names nothing that can be drawn: what belongs to what its words are
+        about, what lies near, what of the usual lies nearest; none of a prompt that names something."""
         if not self.parser.linker.concepts or self._names_something(text):
             return ()
         said, language = core(_words_alone(text)), language_of(text)
         near = self.vocabulary.nearest(said) if self.vocabulary and said else ()
-        usual = (self._called(one, language) for one in self.parser.linker.concepts if one.is_a("usual"))
-        names = dict.fromkeys(filter(None, chain(near, usual)))
+        others = (self._called(self.parser.linker.concepts[number], language) for number in self._akin(said))
+        names = dict.fromkeys(filter(None, chain(near, others)))
         return tuple(islice((article(name) if language == "en" else name for name in names), OFFERED))
+
+    def _akin(self, said: str) -> Iterator[int]:
+        """Concepts for words that name none: those of their themes, then the usual ones, the nearest first."""
+        themes = [theme for word, theme in table("themes").items() if any(_places(said, word))]
+        for name in chain.from_iterable(CONCEPTS["themes"][theme] for theme in dict.fromkeys(themes)):
+            yield from self.parser.linker.called(name)[:1]
+        usual = [number for number, one in enumerate(self.parser.linker.concepts) if one.is_a("usual")]
+        yield from self.parser.linker.nearest(self.parser.vector(said), usual) if said else usual
 
     def _names_something(self, text: str) -> bool:
         parsed = self.parser.parse(_words_alone(text))
@@ -92,9 +102,10 @@ class Reader:
     def _beside(self, number: int, language: Language) -> tuple[str, ...]:
         """The things of the same group nearest to one, by name."""
         concepts = self.parser.linker.concepts
-        others = (concepts[other] for other in self.parser.linker.nearest(number))
-        near = (self._called(one, language) for one in others if one.group == concepts[number].group)
-        return tuple(islice(dict.fromkeys(filter(None, near)), NEAREST))
+        akin = [i for i, one in enumerate(concepts) if one.group == concepts[number].group and i != number]
+        near = self.parser.linker.nearest(self.parser.linker.vector_of(number), akin)
+        names = dict.fromkeys(filter(None, (self._called(concepts[other], language) for other in near)))
+        return tuple(islice(names, NEAREST))
 
 
 def _words_alone(text: str) -> str:

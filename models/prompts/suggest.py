@@ -29,6 +29,7 @@ from models.prompts.rephrase import is_free
 from models.prompts.suggestion import KINDS, Kind, Suggestion
 from models.prompts.vocabulary import Vocabulary
 from models.prompts.writing import Writer, same, worn_places
+from models.space import one_thread
 from models.tokenizer import TEXT_LENGTH, encode_texts
 
 COUNT = 3  # of each kind
@@ -249,6 +250,7 @@ class Suggester:
 
     # --- The backbone -------------------------------------------------------------------------------------------------
 
+    @one_thread()
     @torch.inference_mode()
     def likelihoods(self, texts: Sequence[str]) -> list[float]:
         """Mean log-probability of a token of each text, by the language backbone."""
@@ -260,6 +262,7 @@ class Suggester:
         found = logits.log_softmax(-1).gather(2, ids[:, 1:, None])[..., 0]
         return [float(v) for v in (found * mask[:, 1:]).sum(1) / mask[:, 1:].sum(1)]
 
+    @one_thread()
     @torch.inference_mode()
     def _next(self, text: str) -> Tensor:
         """(V,) logits of the token that follows a text."""
