@@ -5,17 +5,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
-from models.messages import Refused
-from studio import media
+from models.messages import Message, Refused
+from studio import media, worker
 from studio.backends.base import Backend, run
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
-from studio.backends.registry import open_backend
+from studio.backends.registry import Opener, open_backend
 from studio.claims import Claims
 from studio.events import Done, Failed
 from studio.gallery import Gallery
+from studio.home import Home
 from studio.media import Artifact
 from studio.planner import Job, job_id, resolve
 from studio.queue import Queue
@@ -110,3 +112,18 @@ def keep(gallery: Gallery, data: bytes, entry: Entry, media_type: str = "image/p
 def of_kind(events: Any, kind: Any) -> Iterator[Any]:
     """Those of a kind."""
     return (event for event in events if isinstance(event, kind))
+
+
+class Quiet:
+    """Stands for the wake-up: the worker has nothing left to do."""
+
+    def wait(self) -> str:
+        raise KeyboardInterrupt
+
+
+def work(home: Home, opener: Opener = open_backend) -> list[Message | None]:
+    """Do what is in line, in this process -> what kept the worker from it, None where nothing did."""
+    shown = list[Message | None]()
+    with pytest.raises(KeyboardInterrupt):
+        worker._work(home, worker._LoadedModels(opener), Quiet(), claims(home.queue), shown.append)
+    return shown

@@ -24,7 +24,6 @@ from studio import sinks
 from studio.backends import fake
 from studio.backends.fake import Fake
 from studio.batch import folder as folders
-from studio.batch import run as runner
 from studio.metadata import read
 from studio.planner import job_id, resolve
 from studio.requests import make_request
@@ -62,6 +61,7 @@ def left(out: Path) -> set[str]:
     return {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file() and path.suffix != ".png"}
 
 
+NAMED = (("cat", "one"), ("dog", "three"), ("cat", "two"))
 BOOKS = {".lock", "CREDITS.txt", "errors.jsonl", "jobs.jsonl", "journal.jsonl", "run.json", "images/metadata.jsonl"}
 
 
@@ -127,18 +127,14 @@ def test_without_out_the_same_command_goes_on_with_the_same_batch(batch: Callabl
     assert batch(written(asked, "a cat"), "--json").json["out"] != first["out"]
 
 
-def test_lines_that_say_the_same_share_a_picture(batch: Callable[..., Said], tmp_path: Path) -> None:
-    asked = written(tmp_path / "a.txt", *["a cat --d 1"] * 3)
-    told = batch(asked, "--out", tmp_path / "out", "--json").json
-    assert (told["total"], told["done"], told["found"]) == (3, 1, 2) and len(pictures(tmp_path / "out")) == 1
-    assert len(rows(tmp_path / "out/images/metadata.jsonl")) == 1
-
-
-def test_one_picture_under_two_names_is_two_files(batch: Callable[..., Said], tmp_path: Path) -> None:
-    asked, out = (
-        written(tmp_path / "a.txt", "a cat --d 1 --f one", "a dog --d 1", "a cat --d 1 --f two"),
-        tmp_path / "o",
-    )
+def test_lines_that_say_the_same_share_a_picture_and_two_names_are_two_files(
+    batch: Callable[..., Said], tmp_path: Path
+) -> None:
+    asked, out = written(tmp_path / "a.txt", *["a cat --d 1"] * 3), tmp_path / "out"
+    told = batch(asked, "--out", out, "--json").json
+    assert (told["total"], told["done"], told["found"]) == (3, 1, 2)
+    assert len(pictures(out)) == len(rows(out / "images/metadata.jsonl")) == 1
+    asked, out = written(tmp_path / "b.txt", *("a {} --d 1 --f {}".format(*n) for n in NAMED)), tmp_path / "two"
     assert batch(asked, "--out", out, "--json").json["done"] == 3
     made = pictures(out)
     assert len(made) == 3 and made["one.png"] == made["two.png"]
@@ -273,21 +269,10 @@ def test_a_disk_that_fills_up_ends_it_with_whole_pictures(
     assert batch(asked, "--out", out, "--json").json["found"] == 3
 
 
-def test_groups_hold_what_may_be_drawn_together() -> None:
-    def job(number: int, **fields: Any) -> Any:
-        request = resolve(make_request(prompt="a", seed=number, **fields), Fake().capabilities())
-        return runner.Job("f", number, str(number), (), request)
-
-    jobs = [job(i, steps=5 + i % 2, count=8) for i in range(40)]
-    made = list(runner.groups(jobs))
-    assert sorted(one.line for group in made for one in group) == list(range(40))
-    assert all(len({one.request.batch_key() for one in group}) == 1 for group in made)
-    assert [sum(one.request.count for one in group) for group in made] == [64, 64, 32, 64, 64, 32]
-
-
 # --- Stopped ----------------------------------------------------------------------------------------------------------
 
 START = "import sys; from studio import cli; cli.main()"
+FIXED = ("prompt", "seed", "steps", "count", "shape")
 
 
 def started(asked: Path, out: Path, model: str) -> subprocess.Popen:
@@ -308,8 +293,7 @@ def test_stopping_leaves_whole_pictures_and_true_books(tmp_path: Path) -> None:
 
 
 def test_stopped_before_it_begins_it_leaves_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", START, "batch", "-", "--model", "fake"]
-    command += ["--out", str(tmp_path / "out")]
+    command = [sys.executable, "-c", START, "batch", "-", "--model", "fake", "--out", str(tmp_path / "out")]
     (tmp_path / "tmp").mkdir()
     environment, pipe = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}, subprocess.PIPE
     with subprocess.Popen(
@@ -340,7 +324,11 @@ def test_an_interrupt_between_two_events_is_a_stop(
     assert batch(asked, "--out", out, "--json").json["found"] == whole
 
 
-def killed_again_and_again(batch: Callable[..., Said], tmp_path: Path, jobs: int, kills: int) -> None:
+@pytest.mark.skipif(os.name == "nt", reason="there is no kill -9")
+@pytest.mark.parametrize(("jobs", "kills"), [(30, 3), pytest.param(200, 100, marks=pytest.mark.slow)])
+def test_killed_and_started_again_nothing_is_lost_and_nothing_twice(
+    batch: Callable[..., Said], tmp_path: Path, jobs: int, kills: int
+) -> None:
     """Killed at random moments, a batch leaves in the end what an uninterrupted run of its jobs leaves. One kill in
     four comes at any moment since the start, the others soon after a picture."""
     lines = (f"face {i} {{a|b|c}} --s 1 --n_iter {1 + i % 3}" for i in range(jobs))
@@ -365,23 +353,14 @@ def killed_again_and_again(batch: Callable[..., Said], tmp_path: Path, jobs: int
     assert said.json["done"] + said.json["found"] == said.json["total"]
     seeds = [row["request"]["seed"] for row in map(json.loads, plan.splitlines())]
     assert [row["request"]["seed"] for row in rows(out / "jobs.jsonl")] == seeds, "fixed once"
-    straight = written(tmp_path / "b.jsonl", *(_as_line(row) for row in rows(out / "jobs.jsonl")))
+    fixed = [{key: row["request"][key] for key in FIXED} for row in rows(out / "jobs.jsonl")]
+    straight = written(tmp_path / "b.jsonl", *map(json.dumps, fixed))
     assert batch(straight, "--out", tmp_path / "straight").code == 0
     assert pictures(out) == pictures(tmp_path / "straight"), "the same names, the same pixels, none twice"
     assert left(out) == BOOKS
     books = rows(out / "images/metadata.jsonl")
     assert sorted(row["file_name"] for row in books) == sorted(pictures(out))
     assert len({row["file_name"] for row in books}) == len(books)
-
-
-def _as_line(row: dict[str, Any]) -> str:
-    asked = row["request"]
-    return json.dumps({key: asked[key] for key in ("prompt", "seed", "steps", "count", "shape")})
-
-
-@pytest.mark.skipif(os.name == "nt", reason="there is no kill -9")
-def test_killed_and_started_again_nothing_is_lost_and_nothing_twice(batch: Callable[..., Said], tmp_path: Path) -> None:
-    killed_again_and_again(batch, tmp_path, jobs=30, kills=3)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no kill -9")
@@ -409,28 +388,9 @@ def test_captions_of_a_folder_are_killed_and_resumed_as_pictures_are(
     assert [(one["line"], one["message"].split(" ")[-1]) for one in told["errors"]][:1] == [(1, "MOV).")]
     assert "holds no pictures" in told["errors"][1]["message"] and told["errors"][1]["line"] == 2
     made = {path.name: path.read_bytes() for path in out.glob("images/*.txt")}
-    books = BOOKS - {"CREDITS.txt"}  # words are nobody's drawing
-    assert said.items() <= made.items() and left(out) - {f"images/{name}" for name in made} == books
-    assert "one.txt" in made
+    assert said.items() <= made.items() and "one.txt" in made
+    assert left(out) - {f"images/{name}" for name in made} == BOOKS - {"CREDITS.txt"}, "words are nobody's drawing"
     books = rows(out / "images/metadata.jsonl")
     names = {row["source"]: row["text"] for row in books}
-    assert (
-        sorted(names) == [*(f"{number:02}.png" for number in range(12)), "x.png"]
-        and names["x.png"] == "a green face, happy"
-    )
-    assert sorted(row["file_name"] for row in books) == sorted(made)
-
-
-@pytest.mark.slow
-def test_killed_a_hundred_times(batch: Callable[..., Said], tmp_path: Path) -> None:
-    killed_again_and_again(batch, tmp_path, jobs=200, kills=100)
-
-
-def test_datasets_loads_the_folder(batch: Callable[..., Said], tmp_path: Path) -> None:
-    import datasets  # seconds
-
-    batch(written(tmp_path / "a.txt", "a cat --d 1", "a dog --d 2"), "--out", tmp_path / "out")
-    loaded = datasets.load_dataset(
-        "imagefolder", data_dir=str(tmp_path / "out/images"), split="train", cache_dir=str(tmp_path)
-    )
-    assert sorted(loaded["text"]) == ["a cat", "a dog"] and loaded[0]["image"].size == (128, 128)
+    assert sorted(names) == [*(f"{number:02}.png" for number in range(12)), "x.png"]
+    assert names["x.png"] == "a green face, happy" and sorted(row["file_name"] for row in books) == sorted(made)

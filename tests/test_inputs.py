@@ -1,4 +1,4 @@
-"""Pictures that jobs were given: they stay while anything names them, and go with the last that does."""
+"""Pictures that jobs were given, and what else is removed: it stays while anything names it, and goes with the last."""
 
 import os
 import time
@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from conftest import Said
 from PIL import Image
-from queue_kit import claims, of_kind, planned, run_job
+from queue_kit import ask, claims, of_kind, planned, run_job, work
 
 from studio.backends.fake import Fake
 from studio.events import Done, Saved
+from studio.home import Home
 from studio.inputs import INPUTS, remove_unneeded
 from studio.sinks import GallerySink
 from studio.studio import Studio
@@ -96,3 +97,22 @@ def test_a_series_that_is_not_in_line_yet_keeps_what_it_names(idle: Studio, give
     (idle.home / "series" / "a.jsonl").write_text(f'{{"sha256": "{given.stem}"}}')
     empty(idle)
     assert given.exists()
+
+
+def test_what_nobody_looks_at_any_more_is_removed(tmp_path: Path) -> None:
+    home, ids = Home(tmp_path), []
+    for one in (planned(ask("an axolotl")), planned(ask("a cat", steps=5))):
+        ids.append(one.id)
+        home.queue.submit(one)
+    old, new, sent = (tmp_path / "cache" / name for name in ("upload-old", "upload-new", "page"))
+    for folder in (old, new, sent):
+        folder.mkdir()
+        (folder / "0.png").write_bytes(b"x")
+    (sent / "mask-1.png").write_bytes(b"x")
+    for path in (old, sent / "mask-1.png"):
+        os.utime(path, (0, 0))
+    work(home)
+    assert [path.name for path in sent.iterdir()] == ["0.png"]
+    first, second = (home.progress.read(one)[1] for one in ids)
+    assert first and second and not first.previews and second.previews, "previews of the latest only"
+    assert first.unknown[0].word == "axolotl" and new.exists() and not old.exists()

@@ -1,15 +1,14 @@
 """Laws of the training of backbone, vision encoder and space: batches, labels, stages, and many processes as one."""
 
 import copy
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from fixture_world import fixture_world
-from patience import PATIENCE
+from ranks import in_two_processes
 from safetensors.torch import load_file
 from tiny_words import tiny_lexicon
 
@@ -265,22 +264,6 @@ def test_recall_counts_any_right_one_among_the_highest():
     assert recall(cosines, right, 3) == 1
 
 
-WORKER = """
-import sys
-from pathlib import Path
-import torch
-import torch.distributed as dist
-from test_language_space import loss_and_gradients
-
-torch.set_num_threads(1)
-rank, ranks, folder = int(sys.argv[1]), 2, Path(sys.argv[2])
-dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=ranks)
-found = loss_and_gradients(folder, rank, ranks)
-dist.all_reduce(found["loss"])
-torch.save({**found, "loss": found["loss"] / ranks}, folder / f"{rank}.pt")
-"""
-
-
 def loss_and_gradients(folder: Path, rank: int, ranks: int) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     task = build(TaskOptions("tiny", 3, fixture_world(), RECIPE.batch_size, cache=folder))
@@ -293,14 +276,17 @@ def loss_and_gradients(folder: Path, rank: int, ranks: int) -> dict[str, torch.T
     return {"loss": values["loss"].detach(), **gradients}
 
 
+def one_of_two(folder: Path) -> None:
+    rank = dist.get_rank()
+    found = loss_and_gradients(folder, rank, 2)
+    dist.all_reduce(found["loss"])
+    torch.save({**found, "loss": found["loss"] / 2}, folder / f"{rank}.pt")
+
+
 def test_two_processes_equal_one(cache, tmp_path):
     """Loss and gradients: the pairwise losses see all rows of all processes, the others are means over all."""
     one = loss_and_gradients(tmp_path, 0, 1)  # and the tokenizer, before they race
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
-    runs = [
-        subprocess.Popen([sys.executable, "-c", WORKER, str(rank), str(tmp_path)], env=environment) for rank in range(2)
-    ]
-    assert [run.wait(PATIENCE) for run in runs] == [0, 0]
+    in_two_processes(one_of_two, tmp_path)
     two, other = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert one.keys() == two.keys() == other.keys()
     for name, gradient in one.items():

@@ -1,10 +1,15 @@
-"""Splits by hash: stable, disjoint by concept x family, and without near copies across the border."""
+"""Splits by hash: stable, disjoint, without near copies across the border; and what steps draw of them."""
+
+import dataclasses
+from collections import Counter
 
 import numpy as np
 import pytest
-from fixture_world import fixture_world
+from fixture_world import DRAWINGS, FAMILIES, fixture_world
 
-from models.data.splits import SPLITS, assign, kept_in_train, merge_lookalikes, near_pairs
+from models.data.sampling import Sampler
+from models.data.splits import SPLITS, assign, kept_in_train, merge_lookalikes, near_pairs, thumbs
+from models.data.styles import STYLES
 from models.data.world import World
 
 CELLS = [(f"concept-{i}", family) for i in range(400) for family in ("noto", "twemoji", "fluent")]
@@ -55,10 +60,10 @@ def test_shares_are_near_what_they_say():
 
 
 def test_kin_joins_copies_within_a_family_only():
-    thumbs = np.random.default_rng(0).uniform(0, 255, (4, 1024)).astype(np.float32)
-    thumbs[1] = thumbs[0] + 1  # Norway and Bouvet Island, in one family
-    thumbs[3] = thumbs[2]  # the same, but two families
-    roots = merge_lookalikes(["norway", "bouvet", "sun", "star"], ["noto", "noto", "noto", "twemoji"], thumbs)
+    drawn = np.random.default_rng(0).uniform(0, 255, (4, 1024)).astype(np.float32)
+    drawn[1] = drawn[0] + 1  # Norway and Bouvet Island, in one family
+    drawn[3] = drawn[2]  # the same, but two families
+    roots = merge_lookalikes(["norway", "bouvet", "sun", "star"], ["noto", "noto", "noto", "twemoji"], drawn)
     assert roots["norway"] == roots["bouvet"]
     assert roots["sun"] != roots["star"]
 
@@ -81,11 +86,11 @@ def test_a_missing_world_names_the_command(tmp_path):
 def test_no_held_out_picture_has_a_near_copy_in_train():
     """The leak audit: no pair of pictures of one family, one in train and one not, is as near as a copy."""
     world = _world()
-    thumbs = np.stack([_thumb(world.pixels[p.index]) for p in world.pictures])
+    small = thumbs(world.pixels)
     leaks = []
     for family in sorted({p.family for p in world.pictures}):
         rows = [p for p in world.pictures if p.family == family]
-        for a, b in near_pairs(thumbs[[p.index for p in rows]], limit=3.0):
+        for a, b in near_pairs(small[[p.index for p in rows]], limit=3.0):
             if (rows[a].split == "train") != (rows[b].split == "train"):
                 leaks.append((rows[a].id, rows[b].id))
     assert not leaks
@@ -98,5 +103,86 @@ def _world() -> World:
         pytest.skip(str(error))
 
 
-def _thumb(pixels: np.ndarray) -> np.ndarray:
-    return pixels.reshape(16, 8, 16, 8, 4).mean((1, 3), dtype=np.float32).ravel()
+# --- The world of the tests -------------------------------------------------------------------------------------------
+
+
+def test_every_split_holds_pictures() -> None:
+    world = fixture_world()
+    assert all(world.split(name, allow_test=True) for name in SPLITS)
+    assert len(world.pictures) == len(DRAWINGS) * len(FAMILIES) == 48
+
+
+def test_splits_are_those_of_the_real_world() -> None:
+    splits = assign((concept, family) for concept in DRAWINGS for family in FAMILIES.values())
+    assert all(picture.split == splits[picture.concept, picture.family] for picture in fixture_world().pictures)
+
+
+def test_pixels_are_premultiplied_and_the_same_every_time() -> None:
+    first, second = fixture_world(), fixture_world.__wrapped__()
+    assert first.digest == second.digest and np.array_equal(first.pixels, second.pixels)
+    assert (first.pixels[..., :3] <= first.pixels[..., 3:]).all()
+    assert first.pixels.shape == (48, 128, 128, 4)
+
+
+def test_pictures_differ_and_rows_match() -> None:
+    world = fixture_world()
+    assert len({world.pixels[p.index].tobytes() for p in world.pictures}) == 48
+    assert [p.index for p in world.pictures] == list(range(48))
+    assert len({p.id for p in world.pictures}) == 48
+    assert all(p.style in STYLES and p.names["zh"] and p.keywords["en"] and p.colours for p in world.pictures)
+
+
+def test_edges_are_smooth() -> None:
+    alpha = fixture_world().pixels[..., 3]
+    assert ((alpha > 0) & (alpha < 255)).any((1, 2)).all()
+
+
+# --- Sampling ---------------------------------------------------------------------------------------------------------
+
+
+def variants(count: int) -> list:
+    """One star, and `count` variants of one heart in the same style."""
+    star, heart = (next(p for p in fixture_world().pictures if p.concept == name) for name in ("star", "heart"))
+    return [star, *(dataclasses.replace(heart, id=f"heart/{i}", skin="dark") for i in range(count))]
+
+
+def test_weight_is_count_to_the_minus_three_quarters() -> None:
+    sampler = Sampler(variants(16))
+    assert sampler.weights.sum() == pytest.approx(1)
+    assert sampler.weights[1] / sampler.weights[0] == pytest.approx(16**-0.75)
+    # All 16 variants together weigh twice a single picture, not sixteen times.
+    assert sampler.weights[1:].sum() / sampler.weights[0] == pytest.approx(2)
+
+
+def test_draws_follow_the_weights() -> None:
+    sampler = Sampler(variants(16))
+    counts = Counter(picture.id for picture in sampler.draw(np.random.default_rng(0), 30_000))
+    expected = sampler.weights * 30_000
+    found = np.array([counts[picture.id] for picture in sampler.pictures])
+    assert np.abs(found - expected).max() < 5 * np.sqrt(expected.max())
+
+
+def test_a_group_s_weight_multiplies_that_of_its_pictures() -> None:
+    pictures = fixture_world().split("train")
+    group = pictures[0].group
+    weights = Sampler(pictures, {group: 3.0}).weights
+    ours, others = (
+        [w for w, p in zip(weights, pictures, strict=True) if (p.group == group) is own] for own in (True, False)
+    )
+    assert others and np.allclose(np.array(ours)[:, None], 3 * np.array(others))
+
+
+def test_styles_and_concepts_are_cells_of_their_own() -> None:
+    pictures = fixture_world().split("train")
+    assert np.allclose(Sampler(pictures).weights, 1 / len(pictures))  # every cell holds one picture
+
+
+def test_same_generator_same_draw() -> None:
+    sampler = Sampler(fixture_world().split("train"))
+    draws = [[p.id for p in sampler.draw(np.random.default_rng(7), 50)] for _ in range(2)]
+    assert draws[0] == draws[1]
+
+
+def test_nothing_to_draw_from_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no pictures"):
+        Sampler([])

@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from queue_kit import picture, planned, run_job
+from queue_kit import picture, planned, run_job, work
 
 from models.messages import Refused
 from studio.backends.base import Backend, Handler, run, run_batch
 from studio.backends.embedded import Embedded
+from studio.backends.fake import Fake
+from studio.batch.plan import Job as BatchJob
+from studio.batch.run import groups
 from studio.events import Done, Failed, Progress, Saved
+from studio.home import Home
 from studio.media import Artifact
 from studio.planner import Job, resolve
 from studio.requests import ImageRequest, make_request
@@ -214,3 +218,35 @@ def test_what_was_begun_goes_on_with_the_same_candidates(backend: Backend, tmp_p
         if isinstance(event, Saved)
     }
     assert [(rest[one.index].seed, rest[one.index].score) for one in whole] == [(one.seed, one.score) for one in whole]
+
+
+@pytest.mark.parametrize("prompts", [("bad", "good"), ("good", "bad")])
+def test_a_job_that_always_fails_spoils_none_of_its_companions(tmp_path: Path, prompts: tuple[str, str]) -> None:
+    home, ids = Home(tmp_path), {}
+    for prompt in prompts:
+        one = planned(ask(Fake(), prompt, model="fake"))
+        ids[prompt] = one.id
+        home.queue.submit(one)
+    work(home, lambda _: Broken())
+    assert home.queue.job(ids["bad"]).state == "failed" and "RuntimeError" in home.queue.job(ids["bad"]).sentence
+    assert home.queue.job(ids["good"]).state == "done"
+
+
+class Broken(Fake):
+    """Can't do what is called bad."""
+
+    def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Any:
+        if any(request.prompt == "bad" for request in requests):
+            raise RuntimeError("no such thing")
+        yield from super()._images(requests, previews)
+
+
+def test_groups_hold_what_may_be_drawn_together() -> None:
+    def job(number: int, **fields: Any) -> BatchJob:
+        return BatchJob("f", number, str(number), (), ask(Fake(), seed=number, **fields))
+
+    jobs = [job(i, steps=5 + i % 2, count=8) for i in range(40)]
+    made = list(groups(jobs))
+    assert sorted(one.line for group in made for one in group) == list(range(40))
+    assert all(len({one.request.batch_key() for one in group}) == 1 for group in made)
+    assert [sum(one.request.count for one in group) for group in made] == [64, 64, 32, 64, 64, 32]

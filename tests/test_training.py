@@ -1,23 +1,33 @@
 """The loop's laws, on the autoencoder at `tiny` over the drawn fixture."""
 
 import dataclasses
+import errno
 import functools
 import json
 import os
-import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+from accelerate.state import AcceleratorState
 from fixture_world import fixture_world
-from patience import PATIENCE
-from safetensors.torch import load_file
+from ranks import in_two_processes
+from safetensors.torch import load_file, save_file
+from tiny_parts import save_tiny_parts
+from torch.overrides import TorchFunctionMode
 
 from models.autoencoder import Autoencoder
-from models.train import checkpoint
+from models.space import Embedder
+from models.train import checkpoint, loop, optimizers
 from models.train.autoencoder import AutoencoderTask
+from models.train.encoded import CHUNK, Encoded, Encoder, Item, encode_all
 from models.train.loop import Length, Recipe, TaskOptions, Trainer, learning_rate
 from models.train.recipes import RECIPES, command, command_line, run
 from models.weights import load_part
@@ -195,28 +205,6 @@ def test_a_rate_that_teaches_nothing_is_refused(rate, tmp_path):
         go(tmp_path, rate=rate)
 
 
-TWO = """
-import sys, time
-from pathlib import Path
-sys.path.insert(0, "tests")
-from safetensors.torch import save_file
-from test_training import three_steps, trainer
-from models.train.loop import Length
-out = Path(sys.argv[1])
-run = three_steps(out / "steps")
-rank = run.accelerator.process_index
-if rank == 0:
-    save_file({k: v.detach().clone() for k, v in run.plain.named_parameters()}, out / "two.safetensors")
-run = trainer(out / "run", 1)
-run.length, run.every_minutes = Length(minutes=10, piece=0.02), 0.005
-if rank == 1:  # its clock runs at half the speed: alone it would end and save later
-    real = time.monotonic
-    time.monotonic = lambda: real() / 2
-run.run()
-(out / f"end.{rank}").write_text(str(run.state.step))
-"""
-
-
 def three_steps(out: Path) -> Trainer:
     run = trainer(out, 3)
     for group in run.optimizers[0].param_groups:
@@ -228,13 +216,20 @@ def three_steps(out: Path) -> Trainer:
     return run
 
 
+def trained_together(out: Path) -> None:
+    run, rank = three_steps(out / "steps"), dist.get_rank()
+    if rank == 0:
+        save_file({k: v.detach().clone() for k, v in run.plain.named_parameters()}, out / "two.safetensors")
+    run, real = trainer(out / "run", 1), time.monotonic
+    run.length, run.every_minutes = Length(minutes=10, piece=0.02), 0.005
+    if rank == 1:  # its clock runs at half the speed: alone it would end and save later
+        time.monotonic = lambda: real() / 2
+    run.run()
+    (out / f"end.{rank}").write_text(str(run.state.step))
+
+
 def test_two_processes_equal_one_and_end_together_though_their_clocks_differ(tmp_path):
-    (tmp_path / "two.py").write_text(TWO)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": "."}
-    command += [str(tmp_path / "two.py"), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE)
-    assert done.returncode == 0, done.stderr[-2000:]
+    in_two_processes(trained_together, tmp_path)
     one, two = dict(three_steps(tmp_path / "one").plain.named_parameters()), load_file(tmp_path / "two.safetensors")
     assert all(torch.allclose(one[name], two[name], atol=2e-5) for name in two)
     ends = [int((tmp_path / f"end.{rank}").read_text()) for rank in range(2)]
@@ -245,3 +240,114 @@ def test_two_processes_equal_one_and_end_together_though_their_clocks_differ(tmp
 def test_no_training_is_without_end(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="give more than 0"):
         Length(**wrong)
+
+
+# --- What is encoded once ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    parts = save_tiny_parts(tmp_path_factory.mktemp("parts"))
+    return Encoder(load_part(Autoencoder, "autoencoder", parts), Embedder.load(parts), torch.device("cpu"))
+
+
+def item(row: int) -> Item:
+    return Item(fixture_world().pixels[row], [f"picture {row}"])
+
+
+def test_kept_equals_in_memory(reader: Encoder, tmp_path: Path) -> None:
+    kept, held = encode_all(3, item, reader, tmp_path / "rows"), encode_all(3, item, reader)
+    assert all(np.array_equal(kept.__dict__[name], held.__dict__[name]) for name in vars(held))
+
+
+def test_a_disk_without_room_is_said_before_the_rows_are_read(
+    reader: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        encode_all(3, item, reader, tmp_path / "rows")
+    assert not list(tmp_path.iterdir())
+
+
+class Plain:
+    """Reads an item as its number."""
+
+    def read(self, items: list[Item]) -> tuple[np.ndarray, ...]:
+        numbers = np.array([int(item.pixels) for item in items], np.float16)
+        return tuple(numbers.reshape(-1, *[1] * k) for k in range(len(fields(Encoded))))
+
+
+def share(folder: Path) -> None:
+    """A process of several that encode together: less than there is for each, and more."""
+    for count in (CHUNK // 2, 3 * CHUNK + 5):
+        encoded = encode_all(count, lambda row: Item(np.array(row), []), Plain(), folder / f"some-{count}")
+        assert encoded.text_vectors.flatten().tolist() == list(range(count))
+
+
+def test_two_processes_share_the_encoding(tmp_path: Path) -> None:
+    in_two_processes(share, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+# --- Where bf16 is emulated -------------------------------------------------------------------------------------------
+
+
+class Rounded(TorchFunctionMode):
+    """Counts the results in bf16."""
+
+    count = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.count += isinstance(result, torch.Tensor) and result.dtype == torch.bfloat16
+        return result
+
+
+def stepped(kind: type[torch.optim.Optimizer]) -> tuple[torch.Tensor, int]:
+    """A weight after a step from a gradient, and how many tensors of the step were in bf16."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.nn.Parameter(torch.randn(24, 8, generator=generator))
+    weight.grad = torch.randn(24, 8, generator=generator)
+    optimizer = kind([weight], lr=0.1)  # type: ignore[call-arg]
+    with Rounded() as seen:
+        optimizer.step()
+    return weight.detach(), seen.count
+
+
+def test_muon_rounds_nothing_where_bf16_is_emulated_and_comes_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, rounded = stepped(torch.optim.Muon)
+    assert rounded > 0
+    monkeypatch.setattr(optimizers, "native_dtype", lambda: torch.float32)
+    whole, none = stepped(optimizers.Muon)
+    assert none == 0
+    assert not torch.equal(whole, plain)
+    assert torch.allclose(whole, plain, atol=0.005)  # steps of 0.1 times numbers of 0.2 or so, in eight bits
+    nothing = optimizers.Muon([weight := torch.nn.Parameter(torch.ones(2, 2))])
+    nothing.param_groups[0]["params"].clear()  # a process that was given no share
+    nothing.step()
+    assert weight.eq(1).all()
+    monkeypatch.setattr(optimizers, "native_dtype", lambda: torch.bfloat16)
+    assert torch.equal(stepped(optimizers.Muon)[0], plain)
+
+
+@pytest.fixture
+def no_precision_yet() -> Iterator[None]:
+    """accelerate keeps one precision a process."""
+    AcceleratorState._reset_state(True)
+    yield
+    AcceleratorState._reset_state(True)
+
+
+@pytest.mark.usefixtures("no_precision_yet")
+@pytest.mark.parametrize(("native", "told"), [(torch.float32, "no"), (torch.bfloat16, "bf16")])
+def test_training_is_at_the_precision_that_the_machine_is_fast_in(
+    native: torch.dtype, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "native_dtype", lambda: native)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    options = TaskOptions("tiny", seed=0, world=fixture_world(), batch_size=lambda _: 2)
+    run = Trainer(Recipe(AutoencoderTask), options, tmp_path, Length(steps=1))
+    assert run.accelerator.mixed_precision == told

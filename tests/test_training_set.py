@@ -169,3 +169,14 @@ def test_any_picture_is_described_or_refused_in_one_sentence(studio: Command, tm
     for alone in ("pipe.png", "nothing.png"):
         told = studio("caption", folder / alone, *FAKE)
         assert told.code == 2 and "does not exist" in told.err and not told.out
+
+
+def test_datasets_loads_the_folder_of_a_batch(studio: Callable[..., Said], tmp_path: Path) -> None:
+    import datasets  # seconds
+
+    (tmp_path / "a.txt").write_text("a cat --d 1\na dog --d 2\n")
+    studio("batch", tmp_path / "a.txt", "--model", "fake", "--out", tmp_path / "out")
+    loaded = datasets.load_dataset(
+        "imagefolder", data_dir=str(tmp_path / "out/images"), split="train", cache_dir=str(tmp_path)
+    )
+    assert sorted(loaded["text"]) == ["a cat", "a dog"] and loaded[0]["image"].size == (128, 128)

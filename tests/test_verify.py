@@ -225,7 +225,7 @@ def test_every_frame_counts(tmp_path: Path) -> None:
     job, (result,) = drawn("clip", frames=20)  # more than the face has places: some neighbours are equal
     path.write_bytes(write(result.data, result.media_type, provenance(job, result)))
     assert verify(path).result == "identical"
-    job, (result,) = drawn("clip", frames=6)
+    job, (result,) = drawn("clip", frames=3)
     webp = tmp_path / "clip.webp"
     webp.write_bytes(write(result.data, result.media_type, provenance(job, result)))
     ways: list[dict[str, Any]] = [{"matte": "white"}, {"ground": "#204060"}, *({} for _ in FORMATS)]
@@ -237,8 +237,8 @@ def test_every_frame_counts(tmp_path: Path) -> None:
     assert verify(path).result == "close" and verify(path).psnr > 40
     frames = media.frames(result.data)
     for edited, says in (
-        ([*frames[:5], noisy(frames[5], 90)], None),
-        (frames[1:], "it is 128x128, 5 frames and was made as 128x128, 6 frames"),
+        ([*frames[:2], noisy(frames[2], 90)], None),
+        (frames[1:], "it is 128x128, 2 frames and was made as 128x128, 3 frames"),
     ):
         path.write_bytes(write(media.clip(edited, 8).data, "image/webp", provenance(job, result)))
         verdict = verify(path)

@@ -22,14 +22,14 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from patience import PATIENCE, until
 from PIL import Image
-from queue_kit import ask, claims, planned, run_job
+from queue_kit import ask, planned, run_job, work
 
 from models.messages import Message
 from studio import heartbeat, supervisor, worker
 from studio.api import v1
 from studio.backends.base import Backend
 from studio.backends.fake import Fake
-from studio.backends.registry import Opener, open_backend
+from studio.backends.registry import open_backend
 from studio.claims import Claims
 from studio.database import StoreTrouble
 from studio.events import Cancelled, Done, End, Failed, Progress, Saved
@@ -71,10 +71,10 @@ def first_step(studio: Studio, job: str) -> Progress:
     return next(event for event in studio.events(job) if isinstance(event, Progress) and event.step)
 
 
-def kill(studio: Studio) -> None:
+def send(studio: Studio, number: int) -> None:
     process = studio._supervisor.process
     assert process and process.pid
-    os.kill(process.pid, signal.SIGKILL)
+    os.kill(process.pid, number)
 
 
 def test_a_job_is_seen_step_by_step_and_ends_saved(shared: Studio) -> None:
@@ -141,15 +141,15 @@ def test_two_watchers_see_the_same_job_and_leaving_does_not_stop_it(shared: Stud
 def test_a_job_outlives_its_worker_and_is_put_aside_the_second_time(studio: Studio) -> None:
     running, waiting = studio.submit(drawing("slow", 0.1, steps=100)), studio.submit(drawing("next", 0.01))
     first_step(studio, running)
-    kill(studio)
+    send(studio, signal.SIGKILL)
     while (job := studio.queue.job(running)).crashes == 0 or job.state != "running":
         time.sleep(0.05)
-    kill(studio)
+    send(studio, signal.SIGKILL)
     end = list(studio.events(running))[-1]
     assert isinstance(end, Failed) and "signal 9" in end.sentence and "memory" in end.sentence
     assert studio.queue.job(running).state == "aside"
     assert isinstance(list(studio.events(waiting))[-1], Done)
-    kill(studio)
+    send(studio, signal.SIGKILL)
     assert isinstance(finish(studio, drawing("after"))[1], Done)
 
 
@@ -232,32 +232,6 @@ def test_closing_ends_the_watchers_and_keeps_the_job(studio: Studio) -> None:
     assert studio.queue.job(job).state == "waiting" and studio.queue.job(job).crashes == 0
 
 
-def test_a_job_that_ends_every_worker_is_not_tried_for_ever(tmp_path: Path) -> None:
-    studio = Studio(tmp_path, opener=partial(in_worker, Deadly))
-    *_, end = studio.events(studio.submit(drawing("a cat")))
-    studio.close()
-    assert isinstance(end, Failed) and "exit code 3" in end.sentence
-
-
-def test_what_nobody_looks_at_any_more_is_removed(tmp_path: Path) -> None:
-    home, ids = Home(tmp_path), []
-    for one in (drawing("an axolotl"), drawing("a cat", steps=5)):
-        ids.append(one.id)
-        home.queue.submit(one)
-    old, new, sent = (tmp_path / "cache" / name for name in ("upload-old", "upload-new", "page"))
-    for folder in (old, new, sent):
-        folder.mkdir()
-        (folder / "0.png").write_bytes(b"x")
-    (sent / "mask-1.png").write_bytes(b"x")
-    for path in (old, sent / "mask-1.png"):
-        os.utime(path, (0, 0))
-    work(home)
-    assert [path.name for path in sent.iterdir()] == ["0.png"]
-    first, second = (home.progress.read(one)[1] for one in ids)
-    assert first and second and not first.previews and second.previews, "previews of the latest only"
-    assert first.unknown[0].word == "axolotl" and new.exists() and not old.exists()
-
-
 @pytest.mark.parametrize("what", ["Pipe", "Process"])
 def test_where_no_worker_can_be_started_nobody_waits(
     studio: Studio, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], what: str
@@ -272,37 +246,6 @@ def test_where_no_worker_can_be_started_nobody_waits(
     assert "Too many open files" in capfd.readouterr().err
     studio.queue.retry()
     assert isinstance(finish(studio, drawing("a cat"))[1], Done), "later there are some again"
-
-
-def test_a_job_that_dies_after_a_picture_is_not_tried_for_ever(tmp_path: Path) -> None:
-    studio = Studio(tmp_path, opener=partial(in_worker, SecondBatch))
-    job = studio.submit(drawing("many", count=12))
-    *_, end = studio.events(job)
-    studio.close()
-    assert isinstance(end, Failed) and "2 times" in end.sentence
-    assert len(studio.gallery.found(job)) == 8, "what was drawn is kept"
-
-
-def test_a_model_that_was_replaced_is_said(tmp_path: Path) -> None:
-    studio = Studio(tmp_path, opener=partial(in_worker, Other))
-    *_, end = studio.events(studio.submit(drawing("a cat")))
-    studio.close()
-    assert isinstance(end, Failed) and "the model is another one" in end.sentence
-
-
-class Quiet:
-    """Stands for the wake-up: the worker has nothing left to do."""
-
-    def wait(self) -> str:
-        raise KeyboardInterrupt
-
-
-def work(home: Home, opener: Opener = open_backend) -> list[Message | None]:
-    """Do what is in line, in this process -> what kept the worker from it, None where nothing did."""
-    shown = list[Message | None]()
-    with pytest.raises(KeyboardInterrupt):
-        worker._work(home, worker._LoadedModels(opener), Quiet(), claims(home.queue), shown.append)
-    return shown
 
 
 class FullDisk(io.StringIO):
@@ -366,7 +309,7 @@ def test_a_worker_that_hangs_is_said_and_ended_and_its_job_put_back(
     app.include_router(v1.router(studio, "fake"))
     with TestClient(app) as client:
         assert client.get("/api/v1/health").json()["status"] == "ok"
-        hang(studio)
+        send(studio, signal.SIGSTOP)
         studio.cancel(job)
         until(studio.trouble)
         said = client.get("/api/v1/health").json()
@@ -383,37 +326,10 @@ def test_a_worker_that_hangs_gives_the_home_to_the_next_one(studio: Studio) -> N
     time.sleep(1.5 * heartbeat.BEAT)
     watch.look()
     assert process and process.exitcode is None
-    hang(studio)
+    send(studio, signal.SIGSTOP)
     for _ in range(heartbeat.HANGS + 1):
         watch.look()
     assert wait([process.sentinel], PATIENCE)
-
-
-def hang(studio: Studio) -> None:
-    process = studio._supervisor.process
-    assert process and process.pid
-    os.kill(process.pid, signal.SIGSTOP)
-
-
-@pytest.mark.parametrize("prompts", [("bad", "good"), ("good", "bad")])
-def test_a_job_that_always_fails_spoils_none_of_its_companions(tmp_path: Path, prompts: tuple[str, str]) -> None:
-    home, ids = Home(tmp_path), {}
-    for prompt in prompts:
-        one = drawing(prompt, shape=8)
-        ids[prompt] = one.id
-        home.queue.submit(one)
-    work(home, lambda _: Broken())
-    assert home.queue.job(ids["bad"]).state == "failed" and "RuntimeError" in home.queue.job(ids["bad"]).sentence
-    assert home.queue.job(ids["good"]).state == "done"
-
-
-class Broken(Fake):
-    """Can't do what is called bad."""
-
-    def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Any:
-        if any(request.prompt == "bad" for request in requests):
-            raise RuntimeError("no such thing")
-        yield from super()._images(requests, previews)
 
 
 def in_worker(kind: type[Fake], model: str) -> Backend:
@@ -445,6 +361,20 @@ class Deadly(Fake):
 
     def digest(self) -> str:
         os._exit(3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "kept", "says"),
+    [(Deadly, 0, "exit code 3"), (SecondBatch, 8, "2 times"), (Other, 0, "the model is another one")],
+)
+def test_what_ends_its_worker_is_not_tried_for_ever(tmp_path: Path, kind: type[Fake], kept: int, says: str) -> None:
+    """With its first job, with its second batch; and a model that is another one in the worker."""
+    studio = Studio(tmp_path, opener=partial(in_worker, kind))
+    job = studio.submit(drawing("many", count=12))
+    *_, end = studio.events(job)
+    studio.close()
+    assert isinstance(end, Failed) and says in end.sentence
+    assert len(studio.gallery.found(job)) == kept, "what was drawn is kept"
 
 
 def test_a_worker_that_grows_is_started_anew_and_nobody_is_blamed(

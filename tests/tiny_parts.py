@@ -1,6 +1,10 @@
 """Tiny untrained parts, saved as training exports them; a fresh generator is woken, for its zeros would hide faults."""
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +52,15 @@ def awaken(network: torch.nn.Module) -> None:
 
 def save_tiny_parts(root: Path) -> Path:
     """All parts of the sticker pipeline, in `root`."""
+    return Path(shutil.copytree(_tiny_parts(), root, dirs_exist_ok=True))
+
+
+@cache
+def _tiny_parts() -> Path:
+    """Made once a process: it takes a second."""
+    kept = tempfile.TemporaryDirectory()
+    atexit.register(kept.cleanup)
+    root = Path(kept.name)
     torch.manual_seed(0)
     size = preset("language", "tiny")
     names = [name for picture in fixture_world().pictures for name in picture.names.values()]

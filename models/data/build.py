@@ -11,27 +11,24 @@ import json
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from jinja2 import Template
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
 from models.data import animated, packages, pixels, splits
 from models.data.colours import main_colours
 from models.data.concepts import Emojibase, Meaning
 from models.data.packages import DICTIONARY, PACKAGES, Package
-from models.data.stored import whole
+from models.data.stored import progress, whole
 from models.data.world import Picture
 
 CHUNK = 128  # pictures; what a kill loses at most, twice
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,11 +50,6 @@ def build(folder: Path, workers: int | None = None) -> dict[str, Any]:
     icons = list_icons(archives)
     render_all(icons, archives, folder / "chunks", workers)
     return assemble(icons, folder, lock)
-
-
-def progress(items: Sequence[T], what: str) -> Iterable[T]:
-    """The items, with a bar on standard error where there are many."""
-    return track(items, what, console=Console(stderr=True, quiet=len(items) < 10))
 
 
 def unpack_wordnet(archive: Path, folder: Path) -> None:

@@ -27,7 +27,7 @@ from models.data.motion import EN, MOTIONS, SPEEDS, ZH, Motion, Move, Speed, mot
 from models.data.pixels import SIZE
 from models.data.scene_words import GROUNDS
 from models.data.scenes import Background, Scene, make_scene
-from models.data.splits import fraction
+from models.data.splits import held_out_split
 from models.data.world import Picture, World
 
 FRAMES = 16
@@ -54,8 +54,7 @@ Direction = Literal["left", "right", "up", "down"]
 
 def motion_split(concept: str, motion: str) -> str:
     """Split of a concept in a motion, by hash: both were seen in training, together only those of "train"."""
-    draw = fraction("clip", concept, motion)
-    return "train" if draw >= HELD_OUT else "val" if draw < HELD_OUT / 2 else "test"
+    return held_out_split(HELD_OUT, "clip", concept, motion)
 
 
 # --- The laws --------------------------------------------------------------------------------------------------------

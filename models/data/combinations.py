@@ -10,7 +10,7 @@ from collections import defaultdict
 from models.data.colours import NAMES, PAINTS
 from models.data.grammar import WORDS, is_plural
 from models.data.scene_words import MAX_COUNT
-from models.data.splits import fraction
+from models.data.splits import fraction, held_out_split
 from models.data.world import Picture, World
 
 SCENE_SPLITS = ("train", "val", "test")
@@ -31,15 +31,10 @@ _FACES = frozenset({"face", "cat", "monkey", "ghost", "robot", "alien", "skull",
 _UNFIT = frozenset(WORDS["unfit"]) | frozenset(word for name in NAMES for word in name.split())
 
 
-def _split_of(*key: str) -> str:
-    draw = fraction("scene", *key)
-    return "train" if draw >= HELD_OUT else "val" if draw < HELD_OUT / 2 else "test"
-
-
 @functools.cache
 def paints_of(concept: str, split: str) -> tuple[str, ...]:
     """Colours that the concept may have in scenes of this split."""
-    return tuple(colour for colour in PAINTS if _split_of("colour", concept, colour) == split)
+    return tuple(colour for colour in PAINTS if held_out_split(HELD_OUT, "scene", "colour", concept, colour) == split)
 
 
 @functools.cache
@@ -58,7 +53,7 @@ def counts_of(concept: str, split: str) -> tuple[int, ...]:
 def relation_split(relation: str, first: str, second: str) -> str:
     """Split of two concepts in a relation. A relation and its opposite, and both orders, fall together: a scene's
     contrast stays on its side."""
-    return _split_of("relation", AXIS[relation], *sorted((first, second)))
+    return held_out_split(HELD_OUT, "scene", "relation", AXIS[relation], *sorted((first, second)))
 
 
 def is_material(picture: Picture) -> bool:

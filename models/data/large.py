@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from models.data.build import progress, read_iconify, render_svg, renderer_version
+from models.data.build import read_iconify, render_svg, renderer_version
 from models.data.packages import PACKAGES, fetch, read_lock
 from models.data.pixels import SIZE
 from models.data.sampling import Sampler
 from models.data.splits import fraction
-from models.data.stored import whole
+from models.data.stored import progress, whole
 from models.data.world import Picture, World
 
 SCALE = 4

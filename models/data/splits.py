@@ -33,6 +33,12 @@ def fraction(*key: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
+def held_out_split(share: float, *key: str) -> str:
+    """Split of a combination: "train", but for that share, of which half is "val" and half "test"."""
+    draw = fraction(*key)
+    return "train" if draw >= share else "val" if draw < share / 2 else "test"
+
+
 @cache
 def kept_in_train() -> frozenset[tuple[str, str]]:
     """(concept, family) of the cells that training has seen because their concept had no other left."""
@@ -100,6 +106,7 @@ def near_pairs(thumbs: np.ndarray, limit: float) -> Iterable[tuple[int, int]]:
         block = thumbs[start : start + 512]
         square = (norms[start : start + 512, None] + norms - 2 * block @ thumbs.T) / thumbs.shape[1]
         # E|d| <= limit with |d| <= 255 gives E[d^2] <= 255 limit: no pair is missed.
-        for i, j in np.argwhere(square <= 255 * limit):
-            if start + i < j and np.abs(block[i] - thumbs[j]).mean() <= limit:
-                yield int(start + i), int(j)
+        for i, near in enumerate(square <= 255 * limit, start):
+            later = i + 1 + np.flatnonzero(near[i + 1 :])
+            same = np.abs(thumbs[i] - thumbs[later]).mean(1) <= limit
+            yield from ((i, int(j)) for j in later[same])

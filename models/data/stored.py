@@ -1,11 +1,23 @@
 """Files that are written whole or not at all: a kill leaves no half file under a name that is looked for."""
 
+from __future__ import annotations
+
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from operator import length_hint
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+T = TypeVar("T")
+MANY = 10  # turns from which on a progress bar is worth it
 
 
 @contextmanager
@@ -28,3 +40,21 @@ def stored(path: Path | None, make: Callable[[], np.ndarray]) -> np.ndarray:
         with whole(path) as part:
             np.save(part, make())
     return np.load(path, mmap_mode="r")
+
+
+def stored_tensors(path: Path | None, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """As `stored`, tensors by name in a .safetensors file."""
+    from safetensors.torch import load_file, save_file  # and torch, which reading arrays does without
+
+    if path is None:
+        return make()
+    if not path.exists():
+        with whole(path) as part:
+            save_file({name: tensor.contiguous() for name, tensor in make().items()}, part)
+    return load_file(path)
+
+
+def progress(items: Iterable[T], what: str, total: int = 0, quiet: bool = False) -> Iterable[T]:
+    """The items, with a bar on standard error where there are MANY; `total` counts those that have no length."""
+    total = total or length_hint(items)
+    return track(items, what, total, console=Console(stderr=True, quiet=quiet or total < MANY))

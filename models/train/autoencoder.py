@@ -15,11 +15,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from models.autoencoder import Autoencoder, fit_preview
-from models.data.pixels import composite, to_tensor
+from models.data.pixels import to_tensor
 from models.data.sampling import Sampler, evenly
 from models.data.scenes import make_scene
 from models.presets import preset
-from models.train.loop import Task, TaskOptions, grid
+from models.train.loop import Task, TaskOptions, grid, psnr
 from models.weights import save_part
 
 CROP = 64
@@ -129,10 +129,9 @@ class AutoencoderTask(Task):
         """PSNR on white and alpha IoU of 128 validation pictures, straight through without latent noise."""
         pictures = self._validation()
         output = self._through(model, pictures)
-        error = (composite(pictures, (1.0, 1.0, 1.0)) - composite(output, (1.0, 1.0, 1.0))).square().mean((1, 2, 3))
         solid, drawn = pictures[:, 3] > 0.5, output[:, 3] > 0.5
         overlap = (solid & drawn).sum((1, 2)) / (solid | drawn).sum((1, 2)).clamp(min=1)
-        return {"psnr_white": float(-10 * error.clamp(min=1e-10).log10().mean()), "alpha_iou": float(overlap.mean())}
+        return {"psnr_white": float(psnr(output, pictures).mean()), "alpha_iou": float(overlap.mean())}
 
     @staticmethod
     def _through(model: nn.Module, pictures: Tensor) -> Tensor:

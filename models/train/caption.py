@@ -35,7 +35,7 @@ from models.space import Embedder
 from models.tokenizer import TEXT_LENGTH
 from models.train.caption_data import FROZEN, SHARD, SHARDS, CaptionSource, Shown, asked, drawn_pool, held_out_scenes
 from models.train.detector import plainest
-from models.train.loop import Task, TaskOptions
+from models.train.loop import Task, TaskOptions, unwrapped
 from models.weights import listed_parts, part_digests, save_part
 
 CAPTIONS = 3  # of a picture
@@ -112,11 +112,6 @@ class CaptionTask(Task):
         found = {"sight": sight, "shown": visible, "ids": ids, "mask": mask, "labels": labels}
         return {name: _to(value, self.options.device) for name, value in found.items()}
 
-    @staticmethod
-    def network(model: Any) -> Captioner:
-        """Without its distributed wrapper."""
-        return getattr(model, "module", model)
-
     def _ids(self, texts: list[tuple[int, str]]) -> tuple[Tensor, Tensor]:
         """<bos> ask text <eos>: ids (R, L) and mask of real tokens."""
         tokenizer = self.looker.embedder.tokenizer
@@ -132,7 +127,7 @@ class CaptionTask(Task):
         return ids, torch.arange(ids.shape[1]) < lengths[:, None]
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
-        network = self.network(model)
+        network = unwrapped(model)
         seen = network.look(batch["sight"], batch["shown"])
         output = model(batch["ids"], attention_mask=batch["mask"], seen=seen, labels=batch["labels"])
         readers: Any = network.readers
@@ -185,7 +180,7 @@ class CaptionTask(Task):
         return float(self.namer.names(text, language, shown.source.concept))
 
     def pipeline(self, model: nn.Module) -> CaptionPipeline:
-        return CaptionPipeline(self.network(model), self.looker)
+        return CaptionPipeline(unwrapped(model), self.looker)
 
     def _rank(self, pipeline: CaptionPipeline) -> dict[str, float]:
         """Fit what makes a probability of a candidate's figures, on candidates of `val` and of pictures from outside,
@@ -217,7 +212,7 @@ class CaptionTask(Task):
         if self.looker.detector:
             with torch.no_grad():
                 self._ranked = self._rank(self.pipeline(model))
-        save_part(self.network(model), PART, folder, part_digests(company, self.options.parts), int8=True)
+        save_part(unwrapped(model), PART, folder, part_digests(company, self.options.parts), int8=True)
 
 
 class Telling:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from models.data.animated import AnimatedSet, animated_caption
@@ -21,6 +20,7 @@ from models.data.captions import caption
 from models.data.clips import FRAMES, REST, Clip, make_clip
 from models.data.grammar import stream
 from models.data.pixels import SIZE, to_tensor
+from models.data.stored import stored_tensors
 from models.data.world import Picture, World
 from models.motion import CELLS, MOVERS, POSE
 from models.tokenizer import encode_texts
@@ -237,11 +237,4 @@ class ClipPool:
 
     def _shard(self, number: int) -> Clips:
         file = self.folder and self.folder / f"{number:05d}.safetensors"
-        if file and file.exists():
-            return Clips(**load_file(file))
-        clips = encode_clips(self.items(number), self.encoder)
-        if file:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            save_file({name: value.contiguous() for name, value in vars(clips).items()}, file.with_suffix(".part"))
-            file.with_suffix(".part").replace(file)
-        return clips
+        return Clips(**stored_tensors(file, lambda: vars(encode_clips(self.items(number), self.encoder))))

@@ -14,8 +14,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 
 from models.data.grammar import LANGUAGES
@@ -24,14 +22,14 @@ from models.data.pixels import to_tensor
 from models.data.sampling import Sampler, evenly
 from models.data.scenes import Scene, make_scene
 from models.data.sheet import captioned
-from models.data.stored import stored
+from models.data.stored import progress, stored
 from models.data.world import Picture, pictures_by_concept
 from models.detector import PART, Detector, Read
 from models.hardware import native_dtype
 from models.presets import preset
 from models.space import Embedder
 from models.train.caption_data import FROZEN, SHARDS, Shown, drawn_pool, held_out_scenes
-from models.train.loop import Task, TaskOptions
+from models.train.loop import Task, TaskOptions, unwrapped
 from models.train.space_batches import UNTURNED
 from models.weights import part_digests, save_part, weights_digest
 
@@ -118,9 +116,7 @@ class DetectorTask(Task):
         with torch.autocast(batch["pixels"].device.type, enabled=False):
             read: Read = model(batch["pixels"].float())
         rows, concepts = batch["things"].T
-        size = read.there.shape[1]
-        cells = (batch["centres"] * size).long().clamp(0, size - 1)
-        x, y = cells.T
+        x, y = _cells(batch, read)
         wanted = torch.zeros_like(read.there)
         wanted[rows, y, x] = 1
         there = F.binary_cross_entropy_with_logits(read.there, wanted, pos_weight=wanted.new_tensor(POSITIVE))
@@ -145,8 +141,7 @@ class DetectorTask(Task):
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Share of things whose concept comes first, and among the first five; first by its cell alone; and, of single
         pictures, first when guided by the space."""
-        network = self.network(model)
-        figures = dict[str, float]()
+        network, figures = unwrapped(model), dict[str, float]()
         for kind, shown in self.validation.items():
             found: dict[str, list[Tensor]] = {"first": [], "five": [], "placed": [], "guided": []}
             for start in range(0, len(shown), CHUNK):
@@ -154,8 +149,7 @@ class DetectorTask(Task):
                 with torch.autocast(batch["pixels"].device.type, enabled=False):
                     read: Read = model(batch["pixels"].float())
                 rows, concepts = batch["things"].T
-                size = read.there.shape[1]
-                x, y = (batch["centres"] * size).long().clamp(0, size - 1).T
+                x, y = _cells(batch, read)
                 whole = read.whole[rows] if kind != "scenes" else read.places[rows, y, x]
                 best = whole.topk(min(5, whole.shape[1])).indices == concepts[:, None]
                 found["first"].append(best[:, 0])
@@ -171,7 +165,7 @@ class DetectorTask(Task):
 
     def sheet(self, model: nn.Module) -> Image.Image | None:
         """Some of each kind, under it the three likeliest names."""
-        pictures, texts, network = list[np.ndarray](), list[str](), self.network(model)
+        pictures, texts, network = list[np.ndarray](), list[str](), unwrapped(model)
         for shown in self.validation.values():
             some = evenly(shown, 24)
             with torch.autocast("cpu", enabled=False):
@@ -188,8 +182,7 @@ class DetectorTask(Task):
         named = f"{self.world.digest[:8]}-{weights_digest(FROZEN, self.options.parts)[:12]}"
 
         def encoded() -> np.ndarray:
-            bar = Console(stderr=True, quiet=len(pictures) < LARGEST)
-            starts = track(range(0, len(pictures), CHUNK), f"encoding {len(pictures):,} pictures", console=bar)
+            starts = progress(range(0, len(pictures), CHUNK), f"encoding {len(pictures):,} pictures")
             with torch.autocast("cpu", torch.bfloat16, enabled=native_dtype() == torch.bfloat16):
                 rows = [[p.index for p in pictures[start : start + CHUNK]] for start in starts]
                 return torch.cat([self.embedder.image(self.world.pixels[some]) for some in rows]).numpy()
@@ -199,16 +192,17 @@ class DetectorTask(Task):
         concepts = torch.tensor([self.numbers[p.concept] for p in pictures])
         return F.normalize(torch.zeros(len(self.numbers), vectors.shape[1]).index_add(0, concepts, vectors), dim=-1)
 
-    @staticmethod
-    def network(model: Any) -> Detector:
-        """Without its distributed wrapper."""
-        return getattr(model, "module", model)
-
     @torch.no_grad()
     def export(self, model: nn.Module, folder: Path) -> None:
-        network = self.network(model)
+        network = unwrapped(model)
         network.centres.copy_(self.centres)
         save_part(network, PART, folder, part_digests(FROZEN, self.options.parts), int8=True)
+
+
+def _cells(batch: dict[str, Any], read: Read) -> Tensor:
+    """Columns and rows (2, N) of the cells in which the centres lie."""
+    size = read.there.shape[1]
+    return (batch["centres"] * size).long().clamp(0, size - 1).T
 
 
 def _smoothed(logs: Tensor, concepts: Tensor) -> Tensor:

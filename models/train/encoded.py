@@ -13,19 +13,18 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.distributed as dist
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from models.autoencoder import Autoencoder
 from models.data.pixels import to_tensor
+from models.data.stored import progress
 from models.data.variety import NO_WARP
 from models.space import Embedder
 from models.tokenizer import encode_texts
 
 CHUNK = 32  # pictures a pass
-LARGE = 1000  # pictures from which on a progress bar and helpers are worth it
+LARGE = 1000  # pictures from which on helpers are worth it
 Chunk = tuple[np.ndarray, ...]  # the fields of `Encoded` for some rows
 
 
@@ -126,8 +125,7 @@ def _chunks(
         collate_fn=list,
         multiprocessing_context="fork" if apart else None,
     )
-    bar = Console(stderr=True, quiet=count < LARGE or rank > 0)
-    for own, items in zip(rows, track(loader, f"encoding {count:,} pictures", len(rows), console=bar), strict=True):
+    for own, items in zip(rows, progress(loader, f"encoding {count:,} pictures", quiet=rank > 0), strict=True):
         yield own, reader.read(items)
 
 

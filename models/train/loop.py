@@ -319,6 +319,17 @@ class Log:
                 file.write(json.dumps(row, default=float) + "\n")
 
 
+def unwrapped(model: Any) -> Any:
+    """A model without its distributed wrapper."""
+    return getattr(model, "module", model)
+
+
+def psnr(pictures: Tensor, truth: Tensor) -> Tensor:
+    """(N,) decibels on white, of premultiplied (N, 4, H, W) in [0, 1]."""
+    error = composite(pictures, (1.0, 1.0, 1.0)) - composite(truth, (1.0, 1.0, 1.0))
+    return -10 * error.square().mean((1, 2, 3)).clamp_min(1e-10).log10()
+
+
 def grid(pictures: Tensor, columns: int) -> Image.Image:
     """Premultiplied (N, 4, H, W) in [0, 1] -> one picture on white, row by row."""
     rgb = composite(pictures.float().clamp(0, 1), (1.0, 1.0, 1.0))

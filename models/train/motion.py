@@ -19,9 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rich.console import Console
-from rich.progress import track
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from models.data.animated import animated_caption, load_animated
@@ -29,7 +26,7 @@ from models.data.clips import Clip, make_clip
 from models.data.grammar import stream
 from models.data.motion import MOTIONS, SPEEDS, Move, motion_caption
 from models.data.pixels import to_tensor
-from models.data.stored import whole
+from models.data.stored import progress, stored_tensors
 from models.data.world import World
 from models.hardware import native_dtype
 from models.presets import preset
@@ -47,7 +44,6 @@ MOVES = [Move(kind, speed, loop) for kind in KINDS for speed in SPEEDS for loop 
 SCALE = 16.0  # of the cosines, as the space's own
 NEAR = 0.6  # weight of how far a clip leaves the mean of its frames: pictures are looked for among clips, too
 K = 10
-LARGE = 1000  # clips from which on a progress bar is worth it
 
 
 @dataclass(frozen=True)
@@ -130,8 +126,7 @@ class Reader:
 
     def rows(self, items: Iterable[Item], head: MotionHead, count: int) -> Rows:
         """About `count` items as the head reads them."""
-        bar = Console(stderr=True, quiet=count < LARGE)
-        read = [self._row(item, head) for item in track(items, f"reading {count:,} clips", count, console=bar)]
+        read = [self._row(item, head) for item in progress(items, f"reading {count:,} clips", count)]
         places, vectors, texts, moves = zip(*read, strict=True)
         halves = [torch.stack(part).half() for part in (places, vectors, texts)]
         return Rows(halves[0], halves[1], halves[2], torch.tensor(moves))
@@ -174,14 +169,7 @@ class MotionTask(Task):
         clip = make_clip(o.world, o.seed)
         sample = clip.caption(o.world, 0).encode() + clip.render(o.world).tobytes()
         name = hashlib.sha256(f"{named}".encode() + sample).hexdigest()[:12]
-        file = o.cache and o.cache / f"motion-{name}.safetensors"
-        if file is None or not file.exists():
-            tensors = self._encoded()
-            if file is None:
-                return tensors
-            with whole(file) as part:
-                save_file(tensors, part)
-        return load_file(file)
+        return stored_tensors(o.cache and o.cache / f"motion-{name}.safetensors", self._encoded)
 
     def _encoded(self) -> dict[str, Tensor]:
         reader, (clips, held) = Reader(Embedder.load(self.options.parts)), self.counts

@@ -19,11 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rich.console import Console
-from rich.progress import track
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from models.data.stored import progress
 from models.lora import FILE, PART, begin_from, load_fast
 from models.references.store import PART as PROTOTYPES
 from models.references.store import ReferenceStore
@@ -205,15 +204,15 @@ class PolishTask(FastTask):
         batch, so that it is no time of training."""
         if self.paths:
             return
-        rng, console = np.random.default_rng((self.options.seed, 0, 0)), Console(stderr=True, quiet=self.real < 1000)
-        real = self._real_statistics(rng, console)
+        rng = np.random.default_rng((self.options.seed, 0, 0))
+        real = self._real_statistics(rng)
         sigmas = self.sigmas.tolist()
         self.paths = {
             OWN: SamplingPath(sigmas[: -self.last], sigmas[-self.last :], real),
             LED: SamplingPath([], sigmas[-REFINER_STEPS:], copy.deepcopy(real)),
         }
         self.teacher_samples = self.draws(rng, self.led)
-        chunks = track(np.array_split(np.arange(self.led), -(-self.led // CHUNK)), "paths led", console=console)
+        chunks = progress(np.array_split(np.arange(self.led), -(-self.led // CHUNK)), "paths led")
         conditions = (self.condition(self.teacher_samples[rows]) for rows in chunks)
         self.states = torch.cat([self.sampled_until_handover(own, self._noise(rng, len(own))) for own in conditions])
         for draw, path in zip((self._student_start, self._teacher_start), self.paths.values(), strict=True):
@@ -225,12 +224,12 @@ class PolishTask(FastTask):
                 for frechet, own in zip(path.frechets, features, strict=True):
                     frechet.update(rows["given"], own)
 
-    def _real_statistics(self, rng: np.random.Generator, console: Console) -> list[ConditionalFrechet]:
+    def _real_statistics(self, rng: np.random.Generator) -> list[ConditionalFrechet]:
         rows = self.sampler.rows(rng, self.real)
         vectors = self._vectors(rows)
         self.centre = vectors.mean(0)
         self.directions = torch.linalg.svd(vectors - self.centre, full_matrices=False)[2][:COMPONENTS].T
-        chunks = track(np.array_split(rows, -(-self.real // CHUNK)), "real pictures", console=console)
+        chunks = progress(np.array_split(rows, -(-self.real // CHUNK)), "real pictures")
         features = [self.features(self.encoded.latents[torch.from_numpy(own).to(self.device)]) for own in chunks]
         given = self.given(rows)
         return [

@@ -9,17 +9,15 @@ Shapes: N pictures, each with an English and a Chinese caption; D numbers of the
 import hashlib
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from models.data.pixels import to_uint8
-from models.data.stored import whole
+from models.data.stored import progress, stored_tensors
 from models.open_clip import OpenClip
 from models.space import SemanticSpace
 from models.train import space_batches as batches
@@ -34,7 +32,6 @@ UNITS = 10_000  # of two pictures each, encoded
 CHUNK = 16  # units a pass
 SCENES = STAGES[-1].scenes  # share of the units
 KINDS = ("picture", "english", "chinese")  # what is known of: what is seen, and what the captions say
-LARGE = 1000  # units from which on a progress bar is worth it
 
 
 class PairedHeads(nn.Module):
@@ -72,17 +69,11 @@ class TrunkSpaceTask(Task):
         """Vectors (N, D) and facts of all rows, kept in the cache under the trunk's name and place of a word."""
         o = self.options
         named = [o.trunk, probe(self.trunk), o.world.digest, o.seed, self.units, SCENES]
-        file = o.cache and o.cache / f"trunk-{hashlib.sha256(f'{named}'.encode()).hexdigest()[:12]}.safetensors"
-        if file is None:
-            return self._encoded()
-        if not file.exists():
-            with whole(file) as part:
-                save_file(self._encoded(), part)
-        return load_file(file)
+        name = hashlib.sha256(f"{named}".encode()).hexdigest()[:12]
+        return stored_tensors(o.cache and o.cache / f"trunk-{name}.safetensors", self._encoded)
 
     def _encoded(self) -> dict[str, Tensor]:
-        bar = Console(stderr=True, quiet=self.units < LARGE)
-        starts = track(range(0, self.units, CHUNK), f"encoding {2 * self.units:,} pictures", console=bar)
+        starts = progress(range(0, self.units, CHUNK), f"encoding {2 * self.units:,} pictures")
         chunks = [dict(self._chunk(range(start, min(start + CHUNK, self.units)))) for start in starts]
         return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
@@ -97,11 +88,9 @@ class TrunkSpaceTask(Task):
         for kind, facts in zip(KINDS, known, strict=True):
             yield from ((f"{kind}.{name}", column) for name, column in vars(facts).items())
 
-    @property
+    @cached_property
     def _drawing(self) -> tuple[batches.Drawer, batches.Numbers]:
-        if not hasattr(self, "_drawn"):
-            self._drawn = batches.Drawer(self.world), batches.Numbers(self.world)
-        return self._drawn
+        return batches.Drawer(self.world), batches.Numbers(self.world)
 
     def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
         """Some units, both pictures of each side by side."""

@@ -15,14 +15,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 
 from models.autoencoder import Autoencoder
 from models.data.large import COUNTS, choose, large
 from models.data.pixels import composite, to_tensor, to_uint8
-from models.data.stored import stored
+from models.data.stored import progress, stored
 from models.hardware import native_dtype
 from models.presets import preset
 from models.train.autoencoder import EXACT_FROM, LATENT_NOISE, reconstruction_loss
@@ -74,8 +72,7 @@ def _decoded(sharp: np.ndarray, parts: Path | None) -> np.ndarray:
     autoencoder: Any = load_part(Autoencoder, "autoencoder", parts, native_dtype())
     autoencoder.to(memory_format=torch.channels_last)
     generator, made = torch.Generator().manual_seed(0), []
-    bar = Console(stderr=True, quiet=len(sharp) < 1000)
-    for start in track(range(0, len(sharp), CHUNK), f"decoding {len(sharp):,} pictures", console=bar):
+    for start in progress(range(0, len(sharp), CHUNK), f"decoding {len(sharp):,} pictures"):
         latents = autoencoder.encode(to_tensor(sharp[start : start + CHUNK]).to(autoencoder.dtype))
         disturbed = latents + LATENT_NOISE * torch.randn(latents.shape, generator=generator)
         made.append(to_uint8(autoencoder.decode(disturbed)))

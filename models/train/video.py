@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from models.autoencoder import Autoencoder
 from models.data.animated import load_animated
 from models.data.clips import FRAMES, REST, Clip, direction_seen, make_clip
-from models.data.pixels import composite, to_tensor, to_uint8
+from models.data.pixels import to_tensor, to_uint8
 from models.dit import DiT, velocity_to
 from models.hardware import native_dtype
 from models.motion import Plan, frame_times, settings
@@ -33,7 +33,7 @@ from models.space import Embedder
 from models.train.clip_pool import ClipItem, ClipPool, Clips, animated_item, encode_clips, item_of
 from models.train.encoded import Encoder
 from models.train.image import FROZEN
-from models.train.loop import Task, TaskOptions, grid
+from models.train.loop import Task, TaskOptions, grid, psnr, unwrapped
 from models.video import Frames, VideoDiT
 from models.weights import load_part, part_digests, save_part, weights_digest
 
@@ -204,7 +204,7 @@ class VideoTask(Task):
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         """Mean squared error of the velocity (as of pictures), and the planner's distance from the truth."""
-        whole: Any = getattr(model, "module", model)  # without its distributed wrapper
+        whole = unwrapped(model)
         values = plan_losses(whole.planner, batch["plan"])
         total = self.mix.planner * torch.stack(list(values.values())).sum()
         if "flow" in batch:
@@ -332,12 +332,6 @@ def acted_losses(planner: nn.Module, flow: dict[str, Any]) -> dict[str, Tensor]:
         "left_out": F.smooth_l1_loss(plan.left_out, flow["missed"], beta=0.1),
         "acted": (apart.sum(-1).mean((1, 2)) * flow["acted"]).mean(),
     }
-
-
-def psnr(pictures: Tensor, truth: Tensor) -> Tensor:
-    """(N,) decibels on white, of premultiplied (N, 4, H, W) in [0, 1]."""
-    error = composite(pictures, (1.0, 1.0, 1.0)) - composite(truth, (1.0, 1.0, 1.0))
-    return -10 * error.square().mean((1, 2, 3)).clamp_min(1e-10).log10()
 
 
 def directions_right(clips: list[Clip], drawn: Tensor) -> float:
