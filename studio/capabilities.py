@@ -2,18 +2,17 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import Field, PlainSerializer
 
 from models.messages import Message, Refused, did_you_mean
-from studio.fields import Size, sides, spelled
+from studio.fields import Frozen, Size, sides, spelled
 
 FAST = "fast"  # the scheduler of a model's fast variant, where it has one
 
 
-class Range(BaseModel):
+class Range(Frozen):
     """Numbers from `least` to `most`, both allowed; `usual` is taken where nothing is said."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     least: float
     most: float
     usual: float
@@ -27,19 +26,17 @@ class Range(BaseModel):
         return value
 
 
-class Style(BaseModel):
+class Style(Frozen):
     """A style: its name, its name in Chinese, and other words that mean it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
     zh: str = ""
     words: tuple[str, ...] = ()
 
 
-class Fixed(BaseModel):
+class Fixed(Frozen):
     """The only settings that a scheduler draws with, and the digest of the variant of the model that draws them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     steps: int
     guidance: float
     variant: str
@@ -50,10 +47,9 @@ class Fixed(BaseModel):
         return 1 - left_out / self.steps
 
 
-class Sides(BaseModel):
+class Sides(Frozen):
     """Pixels a side that a model draws, whatever the other side is: multiples of `multiple`, both ends allowed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     least: int
     most: int
     multiple: int
@@ -62,10 +58,9 @@ class Sides(BaseModel):
         return min(max(round(side / self.multiple) * self.multiple, self.least), self.most)
 
 
-class Capabilities(BaseModel):
+class Capabilities(Frozen):
     """Styles, schedulers and ranges of one model. The first scheduler is the usual one."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     title: str
     tasks: tuple[str, ...] = ("image",)  # of studio.requests.REQUESTS
     size: Size = 128  # its own
@@ -75,7 +70,7 @@ class Capabilities(BaseModel):
     upscaler: str = ""  # digest of the network that enlarges, where there is one
     styles: tuple[Style, ...] = ()
     schedulers: tuple[str, ...]
-    fixed: dict[str, Fixed] = {}  # of those schedulers that draw in one way only
+    fixed: dict[str, Fixed] = Field(default_factory=dict)  # of those schedulers that draw in one way only
     steps: Range
     guidance: Range
     guided_from: Range = Range(least=0, most=1, usual=0)  # noise level from which guidance works

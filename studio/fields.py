@@ -75,7 +75,7 @@ Number = Annotated[float, BeforeValidator(_finite), Field(strict=True)]
 
 
 class Frozen(BaseModel):
-    """A request, or a part of one: it does not change, and holds nothing that it has no name for."""
+    """A request, or what a model can do, or a part of either: it does not change, and has no names but its own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -66,6 +66,12 @@ def studio(
     signal.signal(signal.SIGTERM, before)
 
 
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of tiny parts, untrained, for the tests of one file."""
+    return save_tiny_parts(tmp_path_factory.mktemp("parts"))
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Embedded:
     """The studio's own models, tiny and untrained."""

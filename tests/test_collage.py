@@ -5,7 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bags import Bags, no_far_names, of_bags  # noqa: F401 - a fixture
+from bags import (  # noqa: F401 - a fixture
+    Bags,
+    no_far_names,
+    of_bags,
+    parser_of,
+)
 from fixture_world import fixture_world
 from queue_kit import made, picture
 from test_embedded import ask
@@ -15,7 +20,7 @@ from models.compose.collage import Drawings, collage
 from models.data.compose import ground
 from models.data.pixels import unpremultiply
 from models.pipelines.image import StickerPipeline
-from models.prompts.boxes import PAIR, WHOLE, Box
+from models.prompts.boxes import ON_IT, PAIR, WHOLE, Box
 from models.prompts.build import build_parser
 from models.prompts.parsed import Layout
 from models.prompts.parser import PromptParser
@@ -189,3 +194,27 @@ def test_the_studio_draws_as_the_pipeline_does(pipe: StickerPipeline, tmp_path: 
         (artifact,) = made(backend, request)
         *_, own = pipe.steps([prompt], [7], Sampling(16, guidance=1.0))
         assert isinstance(own, Pictures) and np.array_equal(np.asarray(picture(artifact)), unpremultiply(own.pixels[0]))
+
+
+# --- Prints -----------------------------------------------------------------------------------------------------------
+
+
+def test_on_what_has_no_room_of_its_own_it_is_laid_as_it_was() -> None:
+    found = parser_of("prints").parse("a wrench with a red heart on it").layout
+    assert found and found.boxes == ON_IT
+
+
+def test_a_picture_lies_within_what_it_is_on() -> None:
+    """Where there is most room for it, and nothing of the thing's outline is hidden."""
+    shirt, heart = np.zeros((128, 128, 4), np.uint8), np.zeros((128, 128, 4), np.uint8)
+    shirt[20:110, 30:100] = (0, 0, 255, 255)
+    heart[40:80, 40:80] = (255, 0, 0, 255)
+    made = collage(Layout(("t-shirt", "red heart"), PAIR["printed on"]), iter([shirt, heart]))
+    red = (made[..., 0] > 128) & (made[..., 2] < 128)
+    seen = made[..., 3] > 128
+    assert 0.1 < red.sum() / seen.sum() < 0.6
+    rows, columns = np.nonzero(red)
+    edges = np.nonzero(seen.any(1))[0], np.nonzero(seen.any(0))[0]
+    for inner, outer in zip((rows, columns), edges, strict=True):
+        assert outer.min() + 4 < inner.min() and inner.max() < outer.max() - 4
+        assert abs(inner.mean() - outer.mean()) < 12

@@ -1,20 +1,39 @@
-"""Homes whose database is damaged or gone: one sentence, and a rebuild from the files, whatever the bytes are."""
+"""Homes that are damaged, or name what is not theirs, and text from outside: one sentence, and nothing is harmed."""
 
+import os
 import random
+import re
 import shutil
+import stat
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import refusal
-from queue_kit import ask, named, planned, run_job
+from conftest import Said, refusal
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from queue_kit import Entry, ask, keep, named, planned, run_job
+from test_gallery import png
+from tiny_files import write
 
-from studio import maintenance
+from studio import cli, maintenance
+from studio.annotations import Annotations, beside, read_annotations
+from studio.api import v1
 from studio.backends.fake import Fake
+from studio.batch import sources
+from studio.clips import picture_of
 from studio.database import StoreTrouble
 from studio.events import Failed
+from studio.gallery import Gallery
 from studio.home import Home
+from studio.metadata.readers import parse_parameters
+from studio.page import files
+from studio.page.context import PageContext
 from studio.queue import read_message
 from studio.sinks import GallerySink
+from studio.studio import Studio
+from studio.wildcards import Wildcards
 
 HOMES, PICTURES, FLIPPED = 20, 2, 20
 
@@ -75,3 +94,154 @@ def test_what_is_fleeting_begins_anew_where_it_vanishes(tmp_path: Path) -> None:
     Home(tmp_path)
     home.progress.begin("a")
     assert Home(tmp_path).progress.read("a")[1]
+
+
+# --- Links and pipes --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> PageContext:
+    return PageContext(Studio(tmp_path / "home"), "fake")
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A file outside of the home; it holds a whole picture, which a gallery would show."""
+    (tmp_path / "outside").mkdir()
+    path = tmp_path / "outside" / "secret.png"
+    path.write_bytes(png((1, 2, 3)))
+    return path
+
+
+def link(path: Path, secret: Path) -> None:
+    path.unlink()
+    path.symlink_to(secret)
+
+
+def pipe(path: Path, secret: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def folder(path: Path, secret: Path) -> None:
+    path.rename(secret.with_name(path.name))
+    path.parent.rmdir()
+    path.parent.symlink_to(secret.parent)
+
+
+def row(path: Path, secret: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("trick", [link, pipe, folder, row])
+def test_nothing_outside_the_home_is_read_served_or_removed(
+    context: PageContext, secret: Path, trick: Callable[[Path, Path], None]
+) -> None:
+    gallery, entry = context.studio.gallery, Entry(job="a", position=0, seed=1, prompt="a cat")
+    path = keep(gallery, png(), entry)
+    trick(path, secret)
+    if trick is row:
+        gallery.database.write("UPDATE pictures SET file = ?", os.path.relpath(secret, gallery.root))
+    gallery.database.write("UPDATE pictures SET bytes = ?", secret.stat().st_size)
+    before = {one: one.read_bytes() for one in secret.parent.iterdir()}
+    app = FastAPI()
+    for router in (files.router(context), v1.router(context.studio, "fake")):
+        app.include_router(router)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        place = f"/api/v1/gallery/{path.stem}"
+        for address in (f"/thumbnails/{path.name}", f"/pictures/{path.name}", f"{place}/thumbnail", f"{place}/file"):
+            assert client.get(address).status_code == 404, address
+        assert client.get(f"{place}/export?format=png").status_code == 404
+    assert gallery.found("a") == {} and [one.kind for one in maintenance.inspect(context.studio.store)]
+    assert ("is a link" in refusal(lambda: keep(gallery, png(), entry))) == (trick is folder)
+    gallery.database.write("UPDATE pictures SET deleted = 1")
+    assert gallery.empty_bin() == 1
+    assert {one: one.read_bytes() for one in secret.parent.iterdir()} == before
+
+
+def test_a_pipe_beside_a_picture_hangs_nothing(context: PageContext, secret: Path) -> None:
+    gallery = context.studio.gallery
+    path = keep(gallery, png(), Entry(job="a", position=0, seed=1, prompt="a cat"))
+    os.mkfifo(beside(path))
+    os.mkfifo(path.with_name("f" * 64 + ".png"))
+    path.with_name("e" * 64 + ".png").symlink_to(secret)
+    assert read_annotations(path) == Annotations() and maintenance.rebuild(gallery.root).skipped == 1
+
+
+# --- Text from outside ------------------------------------------------------------------------------------------------
+
+
+HOSTILE = "a\x1b[31m\x9b31m\u202e\x07"
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_names_of_files_do_nothing_to_the_terminal(studio: Callable[..., Said], tmp_path: Path, flags: tuple) -> None:
+    picture, prompts = tmp_path / f"{HOSTILE}.png", tmp_path / f"{HOSTILE}.txt"
+    write(picture)
+    prompts.write_text("a cat\n--w 1\n")
+    gone, out = tmp_path / f"{HOSTILE}-gone.png", tmp_path / HOSTILE
+    commands = [("strip", picture), ("strip", gone, picture), ("strip", picture, "--out", out), ("info", picture)]
+    commands += [("batch", prompts, "--model", "fake", "--out", out), ("batch", gone, "--model", "fake")]
+    commands += [("batch", prompts, "--model", "fake", "--dry-run"), ("queue", "--home", out)]
+    for command in commands:
+        said = studio(*command, *flags)
+        assert not CONTROLS.search(said.out + said.err), (command, said)
+
+
+def test_what_is_noted_is_clean(tmp_path: Path) -> None:
+    gallery: Gallery = Home(tmp_path).gallery
+    path = keep(gallery, png(), Entry(job="a", position=0, seed=1, prompt="a cat"))
+    gallery.mark([path.stem], note=f"{HOSTILE}\nsecond line", tags=(HOSTILE,))
+    gallery.label([path.stem], "boards", HOSTILE)
+    kept = gallery.get(path.stem)
+    assert kept.note == "a[31m31m\nsecond line" and kept.tags == kept.boards == ("a[31m31m",)
+    beside(path).write_text('{"note": "a\\u001b[31m", "tags": ["\\u202eb"]}')
+    assert read_annotations(path) == Annotations(note="a[31m", tags=("b",))
+
+
+def test_a_home_is_for_its_owner_alone(tmp_path: Path) -> None:
+    assert stat.S_IMODE(Home(tmp_path / "home").root.stat().st_mode) == 0o700
+
+
+def test_a_pipe_that_nobody_writes_into_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("lines.txt", "a.png"):
+        os.mkfifo(tmp_path / name)
+    monkeypatch.setattr(sources, "PIPE_SECONDS", 0.1)
+
+    def batch() -> None:
+        with sources.opened([str(tmp_path / "lines.txt")]):
+            pass
+
+    assert "nothing comes" in refusal(batch)
+    assert "is no file" in refusal(lambda: Wildcards(tmp_path).entries("lines"))
+    assert refusal(lambda: picture_of(tmp_path / "a.png"))
+
+
+@pytest.mark.parametrize("piece", ['ab: "\\\\",', "ab", 'ab: "', "a a: ", "\\"])
+def test_settings_of_any_length_are_read_in_a_moment(piece: str) -> None:
+    began = time.process_time()
+    parse_parameters("a cat\n" + piece * (2**18 // len(piece)))
+    assert time.process_time() - began < 0.2
+
+
+def test_a_home_that_can_not_be_rebuilt_is_one_sentence(
+    studio: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("studio.cli.home.FileLock", read_only)
+    said = studio("rebuild")
+    assert said.code == 2 and "can't be written" in said.err and said.err.count("\n") == 1
+
+
+def test_ctrl_c_while_a_command_is_imported_is_no_traceback(
+    studio: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.importlib, "import_module", stopped)
+    said = studio("queue")
+    assert (said.code, said.err) == (130, "")

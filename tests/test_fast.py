@@ -28,11 +28,6 @@ RECIPE = Recipe(FastTask, batch_size=lambda _: 4, warmup=1, lr=1e-2)
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_parts(tmp_path_factory.mktemp("parts"))
-
-
-@pytest.fixture(scope="module")
 def trained(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of a few steps."""
     options = TaskOptions("tiny", 3, fixture_world(), RECIPE.batch_size, parts, parts / "cache")

@@ -1,12 +1,13 @@
-"""Laws of features: of a face eyes and mouth are cut out without its skin, and lie where a thing has most room."""
+"""Laws of features, heads and necks: a face has eyes and a mouth without its skin, a thing is where it has room."""
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from models.compose.accessories import ROUND, WIDTHS, head, neck, worn
 from models.compose.anchors import features, is_dark, middle, on_dark
 from models.compose.collage import collage
-from models.prompts.boxes import FEATURES, MIDDLE, WHOLE
+from models.prompts.boxes import FEATURES, MIDDLE, PAIR, WHOLE, Box
 from models.prompts.parsed import Layout
 
 SKIN, INK = (255, 200, 60, 255), (60, 30, 20, 255)
@@ -98,3 +99,131 @@ def test_on_what_is_black_they_are_light() -> None:
     assert light[8, 6, :3].min() > 200 and np.array_equal(light[..., 3], features(FACE)[..., 3])
     laid = collage(Layout(("thing", "face"), (WHOLE, FEATURES)), iter([black, FACE]))
     assert laid[..., :3].max() > 200
+
+
+# --- Necks ------------------------------------------------------------------------------------------------------------
+
+
+WEARER, SCARF = PAIR["round the neck"]
+SNOWMAN = (("rectangle", (52, 4, 76, 22)), ("ellipse", (42, 16, 86, 60)), ("ellipse", (30, 56, 98, 124)))
+GIRAFFE = (("ellipse", (8, 6, 44, 26)), ("rectangle", (26, 10, 40, 76)), ("ellipse", (26, 60, 110, 96)))
+EGG = (("ellipse", (30, 4, 98, 124)),)
+
+
+@pytest.mark.parametrize("side", [64, 128])
+@pytest.mark.parametrize(
+    ("drawn", "middle", "row", "width"),
+    [(SNOWMAN, 64, 58, 22), (GIRAFFE, 33, 50, 15), (EGG, 64, 54, 66)],
+)
+def test_it_is_where_the_body_is_narrow_below_the_head(
+    drawn: tuple[tuple, ...], middle: int, row: int, width: int, side: int
+) -> None:
+    found = neck(shape(*drawn, side=side))
+    assert found is not None
+    assert found[0] * SIDE == pytest.approx(middle, abs=4)
+    assert found[1] * SIDE == pytest.approx(row, abs=24 if drawn is GIRAFFE else 7)
+    assert found[2] * SIDE == pytest.approx(width, abs=9)
+
+
+@pytest.mark.parametrize("drawn", [SNOWMAN, GIRAFFE, EGG, (("rectangle", (0, 0, 127, 127)),)])
+def test_what_is_worn_round_it_keeps_its_proportions_and_lies_over_it(drawn: tuple[tuple, ...]) -> None:
+    alpha = shape(*drawn)
+    place, (middle, row, _) = worn(SCARF, alpha), neck(alpha) or (0, 0, 0)
+    assert ROUND[0] - 0.01 <= place.width / SIDE <= ROUND[1] + 0.01
+    assert place.height / place.width == pytest.approx(SCARF.height / SCARF.width, abs=0.05)
+    assert 0 <= place.left <= SIDE - place.width
+    assert place.top <= row * SIDE < place.top + place.height
+    assert place.left + place.width / 2 == pytest.approx(middle * SIDE, abs=2)
+
+
+def test_over_nothing_it_stays_in_its_box() -> None:
+    assert worn(SCARF, np.zeros((SIDE, SIDE), np.uint8)) == SCARF
+
+
+def test_in_a_collage_it_moves_with_the_wearer() -> None:
+    scarf = np.zeros((SIDE, SIDE, 4), np.uint8)
+    scarf[20:108, 20:108] = (255, 0, 0, 255)
+    laid = []
+    for drawn in (GIRAFFE, tuple((kind, (127 - x1, y0, 127 - x0, y1)) for kind, (x0, y0, x1, y1) in GIRAFFE)):
+        wearer = np.zeros((SIDE, SIDE, 4), np.uint8)
+        wearer[..., 1] = wearer[..., 3] = shape(*drawn)
+        layout = Layout(("a giraffe", "a scarf"), (WEARER, SCARF))
+        laid.append(np.argwhere(collage(layout, iter([wearer, scarf]))[..., 0] > 128)[:, 1].mean())
+    assert laid[0] < SIDE / 2 - 15 and laid[1] > SIDE / 2 + 15
+
+
+# --- Heads ------------------------------------------------------------------------------------------------------------
+
+
+SIDE = 128
+HAT = Box(38, 0, 52, 42, z=1, align=1, anchor="head")
+
+
+def shape(*drawn: tuple[str, tuple[int, ...]], side: int = SIDE) -> np.ndarray:
+    """Alpha (side, side) of ellipses, rectangles and polygons on a board of SIDE x SIDE."""
+    board = Image.new("L", (SIDE, SIDE))
+    for kind, where in drawn:
+        getattr(ImageDraw.Draw(board), kind)(where, fill=255)
+    return np.asarray(board.resize((side, side)))
+
+
+FACED = ("ellipse", (24, 34, 104, 114))
+EARS = (("polygon", (26, 30, 56, 44, 28, 70)), ("polygon", (102, 30, 72, 44, 100, 70)))
+RABBIT = (("rectangle", (44, 30, 58, 80)), ("rectangle", (70, 30, 84, 80)), ("ellipse", (34, 70, 94, 124)))
+BACK = ("rectangle", (24, 76, 104, 104))
+NECK, TAIL = ("ellipse", (10, 36, 44, 84)), ("rectangle", (104, 36, 110, 84))
+
+
+@pytest.mark.parametrize("side", [64, 128])
+@pytest.mark.parametrize(
+    ("drawn", "middle"),
+    [
+        ((FACED,), 64),
+        ((FACED, *EARS), 64),
+        (RABBIT, 64),
+        ((("ellipse", (14, 46, 114, 120)), ("ellipse", (10, 30, 36, 70)), ("ellipse", (92, 30, 118, 70))), 64),
+        ((BACK, NECK), 27),
+        ((BACK, NECK, TAIL), 27),
+        ((BACK, NECK, ("rectangle", (104, 10, 110, 84))), 27),
+        ((BACK, ("ellipse", (84, 36, 118, 84)), ("rectangle", (14, 36, 20, 84))), 101),
+        ((BACK, NECK, ("rectangle", (96, 40, 112, 84))), 27),
+    ],
+)
+def test_the_head_is_what_is_highest_and_no_tail(drawn: tuple[tuple, ...], middle: int, side: int) -> None:
+    found = head(shape(*drawn, side=side))
+    assert found is not None
+    assert found[0] * SIDE == pytest.approx(middle, abs=5)
+    assert 0.2 < found[1] < 0.5
+
+
+def test_a_hat_sits_on_the_head_no_wider_than_it_should_be() -> None:
+    for drawn in ((FACED,), (BACK, NECK), (("rectangle", (0, 40, 127, 127)),)):
+        alpha = shape(*drawn)
+        place = worn(HAT, alpha)
+        assert WIDTHS[0] - 0.01 <= place.width / SIDE <= WIDTHS[1] + 0.01
+        assert 0 <= place.left <= SIDE - place.width and place.top >= 0
+        middle, top, _ = head(alpha) or (0, 0, 0)
+        assert top * SIDE < place.top + place.height < top * SIDE + 14, "it touches, and does not hide the face"
+        assert place.left + place.width / 2 == pytest.approx(middle * SIDE, abs=2)
+
+
+def test_where_there_is_nothing_it_stays_in_its_box_and_what_is_thin_is_all_there_is() -> None:
+    assert worn(HAT, np.zeros((SIDE, SIDE), np.uint8)) == HAT
+    found = head(shape(("rectangle", (60, 20, 64, 120))))
+    assert found is not None and found[0] * SIDE == pytest.approx(62.5, abs=2)
+
+
+def test_a_head_at_the_very_top_leaves_room_for_some_of_the_hat() -> None:
+    place = worn(HAT, shape(("rectangle", (0, 0, 127, 127))))
+    assert place.top == 0 and place.height >= 1
+
+
+def test_in_a_collage_it_is_the_wearer_s_head_and_not_the_ground_s() -> None:
+    dog, hat = (np.zeros((SIDE, SIDE, 4), np.uint8) for _ in range(2))
+    dog[..., 3] = shape(BACK, NECK)
+    hat[20:100, 30:90] = (255, 0, 0, 255)
+    for ground in ((), ("blue",)):
+        made = collage(Layout(("dog", "hat"), PAIR["on the head"], ground), iter([dog, hat]))
+        red = np.argwhere((made[..., 0] > 200) & (made[..., 2] < 50))
+        assert red[:, 1].mean() < 48, "over the neck at the left, not in the middle"
+        assert made[..., 3].max() == 255

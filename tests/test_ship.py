@@ -1,10 +1,14 @@
-"""What runs export, and means of several, become what is shipped: whole, by sha256, with the words of a new space."""
+"""What runs export, and means of several, become what is shipped: whole, by sha256; what was signed anew is refused."""
 
 import json
 import shutil
+import struct
+import time
 from pathlib import Path
 
 import pytest
+import torch
+from conftest import refusal
 from tiny_parts import give_variant, save_tiny_parts
 
 from models.dit import DiT
@@ -13,13 +17,16 @@ from models.train.average import average_generators
 from models.train.ship import ship
 from models.weights import (
     MADE_WITH,
+    MANIFEST,
     WeightsError,
     listed_parts,
     load_part,
+    load_table,
     part_digests,
     part_folder,
     record_part,
     save_part,
+    save_table,
 )
 
 MADE = ("wording", "prototypes")
@@ -228,3 +235,44 @@ def test_what_does_not_fit_together_is_refused(folders: list[Path], tmp_path: Pa
     with pytest.raises(WeightsError, match="different parts"):
         average_generators([folders[0], folders[2]], [1, 1], tmp_path / "mean")
     assert not (tmp_path / "mean").exists()
+
+
+# --- Signed anew ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """The folder of a small table."""
+    return save_table("words", tmp_path, {"rows": torch.zeros(2, 3)}, {"space": "x"})
+
+
+def header(tensors: int) -> bytes:
+    empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    said = json.dumps({str(n): empty for n in range(tensors)}).encode()
+    return struct.pack("<Q", len(said)) + said
+
+
+FILES = {
+    "deep": ("words.json", b"[" * 200_000),
+    "no JSON": ("words.json", b"\xff"),
+    "a header of 2^63 bytes": ("words.safetensors", struct.pack("<Q", 2**63) + b"{}"),
+    "a header beyond the file": ("words.safetensors", struct.pack("<Q", 2**21) + b"{}"),
+    "very many tensors": ("words.safetensors", header(60_000)),
+}
+
+
+@pytest.mark.parametrize("what", FILES)
+def test_a_part_that_is_beyond_all_bounds_is_refused_at_once(table: Path, what: str) -> None:
+    name, data = FILES[what]
+    (table / name).write_bytes(data)
+    record_part("words", table.parent)
+    began = time.process_time()
+    assert f"{name} is damaged" in refusal(lambda: load_table("words", table.parent))
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("manifest", ["[" * 200_000, '{"words": [1]}', '{"words": {"words.json": 1}}', "[]", "\ud800"])
+def test_a_manifest_that_is_none_is_refused(table: Path, manifest: str) -> None:
+    (table.parent / MANIFEST).write_bytes(manifest.encode(errors="surrogatepass"))
+    for look in (lambda: listed_parts(table.parent), lambda: part_folder("words", table.parent)):
+        assert MANIFEST in refusal(look)

@@ -30,11 +30,6 @@ from models.weights import WeightsError, load_part, part_digests, save_part
 RECIPE = Recipe(ImageTask, batch_size=lambda _: 4, warmup=2, muon=True)
 
 
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_parts(tmp_path_factory.mktemp("parts"))
-
-
 def options(parts: Path, seed: int = 3) -> TaskOptions:
     return TaskOptions("tiny", seed, fixture_world(), RECIPE.batch_size, parts, parts / "cache")
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from fixture_world import fixture_world
 from test_build import offline  # noqa: F401 - a fixture
-from tiny_parts import awaken, save_tiny_parts
+from tiny_parts import awaken
 
 from models.autoencoder import Autoencoder
 from models.data import build as building
@@ -177,11 +177,6 @@ def test_decoded_pictures_are_kept(tmp_path: Path) -> None:
 
 def options(parts: Path | None = None) -> TaskOptions:
     return TaskOptions("tiny", seed=3, world=fixture_world(), batch_size=lambda _: 8, parts=parts)
-
-
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_parts(tmp_path_factory.mktemp("parts"))
 
 
 @pytest.fixture(scope="module")

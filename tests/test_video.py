@@ -12,7 +12,7 @@ from fixture_world import fixture_world
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
 from hypothesis.strategies import floats
-from tiny_parts import awaken, save_tiny_parts
+from tiny_parts import awaken
 
 from models.data.clips import FRAMES, REST, direction_seen, make_clip
 from models.data.pixels import to_tensor
@@ -31,11 +31,6 @@ from models.weights import load_part
 WORLD = fixture_world()
 MIX = ClipMix(frames=3, whole=4, shards=2, every=1, planned=8, plans=5, begin=0)
 RECIPE = Recipe(lambda options: VideoTask(options, MIX, clips=3, rows=6), batch_size=lambda _: 2, warmup=2)
-
-
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_parts(tmp_path_factory.mktemp("parts"))
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,25 @@
-"""Laws of the vision encoder."""
+"""Laws of the vision encoder, of the semantic space, of its losses, and of the one door into it."""
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from fixture_world import fixture_world
+from tiny_parts import save_tiny_parts
 
 from models.presets import PRESETS, preset
+from models.space import DIM, Embedder, SemanticSpace
+from models.train.contrastive import (
+    CONTRAST,
+    OTHER_ATTRIBUTE,
+    OTHER_COLOUR,
+    PICTURE_STYLE,
+    Facts,
+    agreeing,
+    pair_labels,
+    picture_labels,
+    sigmoid_loss,
+)
 from models.vision import VisionEncoder
 
 
@@ -73,3 +89,143 @@ def test_the_shipped_size_is_as_planned():
 def test_a_wrong_shape_is_named(encoder):
     with pytest.raises(ValueError, match=r"\(1, 3, 64, 64\).*\(B, 4, 128, 128\)"):
         encoder(torch.zeros(1, 3, 64, 64))
+
+
+# --- The space --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def space() -> SemanticSpace:
+    torch.manual_seed(0)
+    return SemanticSpace(width=32, heads=2).eval()
+
+
+@pytest.fixture(scope="module")
+def embedder(tmp_path_factory) -> Embedder:
+    return Embedder.load(save_tiny_parts(tmp_path_factory.mktemp("parts")))
+
+
+def unit(*shape: int, seed: int = 0) -> torch.Tensor:
+    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+def facts(concepts, style=None, colours=None, scene=None) -> Facts:
+    n = len(concepts)
+    table = torch.full((n, 4), -1)
+    table[:, 0] = torch.tensor(concepts)
+    attributes = torch.full((n, 3), -1)
+    attributes[:, 0] = torch.tensor(style or [-1] * n)
+    return Facts(table, attributes, torch.tensor(colours or [0] * n), torch.tensor(scene or [-1] * n))
+
+
+# --- the heads -------------------------------------------------------------------------------------------------------
+
+
+def test_vectors_are_unit_and_128(space):
+    states, mask = torch.randn(3, 7, 32), torch.ones(3, 7, dtype=torch.bool)
+    for vectors in (space.text(states, mask), space.image(torch.randn(3, 64, 32))):
+        assert vectors.shape == (3, DIM)
+        assert torch.allclose(vectors.norm(dim=-1), torch.ones(3), atol=1e-5)
+
+
+def test_padding_is_not_read(space):
+    states, mask = torch.randn(2, 7, 32), torch.ones(2, 7, dtype=torch.bool)
+    mask[:, 4:] = False
+    changed = states.clone()
+    changed[:, 4:] = 100
+    assert torch.allclose(space.text(states, mask), space.text(changed, mask), atol=1e-6)
+    assert torch.allclose(space.text(states, mask), space.text(states[:, :4], mask[:, :4]), atol=1e-5)
+
+
+def test_calibration_starts_where_the_config_says():
+    """From there a cosine of 0.8 is a match and one of 0.2 is none."""
+    scale, bias = SemanticSpace(scale=16, bias=-8).calibration()
+    assert (scale.item(), bias.item()) == pytest.approx((16, -8), rel=1e-4)
+    assert torch.sigmoid(scale * 0.8 + bias) > 0.98
+    assert torch.sigmoid(scale * 0.2 + bias) < 0.02
+
+
+# --- the losses ------------------------------------------------------------------------------------------------------
+
+
+def test_sigmoid_loss_is_the_papers():
+    """arXiv 2303.15343, algorithm 1: -sum log sigmoid(z * (t x y + b)) / n with z = 1 on the diagonal, -1 elsewhere."""
+    left, right = unit(5, 16, seed=1), unit(5, 16, seed=2)
+    z = 2 * torch.eye(5) - 1
+    expected = -F.logsigmoid(z * (10 * left @ right.T - 3)).sum() / 5
+    found = sigmoid_loss(left, right, torch.eye(5), torch.ones(5, 5), torch.tensor(10.0), torch.tensor(-3.0))
+    assert float(found) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_weight_of_zero_takes_a_pair_out():
+    left, right, labels = unit(3, 8, seed=1), unit(3, 8, seed=2), torch.eye(3)
+    weights = torch.ones(3, 3)
+    weights[0, 1] = 0
+    losses = [
+        sigmoid_loss(left, right, changed, weights, torch.tensor(10.0), torch.tensor(0.0))
+        for changed in (labels, labels.index_put((torch.tensor(0), torch.tensor(1)), torch.tensor(1.0)))
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_labels_grade_what_a_caption_names():
+    pictures = facts([0, 0, 1], style=[0, 1, 0], colours=[0b01, 0b10, 0b01])
+    captions = facts([0, 0, 0], style=[-1, 0, -1], colours=[0, 0, 0b01])
+    labels, weights = pair_labels(pictures, captions)
+    expected = [[1, 1, 1], [1, OTHER_ATTRIBUTE[0], OTHER_COLOUR], [0, 0, 0]]
+    assert torch.allclose(labels, torch.tensor(expected, dtype=torch.float))
+    assert weights.min() == 1
+
+
+def test_a_scene_fits_its_own_caption_and_ignores_single_pictures_of_its_things():
+    pictures = facts([0, 0, 0], scene=[-1, 6, 7])
+    labels, weights = pair_labels(pictures, facts([0, 0, 5], scene=[-1, 6, 9]))
+    assert labels.tolist() == [[1, 0, 0], [0, 1, 0], [0, pytest.approx(CONTRAST), 0]]
+    assert weights.tolist() == [[1, 0, 1], [0, 1, 1], [0, 1, 1]]
+
+
+def test_pictures_of_one_concept_are_near_across_styles():
+    labels, weights = picture_labels(facts([0, 0, 1], style=[0, 1, 0]))
+    assert labels[0].tolist() == pytest.approx([1, PICTURE_STYLE, 0])
+    assert weights.diagonal().tolist() == [0, 0, 0]
+
+
+def test_the_filter_drops_what_disagrees_and_little_else():
+    cosines = 0.6 + 0.05 * torch.randn(500, generator=torch.Generator().manual_seed(0))
+    cosines[:10] = 0.0
+    kept = agreeing(cosines)
+    assert not kept[:10].any()
+    assert kept[10:].float().mean() > 0.98
+    assert agreeing(torch.full((8,), 0.3)).all()  # nothing stands out
+
+
+# --- the door --------------------------------------------------------------------------------------------------------
+
+
+def test_a_vector_does_not_depend_on_its_company(embedder):
+    """To the last bit: the same prompt must give the same picture whatever else was asked."""
+    words = ["a red cat", "猫", "two stars"]
+    assert torch.equal(embedder.text(words)[1], embedder.text(["x", "猫", *["y"] * 40])[1])
+    assert torch.equal(embedder.states(words)[0][2], embedder.states(words[2:])[0][0])
+    pixels = fixture_world().pixels
+    assert torch.equal(embedder.image(pixels[:3])[1], embedder.image(pixels[[7, 1, *range(20, 40)]])[1])
+
+
+def test_states_and_text_agree(embedder):
+    states, mask, vectors = embedder.states(["a cat", "a much longer text about a cat"])
+    assert states.shape[:2] == mask.shape == (2, 32)
+    assert torch.equal(vectors, embedder.text(["a cat", "a much longer text about a cat"]))
+    assert not states[~mask].any()
+
+
+def test_nothing_gives_nothing(embedder):
+    assert embedder.text([]).shape == (0, DIM)
+    assert embedder.clip([]).shape == (0, DIM)
+    assert embedder.image(np.zeros((0, 128, 128, 4), np.uint8)).shape == (0, DIM)
+
+
+def test_wrong_pictures_are_named(embedder):
+    with pytest.raises(ValueError, match=r"float32.*load_picture"):
+        embedder.image(np.zeros((1, 128, 128, 4), np.float32))
+    with pytest.raises(ValueError, match=r"\(2, 64, 64, 4\)"):
+        embedder.image(np.zeros((2, 64, 64, 4), np.uint8))

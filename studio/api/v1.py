@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from pathlib import Path
 from shutil import disk_usage
@@ -45,6 +45,7 @@ from studio.heartbeat import silence
 from studio.media import data_url
 from studio.metadata import version
 from studio.metadata.origin import nameless
+from studio.planner import Job
 from studio.prompts import only
 from studio.queue import OPEN, QueuedJob, State
 from studio.requests import MAX_SUGGESTED
@@ -81,31 +82,24 @@ def router(studio: Studio, model: str) -> APIRouter:
 @jobs.post("/jobs", status_code=202, response_model=JobOut)
 async def submit(served: ServedStudio, body: AnyJob) -> Any:
     """Put a job in the queue. The same work is the same job: what was made before is there at once."""
-    return await in_turn(_submitted, served, body)
+    return await in_turn(_prepared, served, body, lambda job: describe_job(served, served.studio.submit(job)))
 
 
-def _submitted(served: Served, body: Any) -> Any:
+def _prepared(served: Served, body: Any, use: Callable[[Job], Any]) -> Any:
+    """What `use` makes of the job that a body asks for, while the files that came with it are there."""
     studio = served.studio
     with uploads(studio.home, studio.gallery) as files:
-        fields = {"model": served.model, **_request_fields("", body, files)}
+        fields = {"model": served.model, "task": body.task, **_request_fields("", body, files)}
         offered(fields["model"], served.model)
-        return describe_job(served, studio.submit(only(studio.prepare(fields.pop("task", "image"), **fields))))
+        return use(only(studio.prepare(**fields)))
 
 
 @jobs.post("/caption", response_model=CaptionOut)
 async def caption(served: ServedStudio, body: CaptionIn) -> Any:
     """Describe a picture at once, before all jobs, and store nothing. A job of the task `caption` stores the words."""
-    request = await in_turn(_to_describe, served, body)
+    request = await in_turn(_prepared, served, body, lambda job: inputs.keep(job.request, served.studio.home))
     (said,) = [one for one in await served.studio.aask(request) if isinstance(one, Content)]
     return {"caption": said.data.decode(), "score": said.score, "known": said.known}
-
-
-def _to_describe(served: Served, body: Any) -> Any:
-    studio = served.studio
-    with uploads(studio.home, studio.gallery) as files:
-        fields = {"model": served.model, **_request_fields("", body, files), "task": "caption"}
-        offered(fields["model"], served.model)
-        return inputs.keep(only(studio.prepare(**fields)).request, studio.home)
 
 
 @jobs.get("/jobs", response_model=Jobs)

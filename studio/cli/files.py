@@ -86,15 +86,7 @@ def strip(common: Common, files: list[Path], out: Path | None = None) -> None:
         target = (out or file.parent) / f"{stem}{file.suffix}"
         if out:
             ready_folder(out, 1)
-        try:
-            there = target.exists()
-            if there and (target.is_dir() or target.read_bytes() != data):
-                raise Refused("cli.another_file", path=target)
-        except OSError as error:
-            raise Refused(why(error, target.parent)) from error
-        if not there:
-            write_whole(target, data)
-        return {"out": str(target)}
+        return {"out": _write_new(target, data)}
 
     leave(_print_each(common, files, copy, lambda row: str(row["out"]))[1])
 
@@ -117,13 +109,22 @@ def frames(
     ready_folder(folder, len(chosen))
     rows = []
     for frame, data in stills(clip, chosen, common.no_metadata):
-        target = folder / f"{file.stem}-{frame.number:04}.png"
-        if not target.exists():
-            write_whole(target, data)
-        elif not target.is_file() or target.read_bytes() != data:
-            raise Refused("cli.another_file", path=target)
-        rows.append({"path": str(target), "frame": frame.number, "time": round(frame.time, 3)})
+        path = _write_new(folder / f"{file.stem}-{frame.number:04}.png", data)
+        rows.append({"path": path, "frame": frame.number, "time": round(frame.time, 3)})
     common.print_rows(rows, lambda row: str(row["path"]))
+
+
+def _write_new(target: Path, data: bytes) -> str:
+    """Write a file, unless it is there already; Refused where another one is."""
+    try:
+        there = target.exists()
+        if there and (target.is_dir() or target.read_bytes() != data):
+            raise Refused("cli.another_file", path=target)
+    except OSError as error:
+        raise Refused(why(error, target.parent)) from error
+    if not there:
+        write_whole(target, data)
+    return str(target)
 
 
 def _print_each(
