@@ -11,18 +11,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 from queue_kit import CAN
-from tiny_parts import save_tiny_parts
 
 from models.messages import Refused
-from models.sampling.loop import Sampling
-from models.sampling.schedulers import GUIDED_FROM
 from studio.backends import registry
 from studio.backends.base import Handler, run
-from studio.backends.embedded import Embedded, _sampling
 from studio.backends.fake import Fake
-from studio.capabilities import FAST, Range
+from studio.capabilities import FAST
 from studio.fields import PROMPT_LIMIT
-from studio.metadata.restore import restore
 from studio.planner import RESOLVERS, job_id, plan, resolve
 from studio.requests import ANY_REQUEST, REQUESTS, SEEDS, ImageRequest, SearchRequest, make_request
 
@@ -345,44 +340,3 @@ def test_jobs_that_are_planned_together_share_a_shape_and_a_batch() -> None:
     assert plan([jobs[0].request], Fake()) == jobs[:1], "and keep it when they are planned again"
     clips = plan([make_request("clip", prompt=prompt, seed=1) for prompt in ("a cat", "a dog")], Fake())
     assert len({job.batch_key for job in (*jobs, *clips)}) == 3, "clips share none"
-
-
-# --- Where guidance works ---------------------------------------------------------------------------------------------
-
-
-GUIDED = Fake().capabilities().model_copy(update={"guided_from": Range(least=0, most=1, usual=0.25)})
-
-
-def asked(**fields: object) -> ImageRequest:
-    return resolve(make_request("image", **{"prompt": "a cat", "seed": 1, **fields}), GUIDED)
-
-
-def test_the_model_says_it_and_asking_again_changes_nothing() -> None:
-    assert asked().guided_from == 0.25 and asked(guided_from=0.5).guided_from == 0.5
-    assert asked(scheduler=FAST).guided_from is None
-    for request in (asked(), asked(guided_from=0.0), asked(scheduler=FAST)):
-        assert resolve(request, GUIDED) == request
-    with pytest.raises(Refused, match="guided_from must be between 0 and 1, not 2"):
-        asked(guided_from=2.0)
-
-
-def test_work_of_before_keeps_its_name_and_is_drawn_as_it_was() -> None:
-    before = asked().model_copy(update={"guided_from": None})
-    always = asked(guided_from=0.0)
-    assert job_id(always, "x") == job_id(before, "x") != job_id(asked(), "x")
-    assert always.batch_key() == before.batch_key() != asked().batch_key()
-    assert _sampling(before).interval == _sampling(always).interval == (0.0, 1.0)
-    assert _sampling(asked()).interval == (0.25, 1.0)
-
-
-def test_a_file_brings_back_its_own_and_one_that_says_nothing_was_guided_all_the_way() -> None:
-    record = {"request": asked().model_dump(mode="json", exclude_none=True), "seed": 5, "how": {}}
-    assert restore(record, GUIDED).fields["guided_from"] == 0.25
-    del record["request"]["guided_from"]
-    fields = restore(record, GUIDED).fields
-    assert fields["guided_from"] == 0.0 and resolve(make_request(**fields), GUIDED).guided_from == 0.0
-
-
-def test_the_embedded_model_is_guided_as_its_pipeline_is(tmp_path: Path) -> None:
-    can = Embedded(str(save_tiny_parts(tmp_path))).capabilities()
-    assert can.guided_from.usual == GUIDED_FROM == Sampling().interval[0]
