@@ -21,6 +21,7 @@ from models.messages import Refused
 from studio.backends.base import Backend
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
+from studio.studio import Studio
 
 
 class Said(NamedTuple):
@@ -72,6 +73,30 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_parts(tmp_path_factory.mktemp("parts"))
 
 
+@pytest.fixture(scope="module")
+def pipe(parts: Path) -> Any:
+    """The pipeline of the tiny parts; it neither reads what a prompt says nor knows drawings."""
+    import torch
+
+    from models.pipelines.image import StickerPipeline  # takes seconds, and most tests don't need it
+
+    return StickerPipeline.assemble(parts, torch.float32)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[Studio]:
+    """A studio for Python, in the home that the command has."""
+    with Studio(tmp_path / "home") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """One for tests that look at nothing but their own work, and leave the worker alive."""
+    with Studio(tmp_path_factory.mktemp("home")) as opened:
+        yield opened
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Embedded:
     """The studio's own models, tiny and untrained."""
@@ -81,8 +106,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Embedded:
 @pytest.fixture(scope="session")
 def tiny_studio(tmp_path_factory: pytest.TempPathFactory, tiny: Embedded) -> Iterator[Any]:
     """One studio for all tests whose answers come from a worker with the tiny models: it takes seconds to load them."""
-    from studio.studio import Studio
-
     with Studio(tmp_path_factory.mktemp("home"), partial(open_tiny, str(tiny.root))) as studio:
         yield studio
 

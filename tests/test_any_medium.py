@@ -7,7 +7,7 @@ import io
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +50,6 @@ def red(tmp_path: Path) -> Path:
 def home(tmp_path: Path) -> Home:
     """The home that the command has by default."""
     return Home(tmp_path / "home")
-
-
-@pytest.fixture
-def house(home: Home) -> Iterator[Studio]:
-    with Studio(home.root) as house:
-        yield house
 
 
 def clip_job(**fields: Any) -> Job:

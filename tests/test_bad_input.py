@@ -5,16 +5,15 @@ import os
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from patience import PATIENCE
 from PIL import Image
+from tiny_files import bomb
 
 from models.messages import Refused
 from studio import cli, files
@@ -53,19 +52,12 @@ def refuse(
 BAD: list[tuple[list[str], str]] = [
     ([], "say what to make"),
     ([""], "the prompt is empty"),
-    (["  "], "the prompt is empty"),
     (["x" * 100_000], "100,000 characters"),
     (["a\x1b[31mcat"], "control character (U+001B)"),
-    (["a cat", "--negative", "\x00"], "control character"),
     (["a cat", "--style", "notto"], "did you mean 'noto'?"),
-    (["a cat", "--scheduler", "eular"], "did you mean 'euler'?"),
-    (["a cat", "--model", "fakee"], "did you mean 'fake'?"),
     (["a cat", "--steps", "0"], "steps must be between 1 and 100, not 0"),
-    (["a cat", "--steps", "1000000000"], "steps must be between"),
     (["a cat", "--steps", "many"], "Invalid value for '--steps'"),
     (["a cat", "--guidance", "nan"], "guidance must be a number, not nan"),
-    (["a cat", "--guidance", "1e400"], "guidance must be a number, not inf"),
-    (["a cat", "--seed", "-1"], "the seed must be between"),
     (["a cat", "--seed", "4294967296"], "the seed must be between"),
     (["a cat", "--seed", "9" * 5000], "--seed"),
     (["a cat", "--count", "0"], "count must be between 1 and 64, not 0"),
@@ -85,11 +77,8 @@ def test_requests(refuse: Callable[..., str], subtests: pytest.Subtests) -> None
 BAD_CLIPS: list[tuple[list[str], str]] = [
     ([], "nothing to animate"),
     (["a cat", "--frames", "0"], "frames must be between 1 and 64, not 0"),
-    (["a cat", "--frames", "10000"], "frames must be between 1 and 64, not 10000"),
     (["a cat", "--fps", "0"], "fps must be between 1 and 30, not 0"),
-    (["a cat", "--fps", "1000"], "fps must be between 1 and 30, not 1000"),
     (["a cat", "--motion-strength", "0.2"], "motion_strength must be between 0.25 and 2, not 0.2"),
-    (["a cat", "--motion-strength", "nan"], "motion_strength must be a number, not nan"),
     (["a cat", "--last", "a.png"], "last is about a picture to start from"),
     (["a cat", "--image", "missing.png"], "missing.png does not exist"),
     (["a cat", "--image", __file__], "is not a picture"),
@@ -107,17 +96,6 @@ def test_the_first_bad_prompt_refuses_all(refuse: Callable[..., str]) -> None:
 
 
 # --- Pictures ---------------------------------------------------------------------------------------------------------
-
-
-def bomb(side: int) -> bytes:
-    """A PNG of a few kilobytes that says it is `side` x `side` and decodes to gigabytes."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0)
-    rows = zlib.compress(bytes(2**20), 9) * 4
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 @pytest.fixture

@@ -31,8 +31,8 @@ from studio.requests import make_request
 
 
 @pytest.fixture(scope="module")
-def pipe(tmp_path_factory: pytest.TempPathFactory) -> StickerPipeline:
-    made = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
+def pipe(parts: Path) -> StickerPipeline:
+    made = StickerPipeline.assemble(parts, torch.float32)
     made.parser, made.references = build_parser(Bags(), fixture_world()), build_references(fixture_world())  # type: ignore[arg-type]
     return made
 

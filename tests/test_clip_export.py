@@ -4,7 +4,7 @@ import errno
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -238,12 +238,6 @@ def test_a_full_disk_or_a_stop_leaves_no_half_file(
         broken.setattr("studio.export.clips._spread", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
         assert studio("export", clip_path, "--format", "webm").code == 130
     assert list(clip_path.parent.iterdir()) == [clip_path]
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[Studio]:
-    with Studio(tmp_path / "home") as house:
-        yield house
 
 
 def test_python_and_http(house: Studio, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Clips as what requests are given: a first frame, a clip that goes on, one that is embedded, described, looked for."""
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -152,12 +152,6 @@ def test_a_clip_with_every_setting_is_made_again_from_its_file(studio: Command, 
 
 
 # --- The semantic space -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[Studio]:
-    with Studio(tmp_path / "house") as house:
-        yield house
 
 
 def test_a_clip_has_a_vector_that_is_its_frames_mean(tiny: Embedded, tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ def built() -> PromptParser:
 
 
 @pytest.fixture(scope="module")
-def pipe(tmp_path_factory: pytest.TempPathFactory, built: PromptParser) -> StickerPipeline:
-    made = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
+def pipe(parts: Path, built: PromptParser) -> StickerPipeline:
+    made = StickerPipeline.assemble(parts, torch.float32)
     made.parser, made.references = built, build_references(fixture_world())
     return made
 

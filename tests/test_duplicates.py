@@ -92,7 +92,7 @@ def test_the_command_and_the_page_bin_the_others_and_take_them_out_again(
     studio: Callable[..., Said], tmp_path: Path
 ) -> None:
     with Studio(tmp_path / "home") as opened:
-        made = fill(opened)
+        made = fill_copies(opened)
         handlers = SearchHandlers(PageContext(opened, "fake"))
         (group,) = opened.duplicates()
         others = " ".join(one.sha256 for one in group.others)

@@ -1,5 +1,6 @@
 """What of a picture is kept, and what is drawn anew: the masks, the canvas, and the drawing on tiny parts."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tiny_parts import save_tiny_parts
 
 from models.compose.masks import FEATHER, blend, cells, expanded, fit_mask, levels
 from models.data.pixels import fit, premultiply
@@ -125,8 +125,8 @@ def test_what_is_kept_is_at_its_noise_level_at_every_step(name: str, strength: f
 
 
 @pytest.fixture(scope="module")
-def pipe(tmp_path_factory: pytest.TempPathFactory) -> StickerPipeline:
-    made = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
+def pipe(parts: Path) -> StickerPipeline:
+    made = StickerPipeline.assemble(parts, torch.float32)
     made.set_progress_bar_config(disable=True)
     return made
 

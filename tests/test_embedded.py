@@ -8,7 +8,6 @@ import pytest
 from bags import FEW, of_bags
 from PIL import Image
 from queue_kit import picture, planned, run_job
-from tiny_parts import save_tiny_parts
 
 from models.autoencoder import Autoencoder
 from models.data.pixels import fit
@@ -35,18 +34,13 @@ from studio.sinks import FolderSink
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_parts(tmp_path_factory.mktemp("parts"))
-
-
-@pytest.fixture(scope="module")
-def backend(folder: Path) -> Embedded:
-    return Embedded(str(folder))
+def backend(parts: Path) -> Embedded:
+    return Embedded(str(parts))
 
 
 @pytest.fixture
-def broken(folder: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(folder, tmp_path / "broken"))
+def broken(parts: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(parts, tmp_path / "broken"))
 
 
 def test_the_shapes_offered_are_the_pipelines() -> None:
@@ -71,8 +65,8 @@ def test_it_offers_what_the_models_know() -> None:
     assert can.style("立体") == can.style("3D Rendered") == "fluent 3d"
 
 
-def test_the_digest_is_that_of_the_parts(backend: Embedded, folder: Path) -> None:
-    assert backend.digest() == weights_digest(PARTS, folder)
+def test_the_digest_is_that_of_the_parts(backend: Embedded, parts: Path) -> None:
+    assert backend.digest() == weights_digest(PARTS, parts)
 
 
 def test_a_job_goes_step_by_step_to_transparent_pictures(backend: Embedded) -> None:
@@ -87,8 +81,8 @@ def test_a_job_goes_step_by_step_to_transparent_pictures(backend: Embedded) -> N
         assert event.score is not None and -1 <= event.score <= 1 and event.how["batch"] >= 2
 
 
-def test_it_draws_what_the_pipeline_draws(backend: Embedded, folder: Path) -> None:
-    pipe = StickerPipeline.assemble(folder)
+def test_it_draws_what_the_pipeline_draws(backend: Embedded, parts: Path) -> None:
+    pipe = StickerPipeline.assemble(parts)
     pipe.set_progress_bar_config(disable=True)
     (made,) = pictures(backend, style="noto")
     drawn = pipe("a cat, noto style", seeds=[1], num_inference_steps=2, scheduler=DEFAULT_SCHEDULER)
@@ -231,16 +225,16 @@ def test_a_mix_that_cancels_out_is_refused(backend: Embedded) -> None:
 # --- Weights that are not as they should be ---------------------------------------------------------------------------
 
 
-def refusal(folder: Path) -> str:
+def refusal(parts: Path) -> str:
     with pytest.raises(Refused) as caught:
-        Embedded(str(folder)).load()
+        Embedded(str(parts)).load()
     sentence = str(caught.value)
     assert "\n" not in sentence and sentence.endswith(".")
     return sentence
 
 
-def weights(folder: Path) -> Path:
-    return next((folder / "dit").glob("*.safetensors"))
+def weights(parts: Path) -> Path:
+    return next((parts / "dit").glob("*.safetensors"))
 
 
 def test_missing_weights_are_named(broken: Path, tmp_path: Path) -> None:

@@ -114,34 +114,29 @@ def test_a_picture_that_was_only_enlarged_says_nothing_of_how_to_draw(tmp_path: 
 # --- The models that ship ---------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_parts(tmp_path_factory.mktemp("parts"))
-
-
-def test_it_is_offered_where_it_ships_and_draws_what_the_pipeline_does(folder: Path) -> None:
+def test_it_is_offered_where_it_ships_and_draws_what_the_pipeline_does(parts: Path) -> None:
     assert VARIANT == PART
-    without = Embedded(str(folder))
+    without = Embedded(str(parts))
     assert FAST not in without.capabilities().schedulers
     with pytest.raises(Refused, match="has no fast variant; leave fast out"):
         resolve(make_request("image", prompt="a cat", scheduler=FAST), without.capabilities())
     digest = without.digest()
-    give_variant(folder, 0.05)
-    backend = Embedded(str(folder))
+    give_variant(parts, 0.05)
+    backend = Embedded(str(parts))
     can = backend.capabilities()
     assert can.schedulers[-1] == FAST and can.schedulers[0] != FAST
     assert backend.digest() != digest, "it draws the last of every picture's way"
     request = resolve(make_request("image", prompt="a cat", seed=1, scheduler=FAST), can)
     (made,) = (np.asarray(picture(event)) for event in run(backend, request) if isinstance(event, Artifact))
-    pipeline = StickerPipeline.assemble(folder)
+    pipeline = StickerPipeline.assemble(parts)
     *_, drawn = pipeline.steps(["a cat"], [1], FAST_SAMPLING)
     straight = Image.fromarray(drawn.pixels[0], "RGBa").convert("RGBA")  # type: ignore[union-attr]
     assert np.abs(made.astype(int) - np.asarray(straight)).max() <= 1
     plain = resolve(make_request("image", prompt="a cat", seed=1, scheduler="euler", steps=4, guidance=1.0), can)
     (other,) = (np.asarray(picture(event)) for event in run(backend, plain) if isinstance(event, Artifact))
     assert not np.array_equal(made, other)
-    give_variant(folder, 0.06)
-    later = Embedded(str(folder))
+    give_variant(parts, 0.06)
+    later = Embedded(str(parts))
     again = resolve(make_request("image", prompt="a cat", seed=1, scheduler=FAST), later.capabilities())
     assert job_id(again, digest) != job_id(request, digest), "another variant draws another picture"
     with pytest.raises(Refused, match="the fast variant is another one since this was asked for"):

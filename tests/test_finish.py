@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_parts import save_tiny_parts
 
 from models.data.pixels import to_tensor, to_uint8
 from models.data.styles import STYLES, Finish
@@ -100,11 +99,6 @@ def test_an_edge_is_where_it_was_and_as_wide_as_its_style_has_it() -> None:
 
 
 # --- In the pipeline --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def pipe(tmp_path_factory: pytest.TempPathFactory) -> StickerPipeline:
-    return StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
 
 
 def drawn(pipe: StickerPipeline, prompts: list[str], **told: Any) -> tuple[np.ndarray, torch.Tensor]:

@@ -7,7 +7,6 @@ import pytest
 import torch
 from bags import Bags
 from cooks import peopled
-from tiny_parts import save_tiny_parts
 
 from models.data.compose import resized
 from models.data.world import Picture, World, pictures_by_concept
@@ -86,9 +85,8 @@ def test_where_all_drawings_are_of_women_they_are_the_thing_s_own() -> None:
 
 
 def test_a_prompt_s_reference_is_of_who_it_names(
-    world: World, built: ReferenceStore, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    pipe: StickerPipeline, world: World, built: ReferenceStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pipe = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
     pipe.parser, pipe.references = build_parser(Bags(), world), built  # type: ignore[arg-type]
     assert pipe.parser.target("a lady cook") == Target(list(pictures_by_concept(world)).index("cook"), "", "woman")
 

@@ -20,7 +20,7 @@ from tiny_files import MOVING, SUFFIXES, picture_of, write, write_moving
 
 from models.messages import Refused
 from studio.metadata import Provenance, encoded, read, stripped
-from studio.metadata.containers import LIMIT
+from studio.metadata.containers import LIMIT, png_chunk
 from studio.metadata.exif_xmp import NAMESPACE, xmp_packet
 
 KINDS = (*SUFFIXES, "gif")
@@ -42,10 +42,6 @@ def png(path: Path, *chunks: bytes) -> Path:
     whole = file.getvalue()
     path.write_bytes(whole[:33] + b"".join(chunks) + whole[33:])
     return path
-
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def sample(path: Path, kind: str) -> bytes:
@@ -92,16 +88,16 @@ def test_a_link_to_a_picture_is_the_picture(tmp_path: Path) -> None:
 
 def test_fifty_megabytes_of_metadata(tmp_path: Path) -> None:
     text = b"parameters\0" + bytes(50 * 2**20)
-    assert "larger than 32 MB" in refusal(png(tmp_path / "a.png", chunk(b"tEXt", text)))
+    assert "larger than 32 MB" in refusal(png(tmp_path / "a.png", png_chunk(b"tEXt", text)))
 
 
 def test_texts_that_are_too_long(tmp_path: Path) -> None:
     long = b"a\nSteps: 1, Seed: 2, Size: " + b"3" * LIMIT
     packed = zlib.compress(long)
     for body in (
-        chunk(b"tEXt", b"parameters\0" + long),
-        chunk(b"zTXt", b"parameters\0\0" + packed),
-        chunk(b"iTXt", b"parameters\0\1\0\0\0" + packed),
+        png_chunk(b"tEXt", b"parameters\0" + long),
+        png_chunk(b"zTXt", b"parameters\0\0" + packed),
+        png_chunk(b"iTXt", b"parameters\0\1\0\0\0" + packed),
     ):
         assert "more than 4 MB of settings" in refusal(png(tmp_path / "a.png", body))
 
@@ -116,7 +112,7 @@ def bomb(megabytes: int) -> bytes:
 @pytest.mark.parametrize(("megabytes", "times"), [(2**15 - 2**11, 1), (64, 460)])
 def test_decompression_bombs(tmp_path: Path, megabytes: int, times: int) -> None:
     """Files of 31 MB that unpack to 30 GB, in one text or in many: bounded in memory and time."""
-    path = png(tmp_path / "a.png", *[chunk(b"zTXt", b"parameters\0\0" + bomb(megabytes))] * times)
+    path = png(tmp_path / "a.png", *[png_chunk(b"zTXt", b"parameters\0\0" + bomb(megabytes))] * times)
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     assert "more than 4 MB" in refusal(path)
     assert time.monotonic() - began < HANG
@@ -126,8 +122,8 @@ def test_decompression_bombs(tmp_path: Path, megabytes: int, times: int) -> None
 def test_what_is_whole_is_read_beside_what_is_not(tmp_path: Path) -> None:
     path = png(
         tmp_path / "a.png",
-        chunk(b"zTXt", b"studio\0\0" + zlib.compress(bytes(2 * LIMIT))),
-        chunk(b"tEXt", b"parameters\0a\nSteps: 1, Seed: 2, Size: 3x3"),
+        png_chunk(b"zTXt", b"studio\0\0" + zlib.compress(bytes(2 * LIMIT))),
+        png_chunk(b"tEXt", b"parameters\0a\nSteps: 1, Seed: 2, Size: 3x3"),
     )
     assert read(path)["seed"] == 2
 
@@ -192,7 +188,7 @@ def test_characters_that_do_harm_are_only_text(studio: Callable[..., Said], tmp_
     for text in ("\ud800", "a\0b", "\x1b[31m", "\u202e", "\ufeff"):
         own = {"version": "1", "job_id": "x", "digest": "y", "index": 0, "seed": 1, "request": {"prompt": text}}
         body = b"studio\0\0\0\0\0" + json.dumps(own).encode()
-        assert read(png(tmp_path / "a.png", chunk(b"iTXt", body)))["request"]["prompt"] == text
+        assert read(png(tmp_path / "a.png", png_chunk(b"iTXt", body)))["request"]["prompt"] == text
         said = studio("info", tmp_path / "a.png")
         assert (said.code, said.err) == (0, "") and "prompt: " in said.out
         assert not any(c in said.out for c in "\0\x1b\u202e")
@@ -285,6 +281,11 @@ def test_png_texts_without_a_keyword_are_passed_over(tmp_path: Path) -> None:
     info = PngInfo()
     info.add_text("Comment", "x" * 1000)
     Image.new("RGBA", (2, 2)).save(tmp_path / "a.png", pnginfo=info)
-    path = png(tmp_path / "b.png", chunk(b"tEXt", b""), chunk(b"iTXt", b"parameters"), chunk(b"zTXt", b"parameters\0"))
+    path = png(
+        tmp_path / "b.png",
+        png_chunk(b"tEXt", b""),
+        png_chunk(b"iTXt", b"parameters"),
+        png_chunk(b"zTXt", b"parameters\0"),
+    )
     assert read(tmp_path / "a.png") == {}
     assert read(path) == {}

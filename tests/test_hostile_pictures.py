@@ -2,7 +2,6 @@
 
 import base64
 import itertools
-import struct
 import zlib
 from typing import Any
 
@@ -10,22 +9,14 @@ import pytest
 from hostile_kit import NOBODY, file, nothing_happened, send
 from page_kit import Server
 from PIL import Image
+from tiny_files import bomb
 
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def bomb(side: int) -> bytes:
-    """A PNG of `side` x `side` pixels that says so in its first bytes, and is small."""
-    head = struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0)
-    data = zlib.compress(bytes(10_000_000), 9)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+from studio.metadata.containers import png_chunk
 
 
 def text_bomb() -> bytes:
     whole = file(Image.new("RGBA", (8, 8)))
-    return whole[:33] + chunk(b"zTXt", b"parameters\0\0" + zlib.compress(bytes(100 * 2**20), 9)) + whole[33:]
+    return whole[:33] + png_chunk(b"zTXt", b"parameters\0\0" + zlib.compress(bytes(100 * 2**20), 9)) + whole[33:]
 
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'

@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from tiny_parts import save_tiny_parts
 
 from models.autoencoder import PREVIEW_SIZE, fit_preview, preview
 from models.dit import velocity_to
@@ -23,13 +22,8 @@ QUICK: dict[str, Any] = {"num_inference_steps": 2, "output_type": "uint8"}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_parts(tmp_path_factory.mktemp("parts"))
-
-
-@pytest.fixture(scope="module")
-def pipe(folder: Path) -> StickerPipeline:
-    made = StickerPipeline.assemble(folder, torch.float32)
+def pipe(parts: Path) -> StickerPipeline:
+    made = StickerPipeline.assemble(parts, torch.float32)
     made.set_progress_bar_config(disable=True)
     return made
 
@@ -214,8 +208,8 @@ def draw(pipe: StickerPipeline, prompts: list[str], seeds: list[int], **options:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_same_seed_same_picture_in_any_company(folder: Path, dtype: torch.dtype) -> None:
-    pipe = StickerPipeline.assemble(folder, dtype)
+def test_same_seed_same_picture_in_any_company(parts: Path, dtype: torch.dtype) -> None:
+    pipe = StickerPipeline.assemble(parts, dtype)
     pipe.set_progress_bar_config(disable=True)
     alone = draw(pipe, [PROMPT], [7], batch=BATCH)[0]
     prompts = [OTHER, "x", "", OTHER, PROMPT, "house", OTHER, "y", OTHER, PROMPT]
@@ -339,13 +333,13 @@ def test_mix_is_a_weighted_unit_sum(pipe: StickerPipeline) -> None:
         pipe.mix([])
 
 
-def test_saved_and_loaded_draws_the_same(pipe: StickerPipeline, folder: Path, tmp_path: Path) -> None:
+def test_saved_and_loaded_draws_the_same(pipe: StickerPipeline, parts: Path, tmp_path: Path) -> None:
     pipe.save_pretrained(tmp_path)
     again = StickerPipeline.from_pretrained(tmp_path, torch_dtype=torch.float32)
     again.set_progress_bar_config(disable=True)
     assert not list(tmp_path.rglob("*.bin"))
     assert np.array_equal(draw(pipe, [PROMPT], [5]), draw(again, [PROMPT], [5]))
-    assembled = StickerPipeline.assemble(folder, torch.float32)
+    assembled = StickerPipeline.assemble(parts, torch.float32)
     assert np.array_equal(draw(pipe, [PROMPT], [5]), draw(assembled, [PROMPT], [5]))
 
 

@@ -13,7 +13,6 @@ import pytest
 import torch
 from bags import CONCEPTS, FEW, ROWS, Bags, bag, drawings, known, no_far_names, of_bags, parser_of  # noqa: F401 - a fixture
 from fixture_world import fixture_world
-from tiny_parts import save_tiny_parts
 
 from models.data.captions import caption
 from models.data.colours import COLOURS
@@ -312,11 +311,6 @@ def test_saved_and_loaded_it_reads_the_same(built: PromptParser, tmp_path: Path)
     (tmp_path / "wording/wording.json").write_text(json.dumps(listed | {"common": {}}))
     with pytest.raises(WeightsError, match="altered"):
         PromptParser.load(built.embedder, tmp_path)
-
-
-@pytest.fixture(scope="module")
-def pipe(tmp_path_factory: pytest.TempPathFactory) -> StickerPipeline:
-    return StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
 
 
 def test_the_pipeline_draws_what_is_read_and_keeps_from_what_is_said(pipe: StickerPipeline, few: PromptParser) -> None:

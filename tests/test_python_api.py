@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,20 +24,6 @@ from studio.requests import ImageRequest, make_request
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "gradio", "fastapi", "mcp", "diffusers", "transformers")
-
-
-@pytest.fixture
-def open_studio(tmp_path: Path) -> Iterator[Studio]:
-    """Where a test looks at all that is there."""
-    with Studio(tmp_path / "home") as studio:
-        yield studio
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """Where it does not."""
-    with Studio(tmp_path_factory.mktemp("home")) as studio:
-        yield studio
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess:
@@ -84,7 +70,7 @@ def test_generate_makes_pictures_in_order_and_finds_them_again(shared: Studio, t
     assert [saved.seed for saved in drawn] == [1, 2, 3, 4], "each with words of its own, in order"
 
 
-def test_what_can_not_be_made_is_refused_in_a_sentence(open_studio: Studio) -> None:
+def test_what_can_not_be_made_is_refused_in_a_sentence(house: Studio) -> None:
     for fields, says in (
         ({"prompt": ""}, "prompt is empty"),
         ({"prompt": "a", "cuont": 3}, "did you mean 'count'"),
@@ -94,10 +80,10 @@ def test_what_can_not_be_made_is_refused_in_a_sentence(open_studio: Studio) -> N
         ({"prompt": "a", "model": "fake:abc"}, "the model 'fake' takes seconds a step, from 0 to 60, not 'abc'; write"),
     ):
         with pytest.raises(Refused, match=says):
-            open_studio.generate(**{"model": "fake", **fields})
+            house.generate(**{"model": "fake", **fields})
     with pytest.raises(KeyError):
-        open_studio.result("nobody")
-    assert open_studio.queue.counts() == {}, "nothing was put in line"
+        house.result("nobody")
+    assert house.queue.counts() == {}, "nothing was put in line"
 
 
 @pytest.mark.parametrize("prompt", ["a cat", "a {red|blue} cat"])
@@ -131,23 +117,23 @@ def test_a_job_that_somebody_cancels_is_refused_to_who_waits(shared: Studio) -> 
     asyncio.run(both())
 
 
-def test_a_task_that_is_cancelled_cancels_its_jobs(open_studio: Studio) -> None:
+def test_a_task_that_is_cancelled_cancels_its_jobs(house: Studio) -> None:
     async def leave() -> None:
-        making = asyncio.create_task(open_studio.agenerate("slow {a|b}", model="fake:0.1", steps=100, count=2))
-        while not open_studio.queue.jobs(["running"]):
+        making = asyncio.create_task(house.agenerate("slow {a|b}", model="fake:0.1", steps=100, count=2))
+        while not house.queue.jobs(["running"]):
             await asyncio.sleep(0.02)
         making.cancel()
         with pytest.raises(asyncio.CancelledError):
             await making
-        soon = asyncio.create_task(open_studio.agenerate("never", model="fake:0.1", steps=100))
+        soon = asyncio.create_task(house.agenerate("never", model="fake:0.1", steps=100))
         await asyncio.sleep(0)
         soon.cancel()
         with pytest.raises(asyncio.CancelledError):
             await soon
 
     asyncio.run(leave())
-    until(lambda: not open_studio.queue.jobs())
-    assert set(open_studio.queue.counts()) == {"cancelled"}
+    until(lambda: not house.queue.jobs())
+    assert set(house.queue.counts()) == {"cancelled"}
 
 
 def test_events_can_be_awaited_while_others_go_on(shared: Studio) -> None:
@@ -186,12 +172,12 @@ def test_embed_is_the_models_own_answer(shared: Studio, tmp_path: Path) -> None:
         shared.embed(model="fake")
 
 
-def test_search_by_words_then_meaning(open_studio: Studio) -> None:
+def test_search_by_words_then_meaning(house: Studio) -> None:
     for prompt in ("a cat", "a cat in a hat", "a dog", "a catfish"):
-        open_studio.generate(prompt, model="fake", seed=1, steps=1)
+        house.generate(prompt, model="fake", seed=1, steps=1)
 
     def found(*words: str, **more: object) -> list[str]:
-        return [hit.picture.prompt for hit in open_studio.search(*words, model="fake", **more)]
+        return [hit.picture.prompt for hit in house.search(*words, model="fake", **more)]
 
     assert found("a cat")[0] == "a cat", "the fake space knows equal words"
     assert set(found("a cat")) == {"a cat", "a cat in a hat", "a dog", "a catfish"}
@@ -201,9 +187,9 @@ def test_search_by_words_then_meaning(open_studio: Studio) -> None:
     assert "a cat" not in found("a", without="cat") and "a catfish" in found("a", without="cat"), "to the letter"
     assert found("a dog", k=1) == ["a dog"] and found("nothing of it", meaning=False) == []
     assert found("", k=2) == ["a catfish", "a dog"], "the newest where nothing is looked for"
-    open_studio.gallery.mark([open_studio.search("dog", meaning=False)[0].picture.sha256], star=True)
+    house.gallery.mark([house.search("dog", meaning=False)[0].picture.sha256], star=True)
     assert found("a cat", wanted=Filter(starred=True)) == ["a dog"]
-    hits = asyncio.run(open_studio.asearch("a dog", model="fake"))
+    hits = asyncio.run(house.asearch("a dog", model="fake"))
     assert hits[0].picture.prompt == "a dog" and hits[0].score == pytest.approx(1, abs=1e-3)
 
 
@@ -220,16 +206,16 @@ def test_search_like_a_picture_and_without_another(tiny_studio: Studio) -> None:
         tiny_studio.search(without=Path(blue))
 
 
-def test_spaces_are_never_mixed_and_a_missing_model_leaves_the_words(open_studio: Studio, tmp_path: Path) -> None:
-    open_studio.generate("a cat", model="fake", seed=1, steps=1)
-    ours = open_studio.gallery.page()[0]
+def test_spaces_are_never_mixed_and_a_missing_model_leaves_the_words(house: Studio, tmp_path: Path) -> None:
+    house.generate("a cat", model="fake", seed=1, steps=1)
+    ours = house.gallery.page()[0]
     Image.new("RGBA", (8, 8), "blue").save(tmp_path / "other.png")
-    place = open_studio.embed(["a cat"], model="fake")[0].vector
+    place = house.embed(["a cat"], model="fake")[0].vector
     entry = Entry("j" * 64, 0, 1, "a cat of another space", space="another", vector=tuple(place))
-    keep(open_studio.gallery, (tmp_path / "other.png").read_bytes(), entry)
-    scores = {hit.picture.prompt: hit.score for hit in open_studio.search("a cat", model="fake")}
+    keep(house.gallery, (tmp_path / "other.png").read_bytes(), entry)
+    scores = {hit.picture.prompt: hit.score for hit in house.search("a cat", model="fake")}
     assert scores["a cat"] == pytest.approx(1, abs=1e-3) and scores["a cat of another space"] is None
-    assert [hit.picture.prompt for hit in open_studio.search("dog", model="fake")] == ["a cat"]
+    assert [hit.picture.prompt for hit in house.search("dog", model="fake")] == ["a cat"]
     with Studio(tmp_path / "home", partial(open_tiny, str(tmp_path / "nowhere"))) as bare:
         assert {hit.score for hit in bare.search("cat")} == {None} and len(bare.search("cat")) == 2
         with pytest.raises(Refused, match="nowhere"):

@@ -73,16 +73,16 @@ def test_an_emoji_is_its_name_and_a_colour_alone_is_drawn() -> None:
     assert parser.parse("🙂‍🧯").entities, "a sequence without a name of its own is read by its first"
 
 
-def test_every_door_says_it_and_refuses_what_names_nothing(studio: Callable[..., Any], shared_fake: Any) -> None:
+def test_every_door_says_it_and_refuses_what_names_nothing(studio: Callable[..., Any], house: Any) -> None:
     said = studio("read", "an axolotl", "xyzzy", "--model", "fake", "--json")
     assert said.code == 0 and [part["state"] for part in said.json[0]["parts"]] == ["drawn", "unknown"]
     assert said.json[1]["instead"] == ["a cat", "a rocket", "a pizza"]
-    assert [one.text for one in shared_fake.read("a cat", "xyzzy", model="fake")] == ["a cat", "xyzzy"]
+    assert [one.text for one in house.read("a cat", "xyzzy", model="fake")] == ["a cat", "xyzzy"]
     for command in (("generate", "xyzzy"), ("set", "emotions", "xyzzy")):
         refused = studio(*command, "--model", "fake")
         assert refused.code == 2 and "try a cat" in refused.err, command
     with pytest.raises(Refused, match="try a cat"):
-        shared_fake.generate("xyzzy", model="fake")
+        house.generate("xyzzy", model="fake")
 
 
 def test_a_set_is_refused_for_its_subject_and_not_for_what_it_feels() -> None:
@@ -138,11 +138,3 @@ def test_the_chips_follow_the_prompt(visit: Callable[..., Any]) -> None:
     page.click("#chips [data-take='a rocket']")
     page.wait_for_selector("#chips .chip.drawn >> text=rocket")
     assert page.input_value(PROMPT) == "a rocket"
-
-
-@pytest.fixture
-def shared_fake(tmp_path: Any) -> Any:
-    from studio import Studio
-
-    with Studio(tmp_path / "python") as opened:
-        yield opened

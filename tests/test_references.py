@@ -42,8 +42,8 @@ def built() -> ReferenceStore:
 
 
 @pytest.fixture(scope="module")
-def pipe(tmp_path_factory: pytest.TempPathFactory, built: ReferenceStore) -> StickerPipeline:
-    made = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
+def pipe(parts: Path, built: ReferenceStore) -> StickerPipeline:
+    made = StickerPipeline.assemble(parts, torch.float32)
     made.parser, made.references = build_parser(Bags(), fixture_world()), built  # type: ignore[arg-type]
     return made
 

@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from tiny_files import MOVING, SUFFIXES, frames_of, write, write_moving
 
 from studio.metadata import read, stripped
-from studio.metadata.containers import PNG, png_chunks
+from studio.metadata.containers import PNG, png_chunk, png_chunks
 from studio.metadata.leaks import plain_profile
 
 KINDS = (*SUFFIXES, *(f"moving {kind}" for kind in MOVING))
@@ -134,18 +134,14 @@ def test_a_webp_does_not_promise_what_is_gone(tmp_path: Path) -> None:
         assert flags == [0x0C, 0]
 
 
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
 @pytest.mark.parametrize(
     "extra",
     [
-        chunk(b"tEXt", b"Comment\0Zxqv"),
-        chunk(b"zTXt", b"Zxqv\0\0" + zlib.compress(b"x")),
-        chunk(b"caBX", b"Zxqv"),
-        chunk(b"prVt", b"Zxqv"),
-        chunk(b"tIME", struct.pack(">HBBBBB", 2026, 1, 2, 3, 4, 5)),
+        png_chunk(b"tEXt", b"Comment\0Zxqv"),
+        png_chunk(b"zTXt", b"Zxqv\0\0" + zlib.compress(b"x")),
+        png_chunk(b"caBX", b"Zxqv"),
+        png_chunk(b"prVt", b"Zxqv"),
+        png_chunk(b"tIME", struct.pack(">HBBBBB", 2026, 1, 2, 3, 4, 5)),
     ],
 )
 def test_any_chunk_of_a_png_that_is_no_picture_goes(tmp_path: Path, extra: bytes) -> None:
@@ -235,8 +231,8 @@ def test_nothing_is_hidden_behind_the_pixels_of_a_png(tmp_path: Path) -> None:
         for one, whole in png_chunks(path.read_bytes()):
             body, half = whole[8:-4], len(whole) // 2
             pieces = [body[:half], body[half:] + b"Zxqv", b"Zxqv"] if one == b"IDAT" else [body + b"Zxqv"]
-            changed += [chunk(one, piece) for piece in pieces] if one == kind else [whole]
-            changed += [chunk(b"sPLT", b"Zxqv\0\x08")] if one == b"IHDR" else []
+            changed += [png_chunk(one, piece) for piece in pieces] if one == kind else [whole]
+            changed += [png_chunk(b"sPLT", b"Zxqv\0\x08")] if one == b"IHDR" else []
         path.write_bytes(b"".join(changed))
         plain = stripped(path)
         assert b"Zxqv" not in plain and frames_of(plain) == frames_of(path.read_bytes())

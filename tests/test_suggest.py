@@ -75,19 +75,11 @@ def test_what_is_read_word_for_word_or_asks_for_less_is_left_alone(suggester: Su
     assert len(suggester.suggest("a cat " * 400)) <= 15, "a long text is cut"
 
 
-def test_every_door_has_them(studio: Callable[..., Said], shared_fake: Any) -> None:
+def test_every_door_has_them(studio: Callable[..., Said], house: Any) -> None:
     said = studio("suggest", "a cat", "--model", "fake", "--kind", "enrich", "--count", 2, "--json")
     texts = ["a cat, noto style", "a cat, black glyph style"]
     assert said.code == 0 and [row["text"] for row in said.json] == texts
-    assert [one.text for one in shared_fake.suggest("a cat", kinds=["enrich"], count=2, model="fake")] == texts
+    assert [one.text for one in house.suggest("a cat", kinds=["enrich"], count=2, model="fake")] == texts
     for words, why in (("", "empty"), ("a" * 100_000, "100,000 characters")):
         refused = studio("suggest", words, "--model", "fake")
         assert refused.code == 2 and why in refused.err and refused.err.count("\n") == 1
-
-
-@pytest.fixture
-def shared_fake(tmp_path: Any) -> Any:
-    from studio import Studio
-
-    with Studio(tmp_path / "python") as opened:
-        yield opened

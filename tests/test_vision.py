@@ -1,11 +1,12 @@
 """Laws of the vision encoder, of the semantic space, of its losses, and of the one door into it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from fixture_world import fixture_world
-from tiny_parts import save_tiny_parts
 
 from models.presets import PRESETS, preset
 from models.space import DIM, Embedder, SemanticSpace
@@ -101,8 +102,8 @@ def space() -> SemanticSpace:
 
 
 @pytest.fixture(scope="module")
-def embedder(tmp_path_factory) -> Embedder:
-    return Embedder.load(save_tiny_parts(tmp_path_factory.mktemp("parts")))
+def embedder(parts: Path) -> Embedder:
+    return Embedder.load(parts)
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:

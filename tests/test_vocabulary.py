@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 from fixture_world import fixture_world
-from tiny_parts import save_tiny_parts
 
 from models.data.text import Nouns
 from models.prompts.build import build_vocabulary, inside_words, outside_words, well_placed
@@ -51,16 +50,11 @@ def wordnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_parts(tmp_path_factory.mktemp("parts"))
-
-
-@pytest.fixture(scope="module")
-def vocabulary(root: Path, wordnet: Path) -> Vocabulary:
+def vocabulary(parts: Path, wordnet: Path) -> Vocabulary:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.prompts.build.CHINESE_CAPTIONS", 300)
         patch.setattr("models.prompts.build.is_for_calibration", lambda word: True)
-        return build_vocabulary(Embedder.load(root), fixture_world(), Nouns(wordnet), wordnet)
+        return build_vocabulary(Embedder.load(parts), fixture_world(), Nouns(wordnet), wordnet)
 
 
 def test_words_below_a_concept_are_inside_and_others_outside(wordnet):
@@ -142,16 +136,16 @@ def test_a_prompt_of_known_words_costs_no_vector(vocabulary, monkeypatch):
     assert vocabulary.unknown("a red cat") == []
 
 
-def test_saved_and_loaded_equal(vocabulary, root):
-    vocabulary.save(root)
-    again = Vocabulary.load(vocabulary.embedder, root)
+def test_saved_and_loaded_equal(vocabulary, parts):
+    vocabulary.save(parts)
+    again = Vocabulary.load(vocabulary.embedder, parts)
     assert again.words == vocabulary.words
     assert again.concepts == vocabulary.concepts
     assert again.threshold == pytest.approx(vocabulary.threshold, abs=1e-4)
     assert torch.allclose(again.vectors, vocabulary.vectors, atol=1e-3)
-    (root / "vocabulary/vocabulary.json").write_text("{}")
+    (parts / "vocabulary/vocabulary.json").write_text("{}")
     with pytest.raises(WeightsError, match="altered"):
-        Vocabulary.load(vocabulary.embedder, root)
+        Vocabulary.load(vocabulary.embedder, parts)
 
 
 def test_a_prompt_of_thousands_of_words_is_not_looked_at_whole(vocabulary):

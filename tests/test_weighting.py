@@ -1,21 +1,14 @@
 """Weighted words: what the marks mean, and what they do to the states that the generator reads."""
 
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_parts import save_tiny_parts
 
 from models.pipelines.image import StickerPipeline
 from models.prompts.weighting import MOST, Segment, plain, segments, token_weights, weigh, weighted_states
-
-
-@pytest.fixture(scope="module")
-def pipe(tmp_path_factory: pytest.TempPathFactory) -> StickerPipeline:
-    return StickerPipeline.assemble(save_tiny_parts(Path(tmp_path_factory.mktemp("parts"))))
 
 
 @pytest.mark.parametrize(

@@ -55,13 +55,6 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
     studio.close()
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """For tests that leave its worker alive and ask for work of their own."""
-    with Studio(tmp_path_factory.mktemp("home")) as studio:
-        yield studio
-
-
 def finish(studio: Studio, planned: Job) -> tuple[list[Saved], End]:
     *events, end = studio.events(studio.submit(planned))
     return [event for event in events if isinstance(event, Saved)], end

@@ -2,6 +2,8 @@
 
 import io
 import re
+import struct
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from studio.backends.fake import Fake
 from studio.export.clips import Clip, clip_file
 from studio.media import Artifact
 from studio.metadata import encoded, provenance
+from studio.metadata.containers import PNG, png_chunk
 from studio.planner import Job, job_id, resolve
 from studio.requests import make_request
 
@@ -31,6 +34,13 @@ def picture_of(size: int = 128) -> Image.Image:
     picture = Image.new("RGBA", (size, size), (200, 30, 30, 90))
     picture.paste((0, 90, 200, 255), (size // 4, size // 4, size // 2, size // 2))
     return picture
+
+
+def bomb(side: int) -> bytes:
+    """A small PNG that says in its first bytes that it is `side` x `side`."""
+    head = struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0)
+    data = zlib.compress(bytes(10_000_000), 9)
+    return PNG + png_chunk(b"IHDR", head) + png_chunk(b"IDAT", data) + png_chunk(b"IEND", b"")
 
 
 def artifact_of(size: int = 128) -> Artifact:
