@@ -20,17 +20,22 @@ from rich.progress import track
 from eval import sets
 from eval.captions import StickerCaptionGenerator
 from eval.clips import StickerClipGenerator
-from eval.features import BLOCK, stored_features
+from eval.extractors import Extractor, Source, extractor
+from eval.features import BLOCK, NAME, stored_features
 from eval.generator import Generator, Parts, StickerGenerator, jsonable, lacks
 from eval.rows import missing_where
 from eval.statistics import ReferenceStatistics
+from models.data.pixels import png
 from models.data.splits import thumbs
 from models.data.stored import whole
 from models.data.text import wordnet_folder
 from models.data.world import Picture, World, data_folder
+from models.weights import WeightsError
 
 SEED = 2026  # of captions, noise and draws; pictures are chosen by hash and need none
 GENERATED = 64  # pictures a cache file; a multiple of the pipeline's batch
+
+Drawn = tuple[np.ndarray, list[tuple[str, ...]]]  # media, and the styles that each was drawn from
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Sizes:
     scenes: int
     words: int = 200
     clips: int = 78  # three of each motion
+    seeds: int = 2  # pictures of each of 60 things
 
 
 _TABLE = tomllib.loads(Path(__file__).with_name("sizes.toml").read_text(encoding="utf-8"))
@@ -96,9 +102,12 @@ class Context:
 
     # --- Features of pictures ---------------------------------------------------------------------------------------
 
-    def features(self, pixels: np.ndarray) -> np.ndarray:
-        """Features (N, 1280) float64 of premultiplied uint8 (N, H, W, 4), kept by content."""
-        return stored_features(pixels, self.cache / "features" if self.cache else None)
+    def features(self, pixels: np.ndarray, by: Extractor | None = None) -> np.ndarray:
+        """Features (N, D) of premultiplied uint8 (N, H, W, 4), kept by content; by EffLite0 unless another is named."""
+        folder = self.cache / "features" if self.cache else None
+        if by is None:
+            return stored_features(pixels, folder)
+        return stored_features(pixels, folder, lambda block: by(list(map(png, block))), by.identity)
 
     @cached_property
     def train(self) -> list[Picture]:
@@ -110,12 +119,22 @@ class Context:
 
         Of all and in their order: another split or other names leave them as they are.
         """
-        starts = self.track(range(0, len(self.world.pixels), BLOCK), "features of real pictures")
-        return np.concatenate([self.features(self.world.pixels[i : i + BLOCK]).astype(np.float32) for i in starts])
+        return self._in_blocks(self.world.pixels)
 
-    def features_of(self, pictures: Sequence[Picture]) -> np.ndarray:
-        """Features (N, 1280) of pictures of the world."""
-        return self.world_features[[picture.index for picture in pictures]]
+    def features_of(self, pictures: Sequence[Picture], by: Extractor | None = None) -> np.ndarray:
+        """Features (N, D) of pictures of the world; those by another extractor than EffLite0 are made for these."""
+        indices = [picture.index for picture in pictures]
+        return self.world_features[indices] if by is None else self._in_blocks(self.world.pixels[indices], by)
+
+    def _in_blocks(self, pixels: np.ndarray, by: Extractor | None = None) -> np.ndarray:
+        starts = self.track(range(0, len(pixels), BLOCK), f"{by.name if by else NAME} of real pictures")
+        return np.concatenate([self.features(pixels[i : i + BLOCK], by).astype(np.float32) for i in starts])
+
+    @cached_property
+    def judge_features(self) -> Extractor:
+        """By a network that has no part in drawing, and no sibling that has; `MissingError` where there is none."""
+        with missing_where(WeightsError, FileNotFoundError):
+            return extractor("judge", Source(self.parts.root))
 
     @cached_property
     def drawings(self) -> list[Picture]:
@@ -145,22 +164,34 @@ class Context:
 
     def generate(self, prompts: Sequence[Any], **options: Any) -> np.ndarray:
         """Media of one prompt each, seeds SEED, SEED + 1, ..., generated in blocks and kept."""
+        return self.draw(prompts, **options)[0]
+
+    def draw(self, prompts: Sequence[Any], **options: Any) -> Drawn:
+        """The same, and the styles of the drawings that each was drawn from, where the generator says so."""
         seeds = range(SEED, SEED + len(prompts))
         starts = self.track(range(0, len(prompts), GENERATED), "pictures")
         blocks = [self._block(prompts[i : i + GENERATED], seeds[i : i + GENERATED], options) for i in starts]
-        return np.concatenate(blocks)
+        return np.concatenate([made for made, _ in blocks]), [own for _, sources in blocks for own in sources]
 
-    def _block(self, prompts: Sequence[Any], seeds: range, options: dict[str, Any]) -> np.ndarray:
+    def _block(self, prompts: Sequence[Any], seeds: range, options: dict[str, Any]) -> Drawn:
+        def make() -> Drawn:
+            if self.can("sources"):
+                return self.generator.draw(prompts, seeds, **options)
+            return self.generator.generate(prompts, seeds, **options), [()] * len(prompts)
+
         if self.cache is None:
-            return self.generator.generate(prompts, seeds, **options)
+            return make()
         key = json.dumps(
-            [self.generator.name, self.generator.digest(), prompts, list(seeds), options], default=jsonable
+            ["with sources", self.generator.name, self.generator.digest(), prompts, list(seeds), options],
+            default=jsonable,
         )
         path = self.cache / "pictures" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
         if not path.is_file():
             with whole(path) as part:
-                np.savez_compressed(part, pixels=self.generator.generate(prompts, seeds, **options))
-        return np.load(path, allow_pickle=False)["pixels"]
+                pixels, sources = make()
+                np.savez_compressed(part, pixels=pixels, sources=json.dumps(sources))
+        kept = np.load(path, allow_pickle=False)
+        return kept["pixels"], [tuple(own) for own in json.loads(str(kept["sources"]))]
 
     def reconstruct(self, pixels: np.ndarray) -> np.ndarray:
         """Pictures (N, 128, 128, 4) through the generator's autoencoder and back."""

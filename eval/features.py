@@ -9,6 +9,7 @@ Shapes: N pictures, D = 1280. Pictures are uint8, RGB or premultiplied RGBA.
 """
 
 import hashlib
+from collections.abc import Callable
 from functools import cache as once
 from pathlib import Path
 
@@ -112,18 +113,25 @@ def features(images: Tensor) -> Tensor:
     return torch.cat([extractor()(batch) for batch in images.split(BATCH)]).double()
 
 
-def stored_features(pixels: np.ndarray, folder: Path | None) -> np.ndarray:
-    """Features (N, 1280) float64 of stored pictures, uint8 (N, H, W, 4) premultiplied, kept by content in `folder`.
+def _read(block: np.ndarray) -> np.ndarray:
+    return features(torch.from_numpy(block).permute(0, 3, 1, 2)).float().numpy()  # kept in the network's own precision
+
+
+def stored_features(
+    pixels: np.ndarray,
+    folder: Path | None,
+    read: Callable[[np.ndarray], np.ndarray] = _read,
+    identity: str = f"{WEIGHTS_SHA256} {PREPROCESSING}",
+) -> np.ndarray:
+    """Features (N, D) float64 of stored pictures, uint8 (N, H, W, 4) premultiplied, kept by content in `folder`; by
+    EffLite0, or as another extractor reads them, which its `identity` names.
 
     A file holds one block of pictures under the hash of its bytes, the extractor and the preprocessing: a stopped
     run goes on where it was, and another picture in a block can never be served the old features.
     """
-    blocks = [np.zeros((0, EffLite0.num_features))]
+    blocks = []
     for start in range(0, len(pixels), BLOCK):
         block = np.array(pixels[start : start + BLOCK])
-        identity = f"{WEIGHTS_SHA256} {PREPROCESSING} {block.shape} {block.dtype}"
-        key = hashlib.sha256(identity.encode() + block.tobytes()).hexdigest()[:32]
-        read = torch.from_numpy(block).permute(0, 3, 1, 2)
-        # Kept in the network's own precision, float32.
-        blocks.append(stored(folder and folder / f"{key}.npy", lambda: features(read).float().numpy()))  # noqa: B023
-    return np.concatenate(blocks)
+        key = hashlib.sha256(f"{identity} {block.shape} {block.dtype}".encode() + block.tobytes()).hexdigest()[:32]
+        blocks.append(stored(folder and folder / f"{key}.npy", lambda: read(block)))  # noqa: B023
+    return np.concatenate(blocks) if blocks else np.zeros((0, EffLite0.num_features))

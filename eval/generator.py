@@ -20,6 +20,7 @@ import models
 from eval.judge import Judge
 from eval.rows import MissingError, missing_where
 from models.autoencoder import Autoencoder
+from models.data.packages import PACKAGES
 from models.data.pixels import SIZE, to_tensor, to_uint8
 from models.open_clip import PART as OPEN_CLIP
 from models.open_clip import OpenClip
@@ -43,6 +44,7 @@ STEPS = 16
 SPACE = ("language", "vision", "space")
 FAST = "fast"  # need not be there; where it is, it draws the last steps of every picture
 OPTIONAL = (FAST, MOTION)
+STYLES = {package.set: package.style for package in PACKAGES if package.style}  # of a set as credits name it
 IMAGE = (*SPACE, "autoencoder", "dit", "wording", "prototypes", FAST)
 
 # What a metric may need, and what is said of a generator without it.
@@ -53,6 +55,8 @@ LACKS = {
     "fast": "has no fast variant",
     "conditions": "does not take text and vector as separate conditions",
     "references": "draws from no reference drawings",
+    "sources": "does not say which drawings it drew from",
+    "negative": "takes no negative prompt and no guidance",
     "drafts": "draws clips from no drafts",
     "blind": "has no blind decoder",
     "blends": "does not blend two prompts",
@@ -89,7 +93,8 @@ class Generator(Protocol):
     def generate(self, prompts: Sequence[Any], seeds: Sequence[int], **options: Any) -> Any:
         """The media of one prompt (of clips an `eval.clips.ClipPrompt`) and seed each. Options exist for abilities
         alone: `fast`, `references=False`, `text=False` and `vector=False` (conditions), `midpoint=True` (blends),
-        `drafted=False` and `apart=True` (drafts).
+        `negative=[...]` and `guidance=7.0` (negative), `drafted=False` and `apart=True` (drafts). One with `sources`
+        has `draw`, too, which also returns the styles of the stored drawings that each picture was drawn from.
         """
 
 
@@ -175,22 +180,31 @@ class StickerGenerator:
         key = [self.weights.digests(IMAGE), self.sampling(), str(pipeline.dit.dtype), made_by]
         return hashlib.sha256(json.dumps(key, sort_keys=True, default=jsonable).encode()).hexdigest()
 
-    def generate(
+    def generate(self, prompts: Sequence[Prompt], seeds: Sequence[int], **options: Any) -> np.ndarray:
+        """One picture a prompt, premultiplied uint8 (N, 128, 128, 4); options as in `draw`."""
+        return self.draw(prompts, seeds, **options)[0]
+
+    def draw(
         self,
         prompts: Sequence[Prompt],
         seeds: Sequence[int],
         *,
         sampling: Sampling | None = None,
+        negative: Sequence[str] | str = "",
+        guidance: float | None = None,
         fast: bool = False,
         references: bool = True,
         text: bool = True,
         vector: bool = True,
         midpoint: bool = False,
-    ) -> np.ndarray:
-        """One picture a prompt, premultiplied uint8 (N, 128, 128, 4).
+    ) -> tuple[np.ndarray, list[tuple[str, ...]]]:
+        """One picture a prompt, premultiplied uint8 (N, 128, 128, 4), and the styles of the drawings that each was
+        drawn from.
 
         Args:
             sampling: instead of the table's settings.
+            negative: what is not wanted, one of all or one a prompt.
+            guidance: instead of that of the settings.
             fast: by the fast variant alone; `MissingError` where these weights have none.
             references: whether pictures start from reference drawings; False is from noise alone.
             text, vector: whether the generator is conditioned on token states, and on the semantic vector.
@@ -201,8 +215,12 @@ class StickerGenerator:
             raise MissingError("these weights have no fast variant; train it: python -m models.train fast")
         texts, conditions = self._conditions(prompts, midpoint)
         sampling = sampling or self.sampling(fast, references)
-        events = pipeline.steps(texts, seeds, sampling, words=text, sense=vector, **conditions)
-        return np.concatenate([event.pixels for event in events if isinstance(event, Pictures)])
+        sampling = sampling if guidance is None else replace(sampling, guidance=guidance)
+        events = pipeline.steps(texts, seeds, sampling, words=text, sense=vector, negative=negative, **conditions)
+        done = [event for event in events if isinstance(event, Pictures)]
+        credits = [own for event in done for own in event.credits]
+        sources = [tuple(dict.fromkeys(STYLES.get(one.set, one.set) for one in own)) for own in credits]
+        return np.concatenate([event.pixels for event in done]), sources
 
     def _conditions(self, prompts: Sequence[Prompt], midpoint: bool) -> tuple[list[str], dict[str, Any]]:
         """The prompts as texts, and what else the pipeline takes for pairs."""

@@ -13,7 +13,7 @@ from accelerate import PartialState
 from rich.console import Console
 from rich.progress import track
 
-from eval.copies import DISGUISES, EDGES, SAME_EDGES, THUMBS, likeness, same_drawing
+from eval.copies import DISGUISES, FAR, NEAR, PRINTS, distances
 from eval.coverage import Coverage, K, coverage, memorisation, nearest_cosine, vendi
 from eval.extractors import ROWS, Extractor, Source, extractor, network
 from eval.folders import MOST, Features, PictureFolder, Track
@@ -51,7 +51,7 @@ def folder_groups(
         rows = list(feature_rows(*read(one), one))
         groups[one.name] = {"rows": rows, "missing": None, "seconds": time.perf_counter() - start}
     start = time.perf_counter()
-    rows = list(copy_rows(read(THUMBS), read(EDGES), folders[1]))
+    rows = list(copy_rows(*read(PRINTS), folders[1]))
     groups["copies"] = {"rows": rows, "missing": None, "seconds": time.perf_counter() - start}
     said = {
         name: {
@@ -135,33 +135,21 @@ def coverage_rows(found: Coverage, name: Any) -> Iterator[Row]:
     yield share_row(name("coverage"), found.coverage)
 
 
-def copy_rows(
-    thumbs: tuple[Features, Features], edges: tuple[Features, Features], real: PictureFolder
-) -> Iterator[Row]:
-    """Pictures of A that are one of B, by a strict and by a loose rule, beside how often the loose rule is right about
-    disguised pictures of B and how often it finds B's pictures alike among themselves."""
-    made, own = (one.some() for one in thumbs)
-    yield share_row(
-        "copies, strict", same_drawing(made, own), note="the same 16-px thumbnail within 3 of 255 levels, or mirrored"
-    )
-    made, own = (one.some() for one in edges)
-    alike = likeness(made, own)
-    known = likeness(own, own, itself=True) >= SAME_EDGES
-    low, middle, high = np.percentile(alike, [1, 50, 99])
-    found = ((f"found {name}", share) for name, share in hits(own, real))
-    yield share_row(
-        "copies, loose", alike >= SAME_EDGES, against=(("B among itself", float(known.mean())), *found),
-        note=f"edges correlate by {SAME_EDGES} or more: also shifted, scaled, mirrored, recoloured; to the nearest of B"
-        f" by {low:.2f}, {middle:.2f}, {high:.2f} (hundredth, median, 99th)",
-    )  # fmt: skip
-
-
-def hits(own: np.ndarray, real: PictureFolder) -> Iterator[tuple[str, float]]:
-    """For each disguise, the share of B's first pictures in it that are found again."""
-    pictures = [read_picture(path).convert("RGBA") for _, path in real.files[:TRIED] if path not in real.broken]
-    for name, disguise in DISGUISES.items():
-        found = likeness(EDGES([disguise(picture) for picture in pictures]), own)
-        yield name, float((found >= SAME_EDGES).mean())
+def copy_rows(made: Features, real: Features, folder: PictureFolder) -> Iterator[Row]:
+    """Pictures of A that are, or look like, one of B, wherever it stands, beside how often the measure finds disguised
+    pictures of B again and how often B's pictures are so near to each other."""
+    prints, own = made.some(), real.some()
+    away, among = distances(prints, own), distances(own, own, itself=True)
+    pictures = [read_picture(path).convert("RGBA") for _, path in folder.files[:TRIED] if path not in folder.broken]
+    hits = {name: distances(PRINTS([disguise(one) for one in pictures]), own) for name, disguise in DISGUISES.items()}
+    low, middle, high = np.percentile(away, [1, 50, 99])
+    for limit in (NEAR, FAR):
+        found = tuple((f"found {name}", float((values < limit).mean())) for name, values in hits.items())
+        yield share_row(
+            f"copies, within {limit}", away < limit, lower_is_better=True,
+            against=(("B among itself", float((among < limit).mean())), *found),
+            note=f"distances to the nearest of B {low:.3f}, {middle:.3f}, {high:.3f} (hundredth, median, 99th)",
+        )  # fmt: skip
 
 
 # --- The command ------------------------------------------------------------------------------------------------------

@@ -93,6 +93,15 @@ def one_a_concept(pictures: Iterable[Picture]) -> list[Picture]:
     return _one_of_each(pictures, lambda picture: (picture.concept, ""))
 
 
+def common(world: World, count: int, families: int = 4) -> list[Picture]:
+    """At most `count` things that so many art families drew for training, chosen by hash, a picture of each: what is
+    left without the drawing of one of them can still be recognised."""
+    drawn = defaultdict[str, set[str]](set)
+    for picture in world.split("train"):
+        drawn[picture.concept].add(picture.family)
+    return [p for p in seen(world, len(drawn)) if p.group in APART and len(drawn[p.concept]) >= families][:count]
+
+
 def seen(world: World, count: int) -> list[Picture]:
     """At most `count` training pictures, one of each concept, chosen by hash; of no skin tone and gender."""
     return one_a_concept(p for p in world.split("train") if not p.skin and not p.gender)[:count]

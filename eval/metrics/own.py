@@ -1,0 +1,233 @@
+"""Is a picture of a known thing a drawing of its own: no copy, recognised without the drawing that it was drawn from,
+unlike other seeds' pictures, with no less detail; and does it heed a negative prompt and guidance?
+
+`own` measures any pictures whose sources are known, by whatever made them. Beside each figure stand real held-out
+drawings, the drawings that the pictures were drawn from ("sources"), and the generator without any.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from eval import sets
+from eval.context import Context
+from eval.copies import DISGUISES, FAR, NEAR, PRINTS, distances
+from eval.metrics import metric
+from eval.metrics.scenes import right_choices
+from eval.neighbours import cosine, nearest
+from eval.rows import Row, mean_row, share_row
+from models.data.captions import display_name
+from models.data.colours import PAINTS, colour_shares
+from models.data.pixels import png
+from models.data.world import Picture
+
+THINGS = 60
+NEIGHBOURS = 10
+ALTERED = 200  # training pictures that the measure of copies must find again
+AS_TWO_SETS = 0.9  # of how unlike two sets' drawings are
+GROUND = 128  # level of the ground that detail is measured on: both white and black things have an outline there
+SMOOTH = 9  # pixels
+STRONG, WEAK = 7.0, 1.0  # guidance
+HALF = 0.5  # of a colour: what is left of it where a negative prompt acts
+
+
+@metric("own", "image", "sources")
+def own_rows(context: Context) -> Iterator[Row]:
+    """Common things named alone, several seeds of each."""
+    things = [thing for thing in sets.common(context.world, THINGS) for _ in range(context.sizes.seeds)]
+    prompts = [display_name(thing, "en") for thing in things]
+    made, sources = context.draw(prompts)
+    alone = context.generate(prompts, references=False) if context.can("references") else None
+    yield from own(context, things, made, sources, alone, **context.origin())
+
+
+def own(
+    context: Context,
+    things: Sequence[Picture],
+    made: np.ndarray,
+    sources: Sequence[Sequence[str]],
+    alone: np.ndarray | None = None,
+    **origin: Any,
+) -> Iterator[Row]:
+    """The rows of pictures `made` (N, 128, 128, 4), premultiplied uint8: of each the thing that was asked for (any
+    picture of it will do) and the styles of the drawings of it that it was drawn from. `alone` is the same without any
+    drawing, another N pictures. Seeds of one thing are rows in any place. Needs no generator."""
+    held = [p for p in sets.one_a_concept(sets.cells(context.world, 10_000)) if p.group in sets.APART][: 3 * THINGS]
+    drawn = {(p.concept, p.style): p for p in reversed(context.world.pictures)}
+    found = [drawn.get((thing.concept, style)) for thing, own in zip(things, sources, strict=True) for style in own]
+    copied = list({p.id: p for p in found if p}.values())
+    shown = {"": made, "real held-out": sets.pixels(context.world, held)}
+    asked: dict[str, Sequence[Picture]] = {"": things, "real held-out": held}
+    without: dict[str, Sequence[Sequence[str]]] = {"": sources, "real held-out": [[p.style] for p in held]}
+    if copied:
+        shown["sources"] = sets.pixels(context.world, copied)
+        asked["sources"], without["sources"] = copied, [[p.style] for p in copied]
+    if alone is not None:
+        shown["strength 0"], asked["strength 0"], without["strength 0"] = alone, things, sources
+    yield from copy_rows(context, shown, **origin)
+    yield known_row(context, shown, asked, without, **origin)
+    yield from variety_rows(context, things, made, alone, **origin)
+    yield from detail_rows(shown, **origin)
+
+
+def copy_rows(context: Context, shown: dict[str, np.ndarray], **origin: Any) -> Iterator[Row]:
+    """How near pictures are to the nearest training picture, and how often the measure finds altered ones."""
+    gallery = context.features_of(context.train, PRINTS)
+    away = {name: distances(context.features(pixels, PRINTS), gallery) for name, pixels in shown.items()}
+    some = [png(context.world.pixels[p.index]) for p in context.train[:: max(1, len(context.train) // ALTERED)]]
+    hits = {name: distances(PRINTS([disguise(one) for one in some]), gallery) for name, disguise in DISGUISES.items()}
+    for limit in (NEAR, FAR):
+        share = {name: float((values < limit).mean()) for name, values in away.items()}
+        again = ", ".join(f"{name} {(values < limit).mean():.3f}" for name, values in hits.items())
+        parts = np.percentile(away[""], [5, 25, 50, 75, 95])
+        yield share_row(
+            f"copies: within {limit} of a training picture", away[""] < limit, goal=share["real held-out"],
+            lower_is_better=True, against=_beside(share),
+            note=f"distances {' '.join(f'{part:.3f}' for part in parts)} (5, 25, 50, 75, 95 %); of {len(some)} training"
+            f" pictures it finds {again}", **origin,
+        )  # fmt: skip
+
+
+def known_row(
+    context: Context,
+    shown: dict[str, np.ndarray],
+    asked: dict[str, Sequence[Picture]],
+    without: dict[str, Sequence[Sequence[str]]],
+    **origin: Any,
+) -> Row:
+    """Is the thing among the 10 nearest drawings, by the judge, where the drawings of it by the source's art family
+    are left out? Asked where another family drew it."""
+    judge, gallery = context.judge_features, context.drawings
+    families = {p.style: p.family for p in context.world.pictures}
+    drawings, concepts = context.features_of(gallery, judge), np.array([p.concept for p in gallery])
+    drawn_by = np.array([p.family for p in gallery])
+    answers, left = {}, []
+    for name, pixels in shown.items():
+        found = []
+        for row, thing, styles in zip(context.features(pixels, judge), asked[name], without[name], strict=True):
+            own = concepts == thing.concept
+            out = own & np.isin(drawn_by, [families.get(style, "") for style in styles])
+            if (own & ~out).any():
+                near = nearest(row[None], drawings[~out], NEIGHBOURS)[0]
+                found.append(bool(own[~out][near].any()))
+                left.append(int((own & ~out).sum()) if not name else 0)
+        answers[name] = np.array(found, bool)
+    share = {name: float(values.mean()) if len(values) else 0.0 for name, values in answers.items()}
+    return share_row(
+        "known without the source family's drawings", answers[""], goal=share["real held-out"], against=_beside(share),
+        note=f"one of the 10 nearest drawings, by the judge; {np.sum(left) / max(1, len(answers[''])):.1f} are left",
+        **origin,
+    )  # fmt: skip
+
+
+def variety_rows(
+    context: Context, things: Sequence[Picture], made: np.ndarray, alone: np.ndarray | None, **origin: Any
+) -> Iterator[Row]:
+    """How unlike pictures of one thing are, all pairs of seeds of each, by two extractors; none where there is one."""
+    same: dict[str, list[int]] = {}
+    for number, thing in enumerate(things):
+        same.setdefault(thing.concept, []).append(number)
+    if max(map(len, same.values())) < 2:
+        return
+    drawn = [picture for pair in sets.families(context.world, 3 * THINGS) for picture in pair]
+    for by in (None, context.judge_features):
+        two = context.features_of(drawn, by)
+        sides = 1 - _pairwise(two[::2], two[1::2])
+
+        def apart(pixels: np.ndarray, by: Any = by) -> np.ndarray:
+            features = context.features(pixels, by)
+            groups = (1 - cosine(features[rows], features[rows]) for rows in same.values() if len(rows) > 1)
+            return np.array([np.mean([own[i, j] for i, j in combinations(range(len(own)), 2)]) for own in groups])
+
+        beside = (("two sets' drawings", float(sides.mean())),)
+        if alone is not None:
+            beside = (*beside, ("strength 0", float(apart(alone).mean())))
+        yield mean_row(
+            f"unlike each other, {len(made) // len(same)} seeds of a thing, by {by.name if by else 'EffLite0'}",
+            apart(made), goal=AS_TWO_SETS * float(sides.mean()), against=beside,
+            note=f"1 - cosine of all pairs; goal: {AS_TWO_SETS} of two sets'", **origin,
+        )  # fmt: skip
+
+
+def _pairwise(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.array([cosine(a[None], b[None])[0, 0] for a, b in zip(one, other, strict=True)])
+
+
+def detail_rows(shown: dict[str, np.ndarray], **origin: Any) -> Iterator[Row]:
+    """Edge energy, and blur without a reference; the goal is what the sources have, or real drawings."""
+    for name, measure, less in (
+        ("detail: mean gradient of luma, in levels a pixel", edge_energy, False),
+        ("blur, 0 to 1 (no-reference, Crété et al. 2007)", blur, True),
+    ):
+        values = {who: measure(pixels) for who, pixels in shown.items()}
+        means = {who: float(found.mean()) for who, found in values.items()}
+        goal = means.get("sources", means["real held-out"])
+        yield mean_row(name, values[""], goal=goal, lower_is_better=less, against=_beside(means), **origin)
+
+
+def luma(pixels: np.ndarray) -> Tensor:
+    """(N, H, W) in 0..255 of premultiplied uint8 (N, H, W, 4) on a grey ground."""
+    x = torch.from_numpy(np.ascontiguousarray(pixels)).float()
+    return x[..., :3] @ torch.tensor([0.299, 0.587, 0.114]) + (255 - x[..., 3]) * (GROUND / 255)
+
+
+def edge_energy(pixels: np.ndarray) -> np.ndarray:
+    """(N,) the mean length of the gradient of luma, by central differences."""
+    return torch.stack(torch.gradient(luma(pixels), dim=(1, 2))).norm(dim=0).mean((1, 2)).numpy()
+
+
+def blur(pixels: np.ndarray) -> np.ndarray:
+    """(N,) how little is lost by smoothing: 0 sharp, 1 blurred or empty (F. Crété et al., "The blur effect", 2007)."""
+    worst = torch.zeros(len(pixels))
+    for x in (luma(pixels), luma(pixels).mT):
+        smooth = F.avg_pool1d(x, SMOOTH, 1, SMOOTH // 2, count_include_pad=False)
+        steps, left = x.diff().abs(), smooth.diff().abs()
+        lost, all_ = (steps - left).clamp(0).sum((1, 2)), steps.sum((1, 2))
+        worst = torch.maximum(worst, torch.where(all_ > 0, 1 - lost / all_.clamp(1e-6), 1.0))
+    return worst.numpy()
+
+
+def _painted(picture: np.ndarray) -> dict[str, float]:
+    """Shares of the colours that things are painted in."""
+    shares = colour_shares(picture)
+    return {name: shares.get(name, 0.0) for name in PAINTS}
+
+
+def _beside(share: dict[str, float]) -> tuple[tuple[str, float], ...]:
+    return tuple((name, value) for name, value in share.items() if name)
+
+
+@metric("steering", "image", "negative")
+def steering_rows(context: Context) -> Iterator[Row]:
+    """Whether a negative prompt takes away a colour, or one of two things; and what guidance changes."""
+    half = context.sizes.conditions // 2
+    things = sets.common(context.world, half)
+    prompts = [display_name(thing, "en") for thing in things]
+    made = context.generate(prompts)
+    main = [max(own, key=own.__getitem__) for own in map(_painted, made)]
+    left = context.generate(prompts, negative=main)
+    gone = [
+        _painted(after)[colour] <= HALF * _painted(before)[colour]
+        for before, after, colour in zip(made, left, main, strict=True)
+    ]
+    pairs = sets.pairs(context.world, half)
+    first, second = ([display_name(p, "en") for p in own] for own in zip(*pairs, strict=True))
+    both = [f"{one} and {other}" for one, other in zip(first, second, strict=True)]
+    judge = context.parts.judge
+    before = right_choices(judge, context.generate(both), both, first)
+    after = right_choices(judge, context.generate(both, negative=second), both, first)
+    yield share_row(
+        "a negative prompt acts", np.array([*gone, *((before > after).tolist())]), goal=50 / 64,
+        against=(("a colour", float(np.mean(gone))), ("the second of two things", float((before > after).mean()))),
+        note="half of the colour is gone, or the judge no longer sees the second thing", **context.origin(),
+    )  # fmt: skip
+    weak, strong = (context.features(context.generate(prompts, guidance=one)) for one in (WEAK, STRONG))
+    yield mean_row(
+        f"guidance {WEAK:g} against {STRONG:g}, distance in EffLite0", 1 - _pairwise(weak, strong),
+        against=(("of two things", float((1 - _pairwise(weak, np.roll(weak, 1, 0))).mean())),), **context.origin(),
+    )  # fmt: skip
