@@ -70,7 +70,7 @@ def own(
     if alone is not None:
         shown["strength 0"], asked["strength 0"], without["strength 0"] = alone, things, sources
     yield from copy_rows(context, shown, **origin)
-    yield known_row(context, shown, asked, without, **origin)
+    yield from known_rows(context, shown, asked, without, **origin)
     yield from variety_rows(context, things, made, alone, **origin)
     yield from detail_rows(shown, **origin)
 
@@ -93,13 +93,13 @@ def copy_rows(context: Context, shown: dict[str, np.ndarray], **origin: Any) -> 
         )  # fmt: skip
 
 
-def known_row(
+def known_rows(
     context: Context,
     shown: dict[str, np.ndarray],
     asked: dict[str, Sequence[Picture]],
     without: dict[str, Sequence[Sequence[str]]],
     **origin: Any,
-) -> Row:
+) -> Iterator[Row]:
     """Is the thing among the 10 nearest drawings, by the judge, where the drawings of it by the source's art family
     are left out? Asked where another family drew it."""
     judge, gallery = context.judge_features, context.drawings
@@ -117,9 +117,12 @@ def known_row(
                 found.append(bool(own[~out][near].any()))
                 left.append(int((own & ~out).sum()) if not name else 0)
         answers[name] = np.array(found, bool)
-    share = {name: float(values.mean()) if len(values) else 0.0 for name, values in answers.items()}
-    return share_row(
-        "known without the source family's drawings", answers[""], goal=share["real held-out"], against=_beside(share),
+    share = {name: float(values.mean()) for name, values in answers.items() if len(values)}
+    if "" not in share:
+        return
+    yield share_row(
+        "known without the source family's drawings", answers[""],
+        goal=share.get("real held-out"), against=_beside(share),
         note=f"one of the 10 nearest drawings, by the judge; {np.sum(left) / max(1, len(answers[''])):.1f} are left",
         **origin,
     )  # fmt: skip
