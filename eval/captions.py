@@ -1,8 +1,8 @@
 """Captions as the table sees them: the studio's own generator, and how near texts are to references.
 
-BLEU and ROUGE are torchmetrics'. CIDEr-D is here, as no kept library has it without Java: of each picture's captions
-n-grams of one to four words weighed by how rare they are among all references, clipped, with a penalty for another
-length (R. Vedantam et al., arXiv 1411.5726). Words are lower-case, punctuation is left out.
+BLEU's counts are torchmetrics'. ROUGE-L (COCO's) and CIDEr-D are here, as no kept library has them without Java.
+CIDEr-D counts n-grams of one to four words weighed by how rare they are among all references, clipped, with a penalty
+for another length (R. Vedantam et al., arXiv 1411.5726). Words are lower-case, punctuation is left out.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torchmetrics.functional.text import bleu_score, rouge_score
+from torchmetrics.text import BLEUScore
 
 from eval.generator import SPACE, Media, Parts, drawing_code, jsonable
 from models.captioner import Kind
@@ -25,6 +25,7 @@ from models.pipelines.caption import Caption, Decoding
 CAPTIONER = ("captioner", "detector")
 _WORD = re.compile(r"[a-z0-9]+|[\u3400-\u9fff]")
 GRAMS, SIGMA = 4, 6.0
+BETA = 1.2  # of COCO's ROUGE-L: recall counts more
 
 
 @dataclass(frozen=True)
@@ -111,17 +112,42 @@ def _clipped_cosine(a: dict[tuple[str, ...], float], b: dict[tuple[str, ...], fl
     return sum(min(value, b[gram]) * b[gram] for gram, value in a.items() if gram in b) / norm if norm else 0.0
 
 
-def bleu4(texts: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Of all texts together."""
-    return float(bleu_score(_plain(texts), [_plain(own) for own in references], n_gram=4))
+def bleu_counts(texts: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
+    """(N, 10) of each text: matched n-grams for n from 1 to 4, all of them, words, words of the nearest reference."""
+    rows = []
+    for text, own in zip(texts, references, strict=True):
+        score = BLEUScore(n_gram=4)
+        score.update([" ".join(words(text))], [[" ".join(words(one)) for one in own]])
+        rows.append(
+            [*score.numerator.tolist(), *score.denominator.tolist(), float(score.preds_len), float(score.target_len)]
+        )
+    return np.array(rows)
+
+
+def bleu(counts: np.ndarray) -> np.ndarray:
+    """Counts (..., 10) of all texts together -> BLEU-1 to 4 (..., 4). Nothing matched is next to 0, as COCO's is."""
+    matched, there, length, wanted = counts[..., :4], counts[..., 4:8], counts[..., 8], counts[..., 9]
+    logs = np.log(matched + 1e-15) - np.log(there + 1e-9)
+    brief = np.minimum(0, 1 - wanted / np.maximum(length, 1))
+    return np.exp(np.cumsum(logs, -1) / np.arange(1, 5) + brief[..., None])
 
 
 def rouge_l(texts: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
-    """(N,) F1 of the longest common subsequence with the nearest reference."""
-    pairs = zip(_plain(texts), references, strict=True)
-    found = [rouge_score(text, [_plain(own)], accumulate="best", rouge_keys="rougeL") for text, own in pairs]
-    return np.array([float(one["rougeL_fmeasure"]) for one in found])
+    """(N,) as COCO's evaluation has it: best precision and best recall over the references, each of its own."""
+    found = []
+    for text, own in zip(texts, references, strict=True):
+        said, wanted = words(text), [words(one) for one in own]
+        shared = [_longest_common(said, one) for one in wanted]
+        precision = max(shared) / max(1, len(said))
+        recall = max(one / max(1, len(reference)) for one, reference in zip(shared, wanted, strict=True))
+        found.append((1 + BETA**2) * precision * recall / (recall + BETA**2 * precision) if precision else 0.0)
+    return np.array(found)
 
 
-def _plain(texts: Sequence[str]) -> list[str]:
-    return [" ".join(words(text)) for text in texts]
+def _longest_common(a: Sequence[str], b: Sequence[str]) -> int:
+    row = [0] * (len(b) + 1)
+    for one in a:
+        last = 0
+        for k, other in enumerate(b, 1):
+            last, row[k] = row[k], last + 1 if one == other else max(row[k], row[k - 1])
+    return row[-1]

@@ -20,13 +20,13 @@ from rich.progress import track
 from eval import sets
 from eval.captions import StickerCaptionGenerator
 from eval.clips import StickerClipGenerator
+from eval.copies import PRINTS
 from eval.extractors import Extractor, Source, extractor
 from eval.features import BLOCK, NAME, stored_features
 from eval.generator import Generator, Parts, StickerGenerator, jsonable, lacks
 from eval.rows import missing_where
 from eval.statistics import ReferenceStatistics
 from models.data.pixels import png
-from models.data.splits import thumbs
 from models.data.stored import whole
 from models.data.text import wordnet_folder
 from models.data.world import Picture, World, data_folder
@@ -147,10 +147,9 @@ class Context:
         return self.features_of(self.drawings)
 
     @cached_property
-    def train_thumbs(self) -> np.ndarray:
-        """Thumbnails (N, 1024) of all training pictures."""
-        starts = range(0, len(self.train), BLOCK)
-        return np.concatenate([thumbs(sets.pixels(self.world, self.train[i : i + BLOCK])) for i in starts])
+    def train_prints(self) -> np.ndarray:
+        """Prints (N, 1024) of all training pictures."""
+        return self.features_of(self.train, PRINTS)
 
     # --- The generator ----------------------------------------------------------------------------------------------
 

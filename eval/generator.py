@@ -21,7 +21,7 @@ from eval.judge import Judge
 from eval.rows import MissingError, missing_where
 from models.autoencoder import Autoencoder
 from models.data.packages import PACKAGES
-from models.data.pixels import SIZE, to_tensor, to_uint8
+from models.data.pixels import to_tensor, to_uint8
 from models.open_clip import PART as OPEN_CLIP
 from models.open_clip import OpenClip
 from models.pipelines.caption import CaptionPipeline
@@ -233,17 +233,6 @@ class StickerGenerator:
             return [""] * len(pairs), {"vector": torch.cat([pipeline.mix([(1.0, a), (1.0, b)]) for a, b in pairs])}
         blended, blends = zip(*(pipeline.together(pair) for pair in pairs), strict=True)
         return list(blended), {"blends": blends}
-
-    def references(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
-        """The reference drawing that each picture of `generate` starts from, premultiplied uint8 (N, 128, 128, 4);
-        transparent where there is none."""
-        pictures = np.zeros((len(prompts), SIZE, SIZE, 4), np.uint8)
-        for number, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
-            if target := self.weights.parser.target(prompt):
-                store = self.weights.references
-                found = store.retrieve(target.concept, seed, gender=target.gender, paint=target.paint)
-                pictures[number] = store.drawing(found)
-        return pictures
 
     @torch.inference_mode()
     def reconstruct(self, pixels: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Nearest neighbours among real pictures, copies of training pictures, and ranks in a gallery.
+"""Nearest neighbours among real pictures, and ranks in a gallery.
 
 Equal scores are settled by expectation, not by the order a sort happens to leave: an embedding that is constant then
 gets exactly chance, where `topk` and `argsort` can give it 1.
@@ -12,7 +12,6 @@ from math import comb
 
 import numpy as np
 
-from models.data.splits import SAME_DRAWING, thumbs
 from models.data.world import Picture
 
 
@@ -85,10 +84,6 @@ def hubness(scores: np.ndarray, k: int = 10) -> tuple[float, int]:
     return float(((counts - counts.mean()) ** 3).mean() / spread**3) if spread else 0.0, int(np.max(counts))
 
 
-COPY = f"the same 16-px thumbnail within {SAME_DRAWING:.0f} of 255 levels"  # what `copied` says
-CANDIDATES = 20
-
-
 def nearest(features: np.ndarray, gallery: np.ndarray, count: int) -> np.ndarray:
     """Indices (N, count) of the gallery items of highest cosine, best first."""
     scores = cosine(features, gallery)
@@ -106,25 +101,3 @@ def concept_found(pictures: list[Picture], gallery: list[Picture], rows: np.ndar
 def style_share(pictures: list[Picture], gallery: list[Picture], rows: np.ndarray) -> np.ndarray:
     """(N,) in [0, 1]: how many of the neighbours `rows` (N, K) have the picture's style; steadier than the nearest."""
     return np.take_along_axis(same([p.style for p in pictures], [p.style for p in gallery]), rows, 1).mean(1)
-
-
-def copied(made: np.ndarray, train: np.ndarray, mirrored: bool = False) -> np.ndarray:
-    """(N,) bool: some training picture, of which `train` are thumbs, is the same drawing as a picture of `made`
-    (N, 128, 128, 4), or as its mirror image where `mirrored` ones count."""
-    sides = (made, made[:, :, ::-1]) if mirrored else (made,)
-    return np.min([drawing_distance(thumbs(side), train)[0] for side in sides], 0) <= SAME_DRAWING
-
-
-def drawing_distance(made: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Thumbs (N, 1024) and (M, 1024) -> mean absolute difference (N,) from the nearest, and its index (N,).
-
-    The nearest by absolute difference is looked for among the 20 nearest by squared difference.
-    """
-    norms = np.square(train).sum(1)
-    distances, indices = [], []
-    for thumb in made:
-        candidates = np.argpartition(norms - 2 * train @ thumb, min(CANDIDATES, len(train) - 1))[:CANDIDATES]
-        differences = np.abs(train[candidates] - thumb).mean(1)
-        distances.append(differences.min())
-        indices.append(candidates[differences.argmin()])
-    return np.array(distances), np.array(indices)

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torchmetrics.text import BLEUScore
 
-from eval.captions import cider_d, words
+from eval.captions import bleu, bleu_counts, cider_d, rouge_l
 from eval.extractors import Extractor
 from eval.folders import PictureFolder
 from eval.neighbours import cosine, expected_recall, hubness, places, same
@@ -27,7 +26,6 @@ from models.messages import Refused
 IDS = ("image_id", "id", "image", "file", "key")
 TEXTS = ("caption", "captions", "text", "references")
 RECALLS = (1, 5, 10)
-BETA = 1.2  # of COCO's ROUGE-L: recall counts more
 RESAMPLED = 1000
 
 Captions = dict[str, list[str]]
@@ -99,56 +97,15 @@ def caption_rows(texts: Sequence[str], references: Sequence[Sequence[str]]) -> I
         "ROUGE-L": "COCO's: beta 1.2",
         "CIDEr-D": "rarity is that among these references: compare only within one set",
     }
-    for name, measure in (("ROUGE-L", coco_rouge_l), ("CIDEr-D", cider_d)):
+    for name, measure in (("ROUGE-L", rouge_l), ("CIDEr-D", cider_d)):
         against = (("another picture's", float(measure(texts, others).mean())),) if others else ()
         yield mean_row(name, measure(texts, references), against=against, note=notes[name], seeds="bootstrap 0")
-
-
-def bleu_counts(texts: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
-    """(N, 10) of each text: matched n-grams for n from 1 to 4, all of them, words, words of the nearest reference."""
-    rows = []
-    for text, own in zip(texts, references, strict=True):
-        score = BLEUScore(n_gram=4)
-        score.update([" ".join(words(text))], [[" ".join(words(one)) for one in own]])
-        rows.append(
-            [*score.numerator.tolist(), *score.denominator.tolist(), float(score.preds_len), float(score.target_len)]
-        )
-    return np.array(rows)
-
-
-def bleu(counts: np.ndarray) -> np.ndarray:
-    """Counts (..., 10) of all texts together -> BLEU-1 to 4 (..., 4). Nothing matched is next to 0, as COCO's is."""
-    matched, there, length, wanted = counts[..., :4], counts[..., 4:8], counts[..., 8], counts[..., 9]
-    logs = np.log(matched + 1e-15) - np.log(there + 1e-9)
-    brief = np.minimum(0, 1 - wanted / np.maximum(length, 1))
-    return np.exp(np.cumsum(logs, -1) / np.arange(1, 5) + brief[..., None])
 
 
 def _resampled(counts: np.ndarray, n: int) -> tuple[float, float]:
     draws = np.random.default_rng(0).integers(0, len(counts), (RESAMPLED, len(counts)))
     low, high = np.percentile([bleu(counts[draw].sum(0))[n] for draw in draws], [2.5, 97.5])
     return float(low), float(high)
-
-
-def coco_rouge_l(texts: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
-    """(N,) as COCO's evaluation has it: best precision and best recall over the references, each of its own."""
-    found = []
-    for text, own in zip(texts, references, strict=True):
-        said, wanted = words(text), [words(one) for one in own]
-        shared = [_longest_common(said, one) for one in wanted]
-        precision = max(shared) / max(1, len(said))
-        recall = max(one / max(1, len(reference)) for one, reference in zip(shared, wanted, strict=True))
-        found.append((1 + BETA**2) * precision * recall / (recall + BETA**2 * precision) if precision else 0.0)
-    return np.array(found)
-
-
-def _longest_common(a: Sequence[str], b: Sequence[str]) -> int:
-    row = [0] * (len(b) + 1)
-    for one in a:
-        last = 0
-        for k, other in enumerate(b, 1):
-            last, row[k] = row[k], last + 1 if one == other else max(row[k], row[k - 1])
-    return row[-1]
 
 
 # --- Vectors ----------------------------------------------------------------------------------------------------------

@@ -96,10 +96,15 @@ def one_a_concept(pictures: Iterable[Picture]) -> list[Picture]:
 def common(world: World, count: int, families: int = 4) -> list[Picture]:
     """At most `count` things that so many art families drew for training, chosen by hash, a picture of each: what is
     left without the drawing of one of them can still be recognised."""
+    return drawn_by(world, seen(world, len(world.pictures)), families)[:count]
+
+
+def drawn_by(world: World, pictures: Iterable[Picture], families: int) -> list[Picture]:
+    """Those of `pictures` that show things, each of which so many art families drew for training."""
     drawn = defaultdict[str, set[str]](set)
     for picture in world.split("train"):
         drawn[picture.concept].add(picture.family)
-    return [p for p in seen(world, len(drawn)) if p.group in APART and len(drawn[p.concept]) >= families][:count]
+    return [p for p in pictures if p.group in APART and len(drawn[p.concept]) >= families]
 
 
 def seen(world: World, count: int) -> list[Picture]:

@@ -23,12 +23,13 @@ from torchmetrics.image.mifid import MemorizationInformedFrechetInceptionDistanc
 
 from eval import __main__ as command
 from eval import extractors, folders, score
+from eval.captions import bleu, bleu_counts, rouge_l
 from eval.copies import DISGUISES, NEAR, PRINTS, distances
 from eval.coverage import coverage, memorisation, nearest_cosine, vendi
 from eval.extractors import Source, extractor, network
 from eval.folders import PictureFolder
 from eval.neighbours import cosine
-from eval.pairs import average_precision, bleu, bleu_counts, coco_rouge_l, retrieval_rows, vectors_of
+from eval.pairs import average_precision, retrieval_rows, vectors_of
 from eval.rows import Row
 from eval.statistics import FeatureStatistics, frechet_distance, kernel_distance
 from models.data.pixels import png
@@ -181,7 +182,7 @@ def test_bleu_rouge_and_cider_are_those_of_coco() -> None:
     result, truth = {n: [text] for n, text in enumerate(texts)}, dict(enumerate(others))
     counts = bleu_counts(texts, others)
     assert bleu(counts.sum(0)) == pytest.approx(coco.Bleu(4).compute_score(truth, result, verbose=0)[0], rel=1e-4)
-    assert coco_rouge_l(texts, others) == pytest.approx(Rouge().compute_score(truth, result)[1], rel=1e-4)
+    assert rouge_l(texts, others) == pytest.approx(Rouge().compute_score(truth, result)[1], rel=1e-4)
     assert cider_d(texts, others) == pytest.approx(Cider().compute_score(truth, result)[1], rel=1e-4)
 
 

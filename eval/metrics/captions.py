@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from eval import sets
-from eval.captions import CaptionPrompt, bleu4, cider_d, rouge_l
+from eval.captions import CaptionPrompt, bleu, bleu_counts, cider_d, rouge_l
 from eval.context import SEED, Context
 from eval.features import BLOCK
 from eval.generator import SPACE, StickerGenerator
@@ -170,7 +170,7 @@ def text_rows(context: Context, pictures: Sequence[Picture]) -> Iterator[Row]:
         against = tuple((who, float(values.mean())) for who, values in found.items() if who)
         goal = float(found["nearest training picture's"].mean())
         yield mean_row(f"long captions, {name}", found[""], goal=goal, against=against, **context.origin())
-    values = {who: bleu4(said, references) for who, said in texts.items()}
+    values = {who: float(bleu(bleu_counts(said, references).sum(0))[3]) for who, said in texts.items()}
     against = tuple((who, value) for who, value in values.items() if who)
     goal = values["nearest training picture's"]
     yield Row("long captions, BLEU-4", values[""], len(pictures), goal=goal, against=against, **context.origin())

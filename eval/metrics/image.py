@@ -13,9 +13,11 @@ import numpy as np
 
 from eval import sets
 from eval.context import SEED, Context
-from eval.distribution import distances, distribution_rows
+from eval.copies import NEAR, PRINTS, distances
+from eval.distribution import distances as set_distances
+from eval.distribution import distribution_rows
 from eval.metrics import metric
-from eval.neighbours import COPY, concept_found, copied, nearest, style_share
+from eval.neighbours import concept_found, nearest, style_share
 from eval.rows import Row, prefixed, share_row
 from models.data.pixels import SIZE
 from models.data.splits import SPLITS
@@ -39,7 +41,7 @@ class Judged:
 
     `concept`: one of the 10 nearest drawings shows the concept. `other`: one of them shows another cell's concept, the
     control. `style`: the nearest has the style. `styles`: the share of the 10 that have it. `copied`: some training
-    picture is the same drawing.
+    picture is as near as a copy is (`eval.copies`).
     """
 
     concept: np.ndarray
@@ -49,11 +51,8 @@ class Judged:
     copied: np.ndarray
 
 
-def judge(
-    context: Context, asked: list[Picture], made: np.ndarray, features: np.ndarray | None = None, mirrored: bool = False
-) -> Judged:
-    """Pictures `made` (N, 128, 128, 4), and their features where they are known, for the held-out pictures `asked`;
-    `mirrored` says whether the mirror image of a training picture is a copy too."""
+def judge(context: Context, asked: list[Picture], made: np.ndarray, features: np.ndarray | None = None) -> Judged:
+    """Pictures `made` (N, 128, 128, 4), and their features where they are known, for the held-out pictures `asked`."""
     features = context.features(made) if features is None else features
     rows = nearest(features, context.drawing_features, NEIGHBOURS)
     half = len(asked) // 2
@@ -62,13 +61,13 @@ def judge(
         concept_found(asked[half:] + asked[:half], context.drawings, rows),
         style_share(asked, context.drawings, rows[:, :1]) == 1,
         style_share(asked, context.drawings, rows),
-        copied(made, context.train_thumbs, mirrored),
+        distances(context.features(made, PRINTS), context.train_prints) < NEAR,
     )
 
 
-def judge_real(context: Context, asked: list[Picture], mirrored: bool = False) -> Judged:
+def judge_real(context: Context, asked: list[Picture]) -> Judged:
     """The held-out pictures themselves."""
-    return judge(context, asked, *_themselves(context, asked), mirrored)
+    return judge(context, asked, *_themselves(context, asked))
 
 
 @metric("image", "image")
@@ -77,13 +76,8 @@ def image_rows(context: Context) -> Iterator[Row]:
     asked, goal = _asked(context)[: context.sizes.distribution], None
     if context.can("autoencoder"):
         through = context.reconstruct(sets.pixels(context.world, asked))
-        goal = 2 * distances(context, asked, context.features(through)).ratio
+        goal = 2 * set_distances(context, asked, context.features(through)).ratio
     yield from _generated_rows(context, goal)
-    if context.can("autoencoder"):
-        # What the rule would recognise, had the generator drawn training pictures through its decoder.
-        drawn = sets.pixels(context.world, sets.partners(context.world, asked[: context.sizes.cells]))
-        found = copied(context.reconstruct(drawn), context.train_thumbs)
-        yield share_row("copies recognised, training pictures through the autoencoder", found, parts=("autoencoder",))
 
 
 @metric("fast", "image", "fast")
@@ -98,7 +92,7 @@ def _generated_rows(context: Context, goal: float | None = None, **options: bool
     made = context.generate([sets.prompt(picture) for picture in asked], **options)
     judged, real = judge(context, asked[:n], made[:n]), judge_real(context, asked[:n])
     yield from judged_rows(judged, real, goals=True, **context.origin(**options))
-    found = distances(context, asked[:m], context.features(made[:m]))
+    found = set_distances(context, asked[:m], context.features(made[:m]))
     yield from distribution_rows(found, context.generator.parts, goal)
 
 
@@ -143,7 +137,7 @@ def judged_rows(made: Judged, real: Judged, goals: bool = False, **origin: Any) 
     for name, answers, control, goal, note in (
         ("concept among the 10 nearest drawings", made.concept, real.concept, half, shuffled),
         ("style of the nearest drawing", made.style, real.style, 0.7, ""),
-        ("copies of training pictures", made.copied, real.copied, None, COPY),
+        ("copies of training pictures", made.copied, real.copied, None, f"within {NEAR}"),
     ):
         against = (("real held-out", float(control.mean())),)
         yield share_row(name, answers, against=against, goal=goal if goals else None, note=note, **origin)
@@ -166,7 +160,7 @@ def control_rows(context: Context) -> Iterator[Row]:
         "noise": (noise, context.features(noise)),
     }.items():
         yield from prefixed(name, judged_rows(judge(context, asked[:n], made[:n], features[:n]), real))
-        yield from prefixed(name, distribution_rows(distances(context, asked[:m], features[:m])))
+        yield from prefixed(name, distribution_rows(set_distances(context, asked[:m], features[:m])))
 
 
 def _themselves(context: Context, pictures: list[Picture]) -> tuple[np.ndarray, np.ndarray]:

@@ -28,6 +28,7 @@ from models.data.world import Picture
 
 THINGS = 60
 NEIGHBOURS = 10
+LEFT = 3  # art families, of a real held-out thing
 ALTERED = 200  # training pictures that the measure of copies must find again
 AS_TWO_SETS = 0.9  # of how unlike two sets' drawings are
 GROUND = 128  # level of the ground that detail is measured on: both white and black things have an outline there
@@ -57,7 +58,8 @@ def own(
     """The rows of pictures `made` (N, 128, 128, 4), premultiplied uint8: of each the thing that was asked for (any
     picture of it will do) and the styles of the drawings of it that it was drawn from. `alone` is the same without any
     drawing, another N pictures. Seeds of one thing are rows in any place. Needs no generator."""
-    held = [p for p in sets.one_a_concept(sets.cells(context.world, 10_000)) if p.group in sets.APART][: 3 * THINGS]
+    # As many drawings of them are left as of common things without one.
+    held = sets.drawn_by(context.world, sets.one_a_concept(sets.cells(context.world, 10_000)), LEFT)[: 3 * THINGS]
     drawn = {(p.concept, p.style): p for p in reversed(context.world.pictures)}
     found = [drawn.get((thing.concept, style)) for thing, own in zip(things, sources, strict=True) for style in own]
     copied = list({p.id: p for p in found if p}.values())
@@ -77,7 +79,7 @@ def own(
 
 def copy_rows(context: Context, shown: dict[str, np.ndarray], **origin: Any) -> Iterator[Row]:
     """How near pictures are to the nearest training picture, and how often the measure finds altered ones."""
-    gallery = context.features_of(context.train, PRINTS)
+    gallery = context.train_prints
     away = {name: distances(context.features(pixels, PRINTS), gallery) for name, pixels in shown.items()}
     some = [png(context.world.pixels[p.index]) for p in context.train[:: max(1, len(context.train) // ALTERED)]]
     hits = {name: distances(PRINTS([disguise(one) for one in some]), gallery) for name, disguise in DISGUISES.items()}
@@ -147,7 +149,7 @@ def variety_rows(
             groups = (1 - cosine(features[rows], features[rows]) for rows in same.values() if len(rows) > 1)
             return np.array([np.mean([own[i, j] for i, j in combinations(range(len(own)), 2)]) for own in groups])
 
-        beside = (("two sets' drawings", float(sides.mean())),)
+        beside: tuple[tuple[str, float], ...] = (("two sets' drawings", float(sides.mean())),)
         if alone is not None:
             beside = (*beside, ("strength 0", float(apart(alone).mean())))
         yield mean_row(
