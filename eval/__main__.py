@@ -9,6 +9,7 @@ from eval import ladder, score
 from eval import sweep as sweeping
 from eval.context import SIZES, Context
 from eval.generator import IMAGE, Parts
+from eval.metrics.image import misranked
 from eval.report import add_outputs, console, write
 from eval.rows import MissingError
 from eval.statistics import FeatureStatistics, ReferenceStatistics, reference_path
@@ -44,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
         help="measured beside our space by open_clip and clip_score: a folder, NAME:WEIGHTS or hf-hub:REPOSITORY, also"
         " several times",
     )  # fmt: skip
+    made.add_argument("--check-controls", action="store_true", help="fail where controls do not rank as they must")
     sweeping.add_arguments(made)
     return made
 
@@ -60,7 +62,8 @@ def names_of(asked: list[str]) -> list[str]:
 
 def prepare(arguments: argparse.Namespace) -> tuple[list[str], list[Sampling], Context]:
     """What is asked for: measures, or settings to sweep (neither for the reference), and the context they run on."""
-    names = [] if arguments.measures in ([REFERENCE], [SWEEP]) else names_of(arguments.measures)
+    asked = [*arguments.measures, *["controls"] * arguments.check_controls]
+    names = [] if arguments.measures in ([REFERENCE], [SWEEP]) else names_of(asked)
     tried = sweeping.samplings(arguments) if arguments.measures == [SWEEP] else []
     folder = arguments.world or data_folder()
     keep_freed_memory()
@@ -89,6 +92,9 @@ def run(names: list[str], tried: list[Sampling], context: Context, arguments: ar
     document = report(context, groups, arguments.size)
     print_table(groups, console(arguments))
     write(document, arguments)
+    if arguments.check_controls and (wrong := misranked(groups["controls"]["rows"])):
+        print("\n".join(wrong), file=sys.stderr)
+        return 1
     return 1 if set(arguments.measures) & set(document["missing"]) else 0
 
 

@@ -74,7 +74,18 @@ FORMATS: dict[str, Callable[[Document], str]] = {
 }  # fmt: skip
 
 
+def compared(document: Document, other: Document) -> Document:
+    """The figures with those of another run, where it has them, among what stands beside."""
+    before = {(row["group"], row["name"]): row["value"] for row in other["rows"]}
+    rows = [
+        row | {"against": [*row["against"], *([("the other run", before[key])] if key in before else [])]}
+        for row in document["rows"] if (key := (row["group"], row["name"]))
+    ]  # fmt: skip
+    return document | {"rows": rows}
+
+
 def add_outputs(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--compare", type=Path, metavar="FILE", help="the JSON of another run, to stand beside this one")
     for name in FORMATS:
         help = f"write the figures as {name} here, or to standard output"
         made.add_argument(f"--{name}", nargs="?", const="-", metavar="FILE", help=help)
@@ -82,6 +93,8 @@ def add_outputs(made: argparse.ArgumentParser) -> None:
 
 def write(document: Document, arguments: argparse.Namespace) -> None:
     """Into each file that was asked for; "-" is standard output."""
+    if other := getattr(arguments, "compare", None):
+        document = compared(document, json.loads(other.read_text(encoding="utf-8")))
     for name, form in FORMATS.items():
         path = getattr(arguments, name, None)
         if path == "-":

@@ -17,7 +17,7 @@ from eval.context import Context, Sizes
 from eval.distribution import distances
 from eval.generator import Parts, drawing_code
 from eval.metrics import blends
-from eval.metrics.image import condition_rows, control_rows, fast_rows, image_rows, judge, unseen_rows
+from eval.metrics.image import condition_rows, control_rows, fast_rows, image_rows, judge, misranked, unseen_rows
 from eval.metrics.reconstruction import alpha_iou, psnr_on_white, reconstruction_rows
 from eval.metrics.retrieval import retrieval_rows
 from eval.neighbours import nearest, style_share
@@ -156,6 +156,14 @@ def test_real_pictures_are_at_their_own_floor_and_noise_is_far(context: Context)
     copies = {row.name.split(":")[0]: row.value for row in rows if row.name.endswith("copies of training pictures")}
     assert copies["memoriser"] == 1 and copies["noise"] == 0 and copies["real held-out"] < 1
     assert all(row.parts == () and row.goal is None for row in rows)
+    assert not [one for one in misranked(rows) if "floor: noise" in one]
+    swapped = {"real held-out": "noise", "noise": "real held-out"}
+    parts = [row.name.partition(": ") for row in rows]
+    turned = [f"{swapped.get(who, who)}: {name}" for who, _, name in parts]
+    wrong = [replace(row, name=name) for row, name in zip(rows, turned, strict=True)]
+    assert any(one.startswith("FD-EffLite0-PCA128 over its floor: noise") for one in misranked(wrong))
+    with pytest.raises(ValueError, match="no control"):
+        misranked(rows[:3])
 
 
 def test_the_right_drawing_is_found_and_a_stranger_is_not(context: Context) -> None:
@@ -297,6 +305,7 @@ def test_retrieval_of_an_oracle_is_perfect_and_of_a_deaf_one_chance(
     parts.embedder = Oracle(context.world, english)  # type: ignore[misc, assignment]
     rows = list(retrieval_rows(Context(context.world, Sizes(100, 4, 6, 6, 3, 2), parts)))
     assert rows[0].name == "text to image R@10, English" and len(rows) == 4
+    assert [name for name, _ in rows[0].against][2:] == ["words shuffled", "bag of words"]
     assert rows[0].value == rows[1].value == 1 and rows[0].met
     # Chinese captions all get one vector: exactly chance for pictures looked up by text.
     assert rows[2].value == pytest.approx(dict(rows[2].against)["chance"]) and rows[2].goal == pytest.approx(0.9)

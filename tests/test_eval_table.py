@@ -13,6 +13,7 @@ from eval import table
 from eval.context import SIZES, Context
 from eval.generator import Parts
 from eval.metrics import METRICS, Metric
+from eval.report import compared
 from eval.rows import MissingError, Row
 from eval.table import measure, print_table, report
 from models.data.world import World
@@ -113,3 +114,9 @@ def test_the_report_names_the_weights(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(context.parts, "digests", lambda names: dict.fromkeys(names, "abc"))
     group = {"rows": [Row("n", 1.0, 1, parts=("dit", "space"))], "missing": None, "seconds": 0.0}
     assert report(context, {"g": group}, "quick")["weights"] == {"dit": "abc", "space": "abc"}
+
+
+def test_another_run_stands_beside_this_one_where_it_has_the_row() -> None:
+    rows = [{"group": "g", "name": name, "value": 2.0, "against": [("chance", 0.5)]} for name in ("old", "new")]
+    old, new = compared({"rows": rows}, {"rows": [{"group": "g", "name": "old", "value": 1.0}]})["rows"]
+    assert old["against"] == [("chance", 0.5), ("the other run", 1.0)] and new["against"] == [("chance", 0.5)]

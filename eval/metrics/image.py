@@ -5,7 +5,7 @@ training pictures (a memoriser), pictures of other prompts (deaf) and noise.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,16 +14,19 @@ import numpy as np
 from eval import sets
 from eval.context import SEED, Context
 from eval.copies import NEAR, PRINTS, distances
+from eval.distribution import KERNEL_NAME, distribution_rows
 from eval.distribution import distances as set_distances
-from eval.distribution import distribution_rows
 from eval.metrics import metric
 from eval.neighbours import concept_found, nearest, style_share
 from eval.rows import Row, prefixed, share_row
+from eval.statistics import NAME
 from models.data.pixels import SIZE
 from models.data.splits import SPLITS
 from models.data.world import Picture
 
 NEIGHBOURS = 10
+CONCEPT, STYLE = "concept among the 10 nearest drawings", "style of the nearest drawing"
+COPIES = "copies of training pictures"
 # What each condition contributes, with the same prompts and noise. Only with both does a picture start from a reference
 # drawing; the row "from noise alone" is without that.
 CONDITIONS = {
@@ -135,9 +138,9 @@ def judged_rows(made: Judged, real: Judged, goals: bool = False, **origin: Any) 
     shuffled = f"{made.other.mean():.3f} with the concepts of other cells"
     half = float(real.concept.mean()) / 2
     for name, answers, control, goal, note in (
-        ("concept among the 10 nearest drawings", made.concept, real.concept, half, shuffled),
-        ("style of the nearest drawing", made.style, real.style, 0.7, ""),
-        ("copies of training pictures", made.copied, real.copied, None, f"within {NEAR}"),
+        (CONCEPT, made.concept, real.concept, half, shuffled),
+        (STYLE, made.style, real.style, 0.7, ""),
+        (COPIES, made.copied, real.copied, None, f"within {NEAR}"),
     ):
         against = (("real held-out", float(control.mean())),)
         yield share_row(name, answers, against=against, goal=goal if goals else None, note=note, **origin)
@@ -151,16 +154,37 @@ def control_rows(context: Context) -> Iterator[Row]:
     real = judge_real(context, asked[:n])
     # The nearest training picture of each: superb distances, and nothing of its own.
     rows = nearest(context.features_of(asked), context.features_of(context.train), 1)[:, 0]
+    trained = {picture.concept: picture for picture in context.train}  # "pasted": some drawing of the thing itself
     noise = np.random.default_rng(SEED).integers(0, 256, (len(asked), SIZE, SIZE, 4), np.uint8)
     noise[..., 3] = 255
     for name, (made, features) in {
         "real held-out": _themselves(context, asked),
+        "pasted": _themselves(context, [trained[picture.concept] for picture in asked]),
         "memoriser": _themselves(context, [context.train[row] for row in rows]),
         "deaf": _themselves(context, asked[1:] + asked[:1]),  # each in another's place: it ignores its prompt
         "noise": (noise, context.features(noise)),
     }.items():
         yield from prefixed(name, judged_rows(judge(context, asked[:n], made[:n], features[:n]), real))
         yield from prefixed(name, distribution_rows(set_distances(context, asked[:m], features[:m])))
+
+
+# Of each measure the control that must be higher, and the one that must be lower.
+RANKS = (
+    (CONCEPT, "real held-out", "deaf"), (CONCEPT, "pasted", "deaf"), (CONCEPT, "real held-out", "noise"),
+    (STYLE, "real held-out", "noise"), (COPIES, "memoriser", "real held-out"), (COPIES, "pasted", "noise"),
+    (f"{NAME} over its floor", "noise", "real held-out"), (KERNEL_NAME, "noise", "real held-out"),
+)  # fmt: skip
+
+
+def misranked(rows: Iterable[Row]) -> list[str]:
+    """A sentence for each pair of controls that a measure puts in the wrong order; ValueError where one is missing."""
+    value = {row.name: row.value for row in rows}
+    if missing := [f"{who}: {name}" for name, *pair in RANKS for who in pair if f"{who}: {name}" not in value]:
+        raise ValueError(f"no control {missing[0]!r} was measured; add the measure controls")
+    return [
+        f"{name}: {high} ({value[f'{high}: {name}']:.3f}) must be above {low} ({value[f'{low}: {name}']:.3f})"
+        for name, high, low in RANKS if value[f"{high}: {name}"] <= value[f"{low}: {name}"]
+    ]  # fmt: skip
 
 
 def _themselves(context: Context, pictures: list[Picture]) -> tuple[np.ndarray, np.ndarray]:

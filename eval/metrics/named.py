@@ -17,12 +17,11 @@ from eval import sets
 from eval.context import Context
 from eval.copies import NEAR
 from eval.metrics import metric
-from eval.metrics.image import judge, judge_real
+from eval.metrics.image import CONCEPT, STYLE, judge, judge_real
 from eval.neighbours import cosine
 from eval.rows import Row, prefixed, share_row
 from models.data.captions import display_name
 
-CONCEPT = "concept among the 10 nearest drawings"
 COPIES = f"copies of training pictures, within {NEAR}"
 
 
@@ -48,7 +47,7 @@ def seen_rows(context: Context) -> Iterator[Row]:
     made = {name: judge(context, asked, pictures) for name, pictures in drawn.items()}
     rows = [
         _beside(context, f"{CONCEPT}, of which its own is one", {name: own.concept for name, own in made.items()}),
-        _beside(context, "style of the nearest drawing", {name: own.style for name, own in made.items()}),
+        _beside(context, STYLE, {name: own.style for name, own in made.items()}),
         _beside(context, COPIES, {name: own.copied for name, own in made.items()}),
     ]
     yield from prefixed("a style that has drawn it", rows)

@@ -142,7 +142,7 @@ def variety_rows(
     drawn = [picture for pair in sets.families(context.world, 3 * THINGS) for picture in pair]
     for by in (None, context.judge_features):
         two = context.features_of(drawn, by)
-        sides = 1 - _pairwise(two[::2], two[1::2])
+        sides = 1 - cosine(two[::2], two[1::2]).diagonal()
 
         def apart(pixels: np.ndarray, by: Any = by) -> np.ndarray:
             features = context.features(pixels, by)
@@ -157,10 +157,6 @@ def variety_rows(
             apart(made), goal=AS_TWO_SETS * float(sides.mean()), against=beside,
             note=f"1 - cosine of all pairs; goal: {AS_TWO_SETS} of two sets'", **origin,
         )  # fmt: skip
-
-
-def _pairwise(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    return np.array([cosine(a[None], b[None])[0, 0] for a, b in zip(one, other, strict=True)])
 
 
 def detail_rows(shown: dict[str, np.ndarray], **origin: Any) -> Iterator[Row]:
@@ -233,6 +229,7 @@ def steering_rows(context: Context) -> Iterator[Row]:
     )  # fmt: skip
     weak, strong = (context.features(context.generate(prompts, guidance=one)) for one in (WEAK, STRONG))
     yield mean_row(
-        f"guidance {WEAK:g} against {STRONG:g}, distance in EffLite0", 1 - _pairwise(weak, strong),
-        against=(("of two things", float((1 - _pairwise(weak, np.roll(weak, 1, 0))).mean())),), **context.origin(),
+        f"guidance {WEAK:g} against {STRONG:g}, distance in EffLite0", 1 - cosine(weak, strong).diagonal(),
+        against=(("of two things", float(1 - cosine(weak, np.roll(weak, 1, 0)).diagonal().mean())),),
+        **context.origin(),
     )  # fmt: skip
