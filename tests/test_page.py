@@ -384,39 +384,6 @@ def test_the_server_is_killed_and_the_page_goes_on(visit: Callable[..., Any], tm
     again.close()
 
 
-def test_what_is_set_out_of_sight_stands_beside_the_button(visit: Callable[..., Any], tmp_path: Path) -> None:
-    page = visit(viewport={"width": 1280, "height": 420})
-    box = "document.querySelector('#make').getBoundingClientRect()"
-    seen = f"{box}.top > 0 && {box}.bottom <= innerHeight"
-    assert page.evaluate(seen), "above, below or among the inputs"
-    page.click("[data-unfold='#more']")
-    page.fill("#seed :is(input, textarea)", "77")
-    page.wait_for_selector("#active .chip:has-text('Seed: 77')")
-    assert page.evaluate(seen)
-    page.click("#active .chip")
-    page.wait_for_selector("#active .chip", state="detached")
-    assert page.input_value("#seed :is(input, textarea)") == ""
-    Image.new("RGB", (8, 8), "red").save(tmp_path / "start.png")
-    page.click("#from .label-wrap")
-    page.wait_for_selector("#canvas canvas")
-    page.wait_for_timeout(1000)  # what comes before the editor is ready is lost
-    page.set_input_files("#canvas input[type=file] >> nth=0", tmp_path / "start.png")
-    page.click("#active .chip:has-text('Start from a picture')")
-    page.wait_for_selector("#active .chip", state="detached")
-    page.click("#help summary")
-    page.click("#help [data-fill] >> nth=1")
-    assert page.input_value(PROMPT) == "a {red|blue|green} dragon"
-    page.click("#masthead h1")
-    page.keyboard.press("?")
-    page.wait_for_selector("dialog.keys[open]:has-text('Ctrl Enter')")
-    page.keyboard.press("Escape")
-    make(page, "")
-    page.fill(PROMPT, "a face")
-    page.press(PROMPT, "Enter")
-    page.wait_for_selector("#stage .done")  # neither picture nor seed came along
-    assert page.locator("#stage .problem").count() == 0
-
-
 def test_a_phone_in_the_dark_in_china(visit: Callable[..., Any]) -> None:
     page = visit(locale="zh-CN", color_scheme="dark", **PHONE)
     assert page.inner_text("#make") == "生成贴纸"

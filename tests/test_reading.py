@@ -77,6 +77,10 @@ def test_every_door_says_it_and_refuses_what_names_nothing(studio: Callable[...,
     said = studio("read", "an axolotl", "xyzzy", "--model", "fake", "--json")
     assert said.code == 0 and [part["state"] for part in said.json[0]["parts"]] == ["drawn", "unknown"]
     assert said.json[1]["instead"] == ["a cat", "a rocket", "a pizza"]
+    chinese = studio("read", "一只猫", "--model", "fake").out
+    assert "会画" in chinese and "drawn" not in chinese, "in the language of the prompt"
+    with pytest.raises(Refused, match="not answered within 0 seconds"):
+        house.read("asked of nobody before", model="fake", within=0)
     assert [one.text for one in house.read("a cat", "xyzzy", model="fake")] == ["a cat", "xyzzy"]
     for command in (("generate", "xyzzy"), ("set", "emotions", "xyzzy")):
         refused = studio(*command, "--model", "fake")
@@ -138,3 +142,6 @@ def test_the_chips_follow_the_prompt(visit: Callable[..., Any]) -> None:
     page.click("#chips [data-take='a rocket']")
     page.wait_for_selector("#chips .chip.drawn >> text=rocket")
     assert page.input_value(PROMPT) == "a rocket"
+    page.click("#make")
+    page.wait_for_selector(".stage .said .chip.drawn >> text=rocket")
+    assert not page.locator(".stage .said button").count(), "what is drawn stays drawn"

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from models.data.grammar import language_of
 from models.messages import Message, Refused
 from studio import media
 from studio.backends.base import Backend
@@ -106,7 +107,7 @@ def suggest(common: Common, text: str, kind: list[str] | None = None, count: int
 def read_prompts(common: Common, texts: list[str]) -> None:
     """Say what becomes of the words of prompts: drawn as what, left out, or not known."""
     found = [asdict(one) for one in readings(texts, common.model)]
-    common.print_rows(found, lambda row: "\n".join([row["text"], *map(_part_line, row["parts"]), *_instead_line(row)]))
+    common.print_rows(found, _said)
 
 
 def readings(texts: Sequence[str], model: str) -> list[Reading]:
@@ -118,18 +119,25 @@ def readings(texts: Sequence[str], model: str) -> list[Reading]:
     return [event for event in run_request(backend, request) if isinstance(event, Reading)]
 
 
-def _part_line(part: dict[str, Any]) -> str:
-    said = {
-        "drawn": part["drawn_as"] and f"drawn as {part['drawn_as']}",
-        "left_out": "left out",
-        "unknown": "not known",
-    }
-    near = f"; nearest: {', '.join(part['nearest'])}" if part["nearest"] and part["state"] != "drawn" else ""
-    return f"  {part['text']}\t{said[part['state']] or 'drawn'}{near}"
+def _said(row: dict[str, Any]) -> str:
+    """What becomes of a prompt, in its own language."""
+    language = language_of(row["text"])
+    return "\n".join(
+        [row["text"], *(_part_line(part, language) for part in row["parts"]), *_instead_line(row, language)]
+    )
 
 
-def _instead_line(row: dict[str, Any]) -> list[str]:
-    return [str(Message("reading.nothing", {"text": row["text"], "instead": row["instead"]}))] if row["instead"] else []
+def _part_line(part: dict[str, Any], language: str) -> str:
+    state = Message(f"page.chips.{part['state']}").text(language)
+    drawn_as = f" → {part['drawn_as']}" if part["drawn_as"] else ""
+    is_offered = part["nearest"] and part["state"] != "drawn"
+    near = f"; {Message('reading.nearest', {'nearest': part['nearest']}).text(language)}" if is_offered else ""
+    return f"  {part['text']}\t{state}{drawn_as}{near}"
+
+
+def _instead_line(row: dict[str, Any], language: str) -> list[str]:
+    said = Message("reading.nothing", {"text": row["text"], "instead": row["instead"]})
+    return [said.text(language)] if row["instead"] else []
 
 
 def planned(asked: Sequence[MediaRequest], common: Common) -> tuple[Backend, list[Job]]:

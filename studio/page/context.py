@@ -18,6 +18,7 @@ from models.messages import Refused
 from studio import settings
 from studio.backends.registry import open_backend
 from studio.capabilities import Capabilities
+from studio.events import Reading
 from studio.files import is_plain
 from studio.gallery import NAME
 from studio.page.polling import Poll
@@ -30,6 +31,7 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private",
 # Presses: none is dropped while another is handled, and they are handled in the order in which they came.
 PRESSED: dict[str, Any] = {**QUIET, "trigger_mode": "multiple", "concurrency_limit": 1}
 ONCE = {"trigger_mode": "once"}  # a second press of the same button, before the first is handled, is dropped
+ANSWERED = 30.0  # seconds within which a prompt is read, or it is said that it is not
 LISTEN = "studio.listen(element, trigger);"  # js_on_load of HTML whose buttons trigger events (see page.js)
 
 
@@ -82,6 +84,10 @@ class PageContext:
         be done now.
         """
         return self.studio.larger(path, model=self.model)
+
+    def read(self, *texts: str) -> list[Reading]:
+        """What becomes of the words of prompts. Refused where the worker does not say so in time: it may hang."""
+        return self.studio.read(*texts, model=self.model, within=ANSWERED)
 
     def hand(self, tab: str, use: str, **what: Any) -> dict[str, Any]:
         """A value for `handed`: `tab` is to use something as `use`: a `picture` of the gallery, by its sha256, a `file`

@@ -18,7 +18,7 @@ from studio import inputs
 from studio.backends.registry import open_backend
 from studio.gallery import Filter
 from studio.metadata import read
-from studio.page import chips, presets, suggest
+from studio.page import presets, suggest
 from studio.page.context import LISTEN, PRESSED, QUIET, PageContext, pressed_data, whole_number
 from studio.page.form import Form, picker, style_input
 from studio.page.html import render, script
@@ -186,7 +186,6 @@ def put_prompt(context: PageContext, form: Form) -> gr.Dropdown:
     """Put the prompt here, ideas for it, how it may be written, and earlier ones below it."""
     form.box("prompt", lines=1, max_lines=5, autofocus=not form.prefix)
     suggest.put(context, form)
-    chips.put(context, form)
     helps = gr.HTML(elem_id=f"{form.prefix}help")
     context.on_load(lambda: render("suggest.help", f"{form.prefix}prompt", str(context.wildcards.folder)), helps)
     about: Any = {"label": form.said("earlier"), "elem_id": f"{form.prefix}history"}

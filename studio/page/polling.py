@@ -233,7 +233,9 @@ class Stage:
 
         A job that was asked for on this very page (`mine`) stays when others begin.
         """
-        return render("stage.stage", self.job, mine, tab_of(self.job.request.task), **self.pieces())
+        words = getattr(self.job.request, "prompt", "")
+        reads = bool(words and self.can and "read" in self.can.tasks)
+        return render("stage.stage", self.job, mine, tab_of(self.job.request.task), reads, **self.pieces())
 
     def pieces(self) -> dict[str, Any]:
         """What it is doing and what went wrong, each picture or its place, and, as a class, how many there are."""

@@ -1,5 +1,9 @@
-"""Ideas for a prompt: how it may go on, taken by Tab, and a list to pick from behind a button."""
+"""What stands below a prompt while one types: what was understood of it, as chips that can go or be exchanged, and
+ideas how it may go on, taken by Tab or from a list behind a button.
+"""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import gradio as gr
@@ -12,37 +16,46 @@ from studio.page.context import PageContext
 from studio.page.form import Form
 from studio.page.html import render, script
 from studio.page.language import error_text, routes
+from studio.requests import has_words
 
 Text = Annotated[str, Query(max_length=2_000)]
+PARTS = {"suggest": ("suggest", "suggest"), "read": ("chips", "read")}  # by task: what is put there, and its class
 
 
 def put(context: PageContext, form: Form) -> None:
-    """Put the ideas for the form's prompt here, where the model has any."""
-    if "suggest" in context.can.tasks:
-        bar = gr.HTML(js_on_load=script("suggest.js"), elem_id=f"{form.prefix}suggest", elem_classes="suggest")
-        context.on_load(lambda: render("suggest.bar", f"{form.prefix}prompt"), bar)
+    """Put both for the form's prompt here, as far as the model can."""
+    for task, (name, style) in PARTS.items():
+        if task in context.can.tasks:
+            bar = gr.HTML(js_on_load=script(f"{name}.js"), elem_id=f"{form.prefix}{name}", elem_classes=style)
+            context.on_load(partial(render, f"{name}.bar", f"{form.prefix}prompt"), bar)
 
 
 def router(context: PageContext) -> APIRouter:
-    made = routes()
+    made, suggest = routes(), partial(context.studio.suggest, model=context.model)
 
-    def suggested(text: str, **how: Any) -> Any:
-        try:
-            return context.studio.suggest(text, model=context.model, **how)
-        except Refused as refusal:
-            return JSONResponse({"problem": error_text(refusal)}, 422)
+    @made.get("/read")
+    def chips(text: Text, fixed: bool = False) -> Any:
+        """The chips of a prompt, as HTML; `fixed` ones change nothing."""
+        read = lambda: render("chips.chips", context.read(text)[0], fixed) if has_words(text) else ""  # noqa: E731
+        return _answered(lambda: {"html": read()})
 
     @made.get("/suggest/completion")
     def completion(text: Text) -> Any:
         """What is offered to go on with: {text, score...}, or nothing."""
-        return suggested(text, kinds=("complete",), count=1)
+        return _answered(lambda: suggest(text, kinds=("complete",), count=1))
 
     @made.get("/suggest/list")
     def ideas(text: Text) -> Any:
         """All suggestions, as HTML."""
-        found = suggested(text)
-        if isinstance(found, JSONResponse):
-            return found
-        return {"html": render("suggest.ideas", {kind: [one for one in found if one.kind == kind] for kind in KINDS})}
+        by_kind = lambda found: {kind: [one for one in found if one.kind == kind] for kind in KINDS}  # noqa: E731
+        return _answered(lambda: {"html": render("suggest.ideas", by_kind(suggest(text)))})
 
     return made
+
+
+def _answered(answer: Callable[[], Any]) -> Any:
+    """An answer, or in its place why there is none."""
+    try:
+        return answer()
+    except Refused as refusal:
+        return JSONResponse({"problem": error_text(refusal)}, 422)

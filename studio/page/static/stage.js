@@ -20,11 +20,20 @@ studio.follow({
     cells.className = `cells ${news.size}`;
     studio.exchange(cells, news.cells);
     studio.replay(cells);
-    if (news.ended) stage().dataset.ended = 'true';
+    if (news.ended) {
+      stage().dataset.ended = 'true';
+      tell(stage().querySelector('.said'));
+    }
   },
   silent: (silent) => stage()?.classList.toggle('silent', silent),
   gallery: () => trigger('change'),
 });
+// What was understood of its prompt, once it is drawn.
+const tell = async (said) => {
+  if (!said || said.dataset.told) return;
+  said.dataset.told = 'true';
+  said.innerHTML = (await studio.fetchJson(`/read?fixed=true&text=${encodeURIComponent(said.dataset.text)}`)).html;
+};
 const begin = () => {
   studio.showBackground();
   studio.replay(element);

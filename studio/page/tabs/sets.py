@@ -42,7 +42,7 @@ class SetsHandlers(ShowHandlers):
         fields = {"style": style or "", "seed": whole_number(seed), "model": self.context.model}
         asked = make_set(kind, first, listed, **fields)
         if "read" in self.context.can.tasks:
-            refuse_unknown(asked, lambda subjects: self.context.studio.read(*subjects, model=self.context.model))
+            refuse_unknown(asked, lambda subjects: self.context.read(*subjects))
         jobs = plan([one.request for one in asked], backend, self.context.wildcards)
         members = [
             Member(job.id, one.label, (f"{number:02}-{safe_name(one.label) or 'picture'}.png",), job.request)
