@@ -7,8 +7,6 @@ import asyncio
 import contextlib
 import functools
 import io
-import math
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -190,9 +188,8 @@ class Studio:
 
     # --- Answers ------------------------------------------------------------------------------------------------------
 
-    def ask(self, resolved: Any, within: float = math.inf) -> tuple[Answer, ...]:
-        """Have the worker answer a planned request that stores nothing, and wait. Refused where it can't, or does not
-        `within` so many seconds.
+    def ask(self, resolved: Any) -> tuple[Answer, ...]:
+        """Have the worker answer a planned request that stores nothing, and wait. Refused where it can't.
 
         Such requests go before all jobs, and are answered between two steps of one that runs. The first one waits until
         the model is loaded; one that was asked lately has its answer at once.
@@ -200,12 +197,9 @@ class Studio:
         name = job_id(resolved, self._opener(resolved.model).digest(), interactive=True)
         self.queue.ask(resolved, name)
         self._supervisor.wake()
-        until = time.monotonic() + within
         while True:
             if (answers := self.queue.answer(name)) is not None:
                 return answers
-            if time.monotonic() > until:
-                raise Refused("studio.no_answer", seconds=f"{within:g}")
             if self._closed:
                 raise Refused("studio.closed")
             self._wait()
@@ -239,14 +233,13 @@ class Studio:
         asked = self._resolve(make_request("suggest", text=text, model=model, **fields))
         return [answer for answer in self.ask(asked) if isinstance(answer, Suggestion)]
 
-    def read(self, *texts: str, model: str = "embedded", within: float = math.inf) -> list[Reading]:
+    def read(self, *texts: str, model: str = "embedded") -> list[Reading]:
         """What becomes of the words of prompts, as `read("a dancing cat")[0].parts`: drawn, left out, or not known.
 
-        Where one names nothing that can be drawn, `instead` holds prompts to take. Refused where one is empty, and
-        where there is no answer `within` so many seconds.
+        Where one names nothing that can be drawn, `instead` holds prompts to take. Refused where one is empty.
         """
         asked = self._resolve(make_request("read", texts=texts, model=model))
-        return [answer for answer in self.ask(asked, within) if isinstance(answer, Reading)]
+        return [answer for answer in self.ask(asked) if isinstance(answer, Reading)]
 
     def enlarge(self, picture: str | Path, size: int = 512, *, model: str = "embedded") -> Image.Image:
         """A picture file made larger, `size` pixels a side, and stored nowhere; `make("enlarge", ...)` stores it.

@@ -16,6 +16,7 @@ from models.prompts.reader import Reader
 from models.prompts.reading import Part, Reading
 from studio.events import Progress, Unknown
 from studio.home import Home
+from studio.page.context import PageContext
 from studio.page.html import render
 from studio.page.series_store import Counts
 from studio.sets import make_set, refuse_unknown
@@ -79,14 +80,19 @@ def test_every_door_says_it_and_refuses_what_names_nothing(studio: Callable[...,
     assert said.json[1]["instead"] == ["a cat", "a rocket", "a pizza"]
     chinese = studio("read", "一只猫", "--model", "fake").out
     assert "会画" in chinese and "drawn" not in chinese, "in the language of the prompt"
-    with pytest.raises(Refused, match="not answered within 0 seconds"):
-        house.read("asked of nobody before", model="fake", within=0)
     assert [one.text for one in house.read("a cat", "xyzzy", model="fake")] == ["a cat", "xyzzy"]
     for command in (("generate", "xyzzy"), ("set", "emotions", "xyzzy")):
         refused = studio(*command, "--model", "fake")
         assert refused.code == 2 and "try a cat" in refused.err, command
     with pytest.raises(Refused, match="try a cat"):
         house.generate("xyzzy", model="fake")
+
+
+def test_a_reading_that_does_not_come_is_said(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("studio.page.context.ANSWERED", 0.01)
+    monkeypatch.setattr(house.queue, "answer", lambda name: None)
+    with pytest.raises(Refused, match=r"not answered within 0\.01 seconds"):
+        PageContext(house, "fake").read("a cat")
 
 
 def test_a_set_is_refused_for_its_subject_and_not_for_what_it_feels() -> None:

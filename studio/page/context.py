@@ -5,6 +5,7 @@ part hands to another, such as a picture to start from, goes through the state `
 """
 
 import re
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from PIL import Image
 
 from models.messages import Refused
 from studio import settings
+from studio.awaited import STOP, Stopped
 from studio.backends.registry import open_backend
 from studio.capabilities import Capabilities
 from studio.events import Reading
@@ -87,7 +89,16 @@ class PageContext:
 
     def read(self, *texts: str) -> list[Reading]:
         """What becomes of the words of prompts. Refused where the worker does not say so in time: it may hang."""
-        return self.studio.read(*texts, model=self.model, within=ANSWERED)
+        stop = threading.Event()
+        timer, token = threading.Timer(ANSWERED, stop.set), STOP.set(stop)
+        timer.start()
+        try:
+            return self.studio.read(*texts, model=self.model)
+        except Stopped as error:
+            raise Refused("studio.no_answer", seconds=f"{ANSWERED:g}") from error
+        finally:
+            timer.cancel()
+            STOP.reset(token)
 
     def hand(self, tab: str, use: str, **what: Any) -> dict[str, Any]:
         """A value for `handed`: `tab` is to use something as `use`: a `picture` of the gallery, by its sha256, a `file`
