@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -27,7 +27,6 @@ NEAREST = 3  # concepts that are named
 # What they reach at least, by language, as `_nearest` counts: of 47 untaught English words below it three had a kin
 # among them, of six above it five. Of Chinese ones near is no better than far (元宵 lies near a dollar): none is named.
 NEAR = {"en": 0.53}
-REMEMBERED = 1024  # words with their vectors
 LONGEST_PROMPT = 64  # words looked at: a prompt of thousands would take minutes
 ENDINGS = {"s": ("",), "es": ("",), "ies": ("y",), "ing": ("", "e"), "ed": ("", "e"), "ly": ("",)}  # and without
 _ENGLISH = re.compile(r"[a-z]+(?:['’-][a-z]+)*")
@@ -101,7 +100,6 @@ class Vocabulary:
     ) -> None:
         self.embedder, self.words, self.concepts = embedder, words, concepts
         self.vectors, self.threshold = vectors.float(), threshold
-        self._vector = lru_cache(REMEMBERED)(lambda text: embedder.text([text])[0])
         self.common = torch.zeros(len(vectors)) if common is None else common.float()
 
     def unknown(self, prompt: str) -> list[tuple[str, tuple[str, ...]]]:
@@ -122,7 +120,7 @@ class Vocabulary:
 
     def cosines(self, words: Sequence[str]) -> Tensor:
         """(N, C) of words to the concepts."""
-        return torch.stack([self._vector(word) for word in words]) @ self.vectors.T
+        return self.embedder.text(words) @ self.vectors.T
 
     def _nearest(self, cosines: Tensor, language: str) -> tuple[str, ...]:
         """Half of what a concept has in common with any word is taken off (after CSLS, arXiv 1710.04087, section 2.3).
