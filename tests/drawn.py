@@ -1,6 +1,8 @@
 """Pictures that tests draw."""
 
+import base64
 import io
+from typing import Any
 
 import numpy as np
 import resvg_py
@@ -30,6 +32,18 @@ def noise(width: int, height: int, seed: int = 0, alpha: str = "any") -> Image.I
     elif alpha == "opaque":
         pixels[..., 3] = 255
     return Image.fromarray(pixels, "RGBA")
+
+
+def as_file(picture: Image.Image, kind: str = "PNG", **how: Any) -> bytes:
+    """A picture's file."""
+    written = io.BytesIO()
+    picture.save(written, kind, **how)
+    return written.getvalue()
+
+
+def coded(picture: Image.Image, kind: str = "PNG", **how: Any) -> str:
+    """The file in base64, as clients send it."""
+    return base64.b64encode(as_file(picture, kind, **how)).decode()
 
 
 def over(picture: Image.Image, ground: str) -> np.ndarray:

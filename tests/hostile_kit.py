@@ -4,7 +4,6 @@ What would reach out would knock at the trap, a socket of the tests' own.
 """
 
 import http.client
-import io
 import json
 import socket
 import threading
@@ -14,7 +13,6 @@ from typing import Any, NamedTuple
 import pytest
 from page_kit import Server
 from patience import PATIENCE
-from PIL import Image
 
 NOBODY = "0" * 64
 JSON = {"Content-Type": "application/json"}
@@ -76,9 +74,3 @@ def nothing_happened(doors: Server) -> None:
     jobs = json.loads(send(doors, "GET", "/api/v1/jobs").body)
     assert jobs["counts"] == {} and jobs["paused"] is False
     assert not list((doors.home / "cache").glob("upload-*"))
-
-
-def file(picture: Image.Image, kind: str = "PNG", **how: Any) -> bytes:
-    written = io.BytesIO()
-    picture.save(written, kind, **how)
-    return written.getvalue()

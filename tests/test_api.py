@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from drawn import coded
 from page_kit import Elements, Server
 from patience import PATIENCE, until
 from PIL import Image
@@ -54,12 +55,6 @@ def events(api: httpx.Client, job: str, **headers: str) -> list[tuple[str, Any]]
         blocks = answer.read().decode().split("\n\n")
     said = (dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks if "event: " in block)
     return [(one["event"], json.loads(one["data"])) for one in said]
-
-
-def coded(picture: Image.Image, kind: str = "PNG") -> str:
-    file = io.BytesIO()
-    picture.save(file, kind)
-    return base64.b64encode(file.getvalue()).decode()
 
 
 RED = Image.new("RGBA", (128, 128), (200, 30, 30, 255))

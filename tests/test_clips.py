@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from drawn import as_file
 from fixture_world import fixture_world
 
 from models.data.animated import AnimatedSet, animated_caption, resampled
@@ -143,15 +144,13 @@ def test_given_poses_take_the_place_of_the_laws() -> None:
 
 
 def test_an_animation_is_resampled_and_a_still_one_is_none() -> None:
-    import io
 
     from PIL import Image
 
     frames = [Image.new("RGBA", (64, 64), (5 * i, 0, 0, 255)) for i in range(48)]
     for count, expected in ((48, FRAMES), (1, None)):
-        file = io.BytesIO()
-        frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:count], duration=50, lossless=True)
-        read = resampled(file.getvalue())
+        how = {"save_all": True, "append_images": frames[1:count], "duration": 50, "lossless": True}
+        read = resampled(as_file(frames[0], "WEBP", **how))
         assert (read and len(read[0])) == expected
     assert read is None
 

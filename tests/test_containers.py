@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 import pytest
+from drawn import as_file
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 from tiny_files import artifact_of, frames_of, job_of, picture_of, text_of
@@ -115,9 +116,8 @@ def test_orientation_and_colours_stay(format: str) -> None:
     exif[0x0112], exif[0x010E] = 6, "a secret"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     info: dict[str, object] = {"pnginfo": PngInfo()} if format == "PNG" else {}
-    file = io.BytesIO()
-    Image.effect_noise((33, 20), 90).convert("RGB").save(file, format, exif=exif, icc_profile=profile, **info)
-    told = write(file.getvalue(), f"image/{format.lower()}", RECORD)
+    noise = Image.effect_noise((33, 20), 90).convert("RGB")
+    told = write(as_file(noise, format, exif=exif, icc_profile=profile, **info), f"image/{format.lower()}", RECORD)
     with Image.open(io.BytesIO(told)) as picture:
         assert picture.getexif()[0x0112] == 6 and picture.info["icc_profile"] == plain_profile(profile)
     assert text_of(told) == RECORD.parameters and b"a secret" not in told

@@ -1,6 +1,5 @@
 """Near-duplicates: copies that were moved, scaled or recoloured are one group; other drawings are none. And the map."""
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Said
+from drawn import as_file
 from fixture_world import fixture_world
 from PIL import Image
 from queue_kit import Entry, keep
@@ -47,10 +47,8 @@ def fill_copies(studio: Studio) -> dict[str, str]:
     pictures = {"first": first, "moved": moved(first), "recoloured": recoloured(first), "other": other}
     made = {}
     for n, (name, picture) in enumerate(pictures.items()):
-        file = io.BytesIO()
-        picture.save(file, "PNG")
         entry = Entry(f"job{n}", 0, n, name, model="fake", made=1.7e9 + n)
-        made[name] = keep(studio.gallery, file.getvalue(), entry).stem
+        made[name] = keep(studio.gallery, as_file(picture), entry).stem
     return made
 
 

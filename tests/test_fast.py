@@ -9,7 +9,7 @@ import pytest
 import torch
 from fixture_world import fixture_world
 from safetensors.torch import load_file, save_file
-from tiny_parts import few_probes, save_tiny_parts  # noqa: F401 - a fixture
+from tiny_parts import save_tiny_parts, short_runs  # noqa: F401 - a fixture
 
 from models.dit import DiT
 from models.lora import FILE, PART, attach, begin_from, changes, fold, load_fast

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn import as_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -26,9 +27,7 @@ from studio.sinks import GallerySink
 
 
 def png(colour: tuple[int, int, int] = (200, 30, 30)) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGBA", (8, 8), (*colour, 255)).save(file, "PNG")
-    return file.getvalue()
+    return as_file(Image.new("RGBA", (8, 8), (*colour, 255)))
 
 
 def unit(*values: float) -> np.ndarray:
@@ -66,9 +65,7 @@ def test_the_same_bytes_are_kept_once(gallery: Gallery) -> None:
     assert add(gallery, 1, "a cat") == first and gallery.count() == 1
     assert gallery.file(first).read_bytes() == png((1, 0, 7))
     assert gallery.thumbnail(first) == png((1, 0, 7)), "small enough to be its own"
-    file = io.BytesIO()
-    Image.new("RGBA", (600, 300), "red").save(file, "PNG")
-    large = keep(gallery, file.getvalue(), Entry("large", 0, 1, "large")).stem
+    large = keep(gallery, as_file(Image.new("RGBA", (600, 300), "red")), Entry("large", 0, 1, "large")).stem
     with Image.open(io.BytesIO(gallery.thumbnail(large))) as small:
         assert small.format == "WEBP" and small.size == (128, 64)
 

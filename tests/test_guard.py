@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hostile_kit import file, send
+from drawn import coded
+from hostile_kit import send
 from page_kit import Server, get
 from patience import until
 from PIL import Image
@@ -223,7 +224,7 @@ def memory(server: Server, what: str) -> int:
 
 
 def test_small_files_of_large_pictures_are_decoded_a_few_at_a_time(doors: Server) -> None:
-    data = base64.b64encode(file(Image.fromarray(np.zeros((4096, 4096), np.uint16)))).decode()
+    data = coded(Image.fromarray(np.zeros((4096, 4096), np.uint16)))
     assert len(data) < MB
     larger = {"image": data, "resize_mode": 1, "upscaling_resize_w": 64, "upscaling_resize_h": 64}
     job = {"prompt": "a", "style": "none such", "image": {"data": data}, "strength": 0.5}

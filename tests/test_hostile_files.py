@@ -1,6 +1,5 @@
 """Files that mean harm or are broken: settings, or one sentence, and nothing else happens."""
 
-import io
 import json
 import os
 import resource
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Said
+from drawn import as_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -37,9 +37,7 @@ def refusal(path: Path, do: Callable[[Path], object] = read) -> str:
 
 def png(path: Path, *chunks: bytes) -> Path:
     """A picture of one pixel with chunks of our own in it."""
-    file = io.BytesIO()
-    Image.new("RGBA", (1, 1)).save(file, "PNG")
-    whole = file.getvalue()
+    whole = as_file(Image.new("RGBA", (1, 1)))
     path.write_bytes(whole[:33] + b"".join(chunks) + whole[33:])
     return path
 
@@ -132,9 +130,7 @@ def test_an_exif_directory_that_multiplies(tmp_path: Path) -> None:
     """65,535 tags that all mean the same two megabytes are 130 GB to a reader that takes them all."""
     tags = b"".join(struct.pack(">HHII", tag, 7, 2**21, 8) for tag in range(65_535))
     block = struct.pack(">2sHI", b"MM", 42, 2**21) + bytes(2**21 - 8) + struct.pack(">H", 65_535) + tags
-    file = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(file, "WEBP", exif=block)
-    (tmp_path / "a.webp").write_bytes(file.getvalue())
+    (tmp_path / "a.webp").write_bytes(as_file(Image.new("RGB", (8, 8)), "WEBP", exif=block))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     read(tmp_path / "a.webp")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024

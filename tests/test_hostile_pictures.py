@@ -6,7 +6,8 @@ import zlib
 from typing import Any
 
 import pytest
-from hostile_kit import NOBODY, file, nothing_happened, send
+from drawn import as_file, coded
+from hostile_kit import NOBODY, nothing_happened, send
 from page_kit import Server
 from PIL import Image
 from tiny_files import bomb
@@ -15,7 +16,7 @@ from studio.metadata.containers import png_chunk
 
 
 def text_bomb() -> bytes:
-    whole = file(Image.new("RGBA", (8, 8)))
+    whole = as_file(Image.new("RGBA", (8, 8)))
     return whole[:33] + png_chunk(b"zTXt", b"parameters\0\0" + zlib.compress(bytes(100 * 2**20), 9)) + whole[33:]
 
 
@@ -26,31 +27,31 @@ POSING = {
     "text": (b"hello", "is not a picture"),
     "zeros": (bytes(1000), "is not a picture"),
     "pdf": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "is not a picture"),
-    "tiff": (file(Image.new("RGB", (8, 8)), "TIFF"), "is not a picture"),
+    "tiff": (as_file(Image.new("RGB", (8, 8)), "TIFF"), "is not a picture"),
     "bomb": (bomb(30_000), "pixels"),
     "bomb that Pillow refuses": (bomb(2**31 - 1), ""),
-    "half": (file(Image.effect_noise((128, 128), 100))[:500], "damaged or cut short"),
+    "half": (as_file(Image.effect_noise((128, 128), 100))[:500], "damaged or cut short"),
 }
-MOVING = file(
+MOVING = as_file(
     Image.new("L", (4, 4)), "GIF", save_all=True, append_images=[Image.new("L", (4, 4), n) for n in (90, 200)] * 200
 )
 FRAMES = {"frames": (MOVING, "more than 300 frames"), "text bomb": (text_bomb(), "too large")}
 
 
-def bodies(coded: str) -> dict[str, dict[str, Any]]:
+def bodies(sent: str) -> dict[str, dict[str, Any]]:
     """The fields of all doors that take a picture."""
-    fine = base64.b64encode(file(Image.new("RGB", (16, 16)))).decode()
+    fine = coded(Image.new("RGB", (16, 16)))
     return {
-        "/sdapi/v1/img2img": {"prompt": "a", "init_images": [coded]},
-        "/sdapi/v1/img2img ": {"prompt": "a", "init_images": [fine], "mask": coded},
-        "/sdapi/v1/png-info": {"image": coded},
-        "/sdapi/v1/interrogate": {"image": coded},
-        "/sdapi/v1/extra-single-image": {"image": coded},
-        "/sdapi/v1/extra-single-image ": {"image": coded, "upscaler_1": "Studio 128"},
-        "/sdapi/v1/extra-batch-images": {"imageList": [{"data": coded, "name": "../../x.png"}]},
-        "/api/v1/jobs": {"prompt": "a", "like": {"data": coded}},
-        "/api/v1/jobs ": {"image": {"data": coded}},
-        "/api/v1/jobs  ": {"prompt": "a", "mix": [{"picture": {"data": coded}}]},
+        "/sdapi/v1/img2img": {"prompt": "a", "init_images": [sent]},
+        "/sdapi/v1/img2img ": {"prompt": "a", "init_images": [fine], "mask": sent},
+        "/sdapi/v1/png-info": {"image": sent},
+        "/sdapi/v1/interrogate": {"image": sent},
+        "/sdapi/v1/extra-single-image": {"image": sent},
+        "/sdapi/v1/extra-single-image ": {"image": sent, "upscaler_1": "Studio 128"},
+        "/sdapi/v1/extra-batch-images": {"imageList": [{"data": sent, "name": "../../x.png"}]},
+        "/api/v1/jobs": {"prompt": "a", "like": {"data": sent}},
+        "/api/v1/jobs ": {"image": {"data": sent}},
+        "/api/v1/jobs  ": {"prompt": "a", "mix": [{"picture": {"data": sent}}]},
     }
 
 
@@ -81,7 +82,7 @@ def test_pictures_that_are_too_much(doors: Server, subtests: pytest.Subtests) ->
     [("/api/v1/jobs", 8, "pixels"), ("/api/v1/jobs", 16, "black"), ("/sdapi/v1/img2img", 9, "black")],
 )
 def test_no_sentence_tells_where_files_lie(doors: Server, path: str, side: int, words: str) -> None:
-    image, mask = (base64.b64encode(file(Image.new("L", (n, n)))).decode() for n in (16, side))
+    image, mask = (coded(Image.new("L", (n, n))) for n in (16, side))
     fields = {"image": {"data": image}, "mask": {"data": mask}} if "api/v1/jobs" in path else {}
     answer = send(doors, "POST", path, fields or {"prompt": "a", "init_images": [image], "mask": mask})
     assert answer.status == 422 and answer.sentence.startswith("mask ") and words in answer.sentence
@@ -100,7 +101,7 @@ def test_no_address_is_fetched_and_no_path_opened(
     doors: Server, trap: tuple[str, list[Any]], subtests: pytest.Subtests
 ) -> None:
     picture = doors.home / "secret.png"
-    picture.write_bytes(file(Image.new("RGB", (16, 16))))
+    picture.write_bytes(as_file(Image.new("RGB", (16, 16))))
     places = [f"http://{trap[0]}/x.png", f"https://{trap[0]}/x.png", f"HTTP://{trap[0]}", f"//{trap[0]}/x.png"]
     places += ["file:///etc/passwd", "/etc/passwd", "/etc/passwd1", str(picture), f"file://{picture}", "../secret.png"]
     places += ["data:text/html,<script>", "data:image/png;base64,", "", "C:\\x.png", "\\\\host\\x.png", "clipboard:"]

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hostile_kit import JSON, NOBODY, file, nothing_happened, send
+from drawn import coded
+from hostile_kit import JSON, NOBODY, nothing_happened, send
 from page_kit import Server
 from patience import PATIENCE
 from PIL import Image
@@ -237,7 +238,7 @@ CHOICES: list[tuple[str, dict[str, Any], int]] = [
 
 
 def test_choices_that_nobody_offered(doors: Server, subtests: pytest.Subtests) -> None:
-    picture = base64.b64encode(file(Image.new("RGB", (16, 16)))).decode()
+    picture = coded(Image.new("RGB", (16, 16)))
     for path, body, status in CHOICES:
         with subtests.test(path=path, **body):
             body = {**body, "image": picture} if body.get("image") == "@" else body

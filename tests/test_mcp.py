@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import dataclasses
-import io
 import json
 import os
 import socket
@@ -22,6 +21,7 @@ from typing import Any
 import mcp
 import pytest
 import uvicorn
+from drawn import coded
 from page_kit import Server
 from patience import PATIENCE
 from PIL import Image
@@ -118,12 +118,6 @@ async def client(kind: str, address: str, home: Path) -> AsyncIterator[Any]:
 
 def kinds(result: Any) -> list[str]:
     return [block.type for block in result.content]
-
-
-def coded(picture: Image.Image, kind: str = "PNG") -> str:
-    file = io.BytesIO()
-    picture.save(file, kind)
-    return base64.b64encode(file.getvalue()).decode()
 
 
 @pytest.mark.parametrize("use", [HTTP, OLDER], indirect=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from fixture_world import fixture_world
 from safetensors.torch import load_file
-from tiny_parts import few_probes, give_variant, save_tiny_parts  # noqa: F401 - a fixture
+from tiny_parts import give_variant, save_tiny_parts, short_runs  # noqa: F401 - a fixture
 from torch import Tensor, nn
 
 from models.lora import FILE, PART

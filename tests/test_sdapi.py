@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from drawn import as_file, coded
 from page_kit import Server
 from patience import PATIENCE, until
 from PIL import Image
@@ -131,10 +132,8 @@ def test_what_the_mask_keeps_is_kept_exactly(api: Any, invert: int, kind: str) -
 
 
 def test_base64_with_a_prefix_and_without_and_in_lines(http: httpx.Client) -> None:
-    file = io.BytesIO()
-    RED.save(file, "WEBP", lossless=True)
-    raw = base64.b64encode(file.getvalue()).decode()
-    lines = base64.encodebytes(file.getvalue()).decode()
+    file = as_file(RED, "WEBP", lossless=True)
+    raw, lines = base64.b64encode(file).decode(), base64.encodebytes(file).decode()
     answers = [
         http.post("/img2img", json={"init_images": [text], "seed": 2, "steps": 1, "prompt": "a face"}).json()["images"]
         for text in (raw, f"data:image/webp;base64,{raw}", f"data:image/webp;charset=x;base64,{raw}", lines)
@@ -143,12 +142,12 @@ def test_base64_with_a_prefix_and_without_and_in_lines(http: httpx.Client) -> No
 
 
 def test_what_is_sent_back(http: httpx.Client) -> None:
-    coded = base64.b64encode(_bytes(RED)).decode()
-    asked = {"init_images": [coded], "mask": None, "prompt": "a face", "steps": 1, "seed": 1}
+    red = coded(RED)
+    asked = {"init_images": [red], "mask": None, "prompt": "a face", "steps": 1, "seed": 1}
     without = http.post("/img2img", json={**asked, "send_images": False}).json()
     assert without["images"] == [] and "init_images" not in without["parameters"]
     kept = http.post("/img2img", json={**asked, "include_init_images": True}).json()
-    assert kept["parameters"]["init_images"] == [coded]
+    assert kept["parameters"]["init_images"] == [red]
 
 
 def test_null_is_the_same_as_nothing_said(http: httpx.Client) -> None:
@@ -164,12 +163,6 @@ def test_null_is_the_same_as_nothing_said(http: httpx.Client) -> None:
     )
     answer = http.post("/txt2img", json={"prompt": "null", "what_a_fork_adds": 1, **dict.fromkeys(names)})
     assert answer.status_code == 200 and json.loads(answer.json()["info"])["steps"] == 16
-
-
-def _bytes(picture: Image.Image) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return file.getvalue()
 
 
 # --- What goes on -----------------------------------------------------------------------------------------------------
@@ -246,7 +239,7 @@ def test_png_info_reads_what_was_made(api: Any, http: httpx.Client) -> None:
     assert (told["parameters"]["Size-1"], told["parameters"]["Size-2"]) == ("128", "128")
     assert json.loads(told["items"]["studio"])["seed"] == 12
     assert api.png_info(made.image).info == told["info"]
-    nothing = http.post("/png-info", json={"image": base64.b64encode(_bytes(RED)).decode()}).json()
+    nothing = http.post("/png-info", json={"image": coded(RED)}).json()
     assert nothing == {"info": "", "items": {}, "parameters": {}}
 
 
@@ -276,9 +269,9 @@ def test_the_network_takes_nothing_away_from_a_large_picture(api: Any) -> None:
 
 
 def test_many_pictures_have_a_limit_together(http: httpx.Client) -> None:
-    coded = base64.b64encode(_bytes(RED)).decode()
+    red = coded(RED)
     sized = {"resize_mode": 1, "upscaling_resize_w": 4096, "upscaling_resize_h": 4096}
-    answer = http.post("/extra-batch-images", json={**sized, "imageList": [{"data": coded}] * 5})
+    answer = http.post("/extra-batch-images", json={**sized, "imageList": [{"data": red}] * 5})
     assert answer.status_code == 422 and "that makes 83886080 pixels together" in answer.json()["error"]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from drawn import as_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
@@ -78,10 +79,8 @@ def test_a_moving_gif_goes_on_moving(tmp_path: Path) -> None:
 
 
 def progressive(picture: Image.Image) -> bytes:
-    file = io.BytesIO()
     said = {"comment": SECRET, "exif": turned(), "xmp": SECRET.encode(), "icc_profile": PROFILE}
-    picture.save(file, "JPEG", progressive=True, **said)
-    return file.getvalue()
+    return as_file(picture, "JPEG", progressive=True, **said)
 
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -118,12 +117,11 @@ def test_a_progressive_jpeg_with_everything(tmp_path: Path) -> None:
 def test_colours_of_an_adobe_jpeg_stay(tmp_path: Path) -> None:
     """Its Adobe segment says that the three channels are red, green and blue; without it they are taken for others."""
     noise = Image.merge("RGB", [Image.effect_noise((40, 24), 90) for _ in "RGB"])
-    file = io.BytesIO()
-    noise.save(file, "JPEG", comment=SECRET)
-    jfif, adobe = file.getvalue()[2:20], b"\xff\xee\0\x0eAdobe\0\x64" + bytes(5)
-    data = file.getvalue().replace(jfif, adobe, 1)
+    file = as_file(noise, "JPEG", comment=SECRET)
+    jfif, adobe = file[2:20], b"\xff\xee\0\x0eAdobe\0\x64" + bytes(5)
+    data = file.replace(jfif, adobe, 1)
     (tmp_path / "a").write_bytes(data)
-    assert frames_of(data) != frames_of(file.getvalue())
+    assert frames_of(data) != frames_of(file)
     assert frames_of(stripped(tmp_path / "a")) == frames_of(data)
 
 

@@ -1,9 +1,6 @@
 """Laws of the generator's training: batches are pure, ranks share them, conditions drop apart, resuming is exact."""
 
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -11,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from fixture_world import fixture_world
-from patience import PATIENCE
-from safetensors.torch import load_file
-from tiny_parts import few_probes, save_tiny_parts  # noqa: F401 - a fixture
+from ranks import in_two_processes
+from safetensors.torch import load_file, save_file
+from tiny_parts import save_tiny_parts, short_runs  # noqa: F401 - a fixture
 
 from models.data.pixels import to_tensor
 from models.data.styles import STYLES
@@ -24,7 +21,7 @@ from models.train import checkpoint
 from models.train.checkpoint import load_weights
 from models.train.encoded import CHUNK, Encoded, Item, encode_all
 from models.train.image import CAPTIONS, IMAGE_VECTOR, NO_VECTOR, TEXT_VECTOR, ImageTask, Mix, noise_levels
-from models.train.loop import Length, Recipe, TaskOptions, Trainer
+from models.train.loop import Length, Log, Recipe, TaskOptions, Trainer
 from models.weights import WeightsError, load_part, part_digests, save_part
 
 RECIPE = Recipe(ImageTask, batch_size=lambda _: 4, warmup=2, muon=True)
@@ -175,8 +172,8 @@ def test_every_view_of_a_picture_is_told_in_its_own_words(task: ImageTask) -> No
 
 
 def test_another_seed_words_and_warps_and_composes_anew(task: ImageTask, parts: Path) -> None:
-    other, count = ImageTask(replace(options(parts, seed=4), cache=None)), len(task.pictures)
-    said = [{c for row in range(len(t.encoded)) for c in t.item(row)[1]} for t in (task, other)]
+    other, count, rows = ImageTask(options(parts, seed=4)), len(task.pictures), range(0, len(task.encoded), 4)
+    said = [{c for row in rows for c in t.item(row)[1]} for t in (task, other)]
     assert len(said[0] & said[1]) < len(said[0]) / 4
     for row in range(count):
         assert np.array_equal(task.item(row)[0], other.item(row)[0]), "the picture as it is stays as it is"
@@ -266,46 +263,28 @@ def test_resumed_equals_straight(parts: Path, tmp_path: Path) -> None:
     assert any(parameter.any() for parameter in again.plain.out.parameters())
 
 
-TOGETHER = """
-import os, sys
-from pathlib import Path
-sys.path.insert(0, "tests")
-from safetensors.torch import save_file
-from test_train_image import trainer
-parts, out, tags = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
-run = trainer(parts, out)
-for group in run.optimizers[0].param_groups:
-    group["eps"] = 1e-3  # Adam turns rounding noise in a gradient near zero into whole steps
-if "resume" in tags:
-    run.resume()
-for step in range(run.state.step, 2 if "halt" in tags else 4):
-    run.step(step / 4)
-if "halt" in tags:
-    run.out.mkdir(parents=True, exist_ok=True)
-    from models.train.loop import Log
-    run.checkpoint(Log(run.out / "stats.jsonl", False))
-elif run.accelerator.is_main_process:
-    save_file({name: p.detach().clone() for name, p in run.plain.named_parameters()}, f"{out}.safetensors")
-run.accelerator.wait_for_everyone()
-os._exit(0)  # gloo's threads now and then end a process with a signal once all is done
-"""
+def together(parts: Path, out: Path, first: int, last: int) -> None:
+    """Steps of a run of four, after its checkpoint where they are not the first; leaves one, or at the end weights."""
+    run = trainer(parts, out)
+    for group in run.optimizers[0].param_groups:
+        group["eps"] = 1e-3  # Adam turns rounding noise in a gradient near zero into whole steps
+    if first:
+        run.resume()
+    for step in range(first, last):
+        run.step(step / 4)
+    if last < 4:
+        out.mkdir(exist_ok=True)
+        run.checkpoint(Log(out / "stats.jsonl", False))
+    elif run.accelerator.is_main_process:
+        save_file({name: p.detach().clone() for name, p in run.plain.named_parameters()}, f"{out}.safetensors")
+    run.accelerator.wait_for_everyone()
 
 
-@pytest.mark.slow  # four starts of torchrun
-def test_two_processes_with_muon_shared_out_equal_one_and_resume(parts: Path, task: ImageTask, tmp_path: Path) -> None:
-    (tmp_path / "together.py").write_text(TOGETHER)
-
-    def run(ranks: int, out: str, *tags: str) -> None:
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-        command += [str(tmp_path / "together.py"), str(parts), str(tmp_path / out), *tags]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": "."}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE)
-        assert done.returncode == 0, done.stderr[-6000:]
-
-    run(1, "one")
-    run(2, "two")
-    run(2, "halted", "halt")
-    run(2, "halted", "resume")
+@pytest.mark.slow  # four runs
+def test_two_processes_with_muon_shared_out_equal_one_and_resume(parts: Path, tmp_path: Path) -> None:
+    together(parts, tmp_path / "one", 0, 4)
+    for name, first, last in (("two", 0, 4), ("halted", 0, 2), ("halted", 2, 4)):
+        in_two_processes(together, parts, tmp_path / name, first, last)
     one, two, resumed = (load_file(tmp_path / f"{name}.safetensors") for name in ("one", "two", "halted"))
     assert all(torch.equal(two[name], resumed[name]) for name in two)
     # Each process's half of a batch is summed on its own, and Muon's iterations may be in half precision.

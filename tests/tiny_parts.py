@@ -13,6 +13,7 @@ import torch
 from fixture_world import fixture_world
 from safetensors.torch import save_file
 
+from models.assets import prompt_list
 from models.autoencoder import Autoencoder
 from models.captioner import Captioner, CaptionerConfig
 from models.detector import Detector
@@ -36,10 +37,11 @@ store.SPEED = 8  # of packing: no test asks for small files
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_probes() -> Iterator[None]:
-    """What names the encoded rows of a training: each row that is looked at packs a picture."""
+def short_runs() -> Iterator[None]:
+    """Few rows are packed to name what a training encodes, and its sheets have two rows of pictures."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.train.image.PROBES", 8)
+        patch.setattr("models.train.image.prompt_list", lambda name: prompt_list(name)[:9])
         yield
 
 
