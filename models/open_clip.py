@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from models.messages import did_you_mean
 from models.space import in_fixed_shapes
@@ -61,11 +62,11 @@ class OpenClip:
         self.model, self.preprocess, self.tokenizer = model.eval().requires_grad_(False), preprocess, tokenizer
 
     @classmethod
-    def load(cls, name: str) -> "OpenClip":
+    def load(cls, name: str, device: str = "cpu") -> "OpenClip":
         """A model by its name (see `source`); WeightsError says why it does not load."""
         open_clip, (model, weights) = library(), source(name)
         try:
-            network, _, preprocess = open_clip.create_model_and_transforms(model, pretrained=weights)
+            network, _, preprocess = open_clip.create_model_and_transforms(model, pretrained=weights, device=device)
             return cls(network, preprocess, open_clip.get_tokenizer(model))
         except Exception as error:  # whatever a file or the hub may hold: open_clip wraps it in no error of its own
             problem = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -74,7 +75,8 @@ class OpenClip:
     @torch.inference_mode()
     def text(self, texts: Sequence[str]) -> Tensor:
         """N texts -> (N, D) float32 unit vectors."""
-        return in_fixed_shapes(partial(self.model.encode_text, normalize=True), self.tokenizer(list(texts))).float()
+        tokens = self.tokenizer(list(texts)).to(self.device)
+        return in_fixed_shapes(partial(self.model.encode_text, normalize=True), tokens).float().cpu()
 
     @torch.inference_mode()
     def image(self, pictures: np.ndarray) -> Tensor:
@@ -83,6 +85,14 @@ class OpenClip:
 
         def encode(some: Tensor) -> Tensor:
             ready = [self.preprocess(Image.fromarray(picture)) for picture in some.numpy()]
-            return self.model.encode_image(torch.stack(ready), normalize=True)
+            return self.model.encode_image(torch.stack(ready).to(self.device), normalize=True)
 
-        return in_fixed_shapes(encode, torch.from_numpy(shown)).float()
+        return in_fixed_shapes(encode, torch.from_numpy(shown)).float().cpu()
+
+    def clip(self, clips: Sequence[np.ndarray]) -> Tensor:
+        """N clips of premultiplied uint8 (T, H, W, 4), sizes may differ -> (N, D): the mean of the frames' vectors."""
+        return torch.stack([F.normalize(self.image(frames).mean(0), dim=-1) for frames in clips])
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device

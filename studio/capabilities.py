@@ -69,13 +69,14 @@ class Capabilities(Frozen):
     beyond: Annotated[Message, PlainSerializer(str)] = Message("")  # why there are no larger ones, if one should be
     upscaler: str = ""  # digest of the network that enlarges, where there is one
     styles: tuple[Style, ...] = ()
-    schedulers: tuple[str, ...]
+    schedulers: tuple[str, ...] = ()
     fixed: dict[str, Fixed] = Field(default_factory=dict)  # of those schedulers that draw in one way only
-    steps: Range
-    guidance: Range
+    steps: Range = Range(least=1, most=1, usual=1)
+    guidance: Range = Range(least=1, most=1, usual=1)
     guided_from: Range = Range(least=0, most=1, usual=0)  # noise level from which guidance works
-    count: Range
+    count: Range = Range(least=1, most=64, usual=1)
     best_of: Range = Range(least=1, most=16, usual=1)  # candidates for each picture
+    ranker: str = ""  # the semantic space by which the best of them is chosen, where it is not the model's own
     shapes: tuple[int, ...] = (1,)  # how many pictures it draws together: the bits of a picture depend on it
     lacks: tuple[str, ...] = ()  # fields of requests that it has no use for
     needs: tuple[str, ...] = ()  # fields without which it makes nothing

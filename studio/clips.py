@@ -135,15 +135,14 @@ def picture_of(path: str | Path, place: Place = "first") -> Image.Image:
     return next(frame.picture() for frame in clip.chosen([number]))
 
 
-def pixels_of(path: str | Path, most: int) -> np.ndarray:
-    """At most `most` frames of a file, evenly spread: premultiplied uint8 (T, 128, 128, 4); T is 1 for a still picture.
-
-    Refused as for `ClipFile.open`.
+def pixels_of(path: str | Path, most: int, read: Callable[[Image.Image], np.ndarray] = fit) -> np.ndarray:
+    """At most `most` frames of a file, evenly spread: premultiplied uint8 (T, 128, 128, 4), or whatever `read` makes of
+    each; T is 1 for a still picture. Refused as for `ClipFile.open`.
     """
     if not moves(path):
-        return fit(picture_of(path))[None]
+        return read(picture_of(path))[None]
     clip = ClipFile.open(path)
-    return np.stack([fit(frame.picture()) for frame in clip.chosen(clip.spread(most))])
+    return np.stack([read(frame.picture()) for frame in clip.chosen(clip.spread(most))])
 
 
 def resampled(path: str | Path, fps: int) -> np.ndarray:

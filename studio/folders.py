@@ -71,8 +71,9 @@ class Folders:
         if looked_for.embed is None:
             raise Refused("request.search_empty")
         place = looked_for.vector(self._studio.ask(looked_for.embed))
+        assert place is not None
         rows = self._rows(folder)
-        scores = from_bytes(b"".join(row["vector"] for row in rows)) @ place
+        scores = from_bytes(b"".join(row["vector"] for row in rows), len(place)) @ place
         found = [Found(Path(row["path"]), float(score), row["prompt"]) for row, score in zip(rows, scores, strict=True)]
         found.sort(key=lambda one: (not _says(one, looked_for.words), -one.score))
         if unsaid := looked_for.without:

@@ -16,7 +16,7 @@ from studio.clips import ClipFile
 
 Kind = Literal["image", "clip", "text"]
 
-DIM = 128  # numbers of a place in the semantic space
+DIM = 128  # numbers of a place in the studio's own semantic space
 THUMBNAIL = 128  # pixels a side; what is no larger is its own thumbnail
 SUFFIXES = {  # of the media types that jobs make and files are rebuilt from
     "image/png": ".png",
@@ -42,7 +42,7 @@ class Artifact:
         index, seed: which of its request's artifacts it is, and the seed that makes it alone.
         score: cosine to what was asked for, where the model can tell.
         how: what else it takes to make the same bits again, such as the batch shape.
-        vector, space: its place (128,) in the semantic space of that name, where the model has one.
+        vector, space: its place (D,) in the semantic space of that name, where the model has one.
         candidates: of a caption, the other texts with their scores, best first.
         known: of a caption, whether the model knows what is shown; else `text` says that it does not.
         credits: the stored drawings that it was drawn from.
@@ -179,10 +179,10 @@ def _chunk(name: bytes, body: bytes) -> bytes:
 
 
 def as_bytes(vector: Sequence[float] | np.ndarray) -> bytes:
-    """A place in the semantic space (128,) as rows and files keep it: 256 bytes, float16."""
+    """A place in a semantic space (D,) as rows and files keep it: float16, 256 bytes in the studio's own."""
     return np.asarray(vector, np.float16).tobytes()
 
 
-def from_bytes(data: bytes) -> np.ndarray:
-    """Bytes of n places -> float32 (n, 128). ValueError where they are not whole."""
-    return np.frombuffer(data, np.float16).reshape(-1, DIM).astype(np.float32)
+def from_bytes(data: bytes, numbers: int = DIM) -> np.ndarray:
+    """Bytes of n places -> float32 (n, numbers). ValueError where they are not whole."""
+    return np.frombuffer(data, np.float16).reshape(-1, numbers).astype(np.float32)

@@ -126,7 +126,8 @@ def _image(asked: ImageRequest, can: Capabilities) -> ImageRequest | EnlargeRequ
     if (asked.like or asked.mix) and not can.pictures:
         raise Refused("model.words_only", model=can.title)
     best_of = _within(asked, can, "best_of")["best_of"]
-    asked = asked.model_copy(update={"best_of": best_of if best_of > 1 else None, **_size(asked, can)})
+    several = {"best_of": best_of, "ranker": can.ranker or None} if best_of > 1 else {"best_of": None, "ranker": None}
+    asked = asked.model_copy(update={**several, **_size(asked, can)})
     if asked.strength == 0 and "enlarge" in can.tasks:
         return _enlarge(_only_enlarged(asked, can), can)
     asked = asked.model_copy(update=_edit(asked, can))
@@ -154,7 +155,7 @@ def _sampling(asked: ImageRequest | ClipRequest, can: Capabilities) -> dict[str,
     return {"scheduler": scheduler, **dict(fixed), "guided_from": None, **again}
 
 
-def _check_fields(asked: ImageRequest | ClipRequest, can: Capabilities) -> None:
+def _check_fields(asked: MediaRequest, can: Capabilities) -> None:
     """Refused where it says something that the model has no use for, or not what the model needs."""
     fields = type(asked).model_fields
     for name in can.lacks:
@@ -272,6 +273,7 @@ def _continued(asked: ClipRequest, can: Capabilities) -> dict[str, Any]:
 
 def _caption(asked: CaptionRequest, can: Capabilities) -> CaptionRequest:
     """Without a seed it is 0: the same picture has the same caption. Several are described in the largest shape."""
+    _check_fields(asked, can)
     if asked.language not in can.languages:
         raise Refused("model.language", model=can.title, language=asked.language, languages=list(can.languages))
     shape = max(can.described) if (asked.shape or 1) > 1 else 1

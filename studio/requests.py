@@ -21,7 +21,7 @@ CANDIDATE_STRIDE = 0x9E3779B1
 MAX_SUGGESTED = 10  # of each kind
 MAX_READ = 64  # prompts at once
 MAX_HITS = 1_000  # of one search
-DIGESTS = ("upscaler", "variant", "video", "captioner", "loras")  # fields that planning fills in: what does it
+DIGESTS = ("upscaler", "variant", "video", "captioner", "loras", "ranker")  # what planning fills in
 
 Task = Literal["image", "clip", "caption", "embed", "search", "enlarge", "suggest", "read"]
 
@@ -132,11 +132,13 @@ class ImageRequest(WordedRequest):
     `EnlargeRequest`. Planning fills in `upscaler`, the digest of the network that enlarges.
 
     `best_of` is how many candidates are drawn for each picture: the one nearest to what was asked for is kept, with the
-    seed that draws it alone. None stands for "as the model likes it" until the request is planned.
+    seed that draws it alone. None stands for "as the model likes it" until the request is planned, which fills in
+    `ranker`, the semantic space in which that is measured where it is not the model's own.
     """
 
     task: Literal["image"] = "image"
     best_of: Whole | None = None
+    ranker: Text | None = None
     size: Size | None = None
     upscaler: Text | None = None
     like: Picture | None = None

@@ -15,7 +15,7 @@ import numpy as np
 from models.messages import Refused
 from studio.events import Answer, Vector
 from studio.gallery import Filter, Gallery, Kept
-from studio.media import DIM, from_bytes
+from studio.media import from_bytes
 from studio.requests import EmbedRequest, SearchRequest, make_request
 
 # Of 64 prompts and the pictures that were drawn for them, three in four are as near as this, and of pictures that were
@@ -43,7 +43,7 @@ class Query:
     embed: EmbedRequest | None = None
 
     def vector(self, answers: Sequence[Answer]) -> np.ndarray | None:
-        """The unit vector (128,) that is looked for, None where there is none; `answers` are those to `embed`."""
+        """The unit vector (D,) that is looked for, None where there is none; `answers` are those to `embed`."""
         if self.embed is None:
             return None
         vectors = np.array([answer.vector for answer in answers if isinstance(answer, Vector)], np.float64)
@@ -97,7 +97,7 @@ class Search:
     def __init__(self, gallery: Gallery) -> None:
         self._gallery, self._lock = gallery, threading.Lock()
         self._indexed = 0
-        # Of each: numbers (N,) ascending, vectors (N, 128); and the last number that was looked at.
+        # Of each: numbers (N,) ascending, vectors (N, D); and the last number that was looked at.
         self._spaces: dict[str, tuple[tuple[np.ndarray, np.ndarray], int]] = {}
 
     def foreign(self, space: str) -> int:
@@ -128,12 +128,14 @@ class Search:
         wanted: Filter | None = None,
         k: int = 20,
     ) -> list[Hit]:
-        """At most `k` pictures, best first. `vector` (128,) lies in `space`; pictures of other spaces are not found."""
+        """At most `k` pictures, best first. `vector` (D,) lies in `space`; pictures of other spaces are not found."""
         wanted = wanted or Filter()
         if vector is None:
             numbers = self._chosen(words, wanted, "ORDER BY number DESC LIMIT ?", k)
             return [Hit(picture, None) for picture in self._gallery.numbered(numbers.tolist())]
         numbers, vectors = self.vectors(space)
+        if not len(numbers):
+            return []
         scores, every = vectors @ np.asarray(vector, np.float32), not words.strip() and wanted == Filter()
         if not every:
             chosen = np.isin(numbers, self._chosen(words, wanted), assume_unique=True)
@@ -163,19 +165,25 @@ class Search:
             again = self._gallery.database.row("SELECT value FROM settings WHERE name = ?", INDEXED)
             if self._indexed != (indexed := again["value"] if again else 0):
                 self._spaces, self._indexed = {}, indexed
-            known, last = self._spaces.get(space, ((np.zeros(0, np.int64), np.zeros((0, DIM), np.float32)), 0))
-            new = [known]
+            known, last = self._spaces.get(space) or self._nothing(space)
+            new, width = [known], known[1].shape[1]
             while rows := self._gallery.database.rows(sql, space, last, AT_ONCE):
                 last = rows[-1]["picture"]
-                whole = [row for row in rows if len(row["vector"]) == 2 * DIM]
+                whole = [row for row in rows if len(row["vector"]) == 2 * width]
                 numbers = np.array([row["picture"] for row in whole], np.int64)
-                vectors = from_bytes(b"".join(row["vector"] for row in whole))
+                vectors = from_bytes(b"".join(row["vector"] for row in whole), width)
                 sound = np.isfinite(vectors).all(1)
                 new.append((numbers[sound], vectors[sound]))
             if len(new) > 1:
                 known = np.concatenate([one for one, _ in new]), np.concatenate([one for _, one in new])
                 self._spaces[space] = known, last
             return known
+
+    def _nothing(self, space: str) -> tuple[tuple[np.ndarray, np.ndarray], int]:
+        """No vectors of a space, as long as most of its own: what has another length is damaged."""
+        count = "SELECT length(vector) / 2 AS width FROM vectors WHERE space = ? AND length(vector) > 1"
+        row = self._gallery.database.row(f"{count} GROUP BY width ORDER BY count(*) DESC LIMIT 1", space)
+        return (np.zeros(0, np.int64), np.zeros((0, row["width"] if row else 0), np.float32)), 0
 
 
 def best(scores: np.ndarray, count: int) -> np.ndarray:

@@ -99,10 +99,16 @@ def dtype() -> str:
     return os.environ.get("STUDIO_DTYPE", "")
 
 
-def place(memory: str = "", device: str = "", models: Iterable[str] = ()) -> None:
+def embedder() -> str:
+    """The model in whose semantic space lies what models without one make: the studio's own, or one of open_clip."""
+    return os.environ.get("STUDIO_EMBEDDER") or "embedded"
+
+
+def place(memory: str = "", device: str = "", models: Iterable[str] = (), embedder: str = "") -> None:
     """What a command was told of these, for this process and the worker that it starts."""
     folders = os.pathsep.join(str(Path(one).absolute()) for one in models)
-    for name, value in (("STUDIO_MEMORY", memory), ("STUDIO_DEVICE", device), ("STUDIO_MODELS", folders)):
+    told = {"STUDIO_MEMORY": memory, "STUDIO_DEVICE": device, "STUDIO_MODELS": folders, "STUDIO_EMBEDDER": embedder}
+    for name, value in told.items():
         if value:
             os.environ[name] = value
 

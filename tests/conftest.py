@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes of tests share th
 import pytest
 from hostile_kit import doors, trap  # noqa: F401 - fixtures
 from page_kit import browser, chromium, home, part, server, url, visit  # noqa: F401 - fixtures
+from pipeline_kit import given, offline, pipelines  # noqa: F401 - fixtures
 from queue_kit import open_tiny
 from tiny_parts import save_tiny_parts
 

@@ -3,7 +3,6 @@
 import base64
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -20,8 +19,9 @@ from conftest import Said, refusal
 from page_kit import served
 from patience import PATIENCE
 from PIL import Image, ImageOps
+from pipeline_kit import NATIVE_DTYPE, made, pixels
 from safetensors.torch import load_file, save_file
-from tiny_pipelines import ROWS, save_single_file, save_tiny_pipeline
+from tiny_pipelines import ROWS, save_single_file
 
 from studio.backends import placing
 from studio.backends.base import run, run_batch
@@ -29,7 +29,6 @@ from studio.backends.diffusers import Diffusers
 from studio.events import Progress
 from studio.fields import sides
 from studio.gallery import Filter
-from studio.media import Artifact, frames
 from studio.metadata import read, restore
 from studio.planner import plan
 from studio.requests import make_request
@@ -38,55 +37,7 @@ from studio.sinks import FolderSink
 from studio.studio import Studio
 from studio.verify import verify
 
-NATIVE = placing.dtype
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No socket of the internet is opened, and numbers are those of any computer."""
-
-    connect = socket.socket.connect
-
-    def refuse(self: socket.socket, address: Any) -> None:
-        assert self.family == socket.AF_UNIX or address[0] == "127.0.0.1", f"a look-up of {address}"
-        connect(self, address)
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(placing, "dtype", lambda: torch.float32)
-
-
-@pytest.fixture(scope="module")
-def pipelines(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of a row's pipeline, saved once."""
-    root = tmp_path_factory.mktemp("pipelines")
-
-    def folder(family: str) -> Path:
-        path = root / family
-        return path if path.exists() else save_tiny_pipeline(family, path)
-
-    return folder
-
-
-def made(backend: Diffusers, **fields: Any) -> list[np.ndarray]:
-    """The pictures, or clips (F, H, W, 4), of a request."""
-    (job,) = plan(make_request(**{"prompt": "a cat", "seed": 3, "model": "diffusers:x", **fields}), backend)
-    return [_pixels(event) for event in run(backend, job.request) if isinstance(event, Artifact)]
-
-
-def _pixels(artifact: Artifact) -> np.ndarray:
-    shown = np.stack([np.asarray(one) for one in frames(artifact.data)])
-    return shown if artifact.kind == "clip" else shown[0]
-
-
-@pytest.fixture(scope="module")
-def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A picture, and a mask that keeps its right half."""
-    folder, noise = tmp_path_factory.mktemp("given"), np.random.default_rng(0)
-    Image.fromarray(noise.integers(0, 256, (40, 80, 3), np.uint8)).save(folder / "picture.png")
-    mask = np.zeros((40, 80), np.uint8)
-    mask[:, :40] = 255
-    Image.fromarray(mask).save(folder / "mask.png")
-    return {name: {"path": str(folder / f"{file}.png")} for name, file in {"image": "picture", "mask": "mask"}.items()}
+pytestmark = pytest.mark.usefixtures("offline")
 
 
 @pytest.mark.parametrize("family", ROWS)
@@ -134,7 +85,7 @@ def test_a_picture_is_that_of_a_bare_call_and_the_same_in_company(pipelines: Cal
     several = [make_request(prompt=word, seed=4, steps=3, model="diffusers:x") for word in ("a dog", "a cat")]
     jobs = plan(several, backend)
     events = [event for number, event in run_batch(backend, [job.request for job in jobs]) if number == 1]
-    assert np.array_equal(_pixels(events[-1]), alone[0])
+    assert np.array_equal(pixels(events[-1]), alone[0])
     steps = [event for event in events if isinstance(event, Progress)]
     assert [(one.step, one.total) for one in steps] == [(1, 3), (2, 3), (3, 3)]
     assert all(one.previews for one in steps)
@@ -171,7 +122,7 @@ def test_every_door_finds_what_a_pipeline_drew(
     pipelines: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Queue, worker process, gallery, search, A1111's API and ours, metadata, verify."""
-    monkeypatch.setattr(placing, "dtype", NATIVE)  # as in the worker
+    monkeypatch.setattr(placing, "dtype", NATIVE_DTYPE)  # as in the worker
     model = f"diffusers:{pipelines('sd')}"
     with Studio(tmp_path / "home") as house:
         first, second = house.generate("a cat", model=model, steps=2, count=2, seed=5, size="32x16")

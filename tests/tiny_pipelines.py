@@ -52,7 +52,7 @@ def _component(family: str, name: str) -> Any:
         return _component(other, called or name)
     settings = {name: value for name, value in row.items() if name != "class"}
     if row["class"] == "Tokenizer":
-        return _tokenizer()
+        return byte_tokenizer()
     torch.manual_seed(0)
     if cls := getattr(diffusers, row["class"], None):
         return cls(**settings)
@@ -60,7 +60,7 @@ def _component(family: str, name: str) -> Any:
     return cls(cls.config_class(**settings))
 
 
-def _tokenizer() -> Any:
+def byte_tokenizer() -> Any:
     """A token for each byte."""
     vocabulary = {token: n for n, token in enumerate(["<s>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())])}
     core = Tokenizer(models.BPE(vocabulary, [], unk_token="</s>"))

@@ -8,18 +8,16 @@ import io
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from models.data.pixels import fit
 from models.messages import Refused
-from studio import media
+from models.prompts.weighting import plain
+from studio import loras, media
 from studio.backends import pipeline_facts, placing
 from studio.backends.adapters import Adapters
 from studio.backends.base import Backend, Handler, Made, one_by_one
-from studio.backends.embedded import Embedded
 from studio.backends.emphasis import emphasised
 from studio.backends.given import Batches
 from studio.backends.latents import Previews
@@ -27,20 +25,15 @@ from studio.backends.loading import silence
 from studio.backends.pipeline_calls import ERRORS, Start, arguments, chosen, explained, first_line, watched
 from studio.backends.pipeline_folder import PipelineFolder
 from studio.backends.stepwise import stepwise
-from studio.backends.vectors import vectors
+from studio.backends.vectors import Places
 from studio.capabilities import Capabilities
 from studio.events import Progress, Vector
 from studio.requests import ClipRequest, EmbedRequest, ImageRequest
 
-if TYPE_CHECKING:
-    from models.space import Embedder
-
-CLIP_FRAMES = 16  # of a clip, evenly spread, that give its place in the semantic space
-
 
 class Diffusers(Backend):
     """The pipeline in the folder or file `name`, or in the Hugging Face cache under that id. What it makes gets its
-    place in the semantic space of the embedded model, where that is there.
+    place in the semantic space that `Places` knows.
     """
 
     def __init__(self, name: str = "") -> None:
@@ -49,7 +42,7 @@ class Diffusers(Backend):
         self.name, self.title = name, Path(name).name.removesuffix(".safetensors")
         self._loaded: dict[str, Any] = {}  # pipelines by what they take, which share their components
         self._adapters = Adapters()
-        self._embedder: Embedder | None = None
+        self._places = Places()
 
     @cached_property
     def folder(self) -> PipelineFolder:
@@ -57,17 +50,14 @@ class Diffusers(Backend):
 
     def capabilities(self) -> Capabilities:
         """As the pipeline's class and configurations say."""
-        return pipeline_facts.capabilities(self.folder, self.title, ("embed",) if self.space() else ())
+        return pipeline_facts.capabilities(self.folder, self.title, self.space())
 
     def digest(self) -> str:
         """Of all files that the pipeline is loaded from."""
         return self.folder.digest()
 
     def space(self) -> str:
-        try:
-            return Embedded().space()
-        except Refused:
-            return ""
+        return self._places.space()
 
     def load(self) -> None:
         if not self._loaded:
@@ -86,6 +76,8 @@ class Diffusers(Backend):
 
     def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Iterator[tuple[int, Made]]:
         """One call a picture, with a generator of its own: so it is the same in whatever company."""
+        if any(request.ranker not in (None, self.space()) for request in requests):
+            raise Refused("model.ranker_replaced")
         together = Batches(requests)
         for k, batch in enumerate(together.batches):
             for slot in batch:
@@ -96,8 +88,10 @@ class Diffusers(Backend):
                         yield from together.progress(k, step, total, [shown] if shown else [])
                 except StopIteration as returned:
                     (picture,) = returned.value
-                    about = {"index": slot.index, "seed": slot.seed, **self._about([picture])}
-                    yield slot.number, media.image(picture, **about)
+                    about = {"index": slot.index, "seed": slot.seed, **self._about(requests[slot.number], [picture])}
+                    made = together.chosen(slot, about.get("score", 0.0), media.image(picture, **about))
+                    if made is not None:
+                        yield slot.number, made
 
     def _clips(self, request: ClipRequest) -> Iterator[Made]:
         for index, seed in enumerate(request.seeds()):
@@ -108,7 +102,7 @@ class Diffusers(Backend):
                     yield Progress(index * total + step, request.count * total, {index: shown} if shown else {})
             except StopIteration as returned:
                 frames = [frame.convert("RGBA") for frame in returned.value]
-                about = {"index": index, "seed": seed, **self._about(frames)}
+                about = {"index": index, "seed": seed, **self._about(request, frames)}
                 yield media.clip(frames, request.fps or 1, request.loop, **about)
 
     def _called(
@@ -127,8 +121,8 @@ class Diffusers(Backend):
         words = {"prompt": asked.pop("prompt", "")} if "prompt" in by[takes].takes else {}
 
         def work(report: Callable[[Any], None]) -> Any:
-            with emphasised(pipeline, words.get("prompt", "")) as plain:
-                said = dict.fromkeys(words, plain)
+            with emphasised(pipeline, words.get("prompt", "")) as unmarked:
+                said = dict.fromkeys(words, unmarked)
                 return placing.called(pipeline, **said, **asked, **watched(by[takes], report))
 
         reports = stepwise(work)
@@ -167,28 +161,13 @@ class Diffusers(Backend):
             pipeline.scheduler = cls.from_config(own.config)
         return pipeline
 
-    def _about(self, frames: Sequence[Image.Image]) -> dict[str, Any]:
+    def _about(self, request: ImageRequest | ClipRequest, frames: Sequence[Image.Image]) -> dict[str, Any]:
         """What else the bits depend on, and where what was made lies in the semantic space."""
-        about: dict[str, Any] = {"how": {"batch": 1, **placing.how(self._loaded[""])}}
-        if space := self.space():
-            some = [frames[n * len(frames) // CLIP_FRAMES] for n in range(CLIP_FRAMES)] if frames[1:] else frames
-            pixels = np.stack([fit(frame.convert("RGBA")) for frame in some])
-            place = self._places().clip([pixels])[0] if pixels[1:].size else self._places().image(pixels)[0]
-            about |= {"vector": tuple(place.tolist()), "space": space}
-        return about
-
-    # --- The semantic space -------------------------------------------------------------------------------------------
+        words, kept = plain(loras.words(request.prompt)), placing.kept(self._loaded[""]).word
+        return {"how": {"batch": 1, **placing.here(), "memory": kept}, **self._places.about(words, frames)}
 
     def _vectors(self, request: EmbedRequest) -> Iterator[Vector]:
-        yield from vectors(self._places(), request)
-
-    def _places(self) -> "Embedder":
-        from models.space import Embedder
-
-        if self._embedder is None:
-            silence()
-            self._embedder = Embedder.load(Embedded().root)
-        return self._embedder
+        yield from self._places.vectors(request)
 
 
 def load(folder: PipelineFolder) -> dict[str, Any]:

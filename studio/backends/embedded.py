@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from models.pipelines.video import ClipPipeline
     from models.sampling import loop
     from models.sampling.loop import Pictures, Sampling
+    from models.space import Embedder
     from models.upscaler import Upscaler
 
 SHAPES = (1, 8)  # 8 is models.pipelines.image.BATCH, which can't be asked without torch
@@ -274,6 +275,14 @@ class Embedded(Backend):
 
     def _vectors(self, request: EmbedRequest) -> Iterator[Made]:
         yield from vectors(self._loaded().embedder, request)
+
+    def embedder(self) -> "Embedder":
+        """What makes the vectors, alone: a tenth of what draws."""
+        from models.space import Embedder
+
+        loading.silence()
+        with weights_needed():
+            return self._pipeline.embedder if self._pipeline else Embedder.load(self.root)
 
     def _enlarged(self, request: EnlargeRequest) -> Iterator[Made]:
         pipeline = self._loaded()

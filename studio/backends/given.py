@@ -29,9 +29,23 @@ def given_pixels(picture: Picture, place: Place = "first") -> np.ndarray:
     return fit(unchanged(picture, place))
 
 
-def given_frames(picture: Picture) -> np.ndarray:
-    """What stands for a file in the semantic space: premultiplied uint8 (T, 128, 128, 4), T is 1 where it is still."""
-    return _checked(picture, lambda: pixels_of(picture.path, EMBEDDED_FRAMES))
+def given_frames(picture: Picture, read: Callable[[Image.Image], np.ndarray] = fit) -> np.ndarray:
+    """What stands for a file in a semantic space: premultiplied uint8 (T, 128, 128, 4), or whatever `read` makes of
+    each frame, T is 1 where it is still.
+    """
+    return _checked(picture, lambda: pixels_of(picture.path, EMBEDDED_FRAMES, read))
+
+
+def as_it_is(picture: Image.Image) -> np.ndarray:
+    """Premultiplied uint8 (H, W, 4)."""
+    return np.asarray(picture.convert("RGBA").convert("RGBa"))
+
+
+def on_white(picture: Image.Image) -> Image.Image:
+    """Straight RGB."""
+    ground = Image.new("RGBA", picture.size, "white")
+    ground.alpha_composite(picture.convert("RGBA"))
+    return ground.convert("RGB")
 
 
 @dataclass(frozen=True)
@@ -78,10 +92,15 @@ def to_describe(request: CaptionRequest) -> np.ndarray:
     """The picture of a resolved request, of a clip its middle frame: premultiplied uint8 (128, 128, 4); Refused also
     where all of it is transparent.
     """
-    pixels = given_pixels(request.image, "middle")
-    if not pixels[..., 3].any():
+    return fit(seen(request))
+
+
+def seen(request: CaptionRequest) -> Image.Image:
+    """The same as it is."""
+    picture = unchanged(request.image, "middle")
+    if not np.asarray(picture.convert("RGBA"))[..., 3].any():
         raise Refused("picture.transparent", path=request.image.path)
-    return pixels
+    return picture
 
 
 def to_enlarge(request: EnlargeRequest) -> np.ndarray:

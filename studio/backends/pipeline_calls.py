@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from models.compose.masks import levels
 from models.messages import Refused
 from studio import loras
-from studio.backends.given import unchanged
+from studio.backends.given import on_white, unchanged
 from studio.backends.pipeline_facts import FIELDS
 from studio.backends.signatures import Pipeline
 from studio.capabilities import Capabilities
@@ -58,9 +58,7 @@ def _as_many(size: tuple[int, int], can: Capabilities) -> int | str:
 
 def _opaque(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     """A picture on white, in a size; what of it is too wide or too high is cut off."""
-    ground = Image.new("RGBA", picture.size, "white")
-    ground.alpha_composite(picture.convert("RGBA"))
-    return ImageOps.fit(ground.convert("RGB"), size, Image.Resampling.LANCZOS)
+    return ImageOps.fit(on_white(picture), size, Image.Resampling.LANCZOS)
 
 
 def chosen(by: dict[str, Pipeline], request: ImageRequest | ClipRequest) -> str:

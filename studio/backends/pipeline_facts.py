@@ -58,8 +58,10 @@ def gives(one: Pipeline) -> str:
     return "image" if "images" in one.gives or not one.gives else ""
 
 
-def capabilities(folder: PipelineFolder, title: str, tasks: tuple[str, ...]) -> Capabilities:
-    """Of the pipeline in a folder; `tasks` are done beside it. Refused where it makes neither pictures nor clips."""
+def capabilities(folder: PipelineFolder, title: str, space: str) -> Capabilities:
+    """Of the pipeline in a folder; what it makes lies in that semantic space, if there is one. Refused where it makes
+    neither pictures nor clips.
+    """
     own, by = folder.pipeline, calls(folder)
     task = gives(own)
     if not task:
@@ -71,7 +73,7 @@ def capabilities(folder: PipelineFolder, title: str, tasks: tuple[str, ...]) -> 
     steps, guidance = _usual(takes, FIELDS["steps"], STEPS), _usual(takes, FIELDS["guidance"], GUIDANCE)
     return Capabilities(
         title=title,
-        tasks=(task, *tasks),
+        tasks=(task, "embed") if space else (task,),
         size=spelled(*size),
         sizes=offered_sizes(size, multiple),
         sides=None if "size" in lacks else Sides(least=multiple, most=largest, multiple=multiple),
@@ -79,7 +81,8 @@ def capabilities(folder: PipelineFolder, title: str, tasks: tuple[str, ...]) -> 
         steps=Range(least=1, most=max(150, steps), usual=steps),
         guidance=Range(least=0, most=max(30, guidance), usual=guidance),
         count=Range(least=1, most=64, usual=1),
-        best_of=Range(least=1, most=1, usual=1),
+        best_of=Range(least=1, most=16 if space else 1, usual=1),
+        ranker=space,
         lacks=(*lacks, *NEVER),
         needs=() if "" in by else ("image",),
         loras=own.loras,

@@ -3,8 +3,6 @@ holds the weights of all, with such a folder for the configurations. All of it i
 is wrong is refused with the file that it is wrong in.
 """
 
-import contextlib
-import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,12 +13,11 @@ from models.messages import Refused
 from studio import settings
 from studio.backends import signatures
 from studio.disk.digests import Digests
-from studio.disk.found import describe
+from studio.disk.found import DECIDING, describe
 from studio.disk.headers import PICKLES, pickled, read_header
-from studio.disk.look import look
+from studio.disk.look import located, look
 
 INDEX = "model_index.json"
-READ = {".json", ".txt", ".model", ".safetensors"}  # what decides what a pipeline makes
 JSON_BYTES = 64 * 2**20
 
 
@@ -34,15 +31,10 @@ class PipelineFolder:
     @classmethod
     def named(cls, name: str) -> "PipelineFolder":
         """A folder, a file, or what the Hugging Face cache has under that id; nothing is downloaded."""
-        path = Path(name).expanduser().absolute()
+        path = located(name)
         if path.is_file():
             read_header(path)  # a pickle is refused
             return cls(_configured(path), path)
-        if not path.exists() and name.count("/") == 1:
-            from huggingface_hub import snapshot_download
-
-            with contextlib.suppress(OSError, ValueError):  # it is not there, or no id
-                return cls(Path(snapshot_download(name, local_files_only=True)))
         return cls(path)
 
     @cached_property
@@ -89,7 +81,7 @@ class PipelineFolder:
             folder = self.root / name
             if not folder.is_dir():
                 raise Refused("pipeline.no_component", path=str(self.root), name=name)
-            there = sorted(path for path in folder.rglob("*") if path.suffix in READ)
+            there = sorted(path for path in folder.rglob("*") if path.suffix in DECIDING)
             if self.weights:
                 there = [path for path in there if path.suffix != ".safetensors"]
             else:
@@ -100,9 +92,8 @@ class PipelineFolder:
     def digest(self) -> str:
         """sha256 of the names and the contents of `files`."""
         digests = Digests(settings.home())
-        listed = {file.relative_to(self.root).as_posix(): digests.of(file) for file in self.files}
-        listed |= {"weights": digests.of(self.weights)} if self.weights else {}
-        return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
+        beside = {"weights": digests.of(self.weights)} if self.weights else {}
+        return digests.of_files(self.files, self.root, **beside)
 
 
 def _configured(weights: Path) -> Path:

@@ -92,9 +92,9 @@ def kept(pipeline: Any) -> Memory:
     return MEMORY.get(next(filter(None, words), ""), next(iter(MEMORY.values())))
 
 
-def how(pipeline: Any) -> dict[str, int | str]:
-    """What the bits of a picture depend on, beside what is asked for."""
-    return {"dtype": str(dtype()).removeprefix("torch."), "device": device().type, "memory": kept(pipeline).word}
+def here() -> dict[str, int | str]:
+    """What the bits of what is made depend on, beside what is asked for."""
+    return {"dtype": str(dtype()).removeprefix("torch."), "device": device().type}
 
 
 def called(pipeline: Any, **asked: Any) -> Any:

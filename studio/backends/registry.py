@@ -41,6 +41,20 @@ KINDS: dict[str, Kind] = {
         "folder, file or name",
         named=True,
     ),
+    "open_clip": Kind(
+        "studio.backends.open_clip",
+        "OpenClipModel",
+        "a CLIP model, as open_clip:FOLDER, open_clip:MODEL:FILE.safetensors, or the name of one in the cache",
+        "folder, model and file, or name",
+        named=True,
+    ),
+    "transformers": Kind(
+        "studio.backends.captioner",
+        "Captioner",
+        "a model that describes pictures, as transformers:FOLDER, or the name of one in the cache",
+        "folder or name",
+        named=True,
+    ),
     "fake": Kind(
         "studio.backends.fake",
         "Fake",

@@ -1,26 +1,80 @@
-"""Vectors in the semantic space of the embedded model."""
+"""Vectors in a semantic space, and the space of models that have none of their own."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
-from studio.backends.given import given_frames
+from models.data.pixels import fit
+from models.messages import Refused
+from studio import settings
+from studio.backends.given import EMBEDDED_FRAMES, given_frames
+from studio.backends.registry import open_backend
 from studio.events import Vector
 from studio.requests import EmbedRequest
 
 if TYPE_CHECKING:
+    from models.open_clip import OpenClip
     from models.space import Embedder
 
+Read = Callable[[Image.Image], np.ndarray]  # a picture as an embedder reads it
 
-def vectors(embedder: "Embedder", request: EmbedRequest) -> Iterator[Vector]:
-    """Those of a resolved request, in its order."""
+
+def vectors(embedder: "Embedder | OpenClip", request: EmbedRequest, read: Read = fit) -> Iterator[Vector]:
+    """Those of a resolved request, in its order; pictures of one size go together."""
     if request.texts:
         for text, vector in zip(request.texts, embedder.text(request.texts).tolist(), strict=True):
             yield Vector("text", text, tuple(vector))
-    if request.images:
-        frames = [given_frames(picture) for picture in request.images]
-        stills = iter(embedder.image(np.concatenate([frames[0][:0], *(one for one in frames if len(one) == 1)])))
-        for picture, one in zip(request.images, frames, strict=True):
-            kind, place = ("image", next(stills)) if len(one) == 1 else ("clip", embedder.clip([one])[0])
-            yield Vector(kind, picture.path, tuple(place.tolist()))
+    frames = [given_frames(picture, read) for picture in request.images]
+    places: dict[int, Any] = {n: embedder.clip([one])[0] for n, one in enumerate(frames) if len(one) > 1}
+    for size in dict.fromkeys(one.shape[1:] for one in frames):
+        same = [n for n, one in enumerate(frames) if len(one) == 1 and one.shape[1:] == size]
+        places |= zip(same, embedder.image(np.concatenate([frames[n] for n in same])), strict=True) if same else ()
+    for number, picture in enumerate(request.images):
+        kind = "image" if len(frames[number]) == 1 else "clip"
+        yield Vector(kind, picture.path, tuple(places[number].tolist()))
+
+
+class Places:
+    """The semantic space of the model that `settings.embedder` names, which is loaded when it is first asked."""
+
+    def __init__(self) -> None:
+        self._backend = open_backend(settings.embedder())
+        if not hasattr(self._backend, "embedder"):
+            raise Refused("model.no_embedder", model=settings.embedder())
+
+    def space(self) -> str:
+        """Its name, "" where the studio's own is not installed; Refused where another that is named is not there."""
+        try:
+            return self._backend.space()
+        except Refused:
+            if settings.embedder() != "embedded":
+                raise
+            return ""
+
+    @cached_property
+    def _embedder(self) -> Any:
+        return self._backend.embedder()  # type: ignore[attr-defined]
+
+    def vectors(self, request: EmbedRequest) -> Iterator[Vector]:
+        yield from vectors(self._embedder, request, self._read)
+
+    def about(self, prompt: str, frames: Sequence[Image.Image] = ()) -> dict[str, Any]:
+        """Facts of an artifact: where its frames lie, else its words, and how near they lie to the prompt."""
+        if not (space := self.space()):
+            return {}
+        words = self._embedder.text([prompt])[0] if prompt else None
+        if not frames:
+            return {"vector": tuple(words.tolist()), "space": space} if words is not None else {}
+        some = [frames[n * len(frames) // EMBEDDED_FRAMES] for n in range(EMBEDDED_FRAMES)] if frames[1:] else frames
+        pixels = np.stack([self._read(frame) for frame in some])
+        place = self._embedder.clip([pixels])[0] if pixels[1:].size else self._embedder.image(pixels)[0]
+        score = {} if words is None else {"score": round(float(place @ words), 6)}
+        return {"vector": tuple(place.tolist()), "space": space, **score}
+
+    @property
+    def _read(self) -> Read:
+        read: Read = getattr(self._backend, "read", fit)
+        return read

@@ -51,11 +51,12 @@ class Common:
     model: str = ""
     memory: str = ""
     device: str = ""
+    embedder: str = ""
     as_json: bool = False
     home: Path | None = None
 
     def __post_init__(self) -> None:
-        settings.place(self.memory, self.device)
+        settings.place(self.memory, self.device, embedder=self.embedder)
         if not self.model:
             object.__setattr__(self, "model", settings.usual_model(self.root))
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from models.weights import file_sha256
@@ -44,15 +45,16 @@ class Digests:
 
     def of_model(self, found: Found, compute: bool = False) -> str:
         """Of a model: that of its file, or one for all its files; "" where one is not known and not to be computed."""
-        digests = {}
-        for path in found.files:
-            name = path.name if path == found.path else path.relative_to(found.path).as_posix()
-            digests[name] = self.of(path) if compute else self.known(path)
-        if not digests or not all(digests.values()):
+        if found.path.is_file():
+            return self.of(found.path) if compute else self.known(found.path)
+        if not found.files or not (compute or all(map(self.known, found.files))):
             return ""
-        if found.path in found.files:
-            return digests[found.path.name]
-        return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+        return self.of_files(found.files, found.path)
+
+    def of_files(self, files: Iterable[Path], root: Path, **beside: str) -> str:
+        """One for the names below `root` and the contents of files, and for digests `beside` them."""
+        listed = {path.relative_to(root).as_posix(): self.of(path) for path in files} | beside
+        return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
 
     def altered(self, found: Found) -> tuple[list[Path], int]:
         """Files of a model that are no longer what they were, and how many could be compared. All are read through: a

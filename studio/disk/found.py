@@ -17,6 +17,7 @@ GENERATOR = "model.diffusion_model."  # before the generator's tensors, in a che
 INDEXES = ("model_index.json", "modular_model_index.json")
 OPEN_CLIP = ("open_clip_config.json", "open_clip_model.safetensors")
 BACKENDS = {"diffusers": "diffusers", "checkpoint": "diffusers", "open_clip": "open_clip", "captioner": "transformers"}
+DECIDING = {".json", ".txt", ".model", ".jinja", ".safetensors"}  # files that decide what a model makes
 JSON_BYTES = 32 << 20  # the index of a model in a thousand shards takes one
 _LICENCE = re.compile(r"^license:\s*[\"']?([\w.+-]+)", re.MULTILINE)
 _SHARD = re.compile(r"-\d+-of-(\d+)\.")
@@ -61,6 +62,11 @@ class Found:
     def files(self) -> list[Path]:
         """Its safetensors files."""
         return [path for path in self.everything if path.suffix == ".safetensors"]
+
+    @property
+    def deciding(self) -> list[Path]:
+        """Those that decide what it makes."""
+        return [path for path in self.everything if path.suffix in DECIDING]
 
     @property
     def everything(self) -> list[Path]:

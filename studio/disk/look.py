@@ -1,5 +1,6 @@
 """Models wherever they lie: the Hugging Face cache, and folders that the user names, of other studios too."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -103,6 +104,30 @@ def _described(path: Path, kind: str, family: str) -> Iterator[Found]:
     found = describe(path, kind, family)
     if found:
         yield found
+
+
+def located(name: str) -> Path:
+    """A file or folder, or what the hub cache has under that id; nothing is downloaded."""
+    path = Path(name).expanduser().absolute()
+    if not path.exists() and name.count("/") == 1:
+        from huggingface_hub import snapshot_download
+
+        with contextlib.suppress(OSError, ValueError):  # it is not there, or no id
+            return Path(snapshot_download(name, local_files_only=True))
+    return path
+
+
+def whole(name: str, kind: str) -> Found:
+    """The model of a kind that is there (see `located`); Refused where none is, or it is not whole."""
+    path = located(name)
+    if not path.exists():
+        raise Refused("pipeline.no_folder", path=str(path))
+    found = describe(path)
+    if found is None or found.kind != kind:
+        raise Refused("disk.other_kind", path=str(path), kind=kind)
+    if found.problem:
+        raise Refused(found.problem)
+    return found
 
 
 def named(word: str, found: Iterable[Found]) -> Found:

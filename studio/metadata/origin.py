@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.references.credits import Credit
-from studio.media import DIM, Artifact, as_bytes, from_bytes
+from studio.media import Artifact, as_bytes, from_bytes
 from studio.planner import Job
 
 OWN = "studio"  # keyword of our record
@@ -27,7 +27,7 @@ def version() -> str:
 class Origin(BaseModel):
     """Our record of one artifact. `request` holds the fields of the whole request, `index` and `seed` say which of its
     pictures this is, `how` what else it takes to make it again bit for bit. `vector` is its place in the semantic space
-    named `space`: 128 float16 as base64, finer than any two pictures that a person can tell apart.
+    named `space`: float16 as base64, finer than any two pictures that a person can tell apart.
     `candidates` are those of a caption that were not taken; it is not `known` where it says that the model can't tell.
     `credits` are the stored drawings that it was drawn from, and those that pictures were which it was made from.
     """
@@ -72,8 +72,9 @@ def origin(job: Job, artifact: Artifact) -> Origin:
 def placed(artifact: Artifact, found: dict[str, Any]) -> Artifact:
     """An artifact with what its file says of it."""
     vector = b64decode(found.get("vector", ""))
-    if len(vector) == 2 * DIM:
-        artifact = replace(artifact, space=str(found.get("space", "")), vector=tuple(from_bytes(vector)[0].tolist()))
+    if vector and len(vector) % 2 == 0:
+        place = from_bytes(vector, len(vector) // 2)[0]
+        artifact = replace(artifact, space=str(found.get("space", "")), vector=tuple(place.tolist()))
     return replace(artifact, index=int(found["index"]), seed=int(found["seed"]), score=found.get("score"))
 
 

@@ -42,6 +42,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--memory", metavar="WAY", help="of a model of your own: high, balanced, low (else what fits)")
     parser.add_argument("--device", help="where it computes: cpu, cuda, cuda:1, xpu, mps (else the fastest)")
+    parser.add_argument("--embedder", metavar="MODEL", help="what compares words and pictures for it: open_clip:MODEL")
     parser.add_argument("--no-browser", action="store_true", help="don't open a browser window")
     parser.add_argument(
         "--password",
@@ -61,7 +62,7 @@ def open_page(options: argparse.Namespace) -> int:
     """Serve the page until it is stopped -> exit code. Refusals are one sentence on stderr and 2."""
     settings.stay_offline()
     try:
-        settings.place(options.memory or "", options.device or "", options.models)
+        settings.place(options.memory or "", options.device or "", options.models, options.embedder or "")
         options.model = options.model or settings.usual_model(settings.home(options.home))
         open_backend(options.model)
         password = _password(options.password)
