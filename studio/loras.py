@@ -20,6 +20,12 @@ def words(prompt: str) -> str:
     return _TAG.sub("", prompt).strip()
 
 
+def marked(prompt: str, name: str, weight: float) -> str:
+    """The prompt with a LoRA in that weight, in the place of what it says of that one; without it where that is 0."""
+    kept = _TAG.sub(lambda tag: "" if tag[1].strip() == name else tag[0], prompt).strip()
+    return f"{kept} <lora:{name}:{weight:g}>".strip() if weight else kept
+
+
 def named(prompt: str) -> dict[str, float]:
     """The weights of the LoRAs that a prompt names, which add up; Refused where one is no number."""
     weights: dict[str, float] = {}

@@ -86,7 +86,7 @@ def keep_uploads(root: Path) -> None:
 
 def memory() -> str:
     """How models are kept in memory: a word of `studio/disk/memory.toml`; "" lets the studio choose."""
-    return os.environ.get("STUDIO_MEMORY", "")
+    return os.environ.get("STUDIO_MEMORY") or str(chosen(home()).get("memory", ""))
 
 
 def device() -> str:

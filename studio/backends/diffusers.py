@@ -14,7 +14,7 @@ from PIL import Image
 
 from models.messages import Refused
 from models.prompts.weighting import plain
-from studio import loras, media
+from studio import loras, media, settings
 from studio.backends import pipeline_facts, placing
 from studio.backends.adapters import Adapters
 from studio.backends.base import Backend, Handler, Made, one_by_one
@@ -41,7 +41,7 @@ class Diffusers(Backend):
             raise Refused("model.no_name", name="diffusers")
         self.name, self.title = name, Path(name).name.removesuffix(".safetensors")
         self._loaded: dict[str, Any] = {}  # pipelines by what they take, which share their components
-        self._adapters = Adapters()
+        self._adapters, self._asked = Adapters(), ""
         self._places = Places()
 
     @cached_property
@@ -60,8 +60,9 @@ class Diffusers(Backend):
         return self._places.space()
 
     def load(self) -> None:
-        if not self._loaded:
+        if not self._loaded or self._asked != settings.memory():
             _ = self.folder.files  # says what is wrong before seconds go into importing torch
+            self._loaded, self._adapters, self._asked = {}, Adapters(), settings.memory()
             self._loaded = load(self.folder)
             self._previews = Previews(pipeline_facts.side_multiple(self.folder))
 

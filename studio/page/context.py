@@ -53,6 +53,7 @@ class PageContext:
 
     studio: Studio
     model: str
+    serve: Callable[[str], None] | None = None  # goes over to another model
     can: Capabilities = field(init=False)
     poll: Poll = field(init=False)
     series: SeriesStore = field(init=False)

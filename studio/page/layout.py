@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import gradio as gr
 
-from studio.page import card, endpoints
+from studio.page import card, endpoints, serving
 from studio.page.context import QUIET, PageContext
 from studio.page.html import HERE, render, script
 from studio.page.language import translations
@@ -33,6 +33,8 @@ def build(context: PageContext) -> gr.Blocks:
     with gr.Blocks(title="Studio 128", analytics_enabled=False, delete_cache=(3600, 86400), fill_width=True) as page:
         masthead = gr.HTML(render("parts.header"), elem_id="masthead")
         context.handed, context.tabs = gr.State(None), gr.Tabs(elem_id="tabs", render=False)
+        if context.serve:
+            serving.build(context)
         card.build(context)
         context.tabs.render()
         with context.tabs:

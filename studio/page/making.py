@@ -14,7 +14,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from models.messages import Refused
-from studio import inputs
+from studio import inputs, loras
 from studio.backends.registry import open_backend
 from studio.gallery import Filter
 from studio.metadata import read
@@ -192,6 +192,22 @@ def put_prompt(context: PageContext, form: Form) -> gr.Dropdown:
     history = gr.Dropdown([], visible=False, interactive=True, **about)
     history.input(lambda prompt: prompt, history, form["prompt"], **QUIET)
     return history
+
+
+def put_loras(context: PageContext, form: Form) -> None:
+    """Put the LoRAs on this disk here, where the model draws with them: what is picked is written into the prompt."""
+    if not context.can.loras:
+        return
+    with gr.Row(elem_id=f"{form.prefix}loras"):
+        name = gr.Dropdown([], label=form.said("lora"), info=form.said("lora_info"), elem_id=f"{form.prefix}lora")
+        weight = gr.Slider(-2, 2, 0.8, step=0.05, label=form.said("lora_weight"), elem_id=f"{form.prefix}lora-weight")
+        add = gr.Button(form.said("lora_add"), size="sm", elem_id=f"{form.prefix}lora-add")
+    context.on_load(lambda: gr.Dropdown(choices=list(loras.files())), name)
+
+    def marked(prompt: str, one: str | None, share: float) -> str:
+        return loras.marked(prompt or "", one, share) if one else prompt
+
+    add.click(marked, [form["prompt"], name, weight], form["prompt"], **QUIET)
 
 
 def put_make(form: Form) -> tuple[gr.HTML, gr.Button]:

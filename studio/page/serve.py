@@ -5,11 +5,13 @@ import contextlib
 import ctypes
 import errno
 import logging
+import os
 import socket
 import sys
 import threading
 import webbrowser
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +114,7 @@ def _serve(listener: socket.socket, options: argparse.Namespace, password: str) 
 
     _return_memory()
     home = settings.home(options.home)
+    os.environ["STUDIO_HOME"] = str(home)  # of the worker, too
     settings.keep_uploads(home)
     studio = Studio(home)
     host, port = listener.getsockname()[:2]
@@ -151,7 +154,10 @@ def http_server(
     logging.basicConfig(level=logging.WARNING)
     # Open pages hold a connection each; without a limit Ctrl-C would wait for the last tab to close.
     how: dict[str, Any] = {"http": Connection, "backlog": BACKLOG, "ws": "none", "timeout_graceful_shutdown": 1}
-    guarded = Guard(build_app(context, ready), anywhere, password)
+    from studio.page.serving import Serving
+
+    first = partial(build_app, context, ready)
+    guarded = Guard(Serving(context, lambda page: first() if page is context else build_app(page)), anywhere, password)
     server = uvicorn.Server(uvicorn.Config(guarded, log_level="warning", **how))
     # That open tabs are cut off when the studio closes is no error.
     logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)

@@ -107,6 +107,7 @@ def build(context: PageContext) -> None:
 def _inputs(handlers: CreateHandlers, form: Form) -> Inputs:
     context = handlers.context
     history, styles = making.put_prompt(context, form), making.put_styles(context, form)
+    making.put_loras(context, form)
     making.put_count(context, form, 4)
     active, make = making.put_make(form)
     examples = gr.HTML(elem_id="examples")
