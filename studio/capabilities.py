@@ -81,6 +81,8 @@ class Capabilities(Frozen):
     lacks: tuple[str, ...] = ()  # fields of requests that it has no use for
     needs: tuple[str, ...] = ()  # fields without which it makes nothing
     loras: bool | None = None  # whether it draws with those that prompts name; None: such marks are words to it
+    controls: bool = False  # whether it takes --control, with a network that reads that picture
+    control_strength: Range = Range(least=0, most=2, usual=1)
     pictures: bool = True  # takes --like and --mix
     edits: bool = False  # takes --image, with --mask, --expand or --variations
     strength: Range = Range(least=0.05, most=1, usual=0.6)  # of an edit: how much of a picture is forgotten

@@ -6,6 +6,7 @@ from pathlib import Path
 from models.messages import Refused, did_you_mean
 from studio import settings
 from studio.disk.digests import Digests
+from studio.disk.found import Found
 from studio.disk.headers import read_header
 from studio.disk.look import below
 from studio.fields import Lora
@@ -58,6 +59,21 @@ def files() -> dict[str, Path]:
     home = settings.home() / FOLDER
     mine = [one for one in found if one.kind == "lora" or one.path.parent == home]
     return {one.path.stem: one.path for one in reversed(mine)}
+
+
+def nets() -> dict[str, Found]:
+    """The networks that read a picture for a pipeline (ControlNets), by name."""
+    found = [one for folder in _folders() if folder.is_dir() for one in below(folder)]
+    return {one.path.stem: one for one in reversed(found) if one.kind == "controlnet" and not one.problem}
+
+
+def net(name: str) -> tuple[Found, str]:
+    """One of them, with its digest; Refused where there is none of that name."""
+    there = nets()
+    if name not in there:
+        folders = [str(folder) for folder in _folders()]
+        raise Refused("control.unknown", name=name, hint=did_you_mean(name, there), folders=folders)
+    return there[name], Digests(settings.home()).of_model(there[name], compute=True)
 
 
 def _folders() -> list[Path]:

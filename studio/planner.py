@@ -37,7 +37,7 @@ from studio.syntax import draw, is_dynamic
 from studio.wildcards import Wildcards
 
 CONTINUED = 300  # frames of a clip that is to be continued
-FRACTIONS = ("guidance", "guided_from", "strength", "expand", "motion_strength")
+FRACTIONS = ("guidance", "guided_from", "strength", "expand", "motion_strength", "control_strength")
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,7 @@ def _image(asked: ImageRequest, can: Capabilities) -> ImageRequest | EnlargeRequ
     asked = asked.model_copy(update=_edit(asked, can))
     fixed = {"style": can.style(asked.style), **_sampling(asked, can), **_within(asked, can, "count")}
     fixed["loras"] = _loras(asked, can)
+    fixed |= _control(asked, can)
     if asked.shape is not None and asked.shape not in can.shapes:
         raise Refused("model.shape", shapes=list(can.shapes), shape=asked.shape)
     return asked.model_copy(update={**fixed, "shape": asked.shape or can.shape(fixed["count"] * best_of)})
@@ -178,6 +179,15 @@ def _loras(asked: ImageRequest | ClipRequest, can: Capabilities) -> tuple[Lora, 
     if can.loras is False and loras.named(asked.prompt):
         raise Refused("model.lacks", model=can.title, name="lora")
     return (can.loras and loras.resolved(asked.prompt)) or None
+
+
+def _control(asked: ImageRequest, can: Capabilities) -> dict[str, Any]:
+    """How strictly the network that reads a picture is kept to, and its digest."""
+    if not asked.control:
+        return {}
+    if not can.controls:
+        raise Refused("model.lacks", model=can.title, name="control")
+    return {"net": loras.net(asked.controlnet)[1], **_within(asked, can, "control_strength")}
 
 
 def check_size(size: int | str, can: Capabilities) -> None:

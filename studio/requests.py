@@ -21,7 +21,7 @@ CANDIDATE_STRIDE = 0x9E3779B1
 MAX_SUGGESTED = 10  # of each kind
 MAX_READ = 64  # prompts at once
 MAX_HITS = 1_000  # of one search
-DIGESTS = ("upscaler", "variant", "video", "captioner", "loras", "ranker")  # what planning fills in
+DIGESTS = ("upscaler", "variant", "video", "captioner", "loras", "ranker", "net")  # what planning fills in
 
 Task = Literal["image", "clip", "caption", "embed", "search", "enlarge", "suggest", "read"]
 
@@ -127,6 +127,9 @@ class ImageRequest(WordedRequest):
     the picture is made smaller and a border of that share of its longer side is drawn round it on each side.
     `variations` asks for so many near relatives; planning turns it into `count`, `like` and `strength`.
 
+    `control` is a picture that says where things are, as the network `controlnet` (its name on this disk) reads it;
+    `control_strength` says how strictly. Planning fills in `net`, the digest of that network.
+
     `size` is pixels a side, or "WIDTHxHEIGHT" where the model draws such, None the model's own; a larger picture of a
     model that enlarges is drawn in its own. There a `strength` of 0 forgets nothing: planning turns the request into an
     `EnlargeRequest`. Planning fills in `upscaler`, the digest of the network that enlarges.
@@ -144,6 +147,10 @@ class ImageRequest(WordedRequest):
     like: Picture | None = None
     strength: Number | None = None
     mask: Picture | None = None
+    control: Picture | None = None
+    controlnet: Text = ""
+    control_strength: Number | None = None
+    net: Text | None = None
     expand: Number | None = None
     variations: Whole | None = None
     mix: tuple[Ingredient, ...] = ()
@@ -165,6 +172,8 @@ class ImageRequest(WordedRequest):
         given = [name for name, value in edits.items() if value is not None]
         if (given or self.strength is not None) and self.image is None:
             raise Refused("request.needs_image", name=(given or ["strength"])[0])
+        if bool(self.control) != bool(self.controlnet) or (self.control_strength is not None and not self.control):
+            raise Refused("request.control")
         if len(given) > 1:
             raise Refused("request.exclusive", first=given[0], second=given[1])
         if self.variations is not None and self.count != 1:

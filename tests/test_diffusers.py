@@ -280,6 +280,41 @@ def test_a_lora_that_will_not_do_is_named(mark: str, said: str, pipelines: Calla
     assert np.array_equal(made(backend, steps=2)[0], plain)
 
 
+def test_a_control_picture_guides_as_in_a_bare_call(
+    pipelines: Callable[[str], Path], given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import diffusers
+
+    monkeypatch.setenv("STUDIO_MODELS", str(tmp_path))
+    whole = diffusers.DiffusionPipeline.from_pretrained(pipelines("sd"), use_safetensors=True)
+    net = diffusers.ControlNetModel.from_unet(whole.unet)
+    for zero in net.controlnet_down_blocks:
+        torch.nn.init.normal_(zero.weight, std=0.5, generator=torch.Generator().manual_seed(0))
+    net.save_pretrained(tmp_path / "edges")
+    backend, asked = Diffusers(str(pipelines("sd"))), {"steps": 2, "size": "32x16", "controlnet": "edges"}
+    guided, weak, freely = (
+        made(backend, **asked, control=given["image"], control_strength=strength)[0] for strength in (1.0, 0.0, 0.3)
+    )
+    plain = made(backend, steps=2, size="32x16")[0]
+    assert np.array_equal(weak, plain)
+    assert not np.array_equal(guided, plain) and not np.array_equal(guided, freely)
+    bare = diffusers.StableDiffusionControlNetPipeline.from_pipe(whole, controlnet=net)
+    about = {"num_inference_steps": 2, "guidance_scale": 7.5, "width": 32, "height": 16}
+    picture = _fitted(given["image"]["path"], 32, 16)
+    same = bare("a cat", picture, **about, generator=torch.Generator().manual_seed(3)).images[0]
+    assert np.array_equal(guided[..., :3], np.asarray(same))
+    again = made(backend, **asked, control=given["image"], image=given["image"], strength=0.9)[0]
+    assert not np.array_equal(again, guided)
+    (job,) = plan(make_request(prompt="a cat", **asked, control=given["image"], seed=3, model="diffusers:x"), backend)
+    for controlnet, said in (("edgse", "did you mean"), ("", "both")):
+        assert said in refusal(lambda name=controlnet: made(backend, control=given["image"], controlnet=name))
+    other = Diffusers(str(pipelines("pixart")))
+    assert "no use for control" in refusal(lambda: made(other, control=given["image"], controlnet="edges"))
+    path = tmp_path / "edges" / "diffusion_pytorch_model.safetensors"
+    save_file({name: one + 1 for name, one in load_file(path).items()}, path)
+    assert "another one" in refusal(lambda: list(run(backend, job.request)))
+
+
 # --- Bad folders ------------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from models.messages import Refused
 from models.prompts.weighting import plain
 from studio import loras, media, settings
-from studio.backends import pipeline_facts, placing
+from studio.backends import pipeline_facts, placing, signatures
 from studio.backends.adapters import Adapters
 from studio.backends.base import Backend, Handler, Made, one_by_one
 from studio.backends.emphasis import emphasised
@@ -24,6 +24,7 @@ from studio.backends.latents import Previews
 from studio.backends.loading import silence
 from studio.backends.pipeline_calls import ERRORS, Start, arguments, chosen, explained, first_line, watched
 from studio.backends.pipeline_folder import PipelineFolder
+from studio.backends.signatures import Pipeline
 from studio.backends.stepwise import stepwise
 from studio.backends.vectors import Places
 from studio.capabilities import Capabilities
@@ -115,16 +116,18 @@ class Diffusers(Backend):
         self.load()
         by = pipeline_facts.calls(self.folder)
         takes, start = chosen(by, request), Start.of(request, self.capabilities())
-        asked = {**arguments(by[takes], request, start), "generator": torch.Generator().manual_seed(seed)}
-        pipeline, last, steps = self._pipeline(takes, request.scheduler), None, request.steps or 1
-        if by[takes].loras:
+        one = self._controlled(by[takes]) if start.control else by[takes]
+        asked = {**arguments(one, request, start), "generator": torch.Generator().manual_seed(seed)}
+        net = (request.controlnet, request.net or "") if isinstance(request, ImageRequest) and request.control else None
+        pipeline, last, steps = self._pipeline(one.name, request.scheduler, net), None, request.steps or 1
+        if one.loras:
             self._adapters.wear(pipeline, request.loras or ())
-        words = {"prompt": asked.pop("prompt", "")} if "prompt" in by[takes].takes else {}
+        words = {"prompt": asked.pop("prompt", "")} if "prompt" in one.takes else {}
 
         def work(report: Callable[[Any], None]) -> Any:
             with emphasised(pipeline, words.get("prompt", "")) as unmarked:
                 said = dict.fromkeys(words, unmarked)
-                return placing.called(pipeline, **said, **asked, **watched(by[takes], report))
+                return placing.called(pipeline, **said, **asked, **watched(one, report))
 
         reports = stepwise(work)
         try:
@@ -147,16 +150,26 @@ class Diffusers(Backend):
             self._previews.learn(last, frames[len(frames) // 2])
         return [start.kept(frame) for frame in frames]
 
-    def _pipeline(self, takes: str, scheduler: str) -> Any:
-        """The one that takes that, with a new scheduler: what that counts is of one picture."""
+    def _controlled(self, one: Pipeline) -> Pipeline:
+        """The pipeline that does the same with a network that reads a picture; Refused where there is none."""
+        found = signatures.pipeline(signatures.controlled(one.name))
+        if found is None:
+            raise Refused("model.lacks", model=self.title, name="control")
+        return found
+
+    def _pipeline(self, name: str, scheduler: str, net: tuple[str, str] | None = None) -> Any:
+        """The one of that class, and with that network (name, digest), with a new scheduler: what that counts is of one
+        picture.
+        """
         import diffusers
 
-        first = self._loaded[""]
-        if takes not in self._loaded:
-            cls = getattr(diffusers, pipeline_facts.calls(self.folder)[takes].name)
-            made = first if type(first) is cls else placing.placed(cls.from_pipe(first, dtype=placing.dtype()))
-            self._loaded[takes] = made
-        pipeline = self._loaded[takes]
+        first, key = self._loaded[""], f"{name} {net[1] if net else ''}"
+        if key not in self._loaded:
+            cls = getattr(diffusers, name)
+            more = {"controlnet": _net(*net)} if net else {}
+            own = type(first) is cls and not net
+            self._loaded[key] = first if own else placing.placed(cls.from_pipe(first, dtype=placing.dtype(), **more))
+        pipeline = self._loaded[key]
         if own := getattr(first, "scheduler", None):
             cls = getattr(diffusers, pipeline_facts.schedulers(self.folder)[scheduler])
             pipeline.scheduler = cls.from_config(own.config)
@@ -189,6 +202,22 @@ def load(folder: PipelineFolder) -> dict[str, Any]:
         raise
     except Exception as error:  # whatever the libraries raise of a file
         raise Refused("pipeline.no_load", path=str(folder.weights or folder.root), problem=first_line(error)) from error
+
+
+def _net(name: str, digest: str) -> Any:
+    """A network that reads a picture; Refused where it is another one by now, or does not load."""
+    import diffusers
+
+    found, now = loras.net(name)
+    if now != digest:
+        raise Refused("lora.changed", name=name)
+    about: dict[str, Any] = {"dtype": placing.dtype(), "local_files_only": True}
+    try:
+        if found.path.is_file():
+            return diffusers.ControlNetModel.from_single_file(str(found.path), **about)
+        return getattr(diffusers, found.family).from_pretrained(found.path, use_safetensors=True, **about)
+    except Exception as error:  # whatever the libraries raise of a file
+        raise Refused("pipeline.no_load", path=str(found.path), problem=first_line(error)) from error
 
 
 def _png(picture: Image.Image | None) -> bytes:

@@ -28,6 +28,7 @@ class Start:
     size: tuple[int, int]
     image: Image.Image | None = None
     last: Image.Image | None = None
+    control: Image.Image | None = None
     mask: Image.Image | None = None
 
     @classmethod
@@ -35,13 +36,16 @@ class Start:
         """Of a resolved request; Refused where a file is another one by now. A picture is fitted to the size asked for,
         else made of as many pixels as the model's own, in its own shape.
         """
+        control = getattr(request, "control", None)
         if request.image is None:
-            return cls(sides(request.size or can.size))
+            size = sides(request.size or can.size)
+            return cls(size, control=_opaque(unchanged(control), size) if control else None)
         picture = unchanged(request.image)
         size = sides(request.size or _as_many(picture.size, can))
         mask, last = getattr(request, "mask", None), getattr(request, "last", None)
         grey = ImageOps.fit(levels(unchanged(mask)), size) if mask else None
-        return cls(size, _opaque(picture, size), _opaque(unchanged(last), size) if last else None, grey)
+        more = [_opaque(unchanged(one), size) if one else None for one in (last, control)]
+        return cls(size, _opaque(picture, size), *more, grey)
 
     def kept(self, made: Image.Image) -> Image.Image:
         """What was made, with what the mask keeps as it was."""
@@ -85,6 +89,9 @@ def arguments(one: Pipeline, request: ImageRequest | ClipRequest, start: Start) 
         "negative_prompt": request.negative or None,
         "use_resolution_binning": False,  # a size is drawn as it is asked for
     }
+    if start.control is not None:
+        asked["control_image" if "control_image" in one.takes else "image"] = start.control
+        asked["controlnet_conditioning_scale"] = getattr(request, "control_strength", None)
     if start.image is not None:
         asked["mask_image"] = start.mask or Image.new("L", start.size, 255)
     if start.image is not None or request.size:

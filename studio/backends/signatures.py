@@ -55,6 +55,16 @@ def counterpart(name: str, takes: str) -> str:
 
 
 @cache
+def controlled(name: str) -> str:
+    """The class that does the same with a ControlNet; "" where there is none."""
+    for table in _tables().values():
+        for key in (key for key, cls in table.items() if cls == name):
+            if found := table.get(f"{key}-controlnet", ""):
+                return found
+    return ""
+
+
+@cache
 def compatible_schedulers(name: str) -> tuple[str, ...]:
     """The schedulers that can take the place of the one of that class, itself first."""
     others = _attribute(name, "_compatibles")

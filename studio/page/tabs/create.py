@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import gradio as gr
 
 from models.messages import Refused
-from studio import inputs
+from studio import inputs, loras
 from studio.metadata import read, restore
 from studio.page import making, picture_inputs
 from studio.page.context import PRESSED, QUIET, PageContext, pressed_data
@@ -25,6 +25,7 @@ class CreateHandlers(MakeHandlers):
         "expand": ("expand",),
         "blend": ("first", "second"),
         "like": ("like",),
+        "control": ("control",),
         **FOLDED,
         "best_of": ("best_of",),
         "size": ("size",),
@@ -34,6 +35,9 @@ class CreateHandlers(MakeHandlers):
         can, fields = self.context.can, super().fields(given) | {"best_of": int(given["best_of"])}
         if given["like"]:
             fields["like"] = {"path": given["like"]}
+        if given["control"]:
+            fields["control"], fields["controlnet"] = {"path": given["control"]}, given["controlnet"] or ""
+            fields["control_strength"] = float(given["control_strength"])
         if given.get("size"):
             fields["size"] = given["size"]
         fields |= picture_inputs.start(given, self.studio.home, can)
@@ -75,6 +79,8 @@ class CreateHandlers(MakeHandlers):
         can = self.context.can
         values: dict[str, Any] = {"size": can.size, "best_of": can.best_of.usual}
         values = {**super().values(fields), **values, **{name: fields[name] for name in values if name in fields}}
+        values["control"] = fields["control"]["path"] if fields.get("control") else None
+        values |= {name: fields[name] for name in ("controlnet", "control_strength") if fields.get(name)}
         values["like"] = fields["like"]["path"] if fields.get("like") else None
         return values | picture_inputs.restored(fields, can)
 
@@ -115,6 +121,7 @@ def _inputs(handlers: CreateHandlers, form: Form) -> Inputs:
     folds = [
         (_from_picture(context, form), ("canvas", "expand")),
         (_blend(form, context.can.pictures), ("first", "second")),
+        (_control(context, form), ("control",)),
         (_more(handlers, form), ("like", "seed", "negative")),
     ]
     return Inputs(history, styles, active, make, making.put_presets(form), folds)
@@ -142,6 +149,18 @@ def _blend(form: Form, shown: bool) -> gr.Accordion:
         form.put(gr.Slider, "between", 0, 1, 0.5, step=0.05)
         clear = gr.Button(label("create.clear"), size="sm")
         clear.click(lambda: (None, None), None, pictures, **QUIET)
+    return accordion
+
+
+def _control(context: PageContext, form: Form) -> gr.Accordion:
+    """A picture that a network reads, where the model takes such."""
+    about: Any = {"open": False, "elem_id": "guided", "visible": context.can.controls}
+    with gr.Accordion(label("create.guided"), **about) as accordion:
+        form.picture("control")
+        net = form.put(gr.Dropdown, "controlnet", [])
+        form.slider("control_strength", context.can.control_strength)
+    if context.can.controls:
+        context.on_load(lambda: gr.Dropdown(choices=list(loras.nets())), net)
     return accordion
 
 
