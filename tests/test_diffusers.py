@@ -341,9 +341,9 @@ def _header(path: Path) -> None:
 BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no folder": (shutil.rmtree, "nothing is downloaded"),
     "no index": (lambda folder: (folder / "model_index.json").unlink(), "model_index.json is missing"),
-    "index cut short": (lambda folder: (folder / "model_index.json").write_text('{"_class'), "can't be read"),
-    "no component": (lambda folder: shutil.rmtree(folder / "vae"), "the component vae is missing"),
-    "no weights": (lambda folder: _component(folder, "unet").unlink(), "unet/*.safetensors is missing"),
+    "index cut short": (lambda folder: (folder / "model_index.json").write_text('{"_class'), "is damaged"),
+    "no component": (lambda folder: shutil.rmtree(folder / "vae"), "lacks its part 'vae'"),
+    "no weights": (lambda folder: _component(folder, "unet").unlink(), "unet holds no safetensors"),
     "empty weights": (lambda folder: _component(folder, "vae").write_bytes(b""), "is empty"),
     "half a file": (
         lambda folder: _component(folder, "vae").write_bytes(_component(folder, "vae").read_bytes()[:-9]),

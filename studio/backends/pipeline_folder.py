@@ -3,7 +3,6 @@ holds the weights of all, with such a folder for the configurations. All of it i
 is wrong is refused with the file that it is wrong in.
 """
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +12,11 @@ from models.messages import Refused
 from studio import settings
 from studio.backends import signatures
 from studio.disk.digests import Digests
-from studio.disk.found import DECIDING, describe
-from studio.disk.headers import PICKLES, pickled, read_header
+from studio.disk.found import DECIDING, describe, read_json, weight_files
+from studio.disk.headers import read_header
 from studio.disk.look import located, look
 
 INDEX = "model_index.json"
-JSON_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class PipelineFolder:
             raise Refused("pipeline.no_folder", path=str(self.root))
         if not (self.root / INDEX).is_file():
             raise Refused("pipeline.no_index", path=str(self.root), index=INDEX)
-        return _json(self.root / INDEX)
+        return read_json(self.root / INDEX)
 
     @cached_property
     def pipeline(self) -> signatures.Pipeline:
@@ -62,7 +60,7 @@ class PipelineFolder:
         found = {name: entry for name, entry in self.index.items() if isinstance(entry, list) and name[0] != "_"}
         for name, entry in found.items():
             if len(entry) != 2 or not all(isinstance(one, str | None) for one in entry):
-                raise Refused("pipeline.damaged", path=str(self.root / INDEX), problem=f"{name}: {entry}")
+                raise Refused("disk.damaged", path=str(self.root / INDEX), problem=f"{name}: {entry}")
             if entry[0] and not signatures.is_library(entry[0]):
                 raise Refused("pipeline.remote_code", path=str(self.root / INDEX), name=f"{entry[0]}.{entry[1]}")
         return {name: (library, cls) for name, (library, cls) in found.items() if library and cls}
@@ -70,7 +68,7 @@ class PipelineFolder:
     def config(self, component: str) -> dict[str, Any]:
         """The configuration of a component; nothing where it has none."""
         path = self.root / component / ("scheduler_config.json" if component == "scheduler" else "config.json")
-        return _json(path) if component in self.components and path.is_file() else {}
+        return read_json(path) if component in self.components and path.is_file() else {}
 
     @cached_property
     def files(self) -> list[Path]:
@@ -80,12 +78,12 @@ class PipelineFolder:
         for name, (_, cls) in self.components.items():
             folder = self.root / name
             if not folder.is_dir():
-                raise Refused("pipeline.no_component", path=str(self.root), name=name)
+                raise Refused("disk.no_component", path=str(self.root), component=name)
             there = sorted(path for path in folder.rglob("*") if path.suffix in DECIDING)
             if self.weights:
                 there = [path for path in there if path.suffix != ".safetensors"]
             else:
-                check_component(folder, cls, there)
+                check_component(folder, cls)
             found += there
         return found
 
@@ -110,32 +108,13 @@ def _configured(weights: Path) -> Path:
     raise Refused("pipeline.no_config", path=str(weights), folder=str(beside), family=family or "?")
 
 
-def check_component(folder: Path, cls: str, files: list[Path]) -> None:
+def check_component(folder: Path, cls: str) -> None:
     """Refused where a component is another one than the index says, or its weights are not whole."""
     config = folder / "config.json"
-    said = _json(config).get("_class_name") if config.is_file() else None
+    if not config.is_file():
+        return
+    said = read_json(config).get("_class_name")
     if said not in (None, cls):
         raise Refused("pipeline.wrong_component", path=str(config), found=said, expected=cls)
-    weights = [path for path in files if path.suffix == ".safetensors"]
-    for path in weights:
+    for path in weight_files(folder):
         read_header(path)
-    for path in folder.glob("*.safetensors.index.json"):
-        for name in sorted(set(map(str, _json(path).get("weight_map", {}).values()))):
-            if not (folder / name).is_file():
-                raise Refused("pipeline.no_weights", path=str(folder / name))
-    if config.is_file() and not weights:
-        if pickle := next((path for path in sorted(folder.iterdir()) if path.suffix in PICKLES), None):
-            raise pickled(pickle)
-        raise Refused("pipeline.no_weights", path=str(folder / "*.safetensors"))
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > JSON_BYTES:
-            raise ValueError(f"larger than {JSON_BYTES >> 20} MB")
-        read = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(read, dict):
-            raise ValueError("no object")
-    except (OSError, ValueError, RecursionError) as error:
-        raise Refused("pipeline.damaged", path=str(path), problem=str(error)[:200]) from error
-    return read

@@ -175,10 +175,10 @@ def _folder(found: Found) -> Found | None:
     index = next((found.path / name for name in INDEXES if (found.path / name).is_file()), None)
     found = replace(found, bytes=size(found.path), licence=licence(found.path))
     if index:
-        return _pipeline(found, _json(index))
+        return _pipeline(found, read_json(index))
     if any((found.path / name).is_file() for name in OPEN_CLIP):
         return _whole(replace(found, kind="open_clip", task="embed", family="CLIP"))
-    config = _json(found.path / "config.json")
+    config = read_json(found.path / "config.json")
     name = str(config.get("_class_name") or next(iter(config.get("architectures") or []), ""))
     if name.endswith(_WRITES) and ("vision_config" in config or "encoder" in config):
         return _whole(replace(found, kind="captioner", task="caption", family=str(config.get("model_type", name))))
@@ -195,7 +195,7 @@ def _pipeline(found: Found, index: dict[str, Any]) -> Found:
     if not isinstance(name, str):
         return replace(found, problem=Message("disk.remote_code", {"path": str(found.path)}))
     config = found.path / "unet" / "config.json"
-    attends = _json(config).get("cross_attention_dim") if config.is_file() else None
+    attends = read_json(config).get("cross_attention_dim") if config.is_file() else None
     family, task = family_of_class(name, attends), _task(name)
     found = replace(found, family=family, task=task)
     try:
@@ -272,7 +272,8 @@ def licence(folder: Path) -> str:
     return found[1] if found else ""
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file; Refused where there is none."""
     try:
         if path.stat().st_size > JSON_BYTES:
             raise ValueError(f"larger than {JSON_BYTES >> 20} MB")
