@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from studio.backends import placing
 from studio.backends.base import Backend, run
@@ -73,3 +73,8 @@ def made(backend: Backend, **fields: Any) -> list[np.ndarray]:
 def pixels(artifact: Artifact) -> np.ndarray:
     shown = np.stack([np.asarray(one) for one in frames(artifact.data)])
     return shown if artifact.kind == "clip" else shown[0]
+
+
+def fitted(path: str, width: int, height: int) -> Image.Image:
+    """A picture in a size, as what is given to a pipeline."""
+    return ImageOps.fit(Image.open(path).convert("RGB"), (width, height), Image.Resampling.LANCZOS)

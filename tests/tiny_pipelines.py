@@ -11,7 +11,7 @@ import diffusers
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 ROWS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 SINGLE_FILE = ROWS.pop("single file")
@@ -61,8 +61,9 @@ def _component(family: str, name: str) -> Any:
 
 
 def byte_tokenizer() -> Any:
-    """A token for each byte."""
+    """A token for each byte, framed as CLIP does."""
     vocabulary = {token: n for n, token in enumerate(["<s>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())])}
     core = Tokenizer(models.BPE(vocabulary, [], unk_token="</s>"))
     core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    core.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)])
     return transformers.PreTrainedTokenizerFast(tokenizer_object=core, model_max_length=77, **SPECIAL)

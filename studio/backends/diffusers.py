@@ -18,6 +18,7 @@ from studio import loras, media, settings
 from studio.backends import pipeline_facts, placing, signatures
 from studio.backends.adapters import Adapters
 from studio.backends.base import Backend, Handler, Made, one_by_one
+from studio.backends.chunks import chunked
 from studio.backends.emphasis import emphasised
 from studio.backends.given import Batches
 from studio.backends.latents import Previews
@@ -125,7 +126,8 @@ class Diffusers(Backend):
         words = {"prompt": asked.pop("prompt", "")} if "prompt" in one.takes else {}
 
         def work(report: Callable[[Any], None]) -> Any:
-            with emphasised(pipeline, words.get("prompt", "")) as unmarked:
+            texts = words.get("prompt", ""), asked.get("negative_prompt", "")
+            with emphasised(pipeline, texts[0]) as unmarked, chunked(pipeline, unmarked, texts[1]):
                 said = dict.fromkeys(words, unmarked)
                 return placing.called(pipeline, **said, **asked, **watched(one, report))
 

@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from models.prompts.weighting import plain, segments, token_weights, weigh
+from studio.backends.chunks import Reading
 
 
 @contextmanager
@@ -36,7 +37,9 @@ class _Hook:
             return output
         mask = named.get("attention_mask")
         mask = rows.new_ones(rows.shape) if mask is None else mask
-        weights = [self._in_row(row) for row in rows.tolist()]
+        weights, reading = [self._in_row(row) for row in rows.tolist()], encoder.__dict__.get("forward")
+        if isinstance(reading, Reading):
+            weights = [reading.apart(row, one, (1.0,) * 3) for row, one in zip(rows.tolist(), weights, strict=True)]
 
         def moved(states: Any) -> Any:
             several = zip(states.split(1), mask.split(1), weights, strict=True)
