@@ -124,7 +124,7 @@ def test_a_control_picture_guides_as_in_a_bare_call(
 ) -> None:
     monkeypatch.setenv("STUDIO_MODELS", str(tmp_path))
     whole = diffusers.DiffusionPipeline.from_pretrained(pipelines("sd"), use_safetensors=True)
-    net = diffusers.ControlNetModel.from_unet(whole.unet)
+    net = diffusers.ControlNetModel.from_unet(whole.unet, conditioning_embedding_out_channels=(16, 32))
     for zero in net.controlnet_down_blocks:
         torch.nn.init.normal_(zero.weight, std=0.5, generator=torch.Generator().manual_seed(0))
     net.save_pretrained(tmp_path / "edges")

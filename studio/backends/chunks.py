@@ -15,7 +15,7 @@ CLIP = "CLIPText"  # in the names of the classes
 @contextmanager
 def chunked(pipeline: Any, *texts: str) -> Iterator[None]:
     """The pipeline's CLIP encoders read the longest of the texts whole meanwhile."""
-    readers = [
+    readers: list[tuple[Any, Any]] = [
         (tokenizer, encoder)
         for name, tokenizer in pipeline.components.items()
         if name.startswith("tokenizer") and hasattr(tokenizer, "model_max_length")

@@ -169,8 +169,8 @@ class Diffusers(Backend):
         if key not in self._loaded:
             cls = getattr(diffusers, name)
             more = {"controlnet": _net(*net)} if net else {}
-            own = type(first) is cls and not net
-            self._loaded[key] = first if own else placing.placed(cls.from_pipe(first, dtype=placing.dtype(), **more))
+            same = type(first) is cls and not net
+            self._loaded[key] = first if same else placing.placed(cls.from_pipe(first, dtype=placing.dtype(), **more))
         pipeline = self._loaded[key]
         if own := getattr(first, "scheduler", None):
             cls = getattr(diffusers, pipeline_facts.schedulers(self.folder)[scheduler])

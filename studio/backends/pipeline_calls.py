@@ -44,8 +44,8 @@ class Start:
         size = sides(request.size or _as_many(picture.size, can))
         mask, last = getattr(request, "mask", None), getattr(request, "last", None)
         grey = ImageOps.fit(levels(unchanged(mask)), size) if mask else None
-        more = [_opaque(unchanged(one), size) if one else None for one in (last, control)]
-        return cls(size, _opaque(picture, size), *more, grey)
+        ends, guide = (_opaque(unchanged(one), size) if one else None for one in (last, control))
+        return cls(size, _opaque(picture, size), ends, guide, grey)
 
     def kept(self, made: Image.Image) -> Image.Image:
         """What was made, with what the mask keeps as it was."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
+from gradio.blocks import Block
+from gradio.context import LocalContext
 
 from models.messages import Refused
 from studio import settings
@@ -31,6 +33,7 @@ class Serving:
         self._context, self._build, self._apps = context, build, dict[str, FastAPI]()
         self._tasks: list[asyncio.Task[None]] = []
         context.serve = self.serve
+        Block.render = _render  # type: ignore[method-assign]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -76,6 +79,14 @@ class Serving:
         async with app.router.lifespan_context(app):
             ready.set()
             await self._ended.wait()
+
+
+_own_render = Block.render
+
+
+def _render(block: Block) -> Block:
+    """What an event makes is the answer to it. Gradio would also put it into a page that is being built meanwhile."""
+    return block if LocalContext.in_event_listener.get(False) else _own_render(block)
 
 
 def build(context: PageContext) -> None:
