@@ -207,7 +207,7 @@ def test_a_captioner_behind_page_api_batch_and_command(
     lines.write_text(json.dumps({"task": "caption", "image": str(picture)}) + "\n")
     done = studio("batch", lines, "--model", model, "--out", tmp_path / "batch", "--json")
     assert done.code == 0 and (done.json["done"], done.json["failed"]) == (1, 0), done.err
-    assert said["caption"] in [path.read_text() for path in (tmp_path / "batch").rglob("*.txt")]
+    assert any(path.read_text().startswith(said["caption"]) for path in (tmp_path / "batch").rglob("*.txt"))
 
 
 def _printed(text: str) -> str:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 import torch
 from page_kit import PROMPT, served, turn_to
+from patience import until
 from safetensors.torch import save_file
 
 pytestmark = pytest.mark.usefixtures("offline")
@@ -58,9 +59,10 @@ def test_a_person_draws_with_a_pipeline_and_goes_over_to_another(
         page.wait_for_selector("#stage .done")
         page.screenshot(path=str(tmp_path / "drawn.png"))
         _picked(page, "#model", "tiny-flux")
+        other = f"diffusers:{disk / 'tiny-flux'}"
+        until(lambda: httpx.get(f"{url}/sdapi/v1/sd-models", timeout=60).json()[0]["title"].startswith(other), 0.2)
         page.wait_for_function("document.querySelector('#model input')?.value === 'tiny-flux'")
         page.wait_for_function("document.querySelector('#prompt textarea')?.value === 'a cat <lora:sketch:0.5>'")
-        assert httpx.get(f"{url}/sdapi/v1/sd-models").json()[0]["title"].startswith(f"diffusers:{disk / 'tiny-flux'}")
         turn_to(page, "Video")
         page.wait_for_selector("#tabs >> text=can't make clips")
         turn_to(page, "Create")

@@ -149,4 +149,4 @@ def test_a_control_picture_guides_as_in_a_bare_call(
     assert "no use for control" in refusal(lambda: made(other, control=given["image"], controlnet="edges"))
     path = tmp_path / "edges" / "diffusion_pytorch_model.safetensors"
     save_file({name: one + 1 for name, one in load_file(path).items()}, path)
-    assert "another one" in refusal(lambda: list(run(backend, job.request)))
+    assert "another one" in refusal(lambda: list(run(Diffusers(str(pipelines("sd"))), job.request)))

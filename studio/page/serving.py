@@ -48,6 +48,7 @@ class Serving:
 
     async def _live(self, receive: Any, send: Any) -> None:
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
+        self._one = asyncio.Lock()  # Gradio builds one page at a time
         await receive()
         await self._serve(self._context.model)
         await send({"type": "lifespan.startup.complete"})
@@ -57,6 +58,10 @@ class Serving:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve(self, model: str) -> None:
+        async with self._one:
+            await self._change(model)
+
+    async def _change(self, model: str) -> None:
         if model not in self._apps:
             # Built in a context of its own: inside an event Gradio would make updates of what are to be components.
             made = partial(contextvars.Context().run, self._built, model)
