@@ -35,7 +35,7 @@ class CreateHandlers(MakeHandlers):
         can, fields = self.context.can, super().fields(given) | {"best_of": int(given["best_of"])}
         if given["like"]:
             fields["like"] = {"path": given["like"]}
-        if given["control"]:
+        if given.get("control"):
             fields["control"], fields["controlnet"] = {"path": given["control"]}, given["controlnet"] or ""
             fields["control_strength"] = float(given["control_strength"])
         if given.get("size"):
