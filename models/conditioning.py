@@ -173,8 +173,9 @@ class ConditionEncoder:
         if self.references is None or self.parser is None:
             return
         done = ["mirrored"] * reference.mirrored + [f"painted {reference.paint}"] * bool(reference.paint)
-        done += ["averaged with another"] * (len(reference.rows) > 1)
-        for row in reference.rows:
+        rows = [*reference.rows, *([] if reference.neighbour is None else [reference.neighbour])]
+        done += ["combined with others"] * (len(rows) > 1)
+        for row in rows:
             if row in self.references.sources:
                 thing, gender, style = self.references.sources[row]
                 names = self.parser.linker.concepts[thing].names["en"]

@@ -231,7 +231,7 @@ def test_a_thing_is_half_its_kin_in_that_style_alone() -> None:
     pictures[2] = 100
     store = ReferenceStore(pictures, [[0], [1]], {(2, "noto"): 2}, {(1, "noto"): 2})
     found = store.retrieve(1, style="noto")
-    assert found.rows == (1, 2) and not found.is_exact
+    assert (found.rows, found.neighbour) == ((1,), 2) and not found.is_exact
     assert np.unique(store.drawing(found)) == round(200 - 100 * NEIGHBOUR_SHARE)
     for other in (store.retrieve(1), store.retrieve(1, style="twemoji"), store.retrieve(0, style="noto")):
         assert np.unique(store.drawing(other)) == 200

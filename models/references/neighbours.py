@@ -63,15 +63,21 @@ def typical(drawings: np.ndarray) -> list[int]:
 
 
 def mean_drawing(drawings: np.ndarray) -> np.ndarray:
-    """The mean of those of `drawings` (N, S, S, 4) that agree: mirrored as the most typical one is, each in the box
-    that is the mean of theirs."""
+    """The mean of those of `drawings` (N, S, S, 4) that agree, brought to one box; one that is alone stays as it is."""
+    mean: np.ndarray = np.mean(aligned(drawings)[1], 0)
+    return mean.round().astype(np.uint8)
+
+
+def aligned(drawings: np.ndarray, shares: Sequence[float] | None = None) -> tuple[list[int], np.ndarray]:
+    """Which of `drawings` (N, S, S, 4) agree, and those (K, S, S, 4): mirrored as the most typical one is, each in the
+    box that is the mean of theirs, weighted by the `shares` (N,)."""
     found = _compared(drawings)
     if len(found.kept) < 2:
-        return drawings[found.kept[0]]
-    box = np.round(np.mean([found.boxes[number] for number in found.kept], 0)).astype(int)
+        return found.kept, drawings[found.kept]
+    weights = None if shares is None else np.array(shares)[found.kept]
+    box = np.round(np.average([found.boxes[number] for number in found.kept], 0, weights)).astype(int)
     cuts = ((_cut(drawings[number], found.boxes[number]), found.flipped[number]) for number in found.kept)
-    mean: np.ndarray = np.mean([_placed(cut[:, :: -1 if turn else 1], box, len(drawings[0])) for cut, turn in cuts], 0)
-    return mean.round().astype(np.uint8)
+    return found.kept, np.stack([_placed(cut[:, :: -1 if turn else 1], box, len(drawings[0])) for cut, turn in cuts])
 
 
 @dataclass(frozen=True)

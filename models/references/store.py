@@ -1,10 +1,11 @@
 """Reference drawings: stored training drawings that the generator draws from, and the one function that picks them.
 
 Retrieval-augmented diffusion (arXiv 2204.11824): a drawing says where a thing's parts are and which colours they have,
-so SIDE pixels are enough. A thing in a style that has drawn it comes from that drawing. Otherwise it comes from one of
-its typical drawings (`models.references.neighbours`): the seed decides which one and whether it is mirrored, so that
-other seeds give other pictures. In a style that lacks the thing, the style's drawing of the nearest neighbour (the most
-similar thing that it has) is averaged with that. What each choice is worth: `LOG.md`.
+so SIDE pixels are enough. A thing comes from its typical drawings (`models.references.neighbours`), morphed into one
+that nobody drew: the seed decides their shares, and whether it is mirrored. In a style that has drawn the thing, that
+drawing leads, keeps its look, and takes a part of the others' shape. In a style that lacks the thing, the style's
+drawing of the nearest neighbour (the most similar thing that it has) is averaged with the most typical drawing. What
+each choice is worth: `LOG.md`.
 
 Pictures are premultiplied uint8 (SIDE, SIDE, 4).
 """
@@ -27,10 +28,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers.feature_extraction_utils import FeatureExtractionMixin
 
+from models.data.grammar import stream
 from models.data.pixels import premultiply, unpremultiply
 from models.data.splits import SAME_DRAWING, thumbs
 from models.prompts.attributes import GENDERS
-from models.references.paint import painted
+from models.references.morph import morphed
+from models.references.paint import enlarged, painted
 from models.references.symmetry import LatentMirror
 from models.weights import WeightsError, check_company, part_digests, part_folder, record_made_with, record_part
 
@@ -53,14 +56,23 @@ Rows = Mapping[tuple[int, str], int]  # of pictures, by a figure's number and a 
 
 @dataclass(frozen=True)
 class Reference:
-    """What one picture is drawn from: one of the stored drawings, or the thing's and the nearest neighbour's averaged.
+    """What one picture is drawn from: stored drawings of the thing, morphed into one.
 
-    `paint` is the colour or skin tone that it is painted in, "" for its own (`models.references.paint`). It `is_exact`
-    where it shows the thing in the style that was asked for, or none was: reference guidance keeps to it, while a
-    neighbour's drawing would take the style with it.
+    Attributes:
+        rows: the drawings, of which the first leads.
+        shares: of each of them in the shape; and in the colours, unless the look is kept (`models.references.morph`).
+        neighbour: the drawing in the style asked for that is averaged with it, None for none.
+        keeps_look: whether colours and lines are the first drawing's.
+        mirrored: whether it is turned.
+        paint: the colour or skin tone that it is painted in, "" for its own (`models.references.paint`).
+        is_exact: whether it shows the thing in the style that was asked for, or none was: reference guidance keeps to
+            it, while a neighbour's drawing would take the style with it.
     """
 
     rows: tuple[int, ...]
+    shares: tuple[float, ...] = (1.0,)
+    neighbour: int | None = None
+    keeps_look: bool = False
     mirrored: bool = False
     paint: str = ""
     is_exact: bool = True
@@ -103,16 +115,17 @@ class ReferenceStore(FeatureExtractionMixin):
 
     def retrieve(self, thing: int, seed: int = 0, style: str = "", gender: str = "", paint: str = "") -> Reference:
         """Which drawings a picture of a thing, by its number, is drawn from; style, gender and paint are "" for none.
-        Consecutive seeds take one typical drawing after another, and then their mirror images. In a style that lacks
-        the thing all seeds take the same: another one made little difference, and a little for the worse."""
+        Consecutive seeds take one typical drawing after another to lead, and then their mirror images; the seed also
+        decides the shares. In a style that lacks the thing all seeds take the same: another one made little
+        difference, and a little for the worse."""
         figure = self.figure(thing, gender, style)
-        own = self.own.get((figure, style))
-        rows = [own] if own is not None else self.typical[figure]
-        neighbour = self.neighbours.get((figure, style)) if own is None else None
-        is_exact = not style or own is not None
-        turn, place = divmod(seed % (len(rows) * (2 if figure in self.two_sided else 1)) if is_exact else 0, len(rows))
-        taken = (rows[place],) if neighbour is None else (rows[place], neighbour)
-        return Reference(taken, bool(turn), paint, is_exact)
+        own, typical = self.own.get((figure, style)), self.typical[figure]
+        if style and own is None:
+            return Reference((typical[0],), neighbour=self.neighbours.get((figure, style)), paint=paint, is_exact=False)
+        leads = typical if own is None else (own,)
+        turn, place = divmod(seed % (len(leads) * (2 if figure in self.two_sided else 1)), len(leads))
+        rows = (leads[place], *(row for row in typical if row != leads[place]))
+        return Reference(rows, _shares(len(rows), figure, seed), None, own is not None, bool(turn), paint)
 
     def figure(self, thing: int, gender: str, style: str = "") -> int:
         """Which figure a thing of a gender is drawn as: one that the style has drawn, if any."""
@@ -121,10 +134,11 @@ class ReferenceStore(FeatureExtractionMixin):
 
     def drawing(self, reference: Reference) -> np.ndarray:
         """Premultiplied uint8 (128, 128, 4): what `retrieve` found."""
-        drawing, *neighbours = (self.pictures[row] for row in reference.rows)
-        for neighbour in neighbours:
-            mean = (1 - NEIGHBOUR_SHARE) * drawing + NEIGHBOUR_SHARE * neighbour.astype(np.float32)
-            drawing = mean.round().astype(np.uint8)
+        own = np.stack([enlarged(self.pictures[row]) for row in reference.rows])
+        drawing = morphed(own, reference.shares, reference.keeps_look)
+        if reference.neighbour is not None:
+            neighbour = enlarged(self.pictures[reference.neighbour]).astype(np.float32)
+            drawing = ((1 - NEIGHBOUR_SHARE) * drawing + NEIGHBOUR_SHARE * neighbour).round().astype(np.uint8)
         return painted(drawing[:, :: -1 if reference.mirrored else 1], reference.paint)
 
     @cached_property
@@ -194,6 +208,13 @@ class ReferenceStore(FeatureExtractionMixin):
             _rows(tensors["figures"], GENDERS),
             LatentMirror(tensors["mirror"]) if "mirror" in tensors else None,
         )
+
+
+def _shares(count: int, *keys: object) -> tuple[float, ...]:
+    """Of each of `count` drawings, in all 1: any shares are as likely as any others (Dirichlet's distribution)."""
+    rng = stream(*keys, "shares")
+    drawn = [rng.expovariate(1) for _ in range(count)]
+    return tuple(one / sum(drawn) for one in drawn)
 
 
 def _table(rows: Rows, styles: Sequence[str]) -> torch.Tensor:
