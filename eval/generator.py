@@ -27,6 +27,7 @@ from models.open_clip import OpenClip
 from models.pipelines.caption import CaptionPipeline
 from models.pipelines.image import BATCH, StickerPipeline
 from models.pipelines.video import ClipPipeline
+from models.prompts.parser import PART as NAMES
 from models.prompts.parser import PromptParser
 from models.prompts.vocabulary import Vocabulary
 from models.references.store import ReferenceStore
@@ -34,7 +35,7 @@ from models.sampling.loop import FAST_SAMPLING, Pictures, Sampling
 from models.sampling.schedulers import GUIDANCE
 from models.space import MOTION, Embedder
 from models.trunk import TrunkEmbedder, any_embedder
-from models.weights import WeightsError, fits, load_part, part_digests, part_folder
+from models.weights import WeightsError, fits, listed_parts, load_part, of_split, part_digests, part_folder
 
 T = TypeVar("T")
 Media = Literal["image", "clip", "caption"]
@@ -45,7 +46,9 @@ SPACE = ("language", "vision", "space")
 FAST = "fast"  # need not be there; where it is, it draws the last steps of every picture
 OPTIONAL = (FAST, MOTION)
 STYLES = {package.set: package.style for package in PACKAGES if package.style}  # of a set as credits name it
-IMAGE = (*SPACE, "autoencoder", "dit", "wording", "prototypes", FAST)
+TRAIN = "train"  # the split
+DATA = (NAMES, "vocabulary", "prototypes")  # parts that are made of pictures' names and drawings: two of each ship
+IMAGE = (*SPACE, "autoencoder", "dit", NAMES, "prototypes", FAST)
 
 # What a metric may need, and what is said of a generator without it.
 LACKS = {
@@ -112,7 +115,8 @@ class part(cached_property[T]):
 
 
 class Parts:
-    """Weights under `root` (None: the shipped ones).
+    """Weights under `root` (None: the shipped ones), and names, words and references of the training pictures alone,
+    where there are such: what users have is of all pictures, the held-out ones too.
 
     Attributes:
         autoencoder: in fp32, so that a figure does not depend on the processor's dtypes.
@@ -128,12 +132,12 @@ class Parts:
 
     autoencoder: part[Autoencoder] = part(lambda own: load_part(Autoencoder, "autoencoder", own.root))
     embedder = part(lambda own: Embedder.load(own.root))
-    pipeline = part(lambda own: StickerPipeline.assemble(own.root))
+    pipeline = part(lambda own: StickerPipeline.assemble(own.root, split=own.split))
     clips = part(lambda own: ClipPipeline.assemble(own.root, own.pipeline))
     captions = part(lambda own: CaptionPipeline.assemble(own.root, own.embedder))
-    vocabulary = part(lambda own: Vocabulary.load(own.embedder, own.root))
-    parser = part(lambda own: PromptParser.load(own.embedder, own.root))
-    references = part(lambda own: ReferenceStore.load(own.root))
+    vocabulary = part(lambda own: Vocabulary.load(own.embedder, own.root, own.split))
+    parser = part(lambda own: PromptParser.load(own.embedder, own.root, own.split))
+    references = part(lambda own: ReferenceStore.load(own.root, own.split))
     judge = part(lambda own: Judge.load(own.root))
     open_clip: part[dict[str, OpenClip | TrunkEmbedder]] = part(lambda own: own._models_beside())
 
@@ -145,11 +149,16 @@ class Parts:
             found[name if short in found else short] = any_embedder(name)
         return found
 
+    @cached_property
+    def split(self) -> str:
+        """That of names, words and references: "train", or "" where these weights have one kind alone."""
+        return TRAIN if of_split(NAMES, TRAIN) in listed_parts(self.root) else ""
+
     @missing_where(WeightsError, FileNotFoundError)
     def digests(self, names: Sequence[str]) -> dict[str, str]:
         """sha256 of each part, from the manifest; of those that need not be there where they are."""
-        there = tuple(name for name in names if name not in OPTIONAL or fits(name, self.root))
-        return part_digests(there, self.root)
+        there = [name for name in names if name not in OPTIONAL or fits(name, self.root)]
+        return part_digests(tuple(of_split(name, self.split if name in DATA else "") for name in there), self.root)
 
 
 class StickerGenerator:

@@ -35,6 +35,12 @@ def weights_root(root: Path | None = None) -> Path:
     return root or assets() / "weights"
 
 
+def of_split(name: str, split: str = "") -> str:
+    """The name of a part that is data and no weights: of all pictures, or of those of one split. Users have the first;
+    what is measured on held-out pictures must not know them, and takes that of "train"."""
+    return f"{name}-{split}" if split else name
+
+
 def save_part(
     model: Any, name: str, root: Path, made_with: dict[str, str] | None = None, *, int8: bool = False
 ) -> Path:

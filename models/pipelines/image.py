@@ -99,14 +99,16 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
         self.parser: PromptParser | None = None  # names the references; without it, prompts are read as they are
 
     @classmethod
-    def assemble(cls, root: Path | None = None, dtype: torch.dtype | None = None) -> "StickerPipeline":
+    def assemble(cls, root: Path | None = None, dtype: torch.dtype | None = None, split: str = "") -> "StickerPipeline":
         """The parts under `root` (None: the shipped ones), verified by their sha256. `dtype` None takes the one this
-        CPU is fast in; text and space are always read in fp32, so that vectors are comparable between machines."""
+        CPU is fast in; text and space are always read in fp32, so that vectors are comparable between machines. Names
+        and references are those of all pictures, or of those of a `split`."""
         dtype, e = dtype or native_dtype(), Embedder.load(root)
         autoencoder, dit = load_part(Autoencoder, "autoencoder", root, dtype), load_part(DiT, "dit", root, dtype)
-        draws = autoencoder, dit, build_scheduler(DEFAULT_SCHEDULER), load_fast(dit, root), ReferenceStore.load(root)
+        references = ReferenceStore.load(root, split)
+        draws = autoencoder, dit, build_scheduler(DEFAULT_SCHEDULER), load_fast(dit, root), references
         made = cls(e.tokenizer, e.language, e.vision, e.space, *draws, e.motion)
-        made.parser = PromptParser.load(made.embedder, root)
+        made.parser = PromptParser.load(made.embedder, root, split)
         return made
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:  # type: ignore[override]

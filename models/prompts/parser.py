@@ -31,7 +31,7 @@ from models.prompts.parsed import Layout, ParsedPrompt
 from models.prompts.rephrase import REMEMBERED, Rephraser, is_free
 from models.prompts.weighting import segments
 from models.space import Embedder
-from models.weights import load_table, save_table
+from models.weights import load_table, of_split, save_table
 
 PART = "wording"
 
@@ -106,20 +106,22 @@ class PromptParser(Rephraser):
         phrases_of = (*expressions(), *table("costumes"), *word_set("mix"))
         return word in {one for phrase in phrases_of for one in phrase.split()} or self.linker.is_alias(word)
 
-    def save(self, root: Path, space: str = "") -> Path:
-        """Write the part and enter it in the manifest; `space` is the digest of the parts it is of."""
+    def save(self, root: Path, space: str = "", split: str = "") -> Path:
+        """Write the part and enter it in the manifest; `space` is the digest of the parts it is of, `split` that of its
+        pictures."""
         known = [
             {"names": one.names, "keywords": one.keywords, "group": one.group, "thing": one.is_object}
             for one in self.linker.concepts
         ]
         common = {group: sorted(words) for group, words in self.common.items()}
         vectors = self.linker.vectors.to(torch.float16)
-        return save_table(PART, root, {"places": vectors}, {"space": space, "known": known, "common": common})
+        listed = {"space": space, "known": known, "common": common}
+        return save_table(of_split(PART, split), root, {"places": vectors}, listed)
 
     @classmethod
-    def load(cls, embedder: Embedder, root: Path | None = None) -> "PromptParser":
+    def load(cls, embedder: Embedder, root: Path | None = None, split: str = "") -> "PromptParser":
         """What ships, or lies under `root`; WeightsError where it is missing or altered."""
-        tensors, listed = load_table(PART, root)
+        tensors, listed = load_table(of_split(PART, split), root)
         concepts = []
         for row in listed["known"]:
             names = {language: tuple(of_language) for language, of_language in row["names"].items()}

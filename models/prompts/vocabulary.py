@@ -20,7 +20,7 @@ from torch import Tensor
 
 from models.prompts.normalise import JOINTS
 from models.space import Embedder
-from models.weights import load_table, save_table
+from models.weights import load_table, of_split, save_table
 
 PART = "vocabulary"
 NEAREST = 3  # concepts that are named
@@ -129,16 +129,17 @@ class Vocabulary:
         ranked = dict.fromkeys(self.concepts[language][i] for i in order[own >= NEAR.get(language, math.inf)].tolist())
         return tuple(islice((name for name in ranked if name), NEAREST))
 
-    def save(self, root: Path, space: str = "") -> Path:
-        """Write the part and enter it in the manifest; `space` is the digest of the parts it is of."""
+    def save(self, root: Path, space: str = "", split: str = "") -> Path:
+        """Write the part and enter it in the manifest; `space` is the digest of the parts it is of, `split` that of its
+        pictures."""
         tensors = {"vectors": self.vectors.to(torch.float16), "common": self.common.to(torch.float16)}
         words = {name: sorted(found) for name, found in vars(self.words).items() if not name.startswith("_")}
         listed = {"space": space, "threshold": round(self.threshold, 4), "concepts": self.concepts, **words}
-        return save_table(PART, root, tensors, listed)
+        return save_table(of_split(PART, split), root, tensors, listed)
 
     @classmethod
-    def load(cls, embedder: Embedder, root: Path | None = None) -> "Vocabulary":
+    def load(cls, embedder: Embedder, root: Path | None = None, split: str = "") -> "Vocabulary":
         """The shipped vocabulary, or the one under `root`; WeightsError where it is missing or altered."""
-        tensors, listed = load_table(PART, root)
+        tensors, listed = load_table(of_split(PART, split), root)
         words = Words(*(frozenset(listed[name]) for name in ("known", "unasked", "pairs")))
         return cls(embedder, words, listed["concepts"], tensors["vectors"], listed["threshold"], tensors["common"])

@@ -35,7 +35,15 @@ from models.prompts.attributes import GENDERS
 from models.references.morph import morphed
 from models.references.paint import enlarged, painted
 from models.references.symmetry import LatentMirror
-from models.weights import WeightsError, check_company, part_digests, part_folder, record_made_with, record_part
+from models.weights import (
+    WeightsError,
+    check_company,
+    of_split,
+    part_digests,
+    part_folder,
+    record_made_with,
+    record_part,
+)
 
 PART = "prototypes"  # the folder of the shipped part: its name is part of the model's digest
 FILE = "prototypes.safetensors"
@@ -154,19 +162,19 @@ class ReferenceStore(FeatureExtractionMixin):
         own = thumbs(np.stack([drawing, drawing[:, ::-1]]))
         return bool(np.abs(own - thumbs(drawn[None])).mean(1).min() <= SAME_DRAWING)
 
-    def save(self, root: Path) -> Path:
-        """Write the part under `root`, to be read beside the wording part that lies there, and list it."""
-        folder = root / PART
-        self.save_pretrained(folder)
-        record_made_with(folder, part_digests((NAMES_PART, "autoencoder") if self.mirror else (NAMES_PART,), root))
-        record_part(PART, root)
-        return folder
+    def save(self, root: Path, split: str = "") -> Path:
+        """Write the part under `root`, to be read beside the wording part of the same split, and list it."""
+        name, names = of_split(PART, split), of_split(NAMES_PART, split)
+        self.save_pretrained(root / name)
+        record_made_with(root / name, part_digests((names, "autoencoder") if self.mirror else (names,), root))
+        record_part(name, root)
+        return root / name
 
     @classmethod
-    def load(cls, root: Path | None = None) -> "ReferenceStore":
+    def load(cls, root: Path | None = None, split: str = "") -> "ReferenceStore":
         """The part that ships, or lies under `root`; WeightsError where it is missing, altered or of another wording,
         or as in `from_pretrained`."""
-        folder = part_folder(PART, root)
+        folder = part_folder(of_split(PART, split), root)
         check_company(folder, root)
         return cls.from_pretrained(folder)
 

@@ -2,8 +2,8 @@
 
 Every part is copied whole and entered in the manifest. A new semantic space needs what is measured in it to be built
 again: the vocabulary (`models.prompts.vocabulary`), the names that prompts are parsed by (`models.prompts.parser`),
-and the reference drawings, which share their numbers (`models.references.store`). Without an export only the reference
-drawings are built again.
+and the reference drawings, which share their numbers (`models.references.store`). Each is built twice: of all pictures,
+for users, and of the training pictures, for the table. Without an export only the reference drawings are built again.
 """
 
 import shutil
@@ -29,6 +29,7 @@ from models.weights import (
     check_company,
     listed_parts,
     load_part,
+    of_split,
     part_folder,
     record_part,
     space_of,
@@ -36,6 +37,7 @@ from models.weights import (
     weights_root,
 )
 
+SPLITS = ("", "train")  # of the parts that are made of pictures' names and drawings: all of them, those of training
 READERS = ("language", "vision", "space")  # what vocabulary and wording are measured in
 CARD = "README.md"
 
@@ -48,8 +50,9 @@ def ship(exports: list[Path], weights: Path, world: Path | None = None) -> list[
     Model cards that are there stay. WeightsError where an export's files are not those of its manifest.
     """
     if not exports:
-        _references(weights, world).save(weights)
-        return [PROTOTYPES]
+        for split, pictures in _worlds(world).items():
+            _references(weights, pictures).save(weights, split)
+        return _both(PROTOTYPES)
     # All are verified before the first is copied.
     found = {name: part_folder(name, export) for export in exports for name in listed_parts(export)}
     before = listed_parts(weights) if (weights / "manifest.json").exists() else {}
@@ -68,24 +71,36 @@ def ship(exports: list[Path], weights: Path, world: Path | None = None) -> list[
 
 def _made_of_space(weights: Path, world: Path | None) -> list[str]:
     """Build what is measured in the space, if that has changed; returns the names of what was built."""
-    space, made = weights_digest(READERS, weights), []
-    if space_of(VOCABULARY, weights) != space:
-        wordnet = wordnet_folder(world or data_folder())
-        words = build_vocabulary(Embedder.load(weights), World.load(world), Nouns(wordnet), wordnet)
-        words.save(weights, space)
-        made.append(VOCABULARY)
-    if space_of(WORDING, weights) != space:
-        # Before the wording is written, which says that both are made: without an autoencoder neither is.
-        references = _references(weights, world)
-        build_parser(Embedder.load(weights), World.load(world)).save(weights, space)
-        references.save(weights)
-        made += [WORDING, PROTOTYPES]
+    space, made = weights_digest(READERS, weights), list[str]()
+    stale = {name for part in (VOCABULARY, WORDING) for name in _both(part) if space_of(name, weights) != space}
+    for split, pictures in _worlds(world).items() if stale else ():
+        if (name := of_split(VOCABULARY, split)) in stale:
+            wordnet = wordnet_folder(world or data_folder())
+            words = build_vocabulary(Embedder.load(weights), pictures, Nouns(wordnet), wordnet)
+            words.save(weights, space, split)
+            made.append(name)
+        if (name := of_split(WORDING, split)) in stale:
+            # Before the wording is written, which says that both are made: without an autoencoder neither is.
+            references = _references(weights, pictures)
+            build_parser(Embedder.load(weights), pictures).save(weights, space, split)
+            references.save(weights, split)
+            made += [name, of_split(PROTOTYPES, split)]
     return made
 
 
-def _references(weights: Path, world: Path | None) -> ReferenceStore:
+def _both(part: str) -> list[str]:
+    return [of_split(part, split) for split in SPLITS]
+
+
+def _worlds(folder: Path | None) -> dict[str, World]:
+    """By split, the pictures that the parts of data are made of."""
+    world = World.load(folder)
+    return dict(zip(SPLITS, (world.released(), world), strict=True))
+
+
+def _references(weights: Path, world: World) -> ReferenceStore:
     autoencoder, embedder = load_part(Autoencoder, "autoencoder", weights), Embedder.load(weights)
-    return build_references(World.load(world), autoencoder, embedder)
+    return build_references(world, autoencoder, embedder)
 
 
 def _replace(source: Path, target: Path) -> None:
