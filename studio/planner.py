@@ -37,7 +37,9 @@ from studio.syntax import draw, is_dynamic
 from studio.wildcards import Wildcards
 
 CONTINUED = 300  # frames of a clip that is to be continued
-FRACTIONS = ("guidance", "guided_from", "strength", "expand", "motion_strength", "control_strength")
+FRACTIONS = frozenset(
+    "guidance guided_from strength expand motion_strength control_strength reference_strength".split()
+)
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,9 @@ def _image(asked: ImageRequest, can: Capabilities) -> ImageRequest | EnlargeRequ
     if (asked.like or asked.mix) and not can.pictures:
         raise Refused("model.words_only", model=can.title)
     best_of = _within(asked, can, "best_of")["best_of"]
+    drawn_from = _within(asked, can, "reference_strength")["reference_strength"]
     several = {"best_of": best_of, "ranker": can.ranker or None} if best_of > 1 else {"best_of": None, "ranker": None}
+    several["reference_strength"] = None if drawn_from == can.reference_strength.usual else drawn_from
     asked = asked.model_copy(update={**several, **_size(asked, can)})
     if asked.strength == 0 and "enlarge" in can.tasks:
         return _enlarge(_only_enlarged(asked, can), can)

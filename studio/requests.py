@@ -134,6 +134,8 @@ class ImageRequest(WordedRequest):
     model that enlarges is drawn in its own. There a `strength` of 0 forgets nothing: planning turns the request into an
     `EnlargeRequest`. Planning fills in `upscaler`, the digest of the network that enlarges.
 
+    `reference_strength` is how much a picture is drawn from stored drawings; at 0 the generator draws alone.
+
     `best_of` is how many candidates are drawn for each picture: the one nearest to what was asked for is kept, with the
     seed that draws it alone. None stands for "as the model likes it" until the request is planned, which fills in
     `ranker`, the semantic space in which that is measured where it is not the model's own.
@@ -142,6 +144,7 @@ class ImageRequest(WordedRequest):
     task: Literal["image"] = "image"
     best_of: Whole | None = None
     ranker: Text | None = None
+    reference_strength: Number | None = None
     size: Size | None = None
     upscaler: Text | None = None
     like: Picture | None = None
@@ -191,7 +194,7 @@ class ImageRequest(WordedRequest):
         """Equal sampling settings and the same kind of start."""
         edit = (self.image is not None, self.strength, self.mask is not None or self.expand is not None)
         guidance = (self.guidance, self.guided_from or 0.0)
-        return (self.model, self.shape, self.steps, *guidance, self.scheduler, *edit)
+        return (self.model, self.shape, self.steps, *guidance, self.scheduler, self.reference_strength, *edit)
 
 
 class ClipRequest(WordedRequest):

@@ -51,3 +51,15 @@ def test_a_file_brings_back_its_own_and_one_that_says_nothing_was_guided_all_the
 def test_the_embedded_model_is_guided_as_its_pipeline_is(tmp_path: Path) -> None:
     can = Embedded(str(save_tiny_parts(tmp_path))).capabilities()
     assert can.guided_from.usual == GUIDED_FROM == Sampling().interval[0]
+
+
+def test_how_much_is_drawn_from_stored_drawings_is_asked_for_and_the_usual_is_no_other_work() -> None:
+    assert asked().reference_strength is None and job_id(asked(reference_strength=1.0), "x") == job_id(asked(), "x")
+    alone = asked(reference_strength=0.0)
+    assert job_id(alone, "x") != job_id(asked(), "x") and alone.batch_key() != asked().batch_key()
+    assert _sampling(alone).reference_strength == 0 and _sampling(asked()).reference_strength == 1
+    assert _sampling(asked(reference_strength=0.5, scheduler=FAST)).reference_strength == 0.5
+    record = {"request": alone.model_dump(mode="json", exclude_none=True), "seed": 5, "how": {}}
+    assert restore(record, CAN).fields["reference_strength"] == 0
+    with pytest.raises(Refused, match="reference_strength must be between 0 and 1, not 2"):
+        asked(reference_strength=2.0)

@@ -345,8 +345,9 @@ def _sampling(request: ImageRequest) -> "Sampling":
     from models.sampling.loop import FAST_SAMPLING, Sampling
 
     strength = 1.0 if request.strength is None else request.strength
+    drawn_from = 1.0 if request.reference_strength is None else request.reference_strength
     if request.scheduler == FAST:
-        return replace(FAST_SAMPLING, strength=strength, batch=request.shape)
+        return replace(FAST_SAMPLING, strength=strength, batch=request.shape, reference_strength=drawn_from)
     return Sampling(
         request.steps or 1,
         request.guidance or 1.0,
@@ -354,6 +355,7 @@ def _sampling(request: ImageRequest) -> "Sampling":
         scheduler=request.scheduler,
         strength=strength,
         batch=request.shape,
+        reference_strength=drawn_from,
     )
 
 

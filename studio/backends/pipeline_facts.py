@@ -25,7 +25,7 @@ FIELDS = {
     "last": ("last_image",),
     "size": ("height",),
 }
-NEVER = ("style", "like", "mix", "expand", "variations", "extend", "motion_strength")
+NEVER = ("style", "like", "mix", "expand", "variations", "extend", "motion_strength", "reference_strength")
 
 
 def calls(folder: PipelineFolder) -> dict[str, Pipeline]:

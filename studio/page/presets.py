@@ -11,7 +11,7 @@ from studio.files import write_whole
 FILE = "presets.json"
 MOST, NAME_LIMIT = 100, 60  # presets; characters of a name
 # Inputs whose values are kept: what is to be drawn, and by which seed, is none of them.
-KEPT = ("style", "negative", "count", "scheduler", "steps", "guidance", "best_of", "size")
+KEPT = ("style", "negative", "count", "scheduler", "steps", "guidance", "best_of", "reference_strength", "size")
 
 
 def presets(home: Path) -> dict[str, dict[str, Any]]:

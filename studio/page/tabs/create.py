@@ -28,11 +28,13 @@ class CreateHandlers(MakeHandlers):
         "control": ("control",),
         **FOLDED,
         "best_of": ("best_of",),
+        "reference_strength": ("reference_strength",),
         "size": ("size",),
     }
 
     def fields(self, given: dict[str, Any]) -> dict[str, Any]:
         can, fields = self.context.can, super().fields(given) | {"best_of": int(given["best_of"])}
+        fields["reference_strength"] = given.get("reference_strength")
         if given["like"]:
             fields["like"] = {"path": given["like"]}
         if given.get("control"):
@@ -77,7 +79,8 @@ class CreateHandlers(MakeHandlers):
 
     def values(self, fields: dict[str, Any]) -> dict[str, Any]:
         can = self.context.can
-        values: dict[str, Any] = {"size": can.size, "best_of": can.best_of.usual}
+        usual = {name: getattr(can, name).usual for name in ("best_of", "reference_strength")}
+        values: dict[str, Any] = {"size": can.size, **usual}
         values = {**super().values(fields), **values, **{name: fields[name] for name in values if name in fields}}
         values["control"] = fields["control"]["path"] if fields.get("control") else None
         values |= {name: fields[name] for name in ("controlnet", "control_strength") if fields.get(name)}
@@ -171,6 +174,7 @@ def _more(handlers: CreateHandlers, form: Form) -> gr.Accordion:
         making.put_seed(handlers, form)
         making.put_sampling(handlers, form)
         form.slider("best_of", can.best_of, step=1)
+        form.slider("reference_strength", can.reference_strength, step=0.05)
         if can.sides:
             form.put(gr.Dropdown, "size", list(can.sizes), value=can.size, allow_custom_value=True)
         else:
