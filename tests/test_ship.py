@@ -6,11 +6,13 @@ import struct
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import refusal
 from tiny_parts import give_variant, save_tiny_parts
 
+from models.data.world import World
 from models.dit import DiT
 from models.train import ship as shipping
 from models.train.average import average_generators
@@ -22,6 +24,7 @@ from models.weights import (
     listed_parts,
     load_part,
     load_table,
+    of_split,
     part_digests,
     part_folder,
     record_part,
@@ -29,7 +32,8 @@ from models.weights import (
     save_table,
 )
 
-MADE = ("wording", "prototypes")
+MADE = ("wording", "prototypes")  # of all pictures
+TRAINED = tuple(f"{name}-train" for name in ("vocabulary", *MADE))
 
 
 def exported(root: Path) -> Path:
@@ -49,10 +53,11 @@ class Built:
         cls.count += 1
         return cls()
 
-    def save(self, root: Path, space: str) -> None:
-        (root / self.name).mkdir(exist_ok=True)
-        (root / self.name / f"{self.name}.json").write_text(json.dumps({"built": self.count, "space": space}))
-        shipping.record_part(self.name, root)
+    def save(self, root: Path, space: str, split: str) -> None:
+        name = of_split(self.name, split)
+        (root / name).mkdir(exist_ok=True)
+        (root / name / f"{name}.json").write_text(json.dumps({"built": self.count, "space": space}))
+        shipping.record_part(name, root)
 
 
 class Common(Built):
@@ -60,8 +65,8 @@ class Common(Built):
 
     name = "prototypes"
 
-    def save(self, root: Path, space: str = "") -> None:
-        super().save(root, space)
+    def save(self, root: Path, split: str) -> None:  # type: ignore[override]
+        super().save(root, "", split)
 
 
 class Read(Built):
@@ -79,7 +84,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> type[Built]:
     monkeypatch.setattr(shipping, "build_references", Common.build)
     monkeypatch.setattr(shipping, "Nouns", lambda _folder: None)
     monkeypatch.setattr(shipping, "wordnet_folder", lambda folder: folder)
-    monkeypatch.setattr(shipping.World, "load", lambda _folder: None)
+    monkeypatch.setattr(shipping.World, "load", lambda _folder: World((), np.zeros(0), ""))
     return Built
 
 
@@ -87,7 +92,7 @@ def test_exports_are_shipped_and_a_new_space_gets_its_words(tmp_path: Path) -> N
     export, weights = exported(tmp_path / "run"), tmp_path / "weights"
     parts = set(listed_parts(export))
     weights.mkdir()
-    assert set(ship([export], weights)) == parts | {"vocabulary", *MADE}
+    assert set(ship([export], weights)) == parts | {"vocabulary", *MADE, *TRAINED}
     for part in parts:
         assert part_folder(part, weights).is_dir()  # verified by sha256
     assert ship([export], weights) == []
@@ -133,7 +138,7 @@ def test_words_are_measured_anew_only_where_the_space_changed(tmp_path: Path, bu
         shipping.record_part(part, export)
         before = built.count
         assert part in ship([export], weights)
-        assert built.count - before == again and Read.count == built.count
+        assert built.count - before == 2 * again and Read.count == built.count
 
 
 def test_of_no_export_the_prototypes_alone_are_made_anew(tmp_path: Path, built: type[Built]) -> None:
@@ -142,9 +147,9 @@ def test_of_no_export_the_prototypes_alone_are_made_anew(tmp_path: Path, built: 
     ship([export], weights)
     before = listed_parts(weights)
     (weights / "prototypes" / "prototypes.json").write_text("altered")
-    assert ship([], weights) == ["prototypes"]
-    assert {name: listed_parts(weights)[name] for name in before if name != "prototypes"} == {
-        name: part for name, part in before.items() if name != "prototypes"
+    assert ship([], weights) == ["prototypes", "prototypes-train"]
+    assert {name: listed_parts(weights)[name] for name in before if "prototypes" not in name} == {
+        name: part for name, part in before.items() if "prototypes" not in name
     }
 
 
@@ -158,7 +163,7 @@ def test_words_that_could_not_be_measured_are_measured_next_time(
         with pytest.raises(FileNotFoundError):
             ship([export], weights)
     assert built.count == 0
-    assert ship([export], weights) == ["vocabulary", *MADE] and built.count == 1
+    assert ship([export], weights) == ["vocabulary", *MADE, *TRAINED] and built.count == 2
 
 
 def test_an_export_that_was_altered_is_not_shipped(tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from models.references.neighbours import aligned
+from models.data.compose import resized
+from models.references.neighbours import COARSE, aligned, disagreement
 
 # DIS (arXiv 1603.03590) cuts a picture into as many stripes as there are threads, and flows differ where stripes meet.
 cv2.setNumThreads(1)
 
 COLOUR, GROUND = 0.5, 0.35  # weights of lightness and of what is clear: edges count on white and on black
+OTHER_PARTS = 0.18  # disagreement after the flow from which a drawing has other parts: three in four lie below it
 BLUR, SMOOTH = 1.5, 3.0  # pixels, of the pictures before and of the flow after: lines differ, parts are to agree
 
 
@@ -31,18 +33,26 @@ def morphed(drawings: np.ndarray, shares: Sequence[float], keeps_look: bool = Fa
     kept, placed = aligned(drawings, shares)
     if len(kept) < 2 or 0 not in kept:
         return drawings[0]
-    lead, own = kept.index(0), np.array(shares)[kept] / np.sum(np.array(shares)[kept])
-    flows = [_flow(placed[lead], one) if number != lead else 0.0 for number, one in enumerate(placed)]
-    shape = sum(share * flow for share, flow in zip(own, flows, strict=True))
+    lead = placed[kept.index(0)]
+    found = [(share, one, _flow(lead, one)) for share, one in zip(np.array(shares)[kept], placed, strict=True)]
+    agreed = [(share, one, flow) for share, one, flow in found if one is lead or _agree(lead, _warped(one, flow))]
+    total = sum(share for share, _, _ in agreed)
+    shape = sum(share / total * flow for share, _, flow in agreed)
     if keeps_look:
-        return _warped(placed[lead], -shape)
-    parts = (share * _warped(one, flow - shape) for share, one, flow in zip(own, placed, flows, strict=True))
-    mean: np.ndarray = sum(parts, np.zeros(drawings.shape[1:]))
+        return _warped(lead, -shape)
+    mean: np.ndarray = sum(share / total * _warped(one, flow - shape) for share, one, flow in agreed)
     return mean.round().astype(np.uint8)
 
 
+def _agree(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether a drawing and another, laid on it by the flow, show the same parts, in whatever colours."""
+    coarse = [resized(drawing, COARSE, COARSE) for drawing in (one, other)]
+    light = [np.stack([drawing[..., :3].mean(-1), drawing[..., 3]], -1)[None] for drawing in coarse]
+    return bool(disagreement(*light)[0, 0] <= OTHER_PARTS)
+
+
 def _flow(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(S, S, 2) float32: how far, in x and y, from a place of one picture its like lies in the other."""
+    """(S, S, 2) float32: how far, in x and y, from a place of one picture its like lies in the other; 0 of itself."""
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     found = search.calc(_seen(one), _seen(other), None)  # type: ignore[call-overload]
     return cv2.GaussianBlur(found, (0, 0), SMOOTH)

@@ -96,7 +96,7 @@ def _compared(drawings: np.ndarray) -> _Compared:
     if len(there) < 2:
         return _Compared([there[0] if there else 0], boxes, flipped)
     coarse = np.stack([resized(_cut(drawings[number], boxes[number]), COARSE, COARSE) for number in there])
-    plain, mirrored = _apart(coarse, coarse), _apart(coarse, coarse[:, :, ::-1])
+    plain, mirrored = disagreement(coarse, coarse), disagreement(coarse, coarse[:, :, ::-1])
     turned = mirrored < FLIPPED * plain
     apart = np.where(turned, mirrored, plain)
     main = int(np.argmin(apart.sum(1)))
@@ -107,7 +107,7 @@ def _compared(drawings: np.ndarray) -> _Compared:
     return _Compared([there[number] for number in kept], boxes, flipped)
 
 
-def _apart(pictures: np.ndarray, others: np.ndarray) -> np.ndarray:
+def disagreement(pictures: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Of each picture to each other one |a - b|^2 / (|a|^2 + |b|^2): 0 is equal, 1 is no pixel in common."""
     a, b = (some.reshape(len(some), -1).astype(np.float32) / 255 for some in (pictures, others))
     total = np.square(a).sum(1)[:, None] + np.square(b).sum(1)
@@ -168,7 +168,7 @@ def _likeness(world: World, drawn: Mapping[int, Picture], embedder: Embedder) ->
     pixels = [world.pixels[picture.index] for picture in drawn.values()]
     coarse = np.stack([resized(one, COARSE, COARSE) for one in pixels])
     cosines = _cosines(lambda some: embedder.image(np.stack(some)), pixels)
-    return COSINE_WEIGHT * cosines - _apart(coarse, coarse)
+    return COSINE_WEIGHT * cosines - disagreement(coarse, coarse)
 
 
 def _cosines(embed: Callable[[list], torch.Tensor], items: Sequence) -> np.ndarray:
