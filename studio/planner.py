@@ -37,9 +37,9 @@ from studio.syntax import draw, is_dynamic
 from studio.wildcards import Wildcards
 
 CONTINUED = 300  # frames of a clip that is to be continued
-FRACTIONS = frozenset(
-    "guidance guided_from strength expand motion_strength control_strength reference_strength".split()
-)
+FRACTIONS = {
+    *("guidance", "guided_from", "strength", "expand", "motion_strength", "control_strength", "reference_strength")
+}
 
 
 @dataclass(frozen=True)
