@@ -35,7 +35,7 @@ LEAST = {
     "ground": (0.917, 0.6),
     "style": (1.0, 1.0),
     "text": (0.0, 0.25),
-    "whole": (0.53, 0.5),
+    "whole": (0.53, 0.45),
 }
 PLAIN_GROUNDS = {"white", "yellow", "transparent"}
 BESIDE = {"left of", "right of"}
