@@ -114,11 +114,13 @@ def served(home: Path, model: str = "fake:0.1") -> Iterator[str]:
         server = http_server(PageContext(studio, model))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
-        until(lambda: server.started)
-        studio.open(model)
-        yield f"http://127.0.0.1:{_ports[-1]}"
-        server.should_exit = True
-        thread.join()
+        try:
+            until(lambda: server.started)
+            studio.open(model)
+            yield f"http://127.0.0.1:{_ports[-1]}"
+        finally:  # also of a test that failed: its process would wait for the thread
+            server.should_exit = True
+            thread.join()
 
 
 @pytest.fixture(scope="session")
