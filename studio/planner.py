@@ -191,7 +191,7 @@ def _control(asked: ImageRequest, can: Capabilities) -> dict[str, Any]:
         return {}
     if not can.controls:
         raise Refused("model.lacks", model=can.title, name="control")
-    return {"net": loras.net(asked.controlnet)[1], **_within(asked, can, "control_strength")}
+    return {"net": loras.net(asked.controlnet or "")[1], **_within(asked, can, "control_strength")}
 
 
 def check_size(size: int | str, can: Capabilities) -> None:

@@ -151,7 +151,7 @@ class ImageRequest(WordedRequest):
     strength: Number | None = None
     mask: Picture | None = None
     control: Picture | None = None
-    controlnet: Text = ""
+    controlnet: Text | None = None
     control_strength: Number | None = None
     net: Text | None = None
     expand: Number | None = None

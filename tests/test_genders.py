@@ -15,7 +15,7 @@ from models.prompts.attributes import GENDERS
 from models.prompts.build import build_parser
 from models.prompts.parsed import Target
 from models.references.build import build_references
-from models.references.store import SIDE, ReferenceStore
+from models.references.store import SIDE, Reference, ReferenceStore
 
 COOKS = (
     ("noto", "noto", None),
@@ -59,7 +59,8 @@ def test_a_woman_is_drawn_from_a_woman(
 ) -> None:
     number = list(pictures_by_concept(world)).index("cook")
     figure = built.figure(number, gender, style)
-    assert np.array_equal(built.drawing(built.retrieve(figure, style=style)), drawing(world, place))
+    found = built.retrieve(figure, style=style)
+    assert np.array_equal(built.drawing(Reference(found.rows[:1])), drawing(world, place))
     assert ((figure, style) in built.own) == (style in ("noto", "twemoji", "blob"))
 
 
@@ -94,16 +95,17 @@ def test_a_prompt_s_reference_is_of_who_it_names(
         found = pipe.found([pipe.parse(text)], [0], [True])
         return pipe._with_references(found, pipe.encode_condition([text])).reference[0]
 
-    def of(place: int) -> torch.Tensor:
-        return pipe._encode(drawing(world, place)[None])[0]
+    def of(gender: str, style: str) -> torch.Tensor:
+        number = list(pictures_by_concept(world)).index("cook")
+        return pipe._encode(built.drawing(built.retrieve(number, 0, style, gender))[None])[0]
 
-    for text, place in (
-        ("a woman cook, noto style", 1),
-        ("cook, noto style", 0),
-        ("a woman cook, twemoji style", 3),
+    for text, *who in (
+        ("a woman cook, noto style", "woman", "noto"),
+        ("cook, noto style", "", "noto"),
+        ("a woman cook, twemoji style", "woman", "twemoji"),
     ):
-        assert torch.equal(draft(text), of(place)) and pipe.follows_reference(text)
-    assert torch.equal(draft("a man cook, emojione style"), of(2))
+        assert torch.equal(draft(text), of(*who)) and pipe.follows_reference(text)
+    assert torch.equal(draft("a man cook, emojione style"), of("man", "emojione"))
     assert not pipe.follows_reference("a man cook, emojione style")
 
 

@@ -119,7 +119,11 @@ class Diffusers(Backend):
         takes, start = chosen(by, request), Start.of(request, self.capabilities())
         one = self._controlled(by[takes]) if start.control else by[takes]
         asked = {**arguments(one, request, start), "generator": torch.Generator().manual_seed(seed)}
-        net = (request.controlnet, request.net or "") if isinstance(request, ImageRequest) and request.control else None
+        net = (
+            (request.controlnet or "", request.net or "")
+            if isinstance(request, ImageRequest) and request.control
+            else None
+        )
         pipeline, last, steps = self._pipeline(one.name, request.scheduler, net), None, request.steps or 1
         if one.loras:
             self._adapters.wear(pipeline, request.loras or ())
