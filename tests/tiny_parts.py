@@ -1,6 +1,7 @@
 """Tiny untrained parts, saved as training exports them; a fresh generator is woken, for its zeros would hide faults."""
 
 import atexit
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -60,9 +61,9 @@ def save_tiny_parts(root: Path) -> Path:
 @cache
 def _tiny_parts() -> Path:
     """Made once a process: it takes a second."""
-    kept = tempfile.TemporaryDirectory()
-    atexit.register(kept.cleanup)
-    root = Path(kept.name)
+    root, owner = Path(tempfile.mkdtemp()), os.getpid()
+    # A process that was forked from this one ends as it does, and must leave the folder.
+    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(root))
     torch.manual_seed(0)
     size = preset("language", "tiny")
     names = [name for picture in fixture_world().pictures for name in picture.names.values()]
