@@ -5,7 +5,7 @@ import difflib
 import sys
 from pathlib import Path
 
-from eval import ladder, score
+from eval import ladder, record, score
 from eval import sweep as sweeping
 from eval.context import SIZES, Context
 from eval.generator import IMAGE, Parts
@@ -20,7 +20,7 @@ from models.hardware import keep_freed_memory
 from models.sampling.loop import Sampling
 
 REFERENCE, SWEEP = "reference", "sweep"
-COMMANDS = {"score": score.main, "ladder": ladder.main}  # with arguments of their own
+COMMANDS = {"score": score.main, "ladder": ladder.main, "report": record.main}  # with arguments of their own
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         " several times",
     )  # fmt: skip
     made.add_argument("--check-controls", action="store_true", help="fail where controls do not rank as they must")
+    made.add_argument("--record", action="store_true", help="keep the figures as those that README and docs show")
     sweeping.add_arguments(made)
     return made
 
@@ -65,6 +66,8 @@ def prepare(arguments: argparse.Namespace) -> tuple[list[str], list[Sampling], C
     asked = [*arguments.measures, *["controls"] * arguments.check_controls]
     names = [] if arguments.measures in ([REFERENCE], [SWEEP]) else names_of(asked)
     tried = sweeping.samplings(arguments) if arguments.measures == [SWEEP] else []
+    if arguments.record and arguments.weights:
+        raise ValueError("--record is for the weights that ship; ship them first: python -m models.train.ship")
     folder = arguments.world or data_folder()
     keep_freed_memory()
     world, parts, cache = (
@@ -92,6 +95,8 @@ def run(names: list[str], tried: list[Sampling], context: Context, arguments: ar
     document = report(context, groups, arguments.size)
     print_table(groups, console(arguments))
     write(document, arguments)
+    if arguments.record:
+        record.record([document])
     if arguments.check_controls and (wrong := misranked(groups["controls"]["rows"])):
         print("\n".join(wrong), file=sys.stderr)
         return 1

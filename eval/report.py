@@ -5,7 +5,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,29 @@ def cells(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_markdown(document: Document) -> str:
-    lines = ["| | measure | value | 95 % | n | beside it | |", "|---|---|---:|---|---:|---|---|"]
-    for row in map(cells, document["rows"]):
-        span = f"{number(row['low'])} to {number(row['high'])}" if row["low"] != "" else ""
-        value, note = f"{number(row['value'])} {row['unit']}".strip(), row["note"].replace("|", "\\|")
-        lines.append(f"| {row['group']} | {row['name']} | {value} | {span} | {row['n']} | {row['against']} | {note} |")
+    return "\n".join(f"### {name}\n\n{markdown_table(rows)}" for name, rows in by_group(document).items())
+
+
+def markdown_table(rows: Iterable[dict[str, Any]], note: str = "") -> str:
+    """Rows as a table; `note` heads the last column."""
+    lines = [f"| measure | value | 95 % | n | goal | beside it | {note} |", "|---|---:|---|---:|---|---|---|"]
+    for row in rows:
+        low, high = row["interval"] or (None, None)
+        sign = "at most" if row["lower_is_better"] else "at least"
+        shown = (
+            row["name"], f"{number(row['value'])} {row['unit']}", f"{number(low)} to {number(high)}" if low else "",
+            row["n"], "" if row["goal"] is None else f"{'✓' if row['met'] else '✗'} {sign} {number(row['goal'])}",
+            "; ".join(f"{name} {number(value)}" for name, value in row["against"]), row["note"],
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(str(cell).strip().replace('|', chr(92) + '|') for cell in shown)} |")
     return "\n".join(lines) + "\n"
+
+
+def by_group(document: Document) -> dict[str, list[dict[str, Any]]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in document["rows"]:
+        groups.setdefault(row["group"], []).append(row)
+    return groups
 
 
 def as_csv(document: Document) -> str:
@@ -51,9 +68,7 @@ def as_json(document: Document) -> str:
 def as_html(document: Document) -> str:
     """One page that needs no other file: each figure with its interval drawn beside what it must be read against."""
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in document["rows"]:
-        groups.setdefault(row["group"], []).append(row | {"bar": bar(row)})
+    groups = {name: [row | {"bar": bar(row)} for row in rows] for name, rows in by_group(document).items()}
     return environment.get_template("report.html.j2").render(document=document, groups=groups, number=number)
 
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 from dataclasses import asdict
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,7 @@ def report(context: Context, groups: dict[str, Group], size: str) -> dict[str, A
 
 def machine() -> dict[str, Any]:
     return {
+        "date": date.today().isoformat(),
         "commit": _commit(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in LIBRARIES},

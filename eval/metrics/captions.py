@@ -16,7 +16,7 @@ from eval import sets
 from eval.captions import CaptionPrompt, bleu, bleu_counts, cider_d, rouge_l
 from eval.context import SEED, Context
 from eval.features import BLOCK
-from eval.generator import SPACE, StickerGenerator
+from eval.generator import IMAGE, SPACE, StickerGenerator
 from eval.metrics import metric
 from eval.rows import MissingError, Row, mean_row, share_row
 from models.captioner import Kind
@@ -149,7 +149,8 @@ def drawn_row(context: Context) -> Row:
     near = np.mean([p.concept == nearest_picture(context, one).concept for p, one in zip(known, pixels, strict=True)])
     return share_row(
         "concept named: pictures that the generator drew of known things", right(written(context, pixels)), goal=0.6,
-        against=(*against, ("nearest training picture", float(near))), **context.origin(),
+        against=(*against, ("nearest training picture", float(near))),
+        **context.origin() | {"parts": (*context.generator.parts, *IMAGE)},
     )  # fmt: skip
 
 
