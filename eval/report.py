@@ -35,10 +35,10 @@ def markdown_table(rows: Iterable[dict[str, Any]], note: str = "") -> str:
     """Rows as a table; `note` heads the last column."""
     lines = [f"| measure | value | 95 % | n | goal | beside it | {note} |", "|---|---:|---|---:|---|---|---|"]
     for row in rows:
-        low, high = row["interval"] or (None, None)
+        span = " to ".join(map(number, row["interval"] or ()))
         sign = "at most" if row["lower_is_better"] else "at least"
         shown = (
-            row["name"], f"{number(row['value'])} {row['unit']}", f"{number(low)} to {number(high)}" if low else "",
+            row["name"], f"{number(row['value'])} {row['unit']}", span,
             row["n"], "" if row["goal"] is None else f"{'✓' if row['met'] else '✗'} {sign} {number(row['goal'])}",
             "; ".join(f"{name} {number(value)}" for name, value in row["against"]), row["note"],
         )  # fmt: skip
