@@ -1,11 +1,12 @@
-"""Studio 128 in the browser: python app.py [--host --port --home --model --no-browser --allow-network]."""
+"""Studio 128 in the browser: `python app.py` is `studio open`; `python app.py --help` lists its options."""
 
 import sys
 
 if __name__ == "__main__":  # the worker's process imports this file too
     try:
-        from studio.page.serve import open_page, parse
+        from studio.cli import main
 
-        sys.exit(open_page(parse()))
+        sys.argv.insert(1, "open")
+        main()
     except KeyboardInterrupt:  # Ctrl-C during the imports
         sys.exit(130)

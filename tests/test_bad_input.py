@@ -3,50 +3,41 @@
 import errno
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import Said
 from patience import PATIENCE
 from PIL import Image
 from tiny_files import bomb
 
 from models.messages import Refused
-from studio import cli, files
+from studio import files
 from studio.cli.base import Common
 from studio.cli.files import info
 from studio.files import write_whole
-from studio.page import serve
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
-def refuse(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
-) -> Iterator[Callable[..., str]]:
+def refuse(studio: Callable[..., Said], tmp_path: Path) -> Callable[..., str]:
     """Runs `studio` on bad input, checks that it refuses and writes nothing, and returns its sentence."""
-    monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
 
     def run(*arguments: object, command: str = "generate") -> str:
         before = sorted(tmp_path.rglob("*"))
         model = [] if "--model" in arguments else ["--model", "fake"]
-        monkeypatch.setattr(sys, "argv", ["studio", command, *map(str, arguments), *model, "--json"])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert (end.value.code, out) == (2, "")
+        code, out, err = studio(command, *arguments, *model, "--json")
+        assert (code, out) == (2, "")
         assert err.count("\n") == 1 and err.startswith("studio: ") and err.strip()[-1] in ".;)", err
         assert sorted(tmp_path.rglob("*")) == before, "something was written"
         return err
 
-    handler = signal.getsignal(signal.SIGTERM)
-    yield run
-    signal.signal(signal.SIGTERM, handler)
+    return run
 
 
 BAD: list[tuple[list[str], str]] = [
@@ -205,7 +196,7 @@ def test_a_second_studio_on_the_port() -> None:
     assert done.stderr.count("\n") == 1 and "is taken, perhaps by another studio" in done.stderr
 
 
-def test_addresses_and_models(capsys: pytest.CaptureFixture, subtests: pytest.Subtests) -> None:
+def test_addresses_and_models(studio: Callable[..., Said], subtests: pytest.Subtests) -> None:
     for *arguments, says in (
         ("--host", "0.0.0.0", "--allow-network"),
         ("--host", "::", "--allow-network"),
@@ -214,6 +205,5 @@ def test_addresses_and_models(capsys: pytest.CaptureFixture, subtests: pytest.Su
         ("--model", "fakee", "did you mean 'fake'?"),
     ):
         with subtests.test(arguments=arguments):
-            assert serve.open_page(serve.parse(["--no-browser", "--model", "fake", *arguments])) == 2
-            said = capsys.readouterr()
-            assert said.out == "" and said.err.count("\n") == 1 and says in said.err
+            done = studio("open", "--no-browser", "--model", "fake", *arguments)
+            assert (done.code, done.out) == (2, "") and done.err.count("\n") == 1 and says in done.err

@@ -4,10 +4,11 @@ import base64
 import http.client
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from conftest import Said
 from drawn import coded
 from hostile_kit import JSON, NOBODY, nothing_happened, send
 from page_kit import Server
@@ -142,10 +143,9 @@ def test_a_client_library_brings_the_password(locked: Server) -> None:
         (["--password", ""], "too short"),
     ],
 )
-def test_what_opens_the_studio_is_meant(capsys: pytest.CaptureFixture, arguments: list[str], words: str) -> None:
-    assert serve.open_page(serve.parse([*arguments, "--port", "0", "--model", "fake"])) == 2
-    said = capsys.readouterr().err
-    assert words in said and said.count("\n") == 1
+def test_what_opens_the_studio_is_meant(studio: Callable[..., Said], arguments: list[str], words: str) -> None:
+    done = studio("open", *arguments, "--port", 0, "--model", "fake")
+    assert done.code == 2 and words in done.err and done.err.count("\n") == 1
 
 
 def test_a_password_or_a_flag_opens_it() -> None:

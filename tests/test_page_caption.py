@@ -206,7 +206,7 @@ def test_a_caption_becomes_a_prompt_in_a_style(context: PageContext) -> None:
     context.studio.gallery.mark([kept.sha256], caption="a kitten")
     for style, chosen in (("noto", "noto"), ("no such style", "")):
         card, handed, tabs = CardHandlers(context).act(told(do="words", picture=kept.sha256, value=style))
-        assert (card, handed["tab"], tabs.selected) == ("", "create", "create")
+        assert (card, handed["tab"], tabs["selected"]) == ("", "create", "create")
         values, said = CreateHandlers(context).handed(handed, None)
         assert values == {"prompt": "a kitten", "style": chosen} and "note good" in said
 

@@ -86,7 +86,7 @@ def test_a_batch_does_not_bury_what_was_typed(context: PageContext) -> None:
     for seed in range(250):
         request = resolve(make_request(prompt=f"line {seed}", seed=seed, model="fake"), CAN)
         context.studio.queue.submit(Job(request, f"{seed:064}", "x"), -2)
-    assert [prompt for _, prompt in CreateHandlers(context).history().choices] == ["typed 2", "typed 1", "typed 0"]
+    assert CreateHandlers(context).history()["choices"] == ["typed 2", "typed 1", "typed 0"]
 
 
 # --- With a browser ---------------------------------------------------------------------------------------------------

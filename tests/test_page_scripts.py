@@ -247,7 +247,7 @@ def test_a_word_that_is_being_composed_is_not_looked_for_yet(part: Callable[...,
 
 def test_a_file_that_cannot_be_made_says_why_and_that_nobody_answers_in_our_words(part: Callable[..., Any]) -> None:
     links = "".join(f'<a href="/{name}" download data-fetch="Making…">{name}</a>' for name in ("no", "odd", "gone"))
-    answers = {"no": (422, {"detail": "It is too wide."}), "odd": (500, "Internal Server Error")}
+    answers = {"no": (422, {"problem": "It is too wide."}), "odd": (500, "Internal Server Error")}
     html = SILENT + holder(f'{links}<p class="fetching" role="status"></p>')
     page = part(html, "download.js", answers=answers)
     wide, silent = "It is too wide.", "Nobody answers."

@@ -103,7 +103,7 @@ def test_a_clip_goes_on_with_its_settings(context: PageContext) -> None:
     settings, _ = video.handed({"use": "settings", "picture": digest}, "")
     assert (settings["seed"], settings["loop"], settings["image"]) == ("1", True, None)
     _, handed, tabs = CardHandlers(context).act(told(do="again", picture=digest))
-    assert (handed["tab"], handed["use"], tabs.selected) == ("video", "watch", "video")
+    assert (handed["tab"], handed["use"], tabs["selected"]) == ("video", "watch", "video")
     assert video.load()[0].count("<figure") == 1 and "<figure" not in CreateHandlers(context).load()[0]
 
 

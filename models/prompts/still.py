@@ -5,27 +5,29 @@ words mean for the motion is the planner's to say (`models.motion`); here they a
 """
 
 import re
+from collections.abc import Iterable
 from functools import cache
+from itertools import chain
 
 from models.data.motion import EN, HEARD, MOTIONS, ZH
+from models.lexicon import any_of
 
 _FRAMES_EN = ("animated sticker of", "an animation of", "animation of", "animated", "everything", "that", "in a loop")
 _FRAMES_ZH = ("动态表情", "动画", "动态", "一起", "在动")
 _LEFT_OVER_ZH = re.compile(r"[在的，、]+(?=$|[，。])|^[在的，、]+")
 
 
+def _pattern(words: Iterable[str]) -> re.Pattern[str]:
+    """Any of the words, the longest first, so that those of captions are found whole: "slides to the left"."""
+    english, chinese = (any_of({word for word in words if word.isascii() is ascii}) for ascii in (True, False))
+    return re.compile(rf"\b(?:{english})\b|{chinese}", re.IGNORECASE)
+
+
 @cache
-def _motion_words() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Of either language, the longest first: "slides to the left" before "slides"."""
-    verbs = [form for row in MOTIONS.values() for pair in row.en for form in pair]
-    adverbs = [word for words in EN["speeds"].values() for word in words if word]
-    english = sorted([*verbs, *adverbs, *EN["loop"], *_FRAMES_EN], key=len, reverse=True)
-    chinese = [verb for row in MOTIONS.values() for verb in row.zh]
-    chinese += [word for words in ZH["speeds"].values() for word in words if word] + [*ZH["loop"], *_FRAMES_ZH]
-    return (
-        re.compile(rf"\b(?:{'|'.join(map(re.escape, english))})\b", re.IGNORECASE),
-        re.compile("|".join(map(re.escape, sorted(chinese, key=len, reverse=True)))),
-    )
+def _unsaid() -> re.Pattern[str]:
+    """What a picture does not show, in either language: the motions, how fast they are, and that it moves at all."""
+    words = {form for form, _, _ in _forms()} | {*_FRAMES_EN, *_FRAMES_ZH}
+    return _pattern(words.union(*([*chain(*said["speeds"].values()), *said["loop"]] for said in (EN, ZH))) - {""})
 
 
 def plain_motion(text: str) -> str:
@@ -47,9 +49,8 @@ def _heard() -> dict[str, str]:
 
 @cache
 def _any_form() -> re.Pattern[str]:
-    """All words of motion, the longest first, so that those of captions are found whole: "flies in a circle"."""
-    forms = sorted({*_heard(), *(words for words, _, _ in _forms())}, key=len, reverse=True)
-    return re.compile("|".join(rf"\b{re.escape(f)}\b" if f.isascii() else re.escape(f) for f in forms), re.IGNORECASE)
+    """All words of motion, those of captions too, which stay as they are: "flies in a circle"."""
+    return _pattern({*_heard(), *(form for form, _, _ in _forms())})
 
 
 def named_motions(text: str) -> list[str]:
@@ -68,19 +69,15 @@ def can_loop(text: str) -> bool:
 @cache
 def _forms() -> list[tuple[str, re.Pattern[str], str]]:
     """(words, pattern, motion) of every form of every verb."""
-    english = [
-        (form, rf"\b{re.escape(form)}\b", name) for name, row in MOTIONS.items() for two in row.en for form in two
-    ]
-    chinese = [(verb, re.escape(verb), name) for name, row in MOTIONS.items() for verb in row.zh]
-    return [(words, re.compile(pattern), name) for words, pattern, name in english + chinese]
+    forms = [(form, name) for name, row in MOTIONS.items() for form in (*chain(*row.en), *row.zh)]
+    return [(form, _pattern([form]), name) for form, name in forms]
 
 
 def still_prompt(text: str) -> str:
     """The prompt of the first frame; the text itself where nothing would be left."""
-    english, chinese = _motion_words()
-    left = english.sub(" ", plain_motion(text))
+    left = _unsaid().sub(lambda found: " " * found[0].isascii(), plain_motion(text))
     if left.isascii():
         left = re.sub(r"(?:\s*,\s*)+", ", ", re.sub(r"\s+", " ", left))
     else:
-        left = _LEFT_OVER_ZH.sub("", re.sub("，+", "，", chinese.sub("", left)))
+        left = _LEFT_OVER_ZH.sub("", re.sub("，+", "，", left))
     return left.strip(" ,，。") or text

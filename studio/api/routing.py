@@ -41,21 +41,26 @@ class Route(APIRoute):
             try:
                 return await handle(request)
             except Refused as refusal:
-                return self.problem(getattr(refusal, "status", 422), str(refusal))
+                return self.problem(getattr(refusal, "status", 422), refusal)
             except RequestValidationError as error:
-                return self.problem(422, str(_first_problem(error)))
+                return self.problem(422, _first_problem(error))
             except HTTPException as error:
                 return self.problem(error.status_code, str(error.detail))
             except Exception:
                 complain(traceback.format_exc())
-                return self.problem(500, str(Message("api.broken")))
+                return self.problem(500, Message("api.broken"))
 
         return handled
 
+    @staticmethod
+    def said(what: Refused | Message | str) -> str:
+        """An error in words."""
+        return str(what)
+
     @classmethod
-    def problem(cls, status: int, sentence: str) -> JSONResponse:
+    def problem(cls, status: int, what: Refused | Message | str) -> JSONResponse:
         """The answer; lone surrogates, which JSON can't carry, become question marks."""
-        text = sentence.encode(errors="replace").decode()
+        text = cls.said(what).encode(errors="replace").decode()
         return JSONResponse(dict.fromkeys(cls.keys, text), status)
 
 

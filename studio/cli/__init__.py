@@ -24,8 +24,9 @@ COMMANDS = {  # which module has them
     "models": ("models",),
     "home": (
         *("queue", "cancel", "retry", "move", "pause", "resume", "search", "index", "duplicates"),
-        *("doctor", "rebuild", "styles", "mcp", "open"),
+        *("doctor", "rebuild", "styles", "mcp"),
     ),
+    "page": ("open",),
 }
 
 

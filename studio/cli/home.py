@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from models.messages import Refused
 from studio import maintenance
 from studio.backends.registry import open_backend
-from studio.cli.base import Common, app, command, leave, warn
+from studio.cli.base import Common, command, leave, warn
 from studio.files import make_folder, why
 from studio.folders import Folders, Step, index_gallery
 from studio.foreground import bar_on_stderr
@@ -242,11 +242,3 @@ def mcp(common: Common) -> None:
             server(studio, common.model, local=True).run("stdio")
     except KeyboardInterrupt as error:
         raise typer.Exit(130) from error
-
-
-@app.command("open", add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def open_studio(context: typer.Context) -> None:
-    """Open the page in the browser; `studio open --help` lists its options."""
-    from studio.page import serve
-
-    leave(serve.open_page(serve.parse(context.args)))

@@ -83,7 +83,7 @@ class CardHandlers:
 
     def _handed(self, tab: str, use: str, **what: Any) -> Answer:
         """The card goes, and a tab is given something."""
-        return "", self.context.hand(tab, use, **what), gr.Tabs(selected=tab)
+        return "", self.context.hand(tab, use, **what), gr.update(selected=tab)
 
     def show(self, kept: Kept, again: bool = False, problem: str | Refused = "", said: str = "") -> str:
         """The card of a picture. One that is shown `again` takes the place of the card that is open. `problem` says why

@@ -15,7 +15,7 @@ from studio.metadata import encoded, read
 from studio.metadata.origin import placed
 from studio.page.context import PageContext
 from studio.page.files import CACHED
-from studio.page.language import error_text, routes
+from studio.page.language import routes
 from studio.planner import Job
 from studio.requests import ANY_REQUEST
 from studio.sinks import GallerySink
@@ -52,10 +52,7 @@ def router(context: PageContext) -> APIRouter:
         path = context.file(digest, "clip")
         if path is None:
             raise HTTPException(404, "no such clip")
-        try:
-            return opened(path)
-        except Refused as refusal:
-            raise HTTPException(422, error_text(refusal)) from refusal
+        return opened(path)
 
     @made.get("/clips/{digest}/sheet.png")
     def whole(digest: str) -> Response:

@@ -2,6 +2,9 @@
 
 A part is a tab, or the card that opens over them all. It builds its components and connects its own events. What one
 part hands to another, such as a picture to start from, goes through the state `handed`.
+
+Events answer with `gr.update(...)`. A component that an event makes would stand on the page that is being built just
+then: Gradio knows but one.
 """
 
 import re

@@ -3,15 +3,15 @@ words that the picture was made from: the round trip from prompt to picture to c
 """
 
 from anyio import to_thread
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter
 
-from models.messages import Refused
 from models.prompts.weighting import plain
+from studio.api.routing import Rejected
 from studio.events import Content
 from studio.gallery import Kept
 from studio.page.context import PageContext
 from studio.page.html import render
-from studio.page.language import error_text, reader, routes
+from studio.page.language import reader, routes
 from studio.planner import resolve
 from studio.requests import make_request
 
@@ -44,9 +44,7 @@ def router(context: PageContext) -> APIRouter:
                 language = reader() if reader() in can.languages else next(iter(can.languages), "en")
                 kept = await to_thread.run_sync(describe, context, kept, language)
         except KeyError as error:
-            raise HTTPException(404, error_text(Refused("page.picture_damaged"))) from error
-        except Refused as refusal:
-            raise HTTPException(422, error_text(refusal)) from refusal
+            raise Rejected(404, "page.picture_damaged") from error
         return {"html": render("caption.answer", kept, can.styles)}
 
     return made

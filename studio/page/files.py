@@ -13,6 +13,7 @@ from PIL import Image
 
 from models.messages import Refused
 from models.references.credits import Credit, as_file
+from studio.api.routing import Rejected
 from studio.batch.plan import safe_name
 from studio.export.apps import APPS
 from studio.export.clips import FORMATS
@@ -21,7 +22,7 @@ from studio.export.make import SHEET, Wanted, exported, one_file
 from studio.media import MEDIA_TYPES, is_webp
 from studio.metadata import credits_in
 from studio.page.context import PageContext
-from studio.page.language import error_text, routes
+from studio.page.language import routes
 from studio.page.series_store import Series, SeriesStore
 
 # A picture is named by its content: it never changes. What is made of it does, with the studio.
@@ -60,11 +61,8 @@ def router(context: PageContext) -> APIRouter:
         if use not in USES:
             raise HTTPException(404, "nothing that a picture can be made ready for")
         if path is None:
-            raise HTTPException(404, error_text(Refused("page.picture_damaged")))
-        try:
-            data, suffix = made(path, use, outline, context.larger, context.can.enlarges)
-        except Refused as refusal:
-            raise HTTPException(422, error_text(refusal)) from refusal
+            raise Rejected(404, "page.picture_damaged")
+        data, suffix = made(path, use, outline, context.larger, context.can.enlarges)
         named = attachment(f"{digest[:16]}-{use}{suffix}")
         return Response(data, media_type=TYPES[suffix], headers={**UNCACHED, **named})
 

@@ -15,6 +15,7 @@ from gradio.i18n import I18nData
 
 from models.data.styles import STYLES
 from models.messages import DEFAULT, Message, Refused, catalogue
+from studio.api.routing import Route
 
 AREA = "page."
 LANGUAGES = ("en", "zh")
@@ -36,11 +37,6 @@ def language_of(headers: Mapping[str, str]) -> str:
 async def listen(request: Request) -> None:
     """Have what answers a request say it in the reader's language."""
     ASKED.set(language_of(request.headers))
-
-
-def routes() -> APIRouter:
-    """A router whose answers are in the reader's language."""
-    return APIRouter(include_in_schema=False, dependencies=[Depends(listen)])
 
 
 def reader() -> str:
@@ -69,6 +65,21 @@ def style_name(style: str) -> str:
 def error_text(error: Refused | Message | str) -> str:
     """An error or a message in the reader's language. A sentence without a code stays as it is."""
     return error if isinstance(error, str) else error.text(reader())
+
+
+class PageRoute(Route):
+    """A route that answers errors with `{"problem": "one sentence"}` in the reader's language."""
+
+    keys = ("problem",)
+
+    @staticmethod
+    def said(what: Refused | Message | str) -> str:
+        return error_text(what)
+
+
+def routes() -> APIRouter:
+    """A router whose answers are in the reader's language."""
+    return APIRouter(include_in_schema=False, route_class=PageRoute, dependencies=[Depends(listen)])
 
 
 def label(code: str) -> Any:

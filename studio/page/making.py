@@ -126,7 +126,7 @@ class MakeHandlers:
         """Prompts that were asked for before, latest first."""
         latest = self.studio.queue.latest(4 * HISTORY)
         prompts = list(dict.fromkeys(job.request.title for job in latest if job.request.title))[:HISTORY]
-        return gr.Dropdown(choices=prompts, value=None, visible=bool(prompts))
+        return gr.update(choices=prompts, value=None, visible=bool(prompts))
 
     def sampling(self, scheduler: str, before: str) -> tuple[Any, ...]:
         """Another scheduler was chosen -> steps and guidance, and that scheduler as the present one.
@@ -202,7 +202,7 @@ def put_loras(context: PageContext, form: Form) -> None:
         name = gr.Dropdown([], label=form.said("lora"), info=form.said("lora_info"), elem_id=f"{form.prefix}lora")
         weight = gr.Slider(-2, 2, 0.8, step=0.05, label=form.said("lora_weight"), elem_id=f"{form.prefix}lora-weight")
         add = gr.Button(form.said("lora_add"), size="sm", elem_id=f"{form.prefix}lora-add")
-    context.on_load(lambda: gr.Dropdown(choices=list(loras.files())), name)
+    context.on_load(lambda: gr.update(choices=list(loras.files())), name)
 
     def marked(prompt: str, one: str | None, share: float) -> str:
         return loras.marked(prompt or "", one, share) if one else prompt
@@ -288,7 +288,7 @@ def build(
     _connect_active(handlers, form, side)
 
     def fill(values: dict[str, Any], words: str) -> list[Any]:
-        opened = [gr.Accordion(open=True) if any(map(values.get, names)) else gr.skip() for _, names in side.folds]
+        opened = [gr.update(open=True) if any(map(values.get, names)) else gr.skip() for _, names in side.folds]
         picked = gr.skip()
         if "style" in values:  # the time makes it another value, whatever was pressed since
             chosen = picker(context.can.styles, values["style"], f"{form.prefix}style")
@@ -362,7 +362,7 @@ def _connect_presets(
         return known()
 
     def known(chosen: str | None = None) -> Any:
-        return gr.Dropdown(choices=list(presets.presets(home)), value=chosen)
+        return gr.update(choices=list(presets.presets(home)), value=chosen)
 
     preset.input(take, preset, filled, **QUIET)
     keeps.click(keep, [preset, *inputs], [preset, told], **QUIET)

@@ -1,6 +1,5 @@
 """Serves the page: `python app.py`, without torch. The models live in the worker's process."""
 
-import argparse
 import contextlib
 import ctypes
 import errno
@@ -32,50 +31,14 @@ UPLOAD_LIMIT = "32mb"
 M_MMAP_THRESHOLD = -3  # in malloc.h
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The options of `python app.py`."""
-    parser = argparse.ArgumentParser(prog="studio open", description="Open Studio 128 in the browser.")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this computer only)")
-    parser.add_argument("--port", type=int, default=7860)
-    parser.add_argument("--home", type=Path, help="the studio's folder (else STUDIO_HOME, else the system's place)")
-    parser.add_argument("--model", help="`studio models` lists them (else that of `studio models use`)")
-    parser.add_argument(
-        "--models", metavar="DIR", action="append", default=[], help="look for models in this folder too; repeat it"
-    )
-    parser.add_argument("--memory", metavar="WAY", help="of a model of your own: high, balanced, low (else what fits)")
-    parser.add_argument("--device", help="where it computes: cpu, cuda, cuda:1, xpu, mps (else the fastest)")
-    parser.add_argument("--embedder", metavar="MODEL", help="what compares words and pictures for it: open_clip:MODEL")
-    parser.add_argument("--no-browser", action="store_true", help="don't open a browser window")
-    parser.add_argument(
-        "--password",
-        metavar="WORD",
-        help="everything asks for it, and --host may then let other computers in; better as the environment's"
-        " STUDIO_PASSWORD: a command line can be read by everybody on this computer",
-    )
-    parser.add_argument(
-        "--allow-network",
-        action="store_true",
-        help="let --host open the studio without a password: whoever reaches it sees all pictures and may use it",
-    )
-    return parser.parse_args(arguments)
-
-
-def open_page(options: argparse.Namespace) -> int:
-    """Serve the page until it is stopped -> exit code. Refusals are one sentence on stderr and 2."""
-    settings.stay_offline()
-    try:
-        settings.place(options.memory or "", options.device or "", options.models, options.embedder or "")
-        options.model = options.model or settings.usual_model(settings.home(options.home))
-        open_backend(options.model)
-        password = _password(options.password)
-        with _listen(options.host, options.port, options.allow_network or bool(password)) as listener:
-            _serve(listener, options, password)
-    except KeyboardInterrupt:
-        return 0  # Ctrl-C is how it is closed
-    except Refused as refusal:
-        print(f"studio: {refusal}", file=sys.stderr)
-        return 2
-    return 0
+def open_page(
+    home: Path, model: str, host: str, port: int, password: str | None, allow_network: bool, browser: bool
+) -> None:
+    """Serve the page until it is stopped, which Ctrl-C does. Refused where it can't be."""
+    open_backend(model)
+    word = _password(password)
+    with contextlib.suppress(KeyboardInterrupt), _listen(host, port, allow_network or bool(word)) as listener:
+        _serve(listener, home, model, word, allow_network or not is_loopback(host), browser)
 
 
 def _password(given: str | None) -> str:
@@ -108,12 +71,11 @@ def _listen(host: str, port: int, others: bool) -> socket.socket:
     return listener
 
 
-def _serve(listener: socket.socket, options: argparse.Namespace, password: str) -> None:
+def _serve(listener: socket.socket, home: Path, model: str, password: str, anywhere: bool, browser: bool) -> None:
     from studio.page.context import PageContext
     from studio.studio import Studio
 
     _return_memory()
-    home = settings.home(options.home)
     os.environ["STUDIO_HOME"] = str(home)  # of the worker, too
     settings.keep_uploads(home)
     studio = Studio(home)
@@ -122,13 +84,12 @@ def _serve(listener: socket.socket, options: argparse.Namespace, password: str) 
 
     def ready() -> None:
         print(f"Studio 128 is open at {url} (Ctrl-C closes it)", flush=True)
-        studio.open(options.model)
-        if not options.no_browser:
+        studio.open(model)
+        if browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-    anywhere = options.allow_network or not is_loopback(options.host)
     try:
-        http_server(PageContext(studio, options.model), ready, anywhere, password).run(sockets=[listener])
+        http_server(PageContext(studio, model), ready, anywhere, password).run(sockets=[listener])
     finally:
         studio.close()
 

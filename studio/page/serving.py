@@ -8,8 +8,6 @@ from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
-from gradio.blocks import Block
-from gradio.context import LocalContext
 
 from models.messages import Refused
 from studio import settings
@@ -33,7 +31,6 @@ class Serving:
         self._context, self._build, self._apps = context, build, dict[str, FastAPI]()
         self._tasks: list[asyncio.Task[None]] = []
         context.serve = self.serve
-        Block.render = _render  # type: ignore[method-assign]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -86,14 +83,6 @@ class Serving:
             await self._ended.wait()
 
 
-_own_render = Block.render
-
-
-def _render(block: Block) -> Block:
-    """What an event makes is the answer to it. Gradio would also put it into a page that is being built meanwhile."""
-    return block if LocalContext.in_event_listener.get(False) else _own_render(block)
-
-
 def build(context: PageContext) -> None:
     """Put the pickers here, where there is a choice: the model, and how much memory it may take."""
     own = context.model.partition(":")[0] not in ("embedded", "fake")
@@ -110,8 +99,8 @@ def build(context: PageContext) -> None:
         named = {name for _, name in choices}
         choices = [(context.can.title, context.model)] * (context.model not in named) + choices
         choices += [("Studio 128", "embedded")] * (context.model != "embedded")
-        picked = gr.Dropdown(choices=choices, value=context.model)
-        return gr.Row(visible=len(choices) > 1 or own), picked, _estimate(there.get(context.model))
+        picked = gr.update(choices=choices, value=context.model)
+        return gr.update(visible=len(choices) > 1 or own), picked, _estimate(there.get(context.model))
 
     def pick(picked: str) -> tuple[str, str]:
         try:

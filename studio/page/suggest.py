@@ -2,20 +2,17 @@
 ideas how it may go on, taken by Tab or from a list behind a button.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
 
 import gradio as gr
 from fastapi import APIRouter, Query
-from fastapi.responses import JSONResponse
 
-from models.messages import Refused
 from models.prompts.suggestion import KINDS
 from studio.page.context import PageContext
 from studio.page.form import Form
 from studio.page.html import render, script
-from studio.page.language import error_text, routes
+from studio.page.language import routes
 from studio.requests import has_words
 
 Text = Annotated[str, Query(max_length=2_000)]
@@ -36,26 +33,17 @@ def router(context: PageContext) -> APIRouter:
     @made.get("/read")
     def chips(text: Text, fixed: bool = False) -> Any:
         """The chips of a prompt, as HTML; `fixed` ones change nothing."""
-        read = lambda: render("chips.chips", context.read(text)[0], fixed) if has_words(text) else ""  # noqa: E731
-        return _answered(lambda: {"html": read()})
+        return {"html": render("chips.chips", context.read(text)[0], fixed) if has_words(text) else ""}
 
     @made.get("/suggest/completion")
     def completion(text: Text) -> Any:
         """What is offered to go on with: {text, score...}, or nothing."""
-        return _answered(lambda: suggest(text, kinds=("complete",), count=1))
+        return suggest(text, kinds=("complete",), count=1)
 
     @made.get("/suggest/list")
     def ideas(text: Text) -> Any:
         """All suggestions, as HTML."""
-        by_kind = lambda found: {kind: [one for one in found if one.kind == kind] for kind in KINDS}  # noqa: E731
-        return _answered(lambda: {"html": render("suggest.ideas", by_kind(suggest(text)))})
+        found = suggest(text)
+        return {"html": render("suggest.ideas", {kind: [one for one in found if one.kind == kind] for kind in KINDS})}
 
     return made
-
-
-def _answered(answer: Callable[[], Any]) -> Any:
-    """An answer, or in its place why there is none."""
-    try:
-        return answer()
-    except Refused as refusal:
-        return JSONResponse({"problem": error_text(refusal)}, 422)

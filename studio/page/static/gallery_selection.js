@@ -100,7 +100,7 @@ const emptyBin = async () => {
   find('.sure').close();
   await tried(async () => {
     const answer = await studio.fetchJson('/gallery/empty', studio.asJson({}));
-    say(answer.problem || text('was_empty', { count: answer.done }), answer.problem ? 'problem' : '');
+    say(text('was_empty', { count: answer.done }));
   });
   anew = true;
   undone.length = 0;

@@ -189,8 +189,8 @@
   const ask = async (address, settings) => {
     const answer = await fetch(address, settings);
     if (answer.ok) return answer;
-    const { problem, detail } = await answer.json();
-    throw Object.assign(new Error(answer.statusText), { sentence: problem || detail });
+    const { problem } = await answer.json();
+    throw Object.assign(new Error(answer.statusText), { sentence: problem });
   };
   const fetchJson = async (address, settings) => (await ask(address, { cache: 'no-store', ...settings })).json();
   const asJson = (body) =>

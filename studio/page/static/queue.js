@@ -53,8 +53,8 @@ const say = (sentence, kind = '', undo = []) => {
 
 const perform = async (act, jobs = [], before = '') => {
   try {
-    const { said, undo, problem } = await studio.fetchJson('/jobs/act', studio.asJson({ do: act, jobs, before }));
-    say(problem || said, problem ? 'problem' : '', undo);
+    const { said, undo } = await studio.fetchJson('/jobs/act', studio.asJson({ do: act, jobs, before }));
+    say(said, '', undo);
   } catch (problem) {
     say(studio.why(problem), 'problem');
   }

@@ -52,8 +52,8 @@ class CaptionHandlers(ShowHandlers):
         """The inputs in the reader's language: kinds of texts, and the language that they are in."""
         can, kinds = self.context.can.languages, [kind for kind in FIELDS if kind not in self.context.can.lacks]
         named, spoken = [(text(f"caption.{kind}"), kind) for kind in kinds], [(NAMES.get(one, one), one) for one in can]
-        group = gr.CheckboxGroup(named, value=[kind for kind in USUAL if kind in kinds], visible=len(kinds) > 1)
-        return [group, gr.Radio(spoken, value=reader() if reader() in can else can[0], visible=len(can) > 1)]
+        group = gr.update(choices=named, value=[kind for kind in USUAL if kind in kinds], visible=len(kinds) > 1)
+        return [group, gr.update(choices=spoken, value=reader() if reader() in can else can[0], visible=len(can) > 1)]
 
     def begin(self, files: Sequence[str] | None, kinds: Sequence[str], language: str) -> Series:
         """Queue a job for each text of each file. Refused where there is nothing to be done, or none of it can be."""

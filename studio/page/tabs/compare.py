@@ -116,7 +116,7 @@ def build(context: PageContext) -> None:
         panels[1].render()
     given = list(form.values())
     prompt, x, across, y, down, style, _ = given
-    context.on_load(lambda: list(map(gr.Dropdown, handlers.choices())), x, y, style)
+    context.on_load(lambda: [gr.update(choices=one) for one in handlers.choices()], x, y, style)
     x.input(handlers.suggested, x, across, **QUIET)
     y.input(handlers.suggested, y, down, **QUIET)
 

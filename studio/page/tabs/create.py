@@ -106,9 +106,9 @@ def build(context: PageContext) -> None:
         task = making.task_of(path)
         tab = tab_of(task or ("clip" if said.get("video") == "True" else ""))
         if tab == handlers.tab:
-            return [*fill(*handlers.dropped(path)), gr.skip(), gr.Tabs(selected=tab), ""]
+            return [*fill(*handlers.dropped(path)), gr.skip(), gr.update(selected=tab), ""]
         handed = context.hand(tab, "settings" if task else "animate", file=path)
-        return [*[gr.skip()] * len(filled), handed, gr.Tabs(selected=tab), ""]
+        return [*[gr.skip()] * len(filled), handed, gr.update(selected=tab), ""]
 
     drop.select(dropped, None, [*filled, context.handed, context.tabs, context.card], **PRESSED)
 
@@ -163,7 +163,7 @@ def _control(context: PageContext, form: Form) -> gr.Accordion:
         net = form.put(gr.Dropdown, "controlnet", [])
         form.slider("control_strength", context.can.control_strength)
     if context.can.controls:
-        context.on_load(lambda: gr.Dropdown(choices=list(loras.nets())), net)
+        context.on_load(lambda: gr.update(choices=list(loras.nets())), net)
     return accordion
 
 

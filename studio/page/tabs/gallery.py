@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 import gradio as gr
 from fastapi import APIRouter, Depends, Query
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from models.messages import Refused
@@ -168,20 +168,14 @@ class GalleryHandlers:
         return {"done": here, "problem": text("gallery.gone", count=gone) if gone else ""}
 
     def empty_bin(self) -> dict[str, Any]:
-        try:
-            done = self.gallery.empty_bin()
-            with contextlib.suppress(OSError):  # another page removed something at the same time: the next time, then
-                remove_unneeded(self.context.studio.store)
-            return {"done": done, "problem": ""}
-        except Refused as refusal:
-            return {"done": 0, "problem": error_text(refusal)}
+        done = self.gallery.empty_bin()
+        with contextlib.suppress(OSError):  # another page removed something at the same time: the next time, then
+            remove_unneeded(self.context.studio.store)
+        return {"done": done}
 
     def zip(self, choice: Choice) -> Response:
-        """The files of pictures, or why there is no ZIP of them."""
-        try:
-            return zip_response(self.files(choice.pictures), f"studio-{time.strftime('%Y%m%d-%H%M%S')}.zip")
-        except Refused as refusal:
-            return JSONResponse({"problem": error_text(refusal)}, 422)
+        """The files of pictures."""
+        return zip_response(self.files(choice.pictures), f"studio-{time.strftime('%Y%m%d-%H%M%S')}.zip")
 
     def files(self, digests: Sequence[str]) -> list[tuple[str, Path]]:
         """(name, file) of the pictures of a zip; Refused where they are too many or too large, or none is here.

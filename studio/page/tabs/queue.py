@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from models.messages import Message, Refused
 from studio.page.context import PageContext
 from studio.page.html import render, script
-from studio.page.language import error_text, label, routes, text
+from studio.page.language import error_text, label, routes
 from studio.page.polling import QUEUE, Stage, fingerprint
 from studio.planner import Job
 from studio.queue import OPEN, QueuedJob
@@ -67,20 +67,18 @@ class QueueHandlers:
         }
 
     def act(self, change: Change) -> dict[str, Any]:
-        """Change the queue -> a sentence, the jobs that an undo queues again, and what went wrong."""
-        do, said, undo, problem = change.do, None, list[str](), ""
+        """Change the queue -> a sentence, and the jobs that an undo queues again."""
+        do = change.do
+        if do not in self._actions:
+            raise Refused("page.unknown_request")
         try:
-            if do not in self._actions:
-                raise Refused("page.unknown_request")
             for job in [*change.jobs, *([change.before] if change.before else [])]:
                 self.queue.job(job)
             where = self._after(change.before) if do == "after" else change.before if do == "before" else do
             said, undo = self._actions[do](change.jobs, where)
-        except KeyError:
-            problem = text("queue.gone")
-        except Refused as refusal:
-            problem = error_text(refusal)
-        return {"said": error_text(said) if said else "", "undo": undo, "problem": problem}
+        except KeyError as error:
+            raise Refused("page.queue.gone") from error
+        return {"said": error_text(said) if said else "", "undo": undo}
 
     def _row(self, job: QueuedJob, place: int = 0) -> tuple[str, str]:
         """A job as HTML; `place` counts those that wait."""

@@ -6,7 +6,6 @@ from typing import Any
 
 import gradio as gr
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse
 
 from models.messages import Refused
 from studio.gallery import Filter
@@ -14,7 +13,7 @@ from studio.map import Map, Point
 from studio.page.context import PRESSED, QUIET, PageContext, pressed_data
 from studio.page.form import Form
 from studio.page.html import render, script, url
-from studio.page.language import error_text, label, routes
+from studio.page.language import label, routes
 from studio.search import NEAR
 
 MOST = 60  # pictures of one answer
@@ -107,11 +106,7 @@ def router(context: PageContext) -> APIRouter:
     @made.get("/map")
     def points() -> Any:
         """The points of the map, or why there is none."""
-        try:
-            found = drawn.points(context.studio.space(context.model))
-        except Refused as refusal:
-            return JSONResponse({"problem": error_text(refusal)}, 422)
-        return {"points": [_point(one) for one in found]}
+        return {"points": [_point(one) for one in drawn.points(context.studio.space(context.model))]}
 
     return made
 

@@ -19,7 +19,7 @@ from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data, whol
 from studio.page.files import attachment, no_slashes, opened, series_of
 from studio.page.form import Form, style_input
 from studio.page.html import render
-from studio.page.language import error_text, label, routes, text
+from studio.page.language import label, routes, text
 from studio.page.series import ShowHandlers
 from studio.page.series_store import WATCHED, Member, Series, SeriesStore
 from studio.planner import plan
@@ -69,7 +69,7 @@ def choose_kind(event: gr.EventData) -> tuple[Any, ...]:
     """A kind was chosen -> the input that holds it, and the inputs of each kind, seen or not."""
     value = pressed_data(event).get("value", "")
     kind = value if value in KINDS else FIRST
-    return kind, *(gr.Column(visible=name == kind) for name in KINDS)
+    return kind, *(gr.update(visible=name == kind) for name in KINDS)
 
 
 def kinds() -> str:
@@ -122,10 +122,7 @@ def router(context: PageContext) -> APIRouter:
         series = series_of(store, name)
         if app not in APPS:
             raise HTTPException(404, "no such app")
-        try:
-            data, title = packed_for(store, series, app, context.larger), pack_name(no_slashes(series.title))
-        except (Refused, OSError) as error:
-            raise HTTPException(422, error_text(error if isinstance(error, Refused) else str(error))) from error
+        data, title = packed_for(store, series, app, context.larger), pack_name(no_slashes(series.title))
         return Response(data, media_type="application/zip", headers=attachment(title))
 
     return made
