@@ -62,9 +62,11 @@ def files() -> dict[str, Path]:
 
 
 def nets() -> dict[str, Found]:
-    """The networks that read a picture for a pipeline (ControlNets), by name."""
+    """The networks that read a picture for a pipeline (ControlNets, IP-Adapters), by name."""
     found = [one for folder in _folders() if folder.is_dir() for one in below(folder)]
-    return {one.path.stem: one for one in reversed(found) if one.kind == "controlnet" and not one.problem}
+    return {
+        one.path.stem: one for one in reversed(found) if one.kind in ("controlnet", "ip_adapter") and not one.problem
+    }
 
 
 def net(name: str) -> tuple[Found, str]:
@@ -73,7 +75,15 @@ def net(name: str) -> tuple[Found, str]:
     if name not in there:
         folders = [str(folder) for folder in _folders()]
         raise Refused("control.unknown", name=name, hint=did_you_mean(name, there), folders=folders)
-    return there[name], Digests(settings.home()).of_model(there[name], compute=True)
+    found, digests = there[name], Digests(settings.home())
+    if found.kind == "ip_adapter":  # what reads the picture first may lie beside it
+        return found, digests.of_files([found.path, *encoder(found).rglob("*.safetensors")], found.path.parent)
+    return found, digests.of_model(found, compute=True)
+
+
+def encoder(found: Found) -> Path:
+    """The folder beside an IP-Adapter with the network that it reads pictures by, as the hub has them."""
+    return found.path.parent / "image_encoder"
 
 
 def _folders() -> list[Path]:

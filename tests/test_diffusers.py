@@ -21,11 +21,12 @@ from patience import PATIENCE
 from PIL import Image
 from pipeline_kit import NATIVE_DTYPE, fitted, made, pixels
 from safetensors.torch import load_file, save_file
-from tiny_pipelines import ROWS, save_single_file
+from tiny_pipelines import ROWS, save_gguf, save_single_file
 
 from studio.backends import placing
 from studio.backends.base import run_batch
 from studio.backends.diffusers import Diffusers
+from studio.disk.found import describe
 from studio.events import Progress
 from studio.fields import sides
 from studio.gallery import Filter
@@ -112,6 +113,38 @@ def test_a_single_file_draws_as_the_folder_it_was_made_of(pipelines: Callable[[s
     shutil.rmtree(tmp_path / "sd")
     assert "tokenizer files are enough" in refusal(Diffusers(str(file)).capabilities)
     assert "pickle" in refusal(Diffusers(str(file.rename(tmp_path / "sd.ckpt"))).capabilities)
+
+
+def test_a_gguf_file_draws_with_the_rest_of_a_pipeline_of_its_family(
+    pipelines: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In 4 and in 8 bits: nearly as in full, and its own need is that of the file."""
+    monkeypatch.setenv("STUDIO_MODELS", str(tmp_path))
+    shutil.copytree(pipelines("flux"), tmp_path / "rest")
+    tensors = load_file(tmp_path / "rest" / "transformer" / "diffusion_pytorch_model.safetensors")
+    _component(tmp_path / "rest", "transformer").unlink()
+    plain = made(Diffusers(str(pipelines("flux"))), steps=2, size="32x16")[0].astype(int)
+    apart = {}
+    for kind in ("Q8_0", "Q4_0"):
+        file = save_gguf(tensors, "flux", kind, tmp_path / f"{kind}.gguf")
+        found = describe(file)
+        assert found and found.model and (found.kind, found.family, found.task) == ("generator", "FLUX.1", "image")
+        backend = Diffusers(str(file))
+        apart[kind] = np.abs(made(backend, steps=2, size="32x16")[0] - plain).mean()
+        net = backend._loaded[""].transformer
+        assert sum(one.nbytes for one in net.parameters()) < file.stat().st_size
+        (packed,) = [one.bytes for one in backend.folder.found.components if one.packed]
+        assert packed == file.stat().st_size and len(backend.folder.found.components) == 4, "and the rest"
+    assert 0 < apart["Q8_0"] < apart["Q4_0"] < 8
+    for spoil, said in (
+        (lambda data: b"", "is empty"),
+        (lambda data: data[:-40], "GGUF"),
+        (lambda data: data[9:], "GGUF"),
+    ):
+        (tmp_path / "bad.gguf").write_bytes(spoil(file.read_bytes()))
+        assert said in refusal(Diffusers(str(tmp_path / "bad.gguf")).capabilities)
+    monkeypatch.setattr("studio.disk.headers.find_spec", lambda name: None)
+    assert "pip install 'studio128[quantised]'" in refusal(Diffusers(str(file)).capabilities)
 
 
 def test_every_door_finds_what_a_pipeline_drew(

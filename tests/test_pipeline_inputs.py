@@ -150,3 +150,47 @@ def test_a_control_picture_guides_as_in_a_bare_call(
     path = tmp_path / "edges" / "diffusion_pytorch_model.safetensors"
     save_file({name: one + 1 for name, one in load_file(path).items()}, path)
     assert "another one" in refusal(lambda: list(run(Diffusers(str(pipelines("sd"))), job.request)))
+
+
+def _ip_adapter(folder: Path, unet: torch.nn.Module) -> None:
+    """One of random weights, as the hub has them, with what reads pictures beside it."""
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    noise, folder = torch.Generator().manual_seed(0), folder / "ip"
+    about = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1}
+    config = CLIPVisionConfig(**about, projection_dim=16, image_size=32, patch_size=16)
+    CLIPVisionModelWithProjection(config).save_pretrained(folder / "image_encoder")
+    tensors = {"image_proj.proj.weight": torch.randn(4 * 16, 16, generator=noise)}
+    tensors |= {"image_proj.proj.bias": torch.zeros(64)}
+    tensors |= {f"image_proj.norm.{name}": torch.ones(16) for name in ("weight", "bias")}
+    crossed = [name for name in unet.attn_processors if "attn2" in name]
+    for number, name in enumerate(crossed):
+        width = unet.get_submodule(name.removesuffix(".processor")).to_q.weight.shape[0]
+        for part in ("to_k_ip", "to_v_ip"):
+            tensors[f"ip_adapter.{2 * number + 1}.{part}.weight"] = torch.randn(width, 16, generator=noise)
+    save_file(tensors, folder / "adapter.safetensors")
+
+
+def test_an_ip_adapter_guides_as_in_a_bare_call_and_leaves_no_trace(
+    pipelines: Callable[[str], Path], given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUDIO_MODELS", str(tmp_path))
+    bare = diffusers.DiffusionPipeline.from_pretrained(pipelines("sd"), use_safetensors=True)
+    _ip_adapter(tmp_path, bare.unet)
+    backend, asked = Diffusers(str(pipelines("sd"))), {"steps": 2, "size": "32x16"}
+    seen = asked | {"control": given["image"], "controlnet": "adapter"}
+    plain, guided, weak, after, edited, again = (
+        made(backend, **one)[0]
+        for one in (asked, seen, seen | {"control_strength": 0.1}, asked, seen | {"image": given["image"]}, seen)
+    )
+    assert np.array_equal(plain, after) and np.array_equal(guided, again)
+    distances = [np.abs(one.astype(int) - plain).mean() for one in (weak, guided)]
+    assert 0 < distances[0] < distances[1] and not np.array_equal(edited, guided)
+    bare.load_ip_adapter(str(tmp_path / "ip"), subfolder="", weight_name="adapter.safetensors")
+    about = {"num_inference_steps": 2, "guidance_scale": 7.5, "width": 32, "height": 16}
+    about |= {"ip_adapter_image": fitted(given["image"]["path"], 32, 16)}
+    same = bare("a cat", **about, generator=torch.Generator().manual_seed(3)).images[0]
+    assert np.array_equal(guided[..., :3], np.asarray(same))
+    assert "can't be loaded" in refusal(lambda: made(Diffusers(str(pipelines("sdxl"))), **seen))
+    (tmp_path / "ip" / "image_encoder").rename(tmp_path / "elsewhere")
+    assert "put the folder image_encoder" in refusal(lambda: made(Diffusers(str(pipelines("sd"))), **seen))

@@ -44,6 +44,24 @@ def save_single_file(folder: Path, file: Path) -> None:
     shutil.copytree(folder, file.with_suffix(""), ignore=shutil.ignore_patterns("*.safetensors"))
 
 
+def save_gguf(tensors: dict[str, torch.Tensor], architecture: str, kind: str, file: Path) -> Path:
+    """Tensors as a GGUF file, its matrices quantised: "Q8_0", "Q4_0"."""
+    import gguf
+
+    writer, packed = gguf.GGUFWriter(file, architecture), gguf.GGMLQuantizationType[kind]
+    for name, tensor in tensors.items():
+        values = tensor.float().numpy()
+        if tensor.ndim == 2 and not tensor.shape[1] % 32:
+            writer.add_tensor(name, gguf.quants.quantize(values, packed), raw_dtype=packed)
+        else:
+            writer.add_tensor(name, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
 def _component(family: str, name: str) -> Any:
     """A component of a row; "sd" is the one of that name in another row, "sd.vae" one of another name."""
     row = ROWS[family][name]

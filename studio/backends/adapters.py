@@ -1,10 +1,13 @@
-"""LoRAs on a pipeline, by PEFT."""
+"""What is laid over a pipeline: LoRAs, by PEFT, and the IP-Adapter through which it sees a picture."""
 
 from typing import Any
 
 from models.messages import Refused
 from studio import loras
-from studio.backends.pipeline_calls import ERRORS, first_line
+from studio.backends import placing
+from studio.backends.loading import first_line, loads
+from studio.backends.pipeline_calls import ERRORS
+from studio.disk.found import Found
 from studio.disk.headers import read_header
 from studio.fields import Lora
 from studio.files import sha256
@@ -15,6 +18,28 @@ class Adapters:
 
     def __init__(self) -> None:
         self._worn: tuple[Lora, ...] = ()
+        self._sees: tuple[Any, str] | None = None
+
+    def see(self, pipeline: Any, net: Found | None, digest: str = "", strength: float = 0.0) -> None:
+        """Through that IP-Adapter, so much; None through none. Refused where it does not fit."""
+        if self._sees and self._sees != (pipeline, digest if net else ""):
+            self._sees[0].unload_ip_adapter()
+            self._sees = None
+        if net is None:
+            return
+        if not self._sees:
+            beside = loras.encoder(net)
+            if getattr(pipeline, "image_encoder", None) is None and not beside.is_dir():
+                raise Refused("control.no_encoder", path=str(net.path), folder=str(beside))
+            about = {"image_encoder_folder": beside.name if beside.is_dir() else None, "local_files_only": True}
+            try:
+                with loads(net.path):
+                    pipeline.load_ip_adapter(str(net.path.parent), subfolder="", weight_name=net.path.name, **about)
+            except BaseException:
+                pipeline.unload_ip_adapter()
+                raise
+            self._sees = placing.placed(pipeline), digest
+        pipeline.set_ip_adapter_scale(strength)
 
     def wear(self, pipeline: Any, wanted: tuple[Lora, ...]) -> None:
         """These and no others. Refused where a file is another one by now, or fits nothing in the pipeline."""

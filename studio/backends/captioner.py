@@ -5,6 +5,7 @@ imported by `load`, not before.
 import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,16 @@ from studio import media, settings
 from studio.backends import placing
 from studio.backends.base import Backend, Handler, Made, one_by_one
 from studio.backends.given import on_white, seen
-from studio.backends.loading import silence
-from studio.backends.pipeline_calls import ERRORS, explained, first_line
-from studio.backends.stepwise import stepwise
+from studio.backends.loading import loads, silence
+from studio.backends.pipeline_calls import explained
+from studio.backends.stepwise import Returned, stepwise
 from studio.backends.vectors import Places
 from studio.capabilities import Capabilities, Range
 from studio.disk.digests import Digests
 from studio.disk.found import Found
 from studio.disk.look import whole
 from studio.events import Progress
-from studio.requests import CaptionRequest, EmbedRequest
+from studio.requests import CaptionRequest
 
 ASKED: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_name("captions.toml").read_text(encoding="utf-8"))
 TOKENS = ASKED.pop("tokens")
@@ -67,7 +68,7 @@ class Captioner(Backend):
     @property
     def tasks(self) -> Mapping[str, Handler]:
         done = {"caption": one_by_one(self._captions)}
-        return {**done, **({"embed": one_by_one(self._vectors)} if self.space() else {})}
+        return {**done, **({"embed": one_by_one(self._places.vectors)} if self.space() else {})}
 
     def load(self) -> None:
         _ = self._loaded
@@ -75,23 +76,16 @@ class Captioner(Backend):
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
         """The model, and what makes tensors of pictures and words, and words of tokens."""
-        placing.chosen(self.found.path)
+        placing.chosen(self.found)
         silence()
         import transformers
 
         about: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-        try:
+        with loads(self.found.path):
             made: Any = transformers.AutoModelForImageTextToText.from_pretrained(
                 self.found.path, dtype=placing.dtype(), use_safetensors=True, **about
             )
             return made.to(placing.device()).eval(), _processor(self.found.path, **about)
-        except Exception as error:  # whatever the libraries raise of a file
-            if "trust_remote_code" in str(error):
-                raise Refused("disk.remote_code", path=str(self.found.path)) from error
-            raise Refused("pipeline.no_load", path=str(self.found.path), problem=first_line(error)) from error
-
-    def _vectors(self, request: EmbedRequest) -> Iterator[Made]:
-        yield from self._places.vectors(request)
 
     def _captions(self, request: CaptionRequest) -> Iterator[Made]:
         """The likeliest text, then others that are drawn by the seed, each with the mean probability of its tokens."""
@@ -123,16 +117,11 @@ class Captioner(Backend):
                 chosen = how if sampled else {"do_sample": False}
                 return model.generate(**moved, **about, **chosen, num_beams=1, return_dict_in_generate=True)
 
-        steps = stepwise(work)
-        try:
-            while True:
-                yield Progress(min(next(steps), most), most)
-        except StopIteration as returned:
-            return _texts(returned.value, getattr(processor, "tokenizer", processor))
-        except ERRORS as error:
-            raise explained(error, Path(self.found.name).name) from error
-        finally:
-            steps.close()
+        with explained(Path(self.found.name).name), closing(stepwise(work)) as steps:
+            for step in steps:
+                if isinstance(step, Returned):
+                    return _texts(step.value, getattr(processor, "tokenizer", processor))
+                yield Progress(min(step, most), most)
 
 
 class _Apart:

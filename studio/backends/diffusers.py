@@ -5,10 +5,12 @@ both, `pipeline_calls` what a request is to it.
 """
 
 import io
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image
 
@@ -22,15 +24,18 @@ from studio.backends.chunks import chunked
 from studio.backends.emphasis import emphasised
 from studio.backends.given import Batches
 from studio.backends.latents import Previews
-from studio.backends.loading import silence
-from studio.backends.pipeline_calls import ERRORS, Start, arguments, chosen, explained, first_line, watched
+from studio.backends.loading import loads, silence
+from studio.backends.pipeline_calls import Start, arguments, chosen, explained, watched
 from studio.backends.pipeline_folder import PipelineFolder
 from studio.backends.signatures import Pipeline
-from studio.backends.stepwise import stepwise
+from studio.backends.stepwise import Returned, stepwise
 from studio.backends.vectors import Places
 from studio.capabilities import Capabilities
-from studio.events import Progress, Vector
-from studio.requests import ClipRequest, EmbedRequest, ImageRequest
+from studio.disk import pace
+from studio.disk.found import Found
+from studio.events import Progress
+from studio.fields import sides
+from studio.requests import ClipRequest, ImageRequest
 
 
 class Diffusers(Backend):
@@ -73,7 +78,7 @@ class Diffusers(Backend):
         makes = {"image": self._images, "clip": one_by_one(self._clips)}
         task = pipeline_facts.gives(self.folder.pipeline)
         done: dict[str, Handler] = {task: makes[task]} if task in makes else {}
-        return {**done, **({"embed": one_by_one(self._vectors)} if self.space() else {})}
+        return {**done, **({"embed": one_by_one(self._places.vectors)} if self.space() else {})}
 
     # --- Pictures and clips -------------------------------------------------------------------------------------------
 
@@ -82,52 +87,48 @@ class Diffusers(Backend):
         if any(request.ranker not in (None, self.space()) for request in requests):
             raise Refused("model.ranker_replaced")
         together = Batches(requests)
-        for k, batch in enumerate(together.batches):
-            for slot in batch:
-                steps = self._called(requests[slot.number], slot.seed, previews)
-                try:
-                    while True:
-                        step, total, shown = next(steps)
-                        yield from together.progress(k, step, total, [shown] if shown else [])
-                except StopIteration as returned:
-                    (picture,) = returned.value
-                    about = {"index": slot.index, "seed": slot.seed, **self._about(requests[slot.number], [picture])}
-                    made = together.chosen(slot, about.get("score", 0.0), media.image(picture, **about))
-                    if made is not None:
-                        yield slot.number, made
+        for k, slot in ((k, slot) for k, batch in enumerate(together.batches) for slot in batch):
+            request = requests[slot.number]
+            for step in self._called(request, slot.seed, previews):
+                if not isinstance(step, Returned):
+                    yield from together.progress(k, *step[:2], [step[2]] if step[2] else [])
+                    continue
+                (picture,) = step.value
+                about = {"index": slot.index, "seed": slot.seed, **self._about(request, [picture])}
+                made = together.chosen(slot, about.get("score", 0.0), media.image(picture, **about))
+                if made is not None:
+                    yield slot.number, made
 
     def _clips(self, request: ClipRequest) -> Iterator[Made]:
         for index, seed in enumerate(request.seeds()):
-            steps = self._called(request, seed, True)
-            try:
-                while True:
-                    step, total, shown = next(steps)
-                    yield Progress(index * total + step, request.count * total, {index: shown} if shown else {})
-            except StopIteration as returned:
-                frames = [frame.convert("RGBA") for frame in returned.value]
-                about = {"index": index, "seed": seed, **self._about(request, frames)}
-                yield media.clip(frames, request.fps or 1, request.loop, **about)
+            for step in self._called(request, seed, True):
+                if isinstance(step, Returned):
+                    frames = [frame.convert("RGBA") for frame in step.value]
+                    about = {"index": index, "seed": seed, **self._about(request, frames)}
+                    yield media.clip(frames, request.fps or 1, request.loop, **about)
+                else:
+                    done, total, shown = step
+                    yield Progress(index * total + done, request.count * total, {index: shown} if shown else {})
 
     def _called(
         self, request: ImageRequest | ClipRequest, seed: int, previews: bool
-    ) -> Generator[tuple[int, int, bytes], None, list[Image.Image]]:
+    ) -> Iterator[tuple[int, int, bytes] | Returned]:
         """(step, steps, preview) of one picture or clip, then its frames."""
         import torch
 
         self.load()
-        by = pipeline_facts.calls(self.folder)
-        takes, start = chosen(by, request), Start.of(request, self.capabilities())
-        one = self._controlled(by[takes]) if start.control else by[takes]
-        asked = {**arguments(one, request, start), "generator": torch.Generator().manual_seed(seed)}
-        net = (
-            (request.controlnet or "", request.net or "")
-            if isinstance(request, ImageRequest) and request.control
-            else None
-        )
-        pipeline, last, steps = self._pipeline(one.name, request.scheduler, net), None, request.steps or 1
+        by, start = pipeline_facts.calls(self.folder), Start.of(request, self.capabilities())
+        one, net = by[chosen(by, request)], self._net(request)
+        if net and net.kind != "ip_adapter":
+            one = self._controlled(one)
+        elif net and "ip_adapter_image" not in one.takes:
+            raise Refused("model.lacks", model=self.title, name=f"control ({net.name})")
+        asked = arguments(one, request, start, net.kind if net else "")
+        pipeline, last, steps = self._pipeline(one.name, request, net), None, request.steps or 1
         if one.loras:
             self._adapters.wear(pipeline, request.loras or ())
         words = {"prompt": asked.pop("prompt", "")} if "prompt" in one.takes else {}
+        asked["generator"] = torch.Generator().manual_seed(seed)
 
         def work(report: Callable[[Any], None]) -> Any:
             texts = words.get("prompt", ""), asked.get("negative_prompt", "")
@@ -135,49 +136,63 @@ class Diffusers(Backend):
                 said = dict.fromkeys(words, unmarked)
                 return placing.called(pipeline, **said, **asked, **watched(one, report))
 
-        reports = stepwise(work)
-        try:
-            while True:
-                step, total, last = next(reports)
+        began, made = time.monotonic(), cast(Any, None)
+        with explained(self.title), closing(stepwise(work)) as reports:
+            for report in reports:
+                if isinstance(report, Returned):
+                    made = report.value
+                    continue
+                step, total, last = report
                 if not torch.isfinite(last).all():
                     raise Refused("pipeline.not_finite", model=self.title, step=step)
                 shown = _png(self._previews(last, start.size)) if previews else b""
                 yield step, max(total or steps, step), shown
-        except StopIteration as returned:
-            made = returned.value
-        except Refused:
-            raise
-        except ERRORS as error:
-            raise explained(error, self.title) from error
-        finally:
-            reports.close()
         frames: list[Image.Image] = list(made.images[:1] if hasattr(made, "images") else made.frames[0])
+        self._timed(time.monotonic() - began, steps, frames)
         if last is not None:
             self._previews.learn(last, frames[len(frames) // 2])
-        return [start.kept(frame) for frame in frames]
+        yield Returned([start.kept(frame) for frame in frames])
+
+    def _timed(self, seconds: float, steps: int, frames: list[Image.Image]) -> None:
+        """Note what it says of a picture, or clip, as the model makes them where nothing is asked for."""
+        can = self.capabilities()
+        width, height = sides(can.size)
+        usual = can.steps.usual * width * height * (can.frames.usual if "clip" in can.tasks else 1)
+        share = usual / (steps * len(frames) * frames[0].width * frames[0].height)
+        pace.note((self.folder.weights or self.folder.root).resolve(), placing.device().type, seconds * share)
+
+    def _net(self, request: ImageRequest | ClipRequest) -> Found | None:
+        """The network that reads the control picture; Refused where it is another one by now."""
+        if not isinstance(request, ImageRequest) or not request.control:
+            return None
+        found, digest = loras.net(request.controlnet or "")
+        if digest != request.net:
+            raise Refused("lora.changed", name=request.controlnet)
+        return found
 
     def _controlled(self, one: Pipeline) -> Pipeline:
-        """The pipeline that does the same with a network that reads a picture; Refused where there is none."""
+        """The pipeline that does the same with a ControlNet; Refused where there is none."""
         found = signatures.pipeline(signatures.controlled(one.name))
         if found is None:
             raise Refused("model.lacks", model=self.title, name="control")
         return found
 
-    def _pipeline(self, name: str, scheduler: str, net: tuple[str, str] | None = None) -> Any:
-        """The one of that class, and with that network (name, digest), with a new scheduler: what that counts is of one
-        picture.
-        """
+    def _pipeline(self, name: str, request: ImageRequest | ClipRequest, net: Found | None) -> Any:
+        """The one of that class, and with that network, with a new scheduler: what that counts is of one picture."""
         import diffusers
 
-        first, key = self._loaded[""], f"{name} {net[1] if net else ''}"
+        first, cls, digest = self._loaded[""], getattr(diffusers, name), getattr(request, "net", None) or ""
+        adapter, control = (net if net and (net.kind == "ip_adapter") is own else None for own in (True, False))
+        key = f"{name} {digest if control else ''}"
         if key not in self._loaded:
-            cls = getattr(diffusers, name)
-            more = {"controlnet": _net(*net)} if net else {}
-            same = type(first) is cls and not net
+            self._adapters.see(first, None)
+            more = {"controlnet": _controlnet(control)} if control else {}
+            same = type(first) is cls and not control
             self._loaded[key] = first if same else placing.placed(cls.from_pipe(first, dtype=placing.dtype(), **more))
         pipeline = self._loaded[key]
+        self._adapters.see(pipeline, adapter, digest, getattr(request, "control_strength", None) or 0.0)
         if own := getattr(first, "scheduler", None):
-            cls = getattr(diffusers, pipeline_facts.schedulers(self.folder)[scheduler])
+            cls = getattr(diffusers, pipeline_facts.schedulers(self.folder)[request.scheduler])
             pipeline.scheduler = cls.from_config(own.config)
         return pipeline
 
@@ -186,44 +201,44 @@ class Diffusers(Backend):
         words, kept = plain(loras.words(request.prompt)), placing.kept(self._loaded[""]).word
         return {"how": {"batch": 1, **placing.here(), "memory": kept}, **self._places.about(words, frames)}
 
-    def _vectors(self, request: EmbedRequest) -> Iterator[Vector]:
-        yield from self._places.vectors(request)
-
 
 def load(folder: PipelineFolder) -> dict[str, Any]:
     """The folder's own pipeline, under ""."""
-    memory = placing.chosen(folder.weights or folder.root)
+    memory = placing.chosen(folder.found)
     silence()
     import diffusers
 
-    about: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
-    try:
-        if folder.weights:
+    safe: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False}
+    about: dict[str, Any] = {"local_files_only": True, "dtype": placing.dtype()}
+    with loads(folder.weights or folder.root):
+        if folder.weights and not folder.generator:
             cls = getattr(diffusers, folder.pipeline.name)
-            whole = cls.from_single_file(str(folder.weights), config=str(folder.root), dtype=placing.dtype(), **about)
+            whole = cls.from_single_file(str(folder.weights), config=str(folder.root), **about, **safe)
         else:
-            whole = diffusers.DiffusionPipeline.from_pretrained(folder.root, dtype=placing.dtype(), **about)
+            parts = {folder.generator: _generator(folder, about)} if folder.weights else {}
+            whole = diffusers.DiffusionPipeline.from_pretrained(folder.root, **parts, **about, **safe)
         return {"": placing.placed(whole, memory)}
-    except (Refused, MemoryError):
-        raise
-    except Exception as error:  # whatever the libraries raise of a file
-        raise Refused("pipeline.no_load", path=str(folder.weights or folder.root), problem=first_line(error)) from error
 
 
-def _net(name: str, digest: str) -> Any:
-    """A network that reads a picture; Refused where it is another one by now, or does not load."""
+def _generator(folder: PipelineFolder, about: dict[str, Any]) -> Any:
+    """The one that is a file of its own, in whose numbers it stays where that is GGUF."""
     import diffusers
 
-    found, now = loras.net(name)
-    if now != digest:
-        raise Refused("lora.changed", name=name)
+    cls = getattr(diffusers, folder.components[folder.generator][1])
+    if folder.weights and folder.weights.suffix == ".gguf":
+        about = {**about, "quantization_config": diffusers.GGUFQuantizationConfig(compute_dtype=about["dtype"])}
+    return cls.from_single_file(str(folder.weights), config=str(folder.root), subfolder=folder.generator, **about)
+
+
+def _controlnet(found: Found) -> Any:
+    """A network that reads a picture; Refused where it does not load."""
+    import diffusers
+
     about: dict[str, Any] = {"dtype": placing.dtype(), "local_files_only": True}
-    try:
+    with loads(found.path):
         if found.path.is_file():
             return diffusers.ControlNetModel.from_single_file(str(found.path), **about)
         return getattr(diffusers, found.family).from_pretrained(found.path, use_safetensors=True, **about)
-    except Exception as error:  # whatever the libraries raise of a file
-        raise Refused("pipeline.no_load", path=str(found.path), problem=first_line(error)) from error
 
 
 def _png(picture: Image.Image | None) -> bytes:

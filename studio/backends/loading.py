@@ -1,4 +1,4 @@
-"""What the embedded backend loads; the libraries say nothing meanwhile. Errors are those of `models.weights`."""
+"""What backends load; the libraries say nothing meanwhile, and what is wrong is one sentence."""
 
 import contextlib
 from collections.abc import Iterator
@@ -22,6 +22,23 @@ def weights_needed(code: str = "model.weights") -> Iterator[None]:
         yield
     except WeightsError as error:
         raise Refused(code, problem=error.message) from error
+
+
+@contextlib.contextmanager
+def loads(path: Path) -> Iterator[None]:
+    """Whatever libraries raise of a file or folder is said of it."""
+    try:
+        yield
+    except (Refused, MemoryError):
+        raise
+    except Exception as error:
+        if "trust_remote_code" in str(error):
+            raise Refused("disk.remote_code", path=str(path)) from error
+        raise Refused("pipeline.no_load", path=str(path), problem=first_line(error)) from error
+
+
+def first_line(error: Exception) -> str:
+    return ((str(error).splitlines() or [""])[0].strip(" .") or type(error).__name__)[:300]
 
 
 def pipeline(root: Path) -> "StickerPipeline":

@@ -1,6 +1,7 @@
 """A resolved request as a call of one of diffusers' pipelines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from models.compose.masks import levels
 from models.messages import Refused
 from studio import loras
 from studio.backends.given import on_white, unchanged
+from studio.backends.loading import first_line
 from studio.backends.pipeline_facts import FIELDS
 from studio.backends.signatures import Pipeline
 from studio.capabilities import Capabilities
@@ -72,8 +74,10 @@ def chosen(by: dict[str, Pipeline], request: ImageRequest | ClipRequest) -> str:
     return "mask_image" if getattr(request, "mask", None) or "image" not in by else "image"
 
 
-def arguments(one: Pipeline, request: ImageRequest | ClipRequest, start: Start) -> dict[str, Any]:
-    """What the pipeline is called with, but for generator and callback."""
+def arguments(one: Pipeline, request: ImageRequest | ClipRequest, start: Start, guide: str) -> dict[str, Any]:
+    """What the pipeline is called with, but for generator and callback; `guide` is the kind of network that reads the
+    control picture.
+    """
     guidance = next((name for name in FIELDS["guidance"] if one.takes.get(name) is not None), "")
     asked: dict[str, Any] = {
         "prompt": loras.words(request.prompt),
@@ -90,7 +94,8 @@ def arguments(one: Pipeline, request: ImageRequest | ClipRequest, start: Start) 
         "use_resolution_binning": False,  # a size is drawn as it is asked for
     }
     if start.control is not None:
-        asked["control_image" if "control_image" in one.takes else "image"] = start.control
+        slots = ("ip_adapter_image",) if guide == "ip_adapter" else ("control_image", "image")
+        asked[next(slot for slot in slots if slot in one.takes)] = start.control
         asked["controlnet_conditioning_scale"] = getattr(request, "control_strength", None)
     if start.image is not None:
         asked["mask_image"] = start.mask or Image.new("L", start.size, 255)
@@ -121,12 +126,12 @@ def watched(one: Pipeline, report: Callable[[Any], None]) -> dict[str, Any]:
     return {}
 
 
-def explained(error: Exception, title: str) -> Exception:
+@contextmanager
+def explained(title: str) -> Iterator[None]:
     """What a pipeline says of a request that it can't do; memory that does not suffice is said elsewhere."""
-    if "memory" in str(error) or isinstance(error, MemoryError):
-        return error
-    return Refused("pipeline.failed", model=title, problem=first_line(error))
-
-
-def first_line(error: Exception) -> str:
-    return ((str(error).splitlines() or [""])[0].strip(" .") or type(error).__name__)[:300]
+    try:
+        yield
+    except ERRORS as error:
+        if isinstance(error, Refused) or "memory" in str(error):
+            raise
+        raise Refused("pipeline.failed", model=title, problem=first_line(error)) from error

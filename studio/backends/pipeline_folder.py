@@ -1,9 +1,9 @@
-"""A pipeline as diffusers saves it: a folder with `model_index.json` and a folder for each component; or one file that
-holds the weights of all, with such a folder for the configurations. All of it is read and checked without torch; what
-is wrong is refused with the file that it is wrong in.
+"""A pipeline as diffusers saves it: a folder with `model_index.json` and a folder for each component; or one file with
+the weights of all, or of the generator alone, and such a folder for the rest. All of it is read and checked without
+torch; what is wrong is refused with the file that it is wrong in.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from models.messages import Refused
 from studio import settings
 from studio.backends import signatures
 from studio.disk.digests import Digests
-from studio.disk.found import DECIDING, describe, read_json, weight_files
-from studio.disk.headers import read_header
+from studio.disk.estimate import GENERATORS
+from studio.disk.found import DECIDING, Found, describe, read_json, weight_files, with_networks
+from studio.disk.headers import library, read_header
 from studio.disk.look import located, look
 
 INDEX = "model_index.json"
@@ -21,7 +22,7 @@ INDEX = "model_index.json"
 
 @dataclass(frozen=True)
 class PipelineFolder:
-    """The folder `root`, and the file with the weights where they don't lie there. Every property may raise Refused."""
+    """The folder `root`, and the file with weights that don't lie there. Every property may raise Refused."""
 
     root: Path
     weights: Path | None = None
@@ -65,6 +66,22 @@ class PipelineFolder:
                 raise Refused("pipeline.remote_code", path=str(self.root / INDEX), name=f"{entry[0]}.{entry[1]}")
         return {name: (library, cls) for name, (library, cls) in found.items() if library and cls}
 
+    @cached_property
+    def generator(self) -> str:
+        """The component whose weights, and no others, are in the file; "" where that holds all, or there is none."""
+        alone = self.weights and getattr(describe(self.weights), "kind", "") == "generator"
+        return next((name for name in self.components if name in GENERATORS), "") if alone else ""
+
+    @property
+    def found(self) -> Found | None:
+        """What it is to an estimate of its need."""
+        found = describe(self.weights or self.root)
+        if not (found and self.generator):
+            return found
+        rest = with_networks(Found("", self.root), self.components.keys() - {self.generator})
+        own = (replace(one, name=self.generator) for one in found.components)
+        return replace(found, components=(*rest.components, *own), width=rest.width)
+
     def config(self, component: str) -> dict[str, Any]:
         """The configuration of a component; nothing where it has none."""
         path = self.root / component / ("scheduler_config.json" if component == "scheduler" else "config.json")
@@ -80,7 +97,7 @@ class PipelineFolder:
             if not folder.is_dir():
                 raise Refused("disk.no_component", path=str(self.root), component=name)
             there = sorted(path for path in folder.rglob("*") if path.suffix in DECIDING)
-            if self.weights:
+            if self.weights and self.generator in ("", name):
                 there = [path for path in there if path.suffix != ".safetensors"]
             else:
                 check_component(folder, cls)
@@ -116,5 +133,7 @@ def check_component(folder: Path, cls: str) -> None:
     said = read_json(config).get("_class_name")
     if said not in (None, cls):
         raise Refused("pipeline.wrong_component", path=str(config), found=said, expected=cls)
+    if method := read_json(config).get("quantization_config", {}).get("quant_method"):
+        library(config, str(method).partition("_")[0])  # "bitsandbytes_4bit"
     for path in weight_files(folder):
         read_header(path)

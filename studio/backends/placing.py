@@ -1,13 +1,13 @@
 """Where a pipeline computes, in which numbers, and how it is kept in memory: a row of `studio/disk/memory.toml`."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.hardware import native_dtype
 from models.messages import Refused
 from studio import settings
-from studio.disk.estimate import AUTO, GENERATORS, MEMORY, OFFLOADS, TILE, TYPES, Memory, fit
-from studio.disk.found import describe
+from studio.disk.estimate import AUTO, GENERATORS, MEMORY, OFFLOADS, QUANTISED, TILE, TYPES, Memory, fit
+from studio.disk.found import Found
+from studio.disk.headers import library
 from studio.disk.machine import machine
 
 if TYPE_CHECKING:
@@ -51,15 +51,18 @@ def dtype() -> "torch.dtype":
     return native_dtype() if kind == "cpu" else torch.float16 if kind == "mps" else torch.bfloat16
 
 
-def chosen(folder: Path) -> Memory:
-    """How the pipeline in `folder` is to be kept: as asked for (STUDIO_MEMORY, `--memory`), else the first way that
+def chosen(found: Found | None) -> Memory:
+    """How a model is to be kept: as asked for (STUDIO_MEMORY, `--memory`), else the first way that
     fits by the estimate. Refused with that where none does; a way that is asked for is tried.
     """
-    word, found = settings.memory() or AUTO, describe(folder)
+    word = settings.memory() or AUTO
     fits = fit(found, machine(settings.device()), word=word) if found else None
     if fits and not fits.word and word == AUTO:
         raise Refused(fits.message)
-    return MEMORY[word if word != AUTO else fits.word if fits else next(iter(MEMORY))]
+    way = MEMORY[word if word != AUTO else fits.word if fits else next(iter(MEMORY))]
+    if not way.there and found:
+        library(found.path, "torchao")
+    return way
 
 
 def placed(pipeline: Any, memory: Memory | None = None) -> Any:
@@ -72,8 +75,8 @@ def placed(pipeline: Any, memory: Memory | None = None) -> Any:
     pipeline.remove_all_hooks()
     _save_on_decoding(getattr(pipeline, "vae", None), memory)
     for name, network in _networks(pipeline).items():
-        if own and memory.casting and name.startswith(GENERATORS) and kept(pipeline) != memory:
-            _cast(network)
+        if kept(pipeline) != memory:
+            _cast(name, network, memory, own)
     for network in _networks(pipeline).values():
         network._kept = memory.word
     if not own or not memory.offload:
@@ -108,9 +111,10 @@ def called(pipeline: Any, **asked: Any) -> Any:
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
-    ways = list(MEMORY.values())
+    way, ways = kept(pipeline), list(MEMORY.values())
+    smaller = [one for one in ways[ways.index(way) + 1 :] if one.there and way.weights in ("", one.weights)]
     try:
-        placed(pipeline, ways[ways.index(kept(pipeline)) + 1])
+        placed(pipeline, smaller[0])
         _free()
         if generator is not None:
             generator.set_state(state)
@@ -128,19 +132,31 @@ def _networks(pipeline: Any) -> dict[str, Any]:
 
 
 def _save_on_decoding(vae: Any, memory: Memory) -> None:
-    for wanted, way in ((memory.slicing, "enable_slicing"), (memory.tiling, "enable_tiling")):
-        if wanted and hasattr(vae, way):
+    for way in ("enable_slicing", "enable_tiling"):
+        if memory.tiling and hasattr(vae, way):
             getattr(vae, way)()
     if memory.tiling and getattr(vae, "tile_sample_min_size", 0) > TILE:
         vae.tile_latent_min_size = vae.tile_latent_min_size * TILE // vae.tile_sample_min_size
         vae.tile_sample_min_size = TILE
 
 
-def _cast(network: Any) -> None:
-    """Keep a network's weights in 8 bits; where its class can't, in full."""
+def _cast(name: str, network: Any, memory: Memory, own: bool) -> None:
+    """Keep a network's weights in the numbers of the table; where its class can't, or they are packed, as they are."""
     import torch
 
-    if hasattr(network, "enable_layerwise_casting"):
+    if memory.weights == "int8" and name.startswith(QUANTISED) and not getattr(network, "hf_quantizer", None):
+        from torchao.quantization import Int8WeightOnlyConfig, quantize_
+
+        quantize_(network, Int8WeightOnlyConfig())
+        for tensor in (*network.parameters(), *network.buffers()):  # the file that they are mapped from is let go
+            if type(tensor.data) is torch.Tensor:
+                tensor.data = tensor.data.clone()
+    if (
+        memory.weights == "float8"
+        and own
+        and name.startswith(GENERATORS)
+        and hasattr(network, "enable_layerwise_casting")
+    ):
         network.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=network.dtype)
 
 

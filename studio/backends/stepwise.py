@@ -3,22 +3,22 @@
 import queue
 import threading
 from collections.abc import Callable, Generator
-from typing import Any, TypeVar
-
-R = TypeVar("R")
+from typing import Any
 
 
 class Dropped(BaseException):
     """Nobody wants the result any more."""
 
 
-class _Returned:
+class Returned:
+    """What the call gave, behind all reports."""
+
     def __init__(self, value: Any) -> None:
         self.value = value
 
 
-def stepwise(work: Callable[[Callable[[Any], None]], R]) -> Generator[Any, None, R]:
-    """Call `work(report)` in a thread: what it reports is yielded, what it returns is returned, what it raises is
+def stepwise(work: Callable[[Callable[[Any], None]], Any]) -> Generator[Any]:
+    """Call `work(report)` in a thread: what it reports is yielded, then what it returns, `Returned`; what it raises is
     raised. It waits at each report until that has been taken; dropping the iterator raises `Dropped` in it there, and
     ends when it has ended.
     """
@@ -32,7 +32,7 @@ def stepwise(work: Callable[[Callable[[Any], None]], R]) -> Generator[Any, None,
 
     def run() -> None:
         try:
-            reports.put(_Returned(work(report)))
+            reports.put(Returned(work(report)))
         except BaseException as error:
             reports.put(error)
 
@@ -41,12 +41,11 @@ def stepwise(work: Callable[[Callable[[Any], None]], R]) -> Generator[Any, None,
     try:
         while True:
             what = reports.get()
-            if isinstance(what, _Returned):
-                value: R = what.value
-                return value
             if isinstance(what, BaseException):
                 raise what
             yield what
+            if isinstance(what, Returned):
+                return
             taken.release()
     finally:
         dropped.set()

@@ -59,6 +59,7 @@ class Places:
         return self._backend.embedder()  # type: ignore[attr-defined]
 
     def vectors(self, request: EmbedRequest) -> Iterator[Vector]:
+        """Of a resolved request."""
         yield from vectors(self._embedder, request, self._read)
 
     def about(self, prompt: str, frames: Sequence[Image.Image] = ()) -> dict[str, Any]:

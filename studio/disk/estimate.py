@@ -2,10 +2,12 @@
 
 import tomllib
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from models.messages import Message, Refused, did_you_mean
-from studio.disk.found import Found
+from studio.disk import pace
+from studio.disk.found import Component, Found
 from studio.disk.machine import Machine
 
 TYPES = {"bf16": 2, "fp16": 2, "fp32": 4}  # bytes of a number
@@ -14,8 +16,9 @@ AUTO = "auto"
 # tensors as wide as the VAE's last layers and as large as the picture, or a tile of it. Libraries take RUNTIME bytes.
 ACTIVATIONS, RUNTIME = 10.7, 463_000_000
 WIDTH, SIDE, TILE = 128, 512, 256  # channels and pixels, where nothing else is known
-OFFLOADS = ("cuda", "xpu")  # devices with a memory of their own; elsewhere neither offloading nor casting saves any
+OFFLOADS = ("cuda", "xpu")  # devices with a memory of their own; elsewhere neither offloading nor float8 saves any
 GENERATORS = ("unet", "transformer", "prior", "decoder", "generator")  # how the components begin that are cast
+QUANTISED = (*GENERATORS, "text_encoder")  # and those whose matrices torchao quantises
 LAYER = 0.1  # the largest layer is at most so much of its network
 
 
@@ -25,9 +28,13 @@ class Memory:
 
     word: str
     offload: str
-    slicing: bool
     tiling: bool
-    casting: bool
+    weights: str
+
+    @property
+    def there(self) -> bool:
+        """Whether the library that it needs is installed."""
+        return self.weights != "int8" or find_spec("torchao") is not None
 
 
 MEMORY = {
@@ -39,20 +46,21 @@ MEMORY = {
 @dataclass(frozen=True)
 class Fit:
     """Bytes that a model `needs` when nothing is saved, those that are `free`, and the way of `memory.toml` by which it
-    fits, "" where none does, with the bytes that it `takes` then.
+    fits, "" where none does, with the bytes that it `takes` then; `time` says how long a picture takes.
     """
 
     needs: int
     free: int
     word: str
     takes: int
+    time: Message | str
 
     @property
     def message(self) -> Message:
         """The estimate as a sentence."""
         code = "fit.none" if not self.word else "fit.whole" if self.word == next(iter(MEMORY)) else "fit.saving"
         needs, free, takes = (f"{size / 1e9:.1f}" for size in (self.needs, self.free, self.takes))
-        return Message(code, {"needs": needs, "free": free, "word": self.word, "takes": takes})
+        return Message(code, {"needs": needs, "free": free, "word": self.word, "takes": takes, "time": self.time})
 
 
 def fit(found: Found, machine: Machine, pixels: int = SIDE * SIDE, word: str = AUTO) -> Fit | None:
@@ -63,19 +71,28 @@ def fit(found: Found, machine: Machine, pixels: int = SIDE * SIDE, word: str = A
         raise Refused("fit.unknown", word=word, hint=did_you_mean(word, (AUTO, *MEMORY)), words=[AUTO, *MEMORY])
     if not found.model or found.problem:
         return None
-    sizes = {one.word: needs(found, machine, one, pixels) for one in MEMORY.values()}
+    sizes = {one.word: needs(found, machine, one, pixels) for one in MEMORY.values() if one.there or one.word == word}
     wanted = sizes if word == AUTO else {word: sizes[word]}
     fitting = next((one for one, size in wanted.items() if size <= machine.free), "")
-    return Fit(next(iter(sizes.values())), machine.free, fitting, sizes[fitting or list(wanted)[-1]])
+    takes = wanted.get(fitting, min(wanted.values()))
+    return Fit(next(iter(sizes.values())), machine.free, fitting, takes, pace.said(found, machine, pixels))
 
 
 def needs(found: Found, machine: Machine, memory: Memory, pixels: int = SIDE * SIDE) -> int:
     """Bytes that drawing `pixels` takes on the device, weights, activations and libraries."""
     number = TYPES[machine.dtype]
-    cast = GENERATORS if memory.casting and machine.device in OFFLOADS else ()
-    sizes = [one.parameters * (1 if one.name.startswith(cast) else number) for one in found.components]
-    sizes = sizes or [found.bytes]
+    sizes = [_held(one, memory, machine, number) for one in found.components] or [found.bytes]
     kept = {"": sum(sizes), "network": max(sizes), "layer": int(max(sizes) * LAYER)}
     weights = kept[memory.offload if machine.device in OFFLOADS else ""]
     decoded = min(pixels, TILE * TILE) if memory.tiling else pixels
     return weights + RUNTIME + int(ACTIVATIONS * (found.width or WIDTH) * decoded * number)
+
+
+def _held(one: Component, memory: Memory, machine: Machine, number: int) -> int:
+    """Bytes that a network's numbers take, of so many bytes each where nothing is saved."""
+    if one.packed:
+        return one.bytes
+    if memory.weights == "int8" and one.name.startswith(QUANTISED):
+        return one.parameters * number - one.matrices * (number - 1)
+    cast = memory.weights == "float8" and machine.device in OFFLOADS and one.name.startswith(GENERATORS)
+    return one.parameters * (1 if cast else number)

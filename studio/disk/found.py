@@ -20,6 +20,7 @@ BACKENDS = {"diffusers": "diffusers", "checkpoint": "diffusers", "open_clip": "o
 DECIDING = {".json", ".txt", ".model", ".jinja", ".safetensors"}  # files that decide what a model makes
 JSON_BYTES = 32 << 20  # the index of a model in a thousand shards takes one
 _LICENCE = re.compile(r"^license:\s*[\"']?([\w.+-]+)", re.MULTILINE)
+EMBEDS = re.compile(r"embed_tokens|token_embedding|position_embedding|shared\.")
 _SHARD = re.compile(r"-\d+-of-(\d+)\.")
 _WRITES = (
     "ForConditionalGeneration",
@@ -31,11 +32,15 @@ _WRITES = (
 
 @dataclass(frozen=True)
 class Component:
-    """A network of a model: how many numbers it has, and the bytes that they take as they are stored."""
+    """A network of a model: how many numbers it has, those in matrices among them, and the bytes that they take as they
+    are stored; `packed` where they stay so.
+    """
 
     name: str
     parameters: int
+    matrices: int
     bytes: int
+    packed: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class Found:
     @property
     def model(self) -> str:
         """What `--model` takes; "" of what is no model of its own, as a LoRA."""
-        backend = BACKENDS.get(self.kind)
+        backend = BACKENDS.get(self.kind, "diffusers" if self.kind == "generator" and self.path.is_file() else "")
         return f"{backend}:{self.name if self.hub else self.path}" if backend else ""
 
 
@@ -109,7 +114,9 @@ def _file(found: Found) -> Found:
     components = _split(header, found.path.stat().st_size)
     if kind == "checkpoint" and len(components) == 1:
         kind = "generator"
-    task = _task(family) if kind == "checkpoint" else ""
+    if found.path.suffix == ".gguf":
+        components = tuple(replace(one, packed=True) for one in components)
+    task = _task(family) if kind in ("checkpoint", "generator") else ""
     noted = header.notes.get("modelspec.license", "")
     return replace(
         *(found,), kind=kind or "unknown", family=family, task=task, bytes=found.path.stat().st_size, licence=noted,
@@ -155,12 +162,19 @@ def _attends(header: Header) -> int | None:
 
 def _split(header: Header, stored: int) -> tuple[Component, ...]:
     """The networks of a checkpoint, by its prefixes; one where there are none."""
-    numbers: dict[str, int] = {}
+    parts: dict[str, dict[str, tuple[int, ...]]] = {}
     for name, shape in header.shapes.items():
         part = next((part for prefix, part in TABLES["prefixes"].items() if name.startswith(prefix)), "generator")
-        numbers[part] = numbers.get(part, 0) + prod(shape)
-    total = sum(numbers.values()) or 1
-    return tuple(Component(part, count, stored * count // total) for part, count in numbers.items())
+        parts.setdefault(part, {})[name] = shape
+    total = sum(map(prod, header.shapes.values())) or 1
+    counts = {part: _numbers(shapes) for part, shapes in parts.items()}
+    return tuple(Component(part, *count, stored * count[0] // total) for part, count in counts.items())
+
+
+def _numbers(shapes: dict[str, tuple[int, ...]]) -> tuple[int, int]:
+    """How many there are, and how many of them are in matrices, without those that stand for words."""
+    matrices = (prod(shape) for name, shape in shapes.items() if len(shape) == 2 and not EMBEDS.search(name))
+    return sum(map(prod, shapes.values())), sum(matrices)
 
 
 def _width(header: Header) -> int:
@@ -199,7 +213,7 @@ def _pipeline(found: Found, index: dict[str, Any]) -> Found:
     family, task = family_of_class(name, attends), _task(name)
     found = replace(found, family=family, task=task)
     try:
-        return _with_networks(found, [key for key, value in index.items() if _is_component(key, value)])
+        return with_networks(found, [key for key, value in index.items() if _is_component(key, value)])
     except Refused as refusal:
         return replace(found, problem=refusal.message)
 
@@ -208,7 +222,8 @@ def _is_component(key: str, value: Any) -> bool:
     return not key.startswith("_") and isinstance(value, list) and len(value) == 2 and all(value)
 
 
-def _with_networks(found: Found, names: list[str]) -> Found:
+def with_networks(found: Found, names: Iterable[str]) -> Found:
+    """With the networks of these names in its folder; Refused where one is missing or broken."""
     networks, width = [], 0
     for name in names:
         folder = found.path / name
@@ -231,8 +246,8 @@ def _whole(found: Found) -> Found:
 
 
 def _component(name: str, headers: list[Header], folder: Path) -> Component:
-    numbers = sum(sum(header.types.values()) for header in headers)
-    return Component(name, numbers, sum(path.stat().st_size for path in weight_files(folder)))
+    numbers = _numbers({name: shape for header in headers for name, shape in header.shapes.items()})
+    return Component(name, *numbers, sum(path.stat().st_size for path in weight_files(folder)))
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -1,7 +1,8 @@
-"""The headers of safetensors files: names, types and shapes of tensors. No tensor is read, and torch is not needed."""
+"""The headers of safetensors and GGUF files: names, types, shapes. No tensor is read, and torch is not needed."""
 
 import tomllib
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from models.messages import Refused
 
 TABLES: dict[str, Any] = tomllib.loads(Path(__file__).with_name("kinds.toml").read_text(encoding="utf-8"))
+QUANTISED = ("torchao", "gguf")  # libraries of the extra of that name
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")  # may run code when they are read
 
 
@@ -32,6 +34,8 @@ def read_header(path: Path) -> Header:
     try:
         if not path.stat().st_size:
             raise Refused("disk.empty", path=str(path))
+        if path.suffix == ".gguf":
+            return _gguf(path)
         with safe_open(path, "np") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
             shapes = {name: tuple(one.get_shape()) for name, one in slices.items()}
@@ -44,6 +48,27 @@ def read_header(path: Path) -> Header:
         raise Refused(code, path=str(path), problem=str(error).partition("header: ")[2] or str(error)) from error
     except OSError as error:
         raise Refused("disk.cant_read", path=str(path), problem=str(error.strerror or error)) from error
+
+
+def _gguf(path: Path) -> Header:
+    library(path, "gguf")
+    from gguf import GGUFReader
+
+    try:
+        reader = GGUFReader(path)
+        said = reader.get_field("general.architecture")
+        shapes = {one.name: tuple(int(side) for side in reversed(one.shape)) for one in reader.tensors}
+        return Header(shapes, {}, {"modelspec.architecture": str(said.contents())} if said else {})
+    except (ValueError, IndexError, KeyError, OverflowError) as error:
+        problem = (str(error).splitlines() or [type(error).__name__])[0]
+        raise Refused("disk.gguf_wrong", path=str(path), problem=problem[:200]) from error
+
+
+def library(path: Path, name: str) -> None:
+    """Refused where a library is not installed that `path` needs, with the command that installs it."""
+    if find_spec(name) is None:
+        install = "'studio128[quantised]'" if name in QUANTISED else name
+        raise Refused("disk.library", path=str(path), library=name, install=install)
 
 
 def pickled(path: Path) -> Refused:

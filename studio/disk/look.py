@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from huggingface_hub import CachedRepoInfo
 
 DEEPEST = 12  # folders below each other that are looked into
-ENDINGS = (".safetensors", *PICKLES[:3])  # of single files that are listed
+ENDINGS = (".safetensors", ".gguf", *PICKLES[:3])  # of single files that are listed
 HUB = "models--"  # how a repository's folder in a hub cache begins
 
 
