@@ -37,7 +37,7 @@ KINDS: dict[str, Kind] = {
     "diffusers": Kind(
         "studio.backends.diffusers",
         "Diffusers",
-        "a pipeline of diffusers, as diffusers:FOLDER, diffusers:FILE.safetensors or .gguf, or the name of one in the cache",
+        "a pipeline of diffusers, as diffusers:FOLDER, diffusers:FILE, or the name of one in the cache",
         "folder, file or name",
         named=True,
     ),
