@@ -127,9 +127,9 @@ class ImageRequest(WordedRequest):
     the picture is made smaller and a border of that share of its longer side is drawn round it on each side.
     `variations` asks for so many near relatives; planning turns it into `count`, `like` and `strength`.
 
-    `control` is a picture that guides: the network `controlnet` (its name on this disk) reads in it where things are, as
-    a ControlNet does, or what they are like, as an IP-Adapter does; `control_strength` says how strictly it is kept to.
-    Planning fills in `net`, the digest of that network.
+    `control` is a picture that guides: the network `controlnet` (its name on this disk) reads from it where things are
+    (a ControlNet) or what they are like (an IP-Adapter); `control_strength` says how strictly it is kept to. Planning
+    fills in `net`, the digest of that network.
 
     `size` is pixels a side, or "WIDTHxHEIGHT" where the model draws such, None the model's own; a larger picture of a
     model that enlarges is drawn in its own. There a `strength` of 0 forgets nothing: planning turns the request into an
