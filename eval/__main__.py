@@ -5,7 +5,7 @@ import difflib
 import sys
 from pathlib import Path
 
-from eval import ladder, record, score
+from eval import bench, ladder, record, score
 from eval import sweep as sweeping
 from eval.context import SIZES, Context
 from eval.generator import IMAGE, Parts
@@ -20,7 +20,12 @@ from models.hardware import keep_freed_memory
 from models.sampling.loop import Sampling
 
 REFERENCE, SWEEP = "reference", "sweep"
-COMMANDS = {"score": score.main, "ladder": ladder.main, "report": record.main}  # with arguments of their own
+COMMANDS = {
+    "score": score.main,
+    "ladder": ladder.main,
+    "report": record.main,
+    "bench": bench.main,
+}  # with arguments of their own
 
 
 def parser() -> argparse.ArgumentParser:

@@ -28,7 +28,7 @@ NEAR, FAR = 0.02, 0.05  # distances under which a picture is taken for another, 
 _HUES = np.exp(2j * np.pi * np.arange(3) / 3) * np.sqrt(2 / 3)
 
 
-def _shown(picture: Image.Image) -> np.ndarray:
+def shown_of(picture: Image.Image) -> np.ndarray:
     """Premultiplied uint8 (H, W, 4); of an opaque picture without what is as its corner."""
     found = pixels(picture)
     if found[..., 3].min() < 255:
@@ -41,7 +41,7 @@ def _shown(picture: Image.Image) -> np.ndarray:
 
 def _print(picture: Image.Image) -> Tensor:
     """(1024,): opacity, lightness and the two parts of colour at each place."""
-    shown = _shown(picture)
+    shown = shown_of(picture)
     left, top, right, bottom = Image.fromarray(shown[..., 3] >= GROUND).getbbox() or (0, 0, 1, 1)
     side = max(right - left, bottom - top)
     x, y = (left + right - side) // 2, (top + bottom - side) // 2

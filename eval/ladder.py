@@ -6,11 +6,9 @@ untouched pictures among them, that a measure puts in the right order.
 
 import argparse
 import io
-import sys
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 
@@ -20,10 +18,9 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from eval.extractors import Extractor, network
 from eval.folders import Features, PictureFolder
-from eval.report import add_outputs, console, write
+from eval.report import add_outputs, publish, refusing
 from eval.rows import Row
 from eval.score import add_extractors, cache_of, extractors_of, feature_rows
-from eval.table import Group, machine, print_table
 from models.data.pixels import read_picture
 from models.data.stored import whole
 from models.messages import Refused
@@ -143,6 +140,7 @@ def _line(row: Row) -> tuple[str, list[float]]:
     return row.name.partition(" goes ")[0], [round(float(value), 4) for value in scaled]
 
 
+@refusing
 def main(words: list[str]) -> int:
     """Entry point: 0 done, 1 where a measure does not see something, 2 refused."""
     made = argparse.ArgumentParser(prog="python -m eval ladder", description="Does every measure see worse pictures?")
@@ -151,17 +149,10 @@ def main(words: list[str]) -> int:
     add_extractors(made)
     add_outputs(made)
     arguments = made.parse_args(words)
-    try:
-        with network(arguments.download):
-            found = ladder_rows(arguments.folder, extractors_of(arguments, "EffLite0"), cache_of(arguments))
-    except (Refused, ValueError, FileNotFoundError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    groups: dict[str, Group] = {name: {"rows": rows, "missing": None, "seconds": 0} for name, rows in found.items()}
-    print_table(groups, console(arguments))
-    rows = [{"group": name, **asdict(row), "met": row.met} for name, own in found.items() for row in own]
-    write({"title": f"ladder {arguments.folder}", "rows": rows, "stamps": machine()}, arguments)
+    with network(arguments.download):
+        found = ladder_rows(arguments.folder, extractors_of(arguments, "EffLite0"), cache_of(arguments))
+    document = publish(f"ladder {arguments.folder}", found, arguments)
     if arguments.plot:
         with whole(arguments.plot) as part:
             part.write_text(plot(found), encoding="utf-8")
-    return 0 if all(row["met"] for row in rows) else 1
+    return 0 if all(row["met"] for row in document["rows"]) else 1

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 
-from eval.report import Document, as_json, by_group, markdown_table
+from eval.report import Document, as_json, by_group, markdown_table, refusing
 from eval.table import METRICS
 from models.data.stored import whole
-from models.weights import WeightsError, listed_parts, part_digests
+from models.weights import listed_parts, part_digests
 
 ROOT = Path(__file__).parent.parent
 FIGURES = "docs/figures.json"
@@ -63,7 +63,7 @@ class Figures:
         """A row, and what is older in it: by the weights that ship where there is one, else of the largest run."""
         every = [(row, self.older(run, row)) for run in self.runs if run["measure"] == measure for row in run["rows"]]
         if not (found := [one for one in every if one[0]["name"] == name]):
-            raise KeyError(f"{FIGURES} has no figure {name!r} of {measure}; run: python -m eval {measure} --record")
+            raise ValueError(f"{FIGURES} has no figure {name!r} of {measure}; run: python -m eval {measure} --record")
         return min(found, key=lambda one: bool(one[1]))
 
     def tables(self, measures: Sequence[str], part: str = "") -> Iterator[str]:
@@ -128,20 +128,17 @@ def record(documents: Sequence[Document]) -> None:
     figures.write()
 
 
+@refusing
 def main(words: list[str]) -> int:
     """Entry point: 0 done, 1 where `--check` finds a page that is not as its figures, 2 refused."""
     made = argparse.ArgumentParser(prog="python -m eval report", description="Write the pages that show figures.")
     made.add_argument("files", nargs="*", type=Path, metavar="FILE", help="what --json wrote, to be added first")
     made.add_argument("--check", action="store_true", help="write nothing; fail where a page differs")
     arguments = made.parse_args(words)
-    try:
-        if not arguments.check:
-            record([json.loads(path.read_text(encoding="utf-8")) for path in arguments.files])
-            return 0
-        stale = [str(path) for path, text in Figures.load().pages().items() if path.read_text("utf-8") != text]
-    except (OSError, ValueError, KeyError, WeightsError) as error:
-        print(error.args[0] if isinstance(error, KeyError) else error, file=sys.stderr)
-        return 2
+    if not arguments.check:
+        record([json.loads(path.read_text(encoding="utf-8")) for path in arguments.files])
+        return 0
+    stale = [str(path) for path, text in Figures.load().pages().items() if path.read_text("utf-8") != text]
     if stale:
         print(f"not as {FIGURES} says: {', '.join(stale)}; run: python -m eval report", file=sys.stderr)
     return 1 if stale else 0

@@ -6,14 +6,17 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 from rich.console import Console
 
-from eval.table import number
+from eval.rows import Row
+from eval.table import Group, machine, number, print_table, rows_of
 from models.data.stored import whole
+from models.messages import Refused
 
 WIDE = 200  # columns where standard output is no terminal
 Document = dict[str, Any]
@@ -123,3 +126,26 @@ def console(arguments: argparse.Namespace) -> Console:
     """Where the table is printed: to standard output, unless a document goes there."""
     out = sys.stderr if any(getattr(arguments, name, None) == "-" for name in FORMATS) else sys.stdout
     return Console(file=out, width=None if out.isatty() else WIDE)
+
+
+def publish(title: str, groups: dict[str, list[Row]], arguments: argparse.Namespace, **more: Any) -> Document:
+    """Print rows by group, and write them into the documents that were asked for."""
+    made: dict[str, Group] = {name: {"rows": rows, "missing": None, "seconds": 0} for name, rows in groups.items()}
+    print_table(made, console(arguments))
+    document = {"title": title, "rows": rows_of(made), **more, "stamps": machine()}
+    write(document, arguments)
+    return document
+
+
+def refusing(main: Callable[[list[str]], int]) -> Callable[[list[str]], int]:
+    """A command whose refusal is one sentence on standard error and exit code 2."""
+
+    @wraps(main)
+    def run(words: list[str]) -> int:
+        try:
+            return main(words)
+        except (Refused, ValueError, FileNotFoundError) as error:
+            print(error, file=sys.stderr)
+            return 2
+
+    return run

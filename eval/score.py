@@ -2,9 +2,7 @@
 
 import argparse
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,9 @@ from eval.coverage import Coverage, K, coverage, memorisation, nearest_cosine, v
 from eval.extractors import ROWS, Extractor, Source, extractor, network
 from eval.folders import MOST, Features, PictureFolder, Track
 from eval.pairs import caption_rows, captions_of, needs_extractor, retrieval_rows, vectors_of
-from eval.report import add_outputs, console, write
+from eval.report import add_outputs, publish, refusing
 from eval.rows import Row, mean_row, share_row
 from eval.statistics import FeatureStatistics, expected_floor, fold_error, frechet_distance, kernel_distance
-from eval.table import Group, machine, print_table
 from models.data.pixels import read_picture
 from models.data.world import data_folder
 from models.messages import Refused
@@ -33,11 +30,10 @@ TRIED = 100  # pictures that are disguised
 def folder_groups(
     a: Path, b: Path, extractors: Sequence[Extractor], cache: Path | None = None, strict: bool = False,
     progress: Track = lambda steps, _: iter(steps),
-) -> tuple[dict[str, Group], dict[str, Any]]:  # fmt: skip
-    """The table of the pictures in `a` against those in `b`, a section an extractor and one about copies; and what was
+) -> tuple[dict[str, list[Row]], dict[str, Any]]:  # fmt: skip
+    """Rows of the pictures in `a` against those in `b`, a section an extractor and one about copies; and what was
     read. Refused for what can't be measured, and with `strict` for any file that can't be read."""
     folders = [PictureFolder.read(path) for path in (a, b)]
-    groups: dict[str, Group] = {}
 
     def read(extractor: Extractor) -> tuple[Features, Features]:
         made, real = (folder.features(extractor, cache, progress) for folder in folders)
@@ -46,13 +42,8 @@ def folder_groups(
                 raise Refused("eval.broken", count=len(folder.broken), problem=next(iter(folder.broken.values())))
         return made, real
 
-    for one in extractors:
-        start = time.perf_counter()
-        rows = list(feature_rows(*read(one), one))
-        groups[one.name] = {"rows": rows, "missing": None, "seconds": time.perf_counter() - start}
-    start = time.perf_counter()
-    rows = list(copy_rows(*read(PRINTS), folders[1]))
-    groups["copies"] = {"rows": rows, "missing": None, "seconds": time.perf_counter() - start}
+    groups = {one.name: list(feature_rows(*read(one), one)) for one in extractors}
+    groups["copies"] = list(copy_rows(*read(PRINTS), folders[1]))
     said = {
         name: {
             "path": str(folder.path), "files": len(folder.files), "sha256": folder.digest,
@@ -199,42 +190,30 @@ def cache_of(arguments: argparse.Namespace) -> Path:
     return arguments.cache or data_folder() / "eval"
 
 
-def run(arguments: argparse.Namespace) -> tuple[dict[str, Group], dict[str, Any]]:
-    """What was asked for -> groups of rows, and what was read."""
-    first, second, start = arguments.first, arguments.second, time.perf_counter()
+def run(arguments: argparse.Namespace) -> tuple[dict[str, list[Row]], dict[str, Any]]:
+    """What was asked for -> rows by group, and what was read."""
+    first, second = arguments.first, arguments.second
     if arguments.kind == "folder":
-        groups, read = folder_groups(
-            first, second, extractors_of(arguments, "EffLite0"), cache_of(arguments), arguments.strict, _progress
-        )
-        return groups, read
+        found = extractors_of(arguments, "EffLite0")
+        return folder_groups(first, second, found, cache_of(arguments), arguments.strict, _progress)
     if arguments.kind == "captions":
         rows = list(caption_rows(*captions_of(first, second)))
     else:
         one = extractors_of(arguments, "space")[0] if needs_extractor(first, second) else None
         rows = list(retrieval_rows(vectors_of(first, one), vectors_of(second, one)))
-    return {arguments.kind: {"rows": rows, "missing": None, "seconds": time.perf_counter() - start}}, {
-        "A": {"path": str(first)}, "B": {"path": str(second)},
-    }  # fmt: skip
+    return {arguments.kind: rows}, {"A": {"path": str(first)}, "B": {"path": str(second)}}
 
 
+@refusing
 def main(words: list[str]) -> int:
-    """Entry point: a refusal is one sentence on standard error and exit code 2; files that can't be read are named."""
+    """Entry point: 0 done, 2 refused; files that can't be read are named."""
     arguments = parser().parse_args(words)
-    out = console(arguments)
-    try:
-        with network(getattr(arguments, "download", False)):
-            groups, read = run(arguments)
-    except (Refused, ValueError, FileNotFoundError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    with network(getattr(arguments, "download", False)):
+        groups, read = run(arguments)
     if PartialState().is_main_process:
-        print_table(groups, out)
+        publish(f"score {arguments.kind}", groups, arguments, read=read)
         for problem in (problem for folder in read.values() for problem in folder.get("broken", ())):
             print(problem, file=sys.stderr)
-        rows = [
-            {"group": name, **asdict(row), "met": row.met} for name, group in groups.items() for row in group["rows"]
-        ]
-        write({"title": f"score {arguments.kind}", "rows": rows, "read": read, "stamps": machine()}, arguments)
     return 0
 
 

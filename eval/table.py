@@ -49,9 +49,7 @@ def report(context: Context, groups: dict[str, Group], size: str) -> dict[str, A
     """What the JSON holds: rows with the sha256 of what made them, what is missing, and the run's stamps."""
     parts = sorted({part for group in groups.values() for row in group["rows"] for part in row.parts})
     return {
-        "rows": [
-            {"group": name, **asdict(row), "met": row.met} for name, group in groups.items() for row in group["rows"]
-        ],
+        "rows": rows_of(groups),
         "missing": {name: group["missing"] for name, group in groups.items() if group["missing"]},
         "inapplicable": {name: group["inapplicable"] for name, group in groups.items() if group.get("inapplicable")},
         "weights": context.parts.digests(parts),
@@ -69,6 +67,10 @@ def report(context: Context, groups: dict[str, Group], size: str) -> dict[str, A
             **machine(),
         },
     }
+
+
+def rows_of(groups: dict[str, Group]) -> list[dict[str, Any]]:
+    return [{"group": name, **asdict(row), "met": row.met} for name, group in groups.items() for row in group["rows"]]
 
 
 def machine() -> dict[str, Any]:

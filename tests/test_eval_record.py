@@ -75,5 +75,5 @@ def test_a_run_replaces_that_measure_at_that_size_alone(home: Path) -> None:
     assert [run["rows"][0]["value"] for run in json.loads((home / FIGURES).read_text())["runs"]] == [0.2, 0.3]
     figures.runs[0]["weights"]["dit"] = "older"
     assert figures.find("image", "one")[0]["value"] == 0.3, "what ships goes before what is large"
-    with pytest.raises(KeyError, match="python -m eval image --record"):
+    with pytest.raises(ValueError, match="python -m eval image --record"):
         figures.find("image", "two")

@@ -47,7 +47,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def rows_of(a: Path, b: Path, cache: Path | None = None) -> dict[str, Row]:
     groups, _ = score.folder_groups(a, b, [TINY], cache)
-    return {row.name: row for group in groups.values() for row in group["rows"]}
+    return {row.name: row for group in groups.values() for row in group}
 
 
 def gaussian(n: int, d: int, seed: int, shift: float = 0.0) -> np.ndarray:
