@@ -142,6 +142,13 @@ def thumbnail(artifact: Artifact) -> bytes:
     return _still_webp(small[0], quality=80, method=2)
 
 
+def quick_png(picture: Image.Image) -> bytes:
+    """Of a preview, which is seen for a moment."""
+    file = io.BytesIO()
+    picture.save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
 def frames(data: bytes) -> list[Image.Image]:
     """Every frame of a file's bytes, straight RGBA; Refused where they can't be read."""
     return [frame.picture() for frame in ClipFile.open("", data).frames()]

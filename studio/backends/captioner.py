@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from models.messages import Refused
 from studio import media, settings
 from studio.backends import placing
 from studio.backends.base import Backend, Handler, Made, one_by_one
@@ -34,9 +33,7 @@ TALKS = "chat_template"  # in the name of a file, or in the tokenizer's settings
 class Captioner(Backend):
     """The model in the folder `name`, or in the Hugging Face cache under that id."""
 
-    def __init__(self, name: str = "") -> None:
-        if not name:
-            raise Refused("model.no_name", name="transformers")
+    def __init__(self, name: str) -> None:
         self.name, self._places = name, Places()
 
     @cached_property

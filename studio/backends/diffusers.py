@@ -4,7 +4,6 @@
 both, `pipeline_calls` what a request is to it.
 """
 
-import io
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -20,8 +19,6 @@ from studio import loras, media, settings
 from studio.backends import pipeline_facts, placing, signatures
 from studio.backends.adapters import Adapters
 from studio.backends.base import Backend, Handler, Made, one_by_one
-from studio.backends.chunks import chunked
-from studio.backends.emphasis import emphasised
 from studio.backends.given import Batches
 from studio.backends.latents import Previews
 from studio.backends.loading import loads, silence
@@ -30,6 +27,7 @@ from studio.backends.pipeline_folder import PipelineFolder
 from studio.backends.signatures import Pipeline
 from studio.backends.stepwise import Returned, stepwise
 from studio.backends.vectors import Places
+from studio.backends.wording import worded
 from studio.capabilities import Capabilities
 from studio.disk import pace
 from studio.disk.found import Found
@@ -43,9 +41,7 @@ class Diffusers(Backend):
     place in the semantic space that `Places` knows.
     """
 
-    def __init__(self, name: str = "") -> None:
-        if not name:
-            raise Refused("model.no_name", name="diffusers")
+    def __init__(self, name: str) -> None:
         self.name, self.title = name, Path(name).name.removesuffix(".safetensors")
         self._loaded: dict[str, Any] = {}  # pipelines by what they take, which share their components
         self._adapters, self._asked = Adapters(), ""
@@ -119,10 +115,8 @@ class Diffusers(Backend):
         self.load()
         by, start = pipeline_facts.calls(self.folder), Start.of(request, self.capabilities())
         one, net = by[chosen(by, request)], self._net(request)
-        if net and net.kind != "ip_adapter":
-            one = self._controlled(one)
-        elif net and "ip_adapter_image" not in one.takes:
-            raise Refused("model.lacks", model=self.title, name=f"control ({net.name})")
+        if net:
+            one = self._guided(one, net)
         asked = arguments(one, request, start, net.kind if net else "")
         pipeline, last, steps = self._pipeline(one.name, request, net), None, request.steps or 1
         if one.loras:
@@ -131,8 +125,7 @@ class Diffusers(Backend):
         asked["generator"] = torch.Generator().manual_seed(seed)
 
         def work(report: Callable[[Any], None]) -> Any:
-            texts = words.get("prompt", ""), asked.get("negative_prompt", "")
-            with emphasised(pipeline, texts[0]) as unmarked, chunked(pipeline, unmarked, texts[1]):
+            with worded(pipeline, words.get("prompt", ""), asked.get("negative_prompt", "")) as unmarked:
                 said = dict.fromkeys(words, unmarked)
                 return placing.called(pipeline, **said, **asked, **watched(one, report))
 
@@ -145,7 +138,8 @@ class Diffusers(Backend):
                 step, total, last = report
                 if not torch.isfinite(last).all():
                     raise Refused("pipeline.not_finite", model=self.title, step=step)
-                shown = _png(self._previews(last, start.size)) if previews else b""
+                seen = self._previews(last, start.size) if previews else None
+                shown = media.quick_png(seen) if seen else b""
                 yield step, max(total or steps, step), shown
         frames: list[Image.Image] = list(made.images[:1] if hasattr(made, "images") else made.frames[0])
         self._timed(time.monotonic() - began, steps, frames)
@@ -170,11 +164,12 @@ class Diffusers(Backend):
             raise Refused("lora.changed", name=request.controlnet)
         return found
 
-    def _controlled(self, one: Pipeline) -> Pipeline:
-        """The pipeline that does the same with a ControlNet; Refused where there is none."""
-        found = signatures.pipeline(signatures.controlled(one.name))
-        if found is None:
-            raise Refused("model.lacks", model=self.title, name="control")
+    def _guided(self, one: Pipeline, net: Found) -> Pipeline:
+        """The pipeline that does the same with that network; Refused where there is none."""
+        name = one.name if net.kind == "ip_adapter" else signatures.counterpart(one.name, "control")
+        found = signatures.pipeline(name)
+        if found is None or (net.kind == "ip_adapter" and "ip_adapter_image" not in found.takes):
+            raise Refused("model.lacks", model=self.title, name=f"control ({net.name})")
         return found
 
     def _pipeline(self, name: str, request: ImageRequest | ClipRequest, net: Found | None) -> Any:
@@ -239,10 +234,3 @@ def _controlnet(found: Found) -> Any:
         if found.path.is_file():
             return diffusers.ControlNetModel.from_single_file(str(found.path), **about)
         return getattr(diffusers, found.family).from_pretrained(found.path, use_safetensors=True, **about)
-
-
-def _png(picture: Image.Image | None) -> bytes:
-    file = io.BytesIO()
-    if picture is not None:
-        picture.save(file, "PNG", compress_level=1)
-    return file.getvalue()

@@ -1,7 +1,6 @@
 """The studio's own models: the sticker pipeline on the weights that ship. torch is imported by `load`, not before."""
 
 import functools
-import io
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -195,7 +194,7 @@ class Embedded(Backend):
                             if (best := together.chosen(slot, score, (pixels, place, facts))) is not None:
                                 yield slot.number, self._artifact(requests[slot.number], event.batch, slot.index, *best)
                         continue
-                    shown = [] if event.preview is None else [_bytes(image) for image in event.preview]
+                    shown = [] if event.preview is None else [media.quick_png(png(image)) for image in event.preview]
                     for number, progress in together.progress(k, event.step, event.total, shown):
                         yield number, replace(progress, unknown=unknown(number), read_as=told(number).read)
         except FloatingPointError as error:
@@ -363,9 +362,3 @@ def _stacked(arrays: list[np.ndarray | None]) -> np.ndarray | None:
     """All or none of a company have one."""
     there = [array for array in arrays if array is not None]
     return np.stack(there) if there else None
-
-
-def _bytes(pixels: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    png(pixels).save(file, "PNG", compress_level=1)
-    return file.getvalue()

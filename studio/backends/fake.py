@@ -4,7 +4,6 @@ prompt and seed, lets them bounce in clips, and captions pictures by their main 
 
 import colorsys
 import hashlib
-import io
 import math
 import random
 import re
@@ -249,9 +248,7 @@ def _bounced(face: Image.Image, phase: float, strength: float) -> Image.Image:
 
 def _preview(picture: Image.Image, done: float) -> bytes:
     """The picture out of focus, sharper as `done` goes to 1."""
-    file = io.BytesIO()
-    picture.filter(ImageFilter.GaussianBlur(12 * (1 - done))).save(file, "PNG", compress_level=1)
-    return file.getvalue()
+    return media.quick_png(picture.filter(ImageFilter.GaussianBlur(12 * (1 - done))))
 
 
 def _random(*parts: object) -> random.Random:

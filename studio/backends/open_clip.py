@@ -31,9 +31,7 @@ class OpenClipModel(Backend):
 
     read = staticmethod(as_it_is)  # its own preprocessing cuts and scales
 
-    def __init__(self, name: str = "") -> None:
-        if not name:
-            raise Refused("model.no_name", name="open_clip")
+    def __init__(self, name: str) -> None:
         self.name = name.removeprefix(HUB)
 
     @cached_property

@@ -86,7 +86,9 @@ def capabilities(folder: PipelineFolder, title: str, space: str) -> Capabilities
         lacks=(*lacks, *NEVER),
         needs=() if "" in by else ("image",),
         loras=own.loras,
-        controls=any("ip_adapter_image" in one.takes or signatures.controlled(one.name) for one in by.values()),
+        controls=any(
+            "ip_adapter_image" in one.takes or signatures.counterpart(one.name, "control") for one in by.values()
+        ),
         pictures=False,
         edits=bool(set(by) - {""}),
         strength=Range(least=0.05, most=1, usual=_strength(by)),

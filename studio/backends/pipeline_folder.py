@@ -13,7 +13,7 @@ from studio import settings
 from studio.backends import signatures
 from studio.disk.digests import Digests
 from studio.disk.estimate import GENERATORS
-from studio.disk.found import DECIDING, Found, describe, read_json, weight_files, with_networks
+from studio.disk.found import DECIDING, Found, describe, read_json, with_networks
 from studio.disk.headers import library, read_header
 from studio.disk.look import located, look
 
@@ -78,7 +78,7 @@ class PipelineFolder:
         found = describe(self.weights or self.root)
         if not (found and self.generator):
             return found
-        rest = with_networks(Found("", self.root), self.components.keys() - {self.generator})
+        rest = with_networks(Found("", self.root), [name for name in self.components if name != self.generator])
         own = (replace(one, name=self.generator) for one in found.components)
         return replace(found, components=(*rest.components, *own), width=rest.width)
 
@@ -91,17 +91,17 @@ class PipelineFolder:
     def files(self) -> list[Path]:
         """All files that decide what it makes, once they have been checked."""
         _ = self.pipeline
-        found = [self.root / INDEX]
+        apart = set(self.components) if self.weights and not self.generator else {self.generator}  # in the file
+        found, own = [self.root / INDEX], [name for name in self.components if name not in apart]
         for name, (_, cls) in self.components.items():
-            folder = self.root / name
-            if not folder.is_dir():
+            if not (self.root / name).is_dir():
                 raise Refused("disk.no_component", path=str(self.root), component=name)
-            there = sorted(path for path in folder.rglob("*") if path.suffix in DECIDING)
-            if self.weights and self.generator in ("", name):
-                there = [path for path in there if path.suffix != ".safetensors"]
-            else:
-                check_component(folder, cls)
-            found += there
+            config = self.root / name / "config.json"
+            if name in own and config.is_file():
+                check_config(config, cls)
+            there = sorted(path for path in (self.root / name).rglob("*") if path.suffix in DECIDING)
+            found += [path for path in there if name in own or path.suffix != ".safetensors"]
+        with_networks(Found("", self.root), own)
         return found
 
     def digest(self) -> str:
@@ -125,15 +125,10 @@ def _configured(weights: Path) -> Path:
     raise Refused("pipeline.no_config", path=str(weights), folder=str(beside), family=family or "?")
 
 
-def check_component(folder: Path, cls: str) -> None:
-    """Refused where a component is another one than the index says, or its weights are not whole."""
-    config = folder / "config.json"
-    if not config.is_file():
-        return
-    said = read_json(config).get("_class_name")
-    if said not in (None, cls):
-        raise Refused("pipeline.wrong_component", path=str(config), found=said, expected=cls)
-    if method := read_json(config).get("quantization_config", {}).get("quant_method"):
+def check_config(config: Path, cls: str) -> None:
+    """Refused where a component is another one than the index says, or in numbers of a library that is not there."""
+    held = read_json(config)
+    if held.get("_class_name") not in (None, cls):
+        raise Refused("pipeline.wrong_component", path=str(config), found=held["_class_name"], expected=cls)
+    if method := held.get("quantization_config", {}).get("quant_method"):
         library(config, str(method).partition("_")[0])  # "bitsandbytes_4bit"
-    for path in weight_files(folder):
-        read_header(path)

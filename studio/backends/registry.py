@@ -1,12 +1,14 @@
-"""The backends by name. A new one is a row here and a file beside this one.
+"""The backends by name. A new one is a row of `registry.toml` and a file beside it.
 
 A model is called `kind` or `kind:argument`, such as `diffusers:FOLDER`.
 """
 
 import importlib
+import tomllib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.messages import Message, Refused, did_you_mean
@@ -33,35 +35,8 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "embedded": Kind("studio.backends.embedded", "Embedded", "the studio's own models, in assets/weights"),
-    "diffusers": Kind(
-        "studio.backends.diffusers",
-        "Diffusers",
-        "a pipeline of diffusers, as diffusers:FOLDER, diffusers:FILE, or the name of one in the cache",
-        "folder, file or name",
-        named=True,
-    ),
-    "open_clip": Kind(
-        "studio.backends.open_clip",
-        "OpenClipModel",
-        "a CLIP model, as open_clip:FOLDER, open_clip:MODEL:FILE.safetensors, or the name of one in the cache",
-        "folder, model and file, or name",
-        named=True,
-    ),
-    "transformers": Kind(
-        "studio.backends.captioner",
-        "Captioner",
-        "a model that describes pictures, as transformers:FOLDER, or the name of one in the cache",
-        "folder or name",
-        named=True,
-    ),
-    "fake": Kind(
-        "studio.backends.fake",
-        "Fake",
-        "draws faces from prompt and seed; for trying things out",
-        "seconds a step",
-        True,
-    ),
+    name: Kind(**row)
+    for name, row in tomllib.loads(Path(__file__).with_name("registry.toml").read_text(encoding="utf-8")).items()
 }
 
 MODELS = tuple(name for name, kind in KINDS.items() if not kind.named)  # those that are there without an argument
@@ -75,6 +50,8 @@ def open_backend(model: str) -> "Backend":
         raise Refused("model.unknown", model=model, hint=did_you_mean(name, KINDS), models=list(KINDS))
     if argument and not kind.argument:
         raise Refused("model.no_argument", name=name, model=model)
+    if kind.named and not argument:
+        raise Refused("model.no_name", name=name)
     cls = getattr(importlib.import_module(kind.module), kind.cls)
     return cls(argument) if argument else cls()
 

@@ -9,11 +9,7 @@ from pathlib import Path
 from typing import Any
 
 REQUIRED = "required"  # the default of a parameter that has none
-TASKS = {
-    "IMAGE2IMAGE": "image",
-    "INPAINT": "mask_image",
-    "IMAGE2VIDEO": "image",
-}  # tables of counterparts, what they take
+TASKS = {"IMAGE2IMAGE": "image", "INPAINT": "mask_image", "IMAGE2VIDEO": "image"}  # tables, and what is in them takes
 
 
 @dataclass(frozen=True)
@@ -41,27 +37,18 @@ def pipeline(name: str) -> Pipeline | None:
 
 @cache
 def counterpart(name: str, takes: str) -> str:
-    """The class that does with the same parts what takes a picture ("image"), or a mask as well ("mask_image"), as the
-    tables of diffusers' automatic pipelines say; "" where there is none.
+    """The class that does with the same parts what takes a picture ("image"), a mask as well ("mask_image"), or a
+    ControlNet ("control"), as the tables of diffusers' automatic pipelines say; "" where there is none.
     """
     tables = _tables()
-    keys = [key for table in tables.values() for key, cls in table.items() if cls == name]
-    for task, needed in TASKS.items():
-        for key in keys:
-            found = tables.get(task, {}).get(key, "")
-            if needed == takes and found not in ("", name):
-                return found
-    return ""
-
-
-@cache
-def controlled(name: str) -> str:
-    """The class that does the same with a ControlNet; "" where there is none."""
-    for table in _tables().values():
-        for key in (key for key, cls in table.items() if cls == name):
-            if found := table.get(f"{key}-controlnet", ""):
-                return found
-    return ""
+    homes = [(task, key) for task, table in tables.items() for key, cls in table.items() if cls == name]
+    if takes == "control":
+        found = [tables[task].get(f"{key}-controlnet", "") for task, key in homes]
+    else:
+        found = [
+            tables.get(task, {}).get(key, "") for task, needed in TASKS.items() if needed == takes for _, key in homes
+        ]
+    return next((one for one in found if one not in ("", name)), "")
 
 
 @cache
@@ -133,11 +120,9 @@ def _attribute(name: str, attribute: str) -> ast.expr | None:
 
 
 def _parameters(call: ast.FunctionDef) -> dict[str, Any]:
-    args, defaults = call.args.args[1:], call.args.defaults
-    first = len(args) - len(defaults)
-    given = {arg.arg: _constant(defaults[n - first]) if n >= first else REQUIRED for n, arg in enumerate(args)}
-    named = zip(call.args.kwonlyargs, call.args.kw_defaults, strict=True)
-    return given | {arg.arg: REQUIRED if default is None else _constant(default) for arg, default in named}
+    given, defaults = call.args.args[1:] + call.args.kwonlyargs, [*call.args.defaults, *call.args.kw_defaults]
+    behind = zip(reversed(given), reversed(defaults), strict=False)
+    return {arg.arg: REQUIRED for arg in given} | {arg.arg: _constant(one) for arg, one in behind if one}
 
 
 def _outputs(call: ast.FunctionDef) -> set[str]:

@@ -10,7 +10,7 @@ from models.weights import file_sha256
 from studio.disk.found import Found
 from studio.files import make_folder, sha256, write_whole
 
-GIT = 40  # hex digits
+GIT = 40  # hex digits by which git, and a hub cache, name small files
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -60,6 +60,8 @@ class Digests:
         """Files of a model that are no longer what they were, and how many could be compared. All are read through: a
         hub cache names each by its digest, others are compared with what was noted; what was not is noted now.
         """
+        from huggingface_hub.utils.sha import git_hash
+
         wrong, compared = [], 0
         for path in found.everything:
             real = path.resolve()
@@ -68,15 +70,9 @@ class Digests:
                 self.of(path)
                 continue
             compared += 1
-            if expected != (_git_sha1(real) if len(expected) == GIT else sha256(real)):
+            if expected != (git_hash(real.read_bytes()) if len(expected) == GIT else sha256(real)):
                 wrong.append(path)
         return wrong, compared
-
-
-def _git_sha1(path: Path) -> str:
-    """How git, and a hub cache, name small files."""
-    data = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def _state(path: Path) -> list[int]:

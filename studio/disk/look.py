@@ -144,19 +144,9 @@ def named(word: str, found: Iterable[Found]) -> Found:
 
 def remove(found: Found) -> int:
     """Take a repository out of its hub cache -> bytes freed. Refused of what is a file or folder of the user's own."""
-    from huggingface_hub import scan_cache_dir
-
     root = next((one for one in (found.path, *found.path.parents) if one.name.startswith(HUB)), None)
     if root is None:
         raise Refused("disk.not_ours", path=str(found.path))
-    revisions = [
-        one.commit_hash
-        for repo in scan_cache_dir(root.parent).repos
-        if repo.repo_path == root.resolve()
-        for one in repo.revisions
-    ]
     freed = sum(one.stat().st_size for one in root.rglob("*") if one.is_file() and not one.is_symlink())
-    if revisions:
-        scan_cache_dir(root.parent).delete_revisions(*revisions).execute()
-    shutil.rmtree(root, ignore_errors=True)  # what broke off
+    shutil.rmtree(root)
     return freed

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psutil
 
+_which = cache(shutil.which)
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -44,7 +46,7 @@ def _processor_dtype() -> str:
 
 def _nvidia() -> Machine | None:
     """The card with the most memory free."""
-    program = _program("nvidia-smi")
+    program = _which("nvidia-smi")
     if not program:
         return None
     asked = [program, "--query-gpu=memory.total,memory.free", "--format=csv,noheader,nounits"]
@@ -55,8 +57,3 @@ def _nvidia() -> Machine | None:
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
     return Machine("cuda", total, free)
-
-
-@cache
-def _program(name: str) -> str | None:
-    return shutil.which(name)
