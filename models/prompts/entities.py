@@ -1,5 +1,6 @@
 """Concepts that the models were taught, and entities: the phrases of a prompt that name them."""
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +11,7 @@ from models.prompts.normalise import modifiers, words_of
 
 # Groups of concepts.
 PEOPLE, FACES, ANIMALS, FLAGS, PLACES = "people-body", "smileys-emotion", "animals-nature", "flags", "travel-places"
+_WORN = {where: re.compile(name) for where, name in CONCEPTS["worn"].items()}
 ALIASES: dict[str, tuple[str, ...]] = {}  # by CLDR's English name, what people say for it
 for _lexicon in LEXICONS.values():
     for _name, _said in _lexicon.rows["aliases"].items():
@@ -77,6 +79,12 @@ class Concept:
     @property
     def is_somebody(self) -> bool:
         return self.has_eyes or self.group == PEOPLE or self.is_face
+
+    @cached_property
+    def worn_at(self) -> str:
+        """Where it is worn, one of `worn` in `concepts.toml`; "" where it is not."""
+        names = [name.lower() for name in self.english_names]
+        return next((where for where, word in _WORN.items() if any(map(word.search, names))), "")
 
     @property
     def can_join(self) -> bool:

@@ -6,7 +6,7 @@ from functools import cache
 
 from models.data.grammar import singular
 from models.data.scene_words import OPPOSITE, PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_ZH
-from models.lexicon import CONCEPTS, LEXICONS, pattern
+from models.lexicon import LEXICONS, pattern
 from models.prompts import boxes
 from models.prompts.boxes import PAIR, Boxes, matched, within
 from models.prompts.entities import FLAGS, PEOPLE, PLACES, Concept, Entity
@@ -15,7 +15,6 @@ from models.prompts.rephrase import Rephraser
 
 _AT_BODY = {"head": "on the head", "nose": "on the head", "neck": "round the neck", "back": "below"}
 _UNHELD = {PLACES, FLAGS, "symbols"}  # groups of what nobody holds
-_WORN = {where: re.compile(name) for where, name in CONCEPTS["worn"].items()}
 
 
 @cache
@@ -204,5 +203,4 @@ def _where_worn(entity: Entity, concept: Concept) -> str:
     """Where an entity is worn; "" where it is not."""
     if pattern("bow_tie").search(entity.text):  # a ribbon by name, and not in the hair
         return "round the neck"
-    names = [name.lower() for name in concept.english_names]
-    return next((where for where, word in _WORN.items() if any(map(word.search, names))), "")
+    return concept.worn_at

@@ -28,7 +28,7 @@ from models.prompts.parser import PromptParser
 from models.prompts.rephrase import is_free
 from models.prompts.suggestion import KINDS, Kind, Suggestion
 from models.prompts.vocabulary import Vocabulary
-from models.prompts.writing import Writer, same, worn_places
+from models.prompts.writing import Writer, same
 from models.space import one_thread
 from models.tokenizer import TEXT_LENGTH, encode_texts
 
@@ -287,8 +287,8 @@ class Suggester:
 
     @cache  # noqa: B019
     def _worn(self, language: Language) -> tuple[str, ...]:
-        names = [(one.english_names[0], one.names.get(language, ("",))[0]) for one in self._drawable if one.is_object]
-        return tuple(name for english, name in names if name and any(place.search(english) for place in worn_places()))
+        worn = [one for one in self._drawable if one.is_object and one.worn_at]
+        return tuple(name for one in worn if (name := one.names.get(language, ("",))[0]))
 
     @cached_property
     def _animals(self) -> frozenset[str]:

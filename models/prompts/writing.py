@@ -3,18 +3,16 @@
 A sentence that is written is only a candidate: `same` says whether the parser reads in it what it read before.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice, pairwise, product
 
 from models.data.colours import COLOURS, colour_words
 from models.data.grammar import NUMBERS, SKIN_EN, SKIN_ZH, Language, article, plural
 from models.data.scene_words import RELATIONS_EN, RELATIONS_ZH, TEMPLATES, ZH
 from models.data.styles import styled
-from models.lexicon import CONCEPTS, LEXICONS, expressions, table
+from models.lexicon import LEXICONS, expressions, table
 from models.prompts.attributes import BLACK_AND_WHITE, gender_in, skin_tones_in, without_skin_tone
 from models.prompts.entities import ANIMALS, Entity
 from models.prompts.layout import SUM
@@ -126,7 +124,7 @@ class Writer:
         """Forms in `language` for how two stand that are marked in what is said; the nearest to it first."""
         relations, templates, rows = relation_of(), TEMPLATES[language], LEXICONS[language].rows["relations"]
         joint = said[said.find("{a}") + 3 : said.find("{b}")].strip()
-        verb = _verb_of(joint) or ("wear" if self._is_worn(other) else "hold") * (joint in UNSAID)
+        verb = _verb_of(joint) or ("wear" if self.parser.concept(other).worn_at else "hold") * (joint in UNSAID)
         found = [_between(_usual(language, "verbs", verb), language)] if verb else []
         form = max((form for form in relations if form in said), key=len, default="")
         relation = relations.get(form, "")
@@ -135,10 +133,6 @@ class Writer:
         of_captions = RELATIONS_EN if language == "en" else RELATIONS_ZH
         plain = [one for one in (*of_captions.get(relation, ()), *rows.get(relation, ())) if one.count("{") == 2]
         return list(dict.fromkeys([*found, *plain]))[:FORMS]
-
-    def _is_worn(self, entity: Entity) -> bool:
-        names = [name.lower() for name in self.parser.concept(entity).english_names]
-        return any(place.search(name) for place in worn_places() for name in names)
 
 
 def same(one: ParsedPrompt, other: ParsedPrompt) -> bool:
@@ -180,11 +174,6 @@ def _dressed(body: str, parsed: ParsedPrompt, language: Language) -> str:
         clauses.append(("，" if chinese else " ") + said.format(*names, a=article(ground[0])))
     text = body + "".join(clauses)
     return styled(text, parsed.style, chinese) if parsed.style else text
-
-
-@cache
-def worn_places() -> tuple[re.Pattern[str], ...]:
-    return tuple(map(re.compile, CONCEPTS["worn"].values()))
 
 
 def _adjectives(entity: Entity, language: Language) -> list[str]:

@@ -91,7 +91,7 @@ def duplicates(served: ServedStudio) -> Any:
 @routes.get("/gallery/{sha256}", response_model=KeptOut)
 def get(served: ServedStudio, sha256: Digest) -> Any:
     """One picture; the bin's too."""
-    return describe_kept(_kept(served.studio.gallery, sha256))
+    return describe_kept(kept_of(served.studio.gallery, sha256))
 
 
 @routes.patch("/gallery/{sha256}", response_model=KeptOut)
@@ -116,14 +116,14 @@ def restore(served: ServedStudio, sha256: Digest) -> Any:
 @routes.get("/gallery/{sha256}/credits", response_model=CreditsOut)
 def credits(served: ServedStudio, sha256: Digest) -> Any:
     """Whom a picture or clip is owed to."""
-    found = credits_in(_kept(served.studio.gallery, sha256).path)
+    found = credits_in(kept_of(served.studio.gallery, sha256).path)
     return {"credits": found, "lines": lines(found)}
 
 
 @routes.get("/gallery/{sha256}/file", response_class=Response, responses=FILE)
 def file(served: ServedStudio, sha256: Digest) -> Response:
     """The file itself, byte for byte."""
-    return file_response(_kept(served.studio.gallery, sha256))
+    return file_response(kept_of(served.studio.gallery, sha256))
 
 
 def file_response(kept: Kept) -> Response:
@@ -137,7 +137,7 @@ def file_response(kept: Kept) -> Response:
 def frame(served: ServedStudio, sha256: Digest, number: Annotated[int, Path(ge=1, le=MAX_FRAMES)]) -> Response:
     """A frame of a clip as PNG; the first is 1."""
     try:
-        clip = ClipFile.open(_kept(served.studio.gallery, sha256).path)
+        clip = ClipFile.open(kept_of(served.studio.gallery, sha256).path)
     except Refused as refusal:
         raise Rejected(404, "api.file_gone") from refusal
     if number > clip.count:
@@ -153,7 +153,7 @@ async def export(served: ServedStudio, sha256: Digest, wanted: Annotated[Wanted,
 
 
 def _exported(served: Served, sha256: str, wanted: Wanted) -> Response:
-    kept, larger = _kept(served.studio.gallery, sha256), partial(served.studio.larger, model=served.model)
+    kept, larger = kept_of(served.studio.gallery, sha256), partial(served.studio.larger, model=served.model)
     if kept.kind == "text" or not kept.path.is_file():
         raise Rejected(404, "api.no_picture", sha256=sha256)
     name, data = one_file(exported(kept.path, wanted, larger), credits_in(kept.path))
@@ -165,7 +165,7 @@ def _exported(served: Served, sha256: str, wanted: Wanted) -> Response:
 @routes.get("/gallery/{sha256}/thumbnail", response_class=Response, responses=FILE)
 def thumbnail(served: ServedStudio, sha256: Digest) -> Response:
     """A small picture of it, at most 128 pixels a side."""
-    data, kind = small(served.studio.gallery, _kept(served.studio.gallery, sha256))
+    data, kind = small(served.studio.gallery, kept_of(served.studio.gallery, sha256))
     return Response(data, media_type=kind, headers=FOREVER)
 
 
@@ -193,14 +193,15 @@ async def search(
     if without and unlike:  # `asearch` takes one of them
         raise Refused("api.words_or_picture")
     studio = served.studio
-    near, far = [one and (await to_thread.run_sync(_kept, studio.gallery, one)).path for one in (like, unlike)]
+    near, far = [one and (await to_thread.run_sync(kept_of, studio.gallery, one)).path for one in (like, unlike)]
     hits = await studio.asearch(
         words, like=near or None, without=far or without, k=k, wanted=where, meaning=meaning, model=served.model
     )
     return {"hits": [{"picture": describe_kept(hit.picture), "score": hit.score} for hit in hits]}
 
 
-def _kept(gallery: Gallery, sha256: str) -> Kept:
+def kept_of(gallery: Gallery, sha256: str) -> Kept:
+    """A picture of the gallery, or of its bin; 404 where there is none."""
     try:
         return gallery.get(sha256)
     except KeyError as error:
@@ -209,6 +210,6 @@ def _kept(gallery: Gallery, sha256: str) -> Kept:
 
 def _changed(gallery: Gallery, sha256: str, change: Callable[[list[str]], Any]) -> dict[str, Any]:
     """The picture after a change; 404 where there is none."""
-    _kept(gallery, sha256)
+    kept_of(gallery, sha256)
     change([sha256])
-    return describe_kept(_kept(gallery, sha256))
+    return describe_kept(kept_of(gallery, sha256))

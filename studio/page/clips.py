@@ -1,27 +1,21 @@
-"""Clips by their frames, which are numbered from 1: the sheet that the player shows, and a frame kept as a picture."""
+"""Clips by their frames, which are numbered from 1: a frame kept as a picture."""
 
 import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from fastapi import APIRouter, HTTPException
-from fastapi.responses import Response
-
 from models.messages import Refused
 from studio import media
-from studio.export.clips import Clip, sheet
+from studio.export.clips import Clip
 from studio.gallery import Gallery, Kept
-from studio.metadata import encoded, read
+from studio.metadata import read
 from studio.metadata.origin import placed
-from studio.page.context import PageContext
-from studio.page.files import CACHED
-from studio.page.language import routes
 from studio.planner import Job
 from studio.requests import ANY_REQUEST
 from studio.sinks import GallerySink
 
 
-def opened(path: Path) -> Clip:
+def opened_clip(path: Path) -> Clip:
     """A clip of the gallery; Refused where it is gone or damaged."""
     try:
         return Clip.read(path)
@@ -33,7 +27,7 @@ def take(gallery: Gallery, clip: Kept, number: object) -> str:
     """Keep a frame of a clip as a picture of the gallery -> its sha256. Its file says what the clip's says, and which
     frame it is. Refused where there is no such frame.
     """
-    shown = opened(clip.path).frames
+    shown = opened_clip(clip.path).frames
     if not isinstance(number, int) or not 1 <= number <= len(shown):
         raise Refused("page.no_frame", most=len(shown), number=number)
     found = read(clip.path)
@@ -43,30 +37,3 @@ def take(gallery: Gallery, clip: Kept, number: object) -> str:
     own = hashlib.sha256(f"{clip.sha256} {number}".encode()).hexdigest()  # not the clip's: it would take its place
     job = Job(ANY_REQUEST.validate_python(found["request"]), own, str(found["digest"]))
     return GallerySink(gallery).keep(job, replace(artifact, how={**found["how"], "frame": number})).stem
-
-
-def router(context: PageContext) -> APIRouter:
-    made = routes()
-
-    def clip(digest: str) -> Clip:
-        path = context.file(digest, "clip")
-        if path is None:
-            raise HTTPException(404, "no such clip")
-        return opened(path)
-
-    @made.get("/clips/{digest}/sheet.png")
-    def whole(digest: str) -> Response:
-        return _png(sheet(clip(digest))[0])
-
-    @made.get("/clips/{digest}/{number}.png")
-    def single(digest: str, number: int) -> Response:
-        frames = clip(digest).frames
-        if not 1 <= number <= len(frames):
-            raise HTTPException(404, "no such frame")
-        return _png(encoded(frames[number - 1], None, "png"))
-
-    return made
-
-
-def _png(data: bytes) -> Response:
-    return Response(data, media_type="image/png", headers=CACHED)

@@ -24,8 +24,6 @@ from studio.awaited import STOP, Stopped
 from studio.backends.registry import open_backend
 from studio.capabilities import Capabilities
 from studio.events import Reading
-from studio.files import is_plain
-from studio.gallery import NAME
 from studio.page.polling import Poll
 from studio.page.series_store import SeriesStore
 from studio.studio import Studio
@@ -110,19 +108,13 @@ class PageContext:
         """
         return {"tab": tab, "use": use, **what, "at": time.time()}
 
-    def picture(self, name: str) -> Path | None:
-        """The file of an artifact by its name; only files of the gallery have such names."""
-        match = NAME.fullmatch(name)
-        path = self.studio.gallery.file(match[1], match[2]) if match else None
-        return path if path and is_plain(path) else None
-
     def file(self, digest: str, *kinds: str) -> Path | None:
         """The file of an artifact of the gallery by its sha256; None where it is not there, or of none of `kinds`."""
         try:
             kept = self.studio.gallery.get(digest)
         except KeyError:
             return None
-        return self.picture(kept.path.name) if kept.kind in kinds else None
+        return kept.path if kept.kind in kinds and kept.path.is_file() else None
 
     def uploaded(self, path: str) -> Path:
         """A file that this page has uploaded; Refused for any other, since a browser may name any path."""

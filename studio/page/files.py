@@ -8,26 +8,26 @@ from urllib.parse import quote
 from zipfile import ZIP_STORED, ZipFile
 
 from fastapi import APIRouter, HTTPException
-from fastapi.responses import FileResponse, Response, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from PIL import Image
 
 from models.messages import Refused
 from models.references.credits import Credit, as_file
+from studio.api.gallery import FOREVER, file_response, kept_of, small
 from studio.api.routing import Rejected
 from studio.batch.plan import safe_name
 from studio.export.apps import APPS
-from studio.export.clips import FORMATS
+from studio.export.clips import FORMATS, sheet
 from studio.export.drawing import Larger
 from studio.export.make import SHEET, Wanted, exported, one_file
-from studio.media import MEDIA_TYPES, is_webp
+from studio.media import MEDIA_TYPES
 from studio.metadata import credits_in
+from studio.page.clips import opened_clip
 from studio.page.context import PageContext
 from studio.page.language import routes
 from studio.page.series_store import Series, SeriesStore
 
-# A picture is named by its content: it never changes. What is made of it does, with the studio.
-CACHED = {"cache-control": "private, max-age=31536000, immutable"}
-UNCACHED = {"cache-control": "no-cache"}
+UNCACHED = {"cache-control": "no-cache"}  # what is made of a picture changes with the studio
 TYPES = {**MEDIA_TYPES, ".svg": "image/svg+xml", ".zip": "application/zip"}
 TYPES |= {one.suffix: one.media_type for one in FORMATS.values()}
 LARGE = "large"  # a PNG in the largest size that the model makes
@@ -37,23 +37,21 @@ USES = {*APPS, *FORMATS, SHEET, LARGE, "png", "svg"}  # what a picture or clip c
 def router(context: PageContext) -> APIRouter:
     files, gallery, store = routes(), context.studio.gallery, context.series
 
-    def of(name: str) -> Path:
-        path = context.picture(name)
-        if path is None:
-            raise HTTPException(404, "no such picture")
-        return path
-
     @files.get("/pictures/{name}")
-    def picture(name: str) -> FileResponse:
-        path = of(name)
-        return FileResponse(path, media_type=MEDIA_TYPES[path.suffix], headers=CACHED)
+    def picture(name: str) -> Response:
+        return file_response(kept_of(gallery, PurePath(name).stem))
 
     @files.get("/thumbnails/{name}")
     def thumbnail(name: str) -> Response:
-        path = of(name)
-        data = gallery.thumbnail(path.stem)
-        kind = "image/webp" if is_webp(data) else MEDIA_TYPES[path.suffix]
-        return Response(data, media_type=kind, headers=CACHED)
+        data, kind = small(gallery, kept_of(gallery, PurePath(name).stem))
+        return Response(data, media_type=kind, headers=FOREVER)
+
+    @files.get("/clips/{digest}/sheet.png")
+    def frames(digest: str) -> Response:
+        path = context.file(digest, "clip")
+        if path is None:
+            raise HTTPException(404, "no such clip")
+        return Response(sheet(opened_clip(path))[0], media_type="image/png", headers=FOREVER)
 
     @files.get("/downloads/{digest}/{use}")
     def download(digest: str, use: str, outline: bool = False) -> Response:

@@ -18,7 +18,7 @@ from studio.clips import moves, picture_of
 from studio.export.training import Example, kind_of, training_set
 from studio.metadata import read
 from studio.page.context import PageContext
-from studio.page.files import CACHED, series_of, zip_response
+from studio.page.files import FOREVER, series_of, zip_response
 from studio.page.form import TAKES_FILES, Form, unable
 from studio.page.html import render
 from studio.page.language import label, reader, routes, text
@@ -182,7 +182,7 @@ def router(context: PageContext) -> APIRouter:
             raise HTTPException(404, "no such picture any more") from error
         picture.thumbnail((SMALL, SMALL))
         picture.save(file := io.BytesIO(), "WEBP")
-        return Response(file.getvalue(), media_type="image/webp", headers=CACHED)
+        return Response(file.getvalue(), media_type="image/webp", headers=FOREVER)
 
     @made.get("/series/{name}/training.zip")
     def training(name: str) -> StreamingResponse:
