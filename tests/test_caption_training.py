@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from fixture_world import fixture_world
+from resumed import STEPS, are_equal, straight_and_resumed
 from tiny_parts import awaken, save_tiny_parts, tiny_detector
 
 from models.captioner import ASKS, KINDS, Captioner
@@ -25,7 +26,7 @@ from models.pipelines.caption import (
     ranking_figures,
     ranking_of,
 )
-from models.train import checkpoint
+from models.space import Embedder
 from models.train.caption import CaptionTask
 from models.train.caption_data import CaptionSource, asked, spoilt
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
@@ -192,23 +193,15 @@ def test_it_is_told_by_the_detector_or_by_who_asks(pipeline: CaptionPipeline) ->
 
 def test_a_run_resumes_exactly_ships_and_leaves_the_backbone_alone(parts: Path, tmp_path: Path) -> None:
     def trainer(out: Path) -> Trainer:
-        return Trainer(RECIPE, options(parts), out, Length(steps=4), precision="no")
+        return Trainer(RECIPE, options(parts), out, Length(steps=STEPS), precision="no")
 
-    straight, halves = trainer(tmp_path / "straight"), trainer(tmp_path / "halves")
-    language = {n: p.clone() for n, p in straight.task.looker.embedder.language.named_parameters()}  # type: ignore[attr-defined]
-    for number in range(4):
-        straight.step(number / 4)
-        if number < 2:
-            halves.step(number / 4)
-    checkpoint.save(tmp_path / "halves/state", halves.plain, halves.ema, halves.optimizers, vars(halves.state))
-    again = trainer(tmp_path / "halves")
-    again.resume()
+    language = {n: p.clone() for n, p in Embedder.load(parts).language.named_parameters()}
+    straight, again = straight_and_resumed(trainer, tmp_path)
+    assert are_equal(straight, again, 1e-6)
     again.run()
-    for a, b in zip(straight.plain.parameters(), again.plain.parameters(), strict=True):
-        assert torch.allclose(a, b, atol=1e-6)
     now = dict(straight.task.looker.embedder.language.named_parameters())  # type: ignore[attr-defined]
     assert all(torch.equal(language[name], now[name]) for name in language)
     assert any(reader.gates.any() for reader in again.plain.readers)  # type: ignore[union-attr]
-    assert list((tmp_path / "halves").glob("sheet-*.png"))
-    shipped = load_part(Captioner, "captioner", tmp_path / "halves/export")
+    assert list(again.out.glob("sheet-*.png"))
+    shipped = load_part(Captioner, "captioner", again.out / "export")
     assert set(shipped.config.ranking or {}) >= {"cosine", "least"} and len(KINDS) == 3

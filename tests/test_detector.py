@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from fixture_world import fixture_world
+from resumed import STEPS, are_equal, straight_and_resumed
 from tiny_parts import save_tiny_parts, tiny_detector
 
 from models.data.pixels import to_tensor
 from models.detector import MOST, Detector, Read, cut_out, places, thing
 from models.pipelines.caption import choices
-from models.train import checkpoint
 from models.train import detector as training
 from models.train.detector import DetectorTask
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
@@ -104,22 +104,13 @@ def test_what_is_altered_stays_where_it_is_said_to_be(task: DetectorTask, monkey
 
 
 def test_a_run_resumes_exactly_and_ships(options: TaskOptions, tmp_path: Path) -> None:
-    def trainer(out: str) -> Trainer:
-        return Trainer(RECIPE, options, tmp_path / out, Length(steps=3), precision="no")
+    def trainer(out: Path) -> Trainer:
+        return Trainer(RECIPE, options, out, Length(steps=STEPS), precision="no")
 
-    straight, halves = trainer("straight"), trainer("halves")
-    for number in range(3):
-        straight.step(number / 3)
-        if number < 2:
-            halves.step(number / 3)
-    checkpoint.save(tmp_path / "halves/state", halves.plain, halves.ema, halves.optimizers, vars(halves.state))
-    again = trainer("halves")
-    again.resume()
+    straight, again = straight_and_resumed(trainer, tmp_path)
+    assert are_equal(straight, again, 1e-5)
     again.run()
-    resumed = again.plain.state_dict()
-    for name, value in straight.plain.state_dict().items():
-        assert name == "centres" or torch.allclose(value, resumed[name], atol=1e-5), name  # they come with the export
-    shipped: Detector = load_part(Detector, "detector", tmp_path / "halves/export")
+    shipped: Detector = load_part(Detector, "detector", again.out / "export")
     assert len(shipped.config["names"]) == len(straight.task.numbers)  # type: ignore[attr-defined]
     assert torch.allclose(shipped.centres.norm(dim=-1), torch.ones(1), atol=0.02) and not straight.plain.centres.any()
-    assert list((tmp_path / "halves").glob("sheet-*.png"))
+    assert list(again.out.glob("sheet-*.png"))

@@ -1,6 +1,7 @@
 """Laws of the training of backbone, vision encoder and space: batches, labels, stages, and many processes as one."""
 
 import copy
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,11 @@ import torch
 import torch.distributed as dist
 from fixture_world import fixture_world
 from ranks import in_two_processes
-from safetensors.torch import load_file
+from resumed import are_equal, straight_and_resumed
 from tiny_words import tiny_lexicon
 
 from models.data.scenes import Scene
 from models.space import Embedder
-from models.train import checkpoint
 from models.train import space_batches as batches
 from models.train.documents import SOURCES, Document, Writer, document_rows, text_rows
 from models.train.language_space import STAGES, LanguageSpaceTask, source_weights, stage_at
@@ -232,19 +232,10 @@ def test_training_lowers_the_losses(task):
 
 
 def test_resumed_equals_straight_and_what_is_exported_opens(cache, tmp_path):
-    trainer(cache, tmp_path / "straight").run()
-    halted = trainer(cache, tmp_path / "halted")
-    for _ in range(2):
-        halted.step(halted.state.step / 4)
-    halted.out.mkdir()
-    checkpoint.save(halted.out / "state", halted.plain, halted.ema, halted.optimizers, vars(halted.state))
-    again = trainer(cache, tmp_path / "halted")
-    again.resume()
+    straight, again = straight_and_resumed(partial(trainer, cache), tmp_path)
+    assert are_equal(straight, again)
     again.run()
-    for name in ("model", "ema"):
-        straight, resumed = (load_file(tmp_path / run / f"state/{name}.safetensors") for run in ("straight", "halted"))
-        assert all(torch.equal(straight[key], resumed[key]) for key in straight)
-    embedder = Embedder.load(tmp_path / "straight/export")
+    embedder = Embedder.load(again.out / "export")
     assert embedder.text(["a cat", "猫"]).shape == (2, 128)
 
 

@@ -237,7 +237,7 @@ def test_what_does_not_fit_together_is_refused(folders: list[Path], tmp_path: Pa
         average_generators(folders[:2], [1, 1], tmp_path / "mean")
     (folders[2] / "dit" / MADE_WITH).write_text("{}")
     record_part("dit", folders[2])
-    with pytest.raises(WeightsError, match="different parts"):
+    with pytest.raises(ValueError, match="different parts"):
         average_generators([folders[0], folders[2]], [1, 1], tmp_path / "mean")
     assert not (tmp_path / "mean").exists()
 

@@ -46,7 +46,7 @@ def test_a_word_is_completed_and_a_thing_follows_what_wants_one(suggester: Sugge
     assert "a dragon" in said["a drag"] and all(text.startswith("a drag") for text in said["a drag"])
     for text in said["a cat wearing a "]:
         worn = suggester.parser.parse(text).entities[1:]
-        assert worn and suggester.writer._is_worn(worn[0]), text
+        assert worn and suggester.parser.concept(worn[0]).worn_at, text
 
 
 def test_translations_are_those_a_person_would_expect(suggester: Suggester) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from fixture_world import fixture_world
 from ranks import in_two_processes
+from resumed import are_equal, straight_and_resumed
 from safetensors.torch import load_file, save_file
 from tiny_parts import save_tiny_parts, short_runs  # noqa: F401 - a fixture
 
@@ -17,7 +19,6 @@ from models.data.styles import STYLES
 from models.data.variety import AS_IT_IS, NO_WARP, STAGED, VIEWS, WARPED, likewise, staged, view
 from models.dit import DiT
 from models.presets import preset
-from models.train import checkpoint
 from models.train.checkpoint import load_weights
 from models.train.encoded import CHUNK, Encoded, Item, encode_all
 from models.train.image import CAPTIONS, IMAGE_VECTOR, NO_VECTOR, TEXT_VECTOR, ImageTask, Mix, noise_levels
@@ -247,19 +248,8 @@ def test_held_out_figures_are_repeatable_and_tell_conditions_apart(task: ImageTa
 
 
 def test_resumed_equals_straight(parts: Path, tmp_path: Path) -> None:
-    straight = trainer(parts, tmp_path / "straight")
-    for step in range(4):
-        straight.step(step / 4)
-    halted = trainer(parts, tmp_path)
-    for step in range(2):
-        halted.step(step / 4)
-    checkpoint.save(tmp_path / "state", halted.plain, halted.ema, halted.optimizers, vars(halted.state))
-    again = trainer(parts, tmp_path)
-    again.resume()
-    for step in range(2, 4):
-        again.step(step / 4)
-    pairs = zip(straight.plain.state_dict().items(), again.plain.state_dict().items(), strict=True)
-    assert all(torch.equal(a, b) for (_, a), (_, b) in pairs)
+    straight, again = straight_and_resumed(partial(trainer, parts), tmp_path)
+    assert are_equal(straight, again)
     assert any(parameter.any() for parameter in again.plain.out.parameters())
 
 

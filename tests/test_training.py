@@ -48,23 +48,6 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
     }
 
 
-def test_resumed_equals_straight(tmp_path):
-    trainer(tmp_path / "straight", 6).run()
-    halted = trainer(tmp_path / "halted", 6)
-    halted.length.steps = 6
-    for _ in range(3):
-        halted.step(halted.state.step / 6)
-    halted.out.mkdir()
-    checkpoint.save(halted.out / "state", halted.plain, halted.ema, halted.optimizers, vars(halted.state))
-    again = trainer(tmp_path / "halted", 6)
-    again.resume()
-    assert again.state.step == 3
-    again.run()
-    straight, resumed = weights(tmp_path / "straight"), weights(tmp_path / "halted")
-    assert straight.keys() == resumed.keys()
-    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
-
-
 def test_a_run_leaves_statistics_a_sheet_and_a_part_that_loads(tmp_path):
     trainer(tmp_path, 2).run()
     rows = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]

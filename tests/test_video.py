@@ -12,6 +12,7 @@ from fixture_world import fixture_world
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
 from hypothesis.strategies import floats
+from resumed import STEPS, are_equal, straight_and_resumed
 from tiny_parts import awaken
 
 from models.data.clips import FRAMES, REST, direction_seen, make_clip
@@ -304,27 +305,11 @@ def test_of_an_animated_clip_the_plan_is_to_rest(task: VideoTask) -> None:
 
 
 def test_training_resumes_exactly_and_learns_the_added_part_alone(parts: Path, tmp_path: Path) -> None:
-    def trainer(steps: int, out: Path) -> Trainer:
-        return Trainer(RECIPE, options(parts), out, Length(steps=steps), precision="no")
+    def trainer(out: Path) -> Trainer:
+        return Trainer(RECIPE, options(parts), out, Length(steps=STEPS), precision="no")
 
-    straight = trainer(4, tmp_path / "straight")
-    for step in range(4):
-        straight.step(step / 4)
-        straight.state.step = step + 1
-    halves = trainer(4, tmp_path / "halves")
-    for step in range(2):
-        halves.step(step / 4)
-        halves.state.step = step + 1
-    from models.train import checkpoint
-
-    checkpoint.save(tmp_path / "state", halves.plain, halves.ema, halves.optimizers, vars(halves.state))
-    again = trainer(4, tmp_path)
-    again.resume()
-    for step in range(2, 4):
-        again.step(step / 4)
-        again.state.step = step + 1
-    for a, b in zip(straight.plain.parameters(), again.plain.parameters(), strict=True):
-        assert torch.allclose(a, b, atol=1e-6)
+    straight, again = straight_and_resumed(trainer, tmp_path)
+    assert are_equal(straight, again, 1e-6)
     before = load_part(DiT, "dit", parts)
     assert all(torch.equal(a, b) for a, b in zip(before.parameters(), straight.task.image.parameters(), strict=True))  # type: ignore[attr-defined]
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from models.dit import DiT
 from models.train.recipes import command
-from models.weights import MADE_WITH, WeightsError, load_part, part_folder, save_part
+from models.weights import MADE_WITH, load_part, part_folder, save_part
 
 PART = "dit"
 
@@ -31,7 +31,7 @@ def average_generators(folders: Sequence[Path], shares: Sequence[float], out: Pa
         raise ValueError(f"shares {', '.join(f'{share:g}' for share in shares)}; give none below 0, and one above")
     companies = {(part_folder(PART, folder) / MADE_WITH).read_text(encoding="utf-8") for folder in folders}
     if len(companies) > 1:
-        raise WeightsError("these generators were trained with different parts; average those of one release")
+        raise ValueError("these generators were trained with different parts; average those of one release")
     networks: list[Any] = [load_part(DiT, PART, folder, torch.float32) for folder in folders]
     mean = networks[0]
     for network in networks[1:]:
