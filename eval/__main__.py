@@ -7,16 +7,19 @@ from pathlib import Path
 
 from eval import bench, ladder, record, score
 from eval import sweep as sweeping
-from eval.context import SIZES, Context
+from eval.cluster import opened
+from eval.context import SIZES, Context, shipped
 from eval.generator import IMAGE, Parts
 from eval.metrics.image import misranked
 from eval.report import add_outputs, console, write
 from eval.rows import MissingError
 from eval.statistics import FeatureStatistics, ReferenceStatistics, reference_path
 from eval.table import METRICS, machine, measure, print_table, report
+from models.cluster import LOCAL
 from models.data.text import wordnet_folder
 from models.data.world import World, data_folder
 from models.hardware import keep_freed_memory
+from models.messages import Refused
 from models.sampling.loop import Sampling
 
 REFERENCE, SWEEP = "reference", "sweep"
@@ -50,6 +53,8 @@ def parser() -> argparse.ArgumentParser:
         help="measured beside our space by open_clip and clip_score: a folder, NAME:WEIGHTS or hf-hub:REPOSITORY, also"
         " several times",
     )  # fmt: skip
+    where = "draw on a Ray cluster: its HOST:PORT, or auto (else on this machine's devices)"
+    made.add_argument("--cluster", nargs="?", const=LOCAL, metavar="ADDRESS", help=where)
     made.add_argument("--check-controls", action="store_true", help="fail where controls do not rank as they must")
     made.add_argument("--record", action="store_true", help="keep the figures as those that README and docs show")
     sweeping.add_arguments(made)
@@ -80,7 +85,9 @@ def prepare(arguments: argparse.Namespace) -> tuple[list[str], list[Sampling], C
         Parts(arguments.weights, arguments.open_clip),
         arguments.cache or folder / "eval",
     )
-    return names, tried, Context(world, SIZES[arguments.size], parts, cache, wordnet=wordnet_folder(folder))
+    cluster = opened(arguments.cluster, shipped, arguments.weights)
+    words = wordnet_folder(folder)
+    return names, tried, Context(world, SIZES[arguments.size], parts, cache, words, cluster=cluster)
 
 
 def run(names: list[str], tried: list[Sampling], context: Context, arguments: argparse.Namespace) -> int:
@@ -121,11 +128,14 @@ def main(words: list[str] | None = None) -> int:
         return 2
     try:
         return run(names, tried, context, arguments)
-    except MissingError as error:
+    except (MissingError, Refused) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        if context.cluster:
+            context.cluster.close()
 
 
 if __name__ == "__main__":

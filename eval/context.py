@@ -7,11 +7,11 @@ they depend on.
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -20,22 +20,24 @@ from rich.progress import track
 from eval import sets
 from eval.captions import StickerCaptionGenerator
 from eval.clips import StickerClipGenerator
+from eval.cluster import Block, Drawn, drawn, drawn_there
 from eval.copies import PRINTS
 from eval.extractors import Extractor, Source, extractor
 from eval.features import BLOCK, NAME, stored_features
 from eval.generator import Generator, Parts, StickerGenerator, jsonable, lacks
 from eval.rows import missing_where
 from eval.statistics import ReferenceStatistics
+from models.cluster import Cluster
 from models.data.pixels import png
 from models.data.stored import whole
 from models.data.text import wordnet_folder
 from models.data.world import Picture, World, data_folder
 from models.weights import WeightsError
 
+T = TypeVar("T")
+
 SEED = 2026  # of captions, noise and draws; pictures are chosen by hash and need none
 GENERATED = 64  # pictures a cache file; a multiple of the pipeline's batch
-
-Drawn = tuple[np.ndarray, list[tuple[str, ...]]]  # media, and the styles that each was drawn from
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,15 @@ _TABLE = tomllib.loads(Path(__file__).with_name("sizes.toml").read_text(encoding
 SIZES = {name: Sizes(**row) for name, row in _TABLE.items()}
 
 
+def shipped(parts: Parts) -> list[Any]:
+    """The studio's own generators."""
+    return [make(parts) for make in (StickerGenerator, StickerClipGenerator, StickerCaptionGenerator)]
+
+
 class Context:
     """What metrics are computed from: real pictures, how much is measured, weights (of the default generator, the
-    studio's own pipeline, and of the judge), and a folder for features and generated media; None keeps nothing."""
+    studio's own pipeline, and of the judge), and a folder for features and generated media; None keeps nothing.
+    Media are made on the `cluster`, where there is one."""
 
     def __init__(
         self,
@@ -70,14 +78,12 @@ class Context:
         wordnet: Path | None = None,
         quiet: bool = False,
         generator: Generator | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
         self.world, self.sizes, self.parts, self.cache = world, sizes, parts or Parts(), cache
-        self.generators: list[Any] = (
-            [generator]
-            if generator
-            else [make(self.parts) for make in (StickerGenerator, StickerClipGenerator, StickerCaptionGenerator)]
-        )
+        self.generators: list[Any] = [generator] if generator else shipped(self.parts)
         self.generator: Any = self.generators[0]
+        self.cluster = cluster
         self.wordnet = wordnet or wordnet_folder(data_folder())
         self.console = Console(stderr=True, quiet=quiet)
 
@@ -167,35 +173,42 @@ class Context:
 
     def draw(self, prompts: Sequence[Any], **options: Any) -> Drawn:
         """The same, and the styles of the drawings that each was drawn from, where the generator says so."""
-        seeds = range(SEED, SEED + len(prompts))
-        starts = self.track(range(0, len(prompts), GENERATED), "pictures")
-        blocks = [self._block(prompts[i : i + GENERATED], seeds[i : i + GENERATED], options) for i in starts]
-        return np.concatenate([made for made, _ in blocks]), [own for _, sources in blocks for own in sources]
+        seeds, starts = range(SEED, SEED + len(prompts)), range(0, len(prompts), GENERATED)
+        blocks = dict(enumerate((prompts[i : i + GENERATED], seeds[i : i + GENERATED], options) for i in starts))
+        paths = {number: self._path(block) for number, block in blocks.items()}
+        made = {number: _kept(path) for number, path in paths.items() if path and path.is_file()}
+        missing = {number: block for number, block in blocks.items() if number not in made}
+        for number, (pixels, sources) in self.track(self._made(missing), "pictures", len(missing)):
+            if path := paths[number]:
+                with whole(path) as part:
+                    np.savez_compressed(part, pixels=pixels, sources=json.dumps(sources))
+            made[number] = pixels, sources
+        ordered = [made[number] for number in blocks]
+        return np.concatenate([pixels for pixels, _ in ordered]), [own for _, sources in ordered for own in sources]
 
-    def _block(self, prompts: Sequence[Any], seeds: range, options: dict[str, Any]) -> Drawn:
-        def make() -> Drawn:
-            if self.can("sources"):
-                return self.generator.draw(prompts, seeds, **options)
-            return self.generator.generate(prompts, seeds, **options), [()] * len(prompts)
-
+    def _path(self, block: Block) -> Path | None:
+        """The file in which a block's media are kept."""
         if self.cache is None:
-            return make()
-        key = json.dumps(
-            ["with sources", self.generator.name, self.generator.digest(), prompts, list(seeds), options],
-            default=jsonable,
-        )
-        path = self.cache / "pictures" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
-        if not path.is_file():
-            with whole(path) as part:
-                pixels, sources = make()
-                np.savez_compressed(part, pixels=pixels, sources=json.dumps(sources))
-        kept = np.load(path, allow_pickle=False)
-        return kept["pixels"], [tuple(own) for own in json.loads(str(kept["sources"]))]
+            return None
+        prompts, seeds, options = block
+        about = ["with sources", self.generator.name, self.generator.digest(), prompts, list(seeds), options]
+        key = json.dumps(about, default=jsonable)
+        return self.cache / "pictures" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+
+    def _made(self, blocks: Mapping[int, Block]) -> Iterator[tuple[int, Drawn]]:
+        if self.cluster and blocks:
+            return drawn_there(self.cluster, self.generator, blocks)
+        return ((number, drawn(self.generator, block)) for number, block in blocks.items())
 
     def reconstruct(self, pixels: np.ndarray) -> np.ndarray:
         """Pictures (N, 128, 128, 4) through the generator's autoencoder and back."""
         starts = self.track(range(0, len(pixels), 16), "reconstructions")
         return np.concatenate([self.generator.reconstruct(pixels[i : i + 16]) for i in starts])
 
-    def track(self, steps: range, what: str) -> Iterable[int]:
-        return track(steps, what, console=self.console, transient=True)
+    def track(self, steps: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:
+        return track(steps, what, total, console=self.console, transient=True)
+
+
+def _kept(path: Path) -> Drawn:
+    kept = np.load(path, allow_pickle=False)
+    return kept["pixels"], [tuple(own) for own in json.loads(str(kept["sources"]))]

@@ -5,6 +5,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from models.cluster import NoDevice
 from models.messages import Message, Refused
 from models.references.credits import Credit
 from studio.backends.base import Backend, run_batch
@@ -35,7 +36,7 @@ def run_jobs(
         if not tracked.left:
             yield number, Done()
         for part in tracked.parts:
-            groups.setdefault(part.request.batch_key(), []).append(part)
+            groups.setdefault(backend.batch_key(part.request), []).append(part)
     if groups:
         backend.load()
     for group in groups.values():
@@ -70,8 +71,8 @@ class _Tracked:
             previews = {part.first + index: image for index, image in event.previews.items()}
             yield replace(event, step=step, total=total, previews=previews)
         elif isinstance(event, Failed):
+            yield from [event] if self.left else []  # another of its artifacts may have failed before
             self.left.clear()
-            yield event
         elif (index := part.first + event.index) in self.left:
             credits = tuple(dict.fromkeys((*event.credits, *self.given)))
             path = sink.keep(self.job, replace(event, index=index, credits=credits))
@@ -100,8 +101,10 @@ def _made(backend: Backend, parts: list[_Part], previews: bool) -> Iterator[tupl
     """Parts made together. Where one of them fails, those that are still open are made each on its own."""
     try:
         for number, event in run_batch(backend, [part.request for part in parts], previews):
-            if isinstance(event, Progress | Artifact):
+            if isinstance(event, Progress | Artifact | Failed):
                 yield parts[number], event
+    except NoDevice:
+        raise
     except Refused as refusal:
         if len(parts) == 1:
             yield parts[0], Failed(refusal.message)

@@ -336,14 +336,21 @@ class Studio:
     # --- Prompt files -------------------------------------------------------------------------------------------------
 
     def batch(
-        self, file: str | Path | Sequence[str | Path], out: str | Path | None = None, *, model: str = "embedded"
+        self,
+        file: str | Path | Sequence[str | Path],
+        out: str | Path | None = None,
+        *,
+        model: str = "embedded",
+        cluster: str | None = None,
     ) -> dict[str, Any]:
         """Do the jobs of prompt files in the folder `out` (None: one in the home), as `studio batch` does.
 
         Returns its figures: `{total, done, found, failed, errors: [{file, line, message}], problem, out}`. It is done
-        in this process, past the queue. Stopped in any way, the same call goes on where it was. Refused where there is
+        in this process, past the queue, or on the Ray cluster at the address `cluster` ("local": over the devices of
+        this machine). Stopped in any way, the same call goes on where it was. Refused where there is
         nothing to do, or the folder holds another batch.
         """
+        from studio.backends.cluster import opened
         from studio.batch import sources  # readers of many formats, which only prompt files need
         from studio.batch.plan import Context
         from studio.batch.run import Runner, run
@@ -355,9 +362,10 @@ class Studio:
                         runner.stopped = True
                         return
 
-        backend, files = self._opener(model), [file] if isinstance(file, str | Path) else file
-        context = Context(model, backend.capabilities(), backend.digest(), Wildcards(settings.wildcards(self.home)))
-        with sources.opened([str(one) for one in files]) as read:
+        files = [file] if isinstance(file, str | Path) else file
+        read_from, lists = sources.opened([str(one) for one in files]), Wildcards(settings.wildcards(self.home))
+        with opened(self._opener, model, cluster) as backend, read_from as read:
+            context = Context(model, backend.capabilities(), backend.digest(), lists)
             done = run(backend, read, context, Path(out) if out else None, self.home, watch)
         return {**done.as_dict(), "out": str(done.folder.path)}
 

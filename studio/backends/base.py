@@ -1,6 +1,6 @@
 """The one interface between the studio and whatever makes media."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from studio.backends.registry import no_task
@@ -16,7 +16,11 @@ Handler = Callable[[Sequence[Any], bool], Iterator[tuple[int, Made]]]
 
 
 class Backend(Protocol):
-    """A model that the studio can use. All but `load` and the handlers are cheap and import no torch."""
+    """A model that the studio can use. All but `load` and the handlers are cheap and import no torch. It is asked for
+    `group` artifacts at once: a multiple of every shape, and what is done again where one of them fails.
+    """
+
+    group: int = 64
 
     @property
     def tasks(self) -> Mapping[str, Handler]:
@@ -35,6 +39,11 @@ class Backend(Protocol):
 
     def load(self) -> None:
         """Bring the model into memory, once; Refused with a sentence that says which file is missing or altered."""
+
+    def batch_key(self, request: Any) -> Hashable:
+        """Requests of equal keys may be asked for at once."""
+        key: Hashable = request.batch_key()
+        return key
 
 
 def one_by_one(make: Callable[[Any], Iterator[Made]]) -> Handler:

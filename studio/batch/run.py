@@ -24,8 +24,6 @@ from studio.planner import Job as Planned
 from studio.run import explain, run_jobs
 from studio.sinks import FolderSink
 
-GROUP = 64  # artifacts of one group: a multiple of every shape, and what is done again where one of them fails
-
 
 class Runner:
     """One run of a plan in its folder, and what comes of it.
@@ -76,7 +74,7 @@ class Runner:
         closed.
         """
         try:
-            for group in groups([job for job in self.jobs if job.files[0] not in self.status]):
+            for group in groups([job for job in self.jobs if job.files[0] not in self.status], self.backend):
                 yield from self._group(group)
         except Refused as refusal:
             self.problem = str(refusal)
@@ -129,19 +127,19 @@ class Runner:
         """What follows from the journal, written anew. A disk that is full now was full before."""
         try:
             self.folder.save_metadata(self.jobs, self.records)
-            self.folder.save_credits(self.records)
+            self.folder.save_credits(sorted(self.records))
             self.folder.save_problems(self.problems)
             self.folder.save_jobs(self.plan.jobs, self.status)
         except Refused as refusal:
             self.problem = self.problem or str(refusal)
 
 
-def groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
-    """Jobs that may be drawn together, GROUP artifacts or a little more at a time; no job twice, for one may be asked
-    for under two names."""
+def groups(jobs: Sequence[Job], backend: Backend) -> Iterator[list[Job]]:
+    """Jobs that may be asked of the backend at once, its `group` of artifacts or a little more at a time; no job twice,
+    for one may be asked for under two names."""
     alike: dict[Hashable, list[Job]] = {}
     for job in jobs:
-        alike.setdefault(job.request.batch_key(), []).append(job)
+        alike.setdefault(backend.batch_key(job.request), []).append(job)
     for members in alike.values():
         group: list[Job] = []
         for job in members:
@@ -149,7 +147,7 @@ def groups(jobs: Sequence[Job]) -> Iterator[list[Job]]:
                 yield group
                 group = []
             group.append(job)
-            if sum(one.request.count for one in group) >= GROUP:
+            if sum(one.request.count for one in group) >= backend.group:
                 yield group
                 group = []
         if group:

@@ -21,6 +21,7 @@ from studio.wildcards import Wildcards
 F = TypeVar("F", bound=Callable[..., Any])
 
 WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
+BARE = {"--cluster": "local"}  # options that may stand without a value, which typer has no word for
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
@@ -113,10 +114,18 @@ def command(name: str | None = None, before: str = "") -> Callable[[F], F]:
             for one in own
         ]
         run.__signature__ = declared.replace(parameters=parameters)  # type: ignore[attr-defined]
-        app.command(name)(run)
+        app.command(name, cls=_Command)(run)
         return function
 
     return register
+
+
+class _Command(typer.core.TyperCommand):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        said: list[str] = []
+        for one, following in zip(args, [*args[1:], "-"], strict=False):
+            said += [one, BARE[one]] if one in BARE and following.startswith("-") else [one]
+        return super().parse_args(ctx, said)
 
 
 def _option(argument: bool = False, flag: str = "", **how: Any) -> Any:

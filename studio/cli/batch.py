@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
+from studio.backends.cluster import opened
 from studio.backends.registry import open_backend
 from studio.batch import sources
 from studio.batch.plan import Context, Job, Plan, plan
@@ -20,11 +21,12 @@ LISTED = 20  # problems and words on the terminal
 
 
 @command()
-def batch(common: Common, files: list[str], out: Path | None = None, dry_run: bool = False) -> None:
+def batch(
+    common: Common, files: list[str], out: Path | None = None, dry_run: bool = False, cluster: str | None = None
+) -> None:
     """Make the pictures of prompt files; stopped in any way, the same command goes on where it was."""
-    backend = open_backend(common.model)
-    context = Context(common.model, backend.capabilities(), backend.digest(), common.lists())
-    with sources.opened(files) as read:
+    with opened(open_backend, common.model, None if dry_run else cluster) as backend, sources.opened(files) as read:
+        context = Context(common.model, backend.capabilities(), backend.digest(), common.lists())
         if dry_run:
             _print_plan(plan(read, context), common)
             return
