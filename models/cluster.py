@@ -9,6 +9,7 @@ import importlib
 import logging
 import os
 import signal
+import socket
 import tempfile
 import time
 from collections import Counter, deque
@@ -24,6 +25,7 @@ LOCAL = "local"  # the address that starts a cluster of this machine alone and s
 STORE = 256 << 20  # bytes for answers on their way, of a cluster that is started here
 TRIES = 2  # actors that may die of one call
 LOSSES = 5  # actors that a device may lose in a row
+KNOCK = 5.0  # seconds until a cluster's address answers
 LOOK = 5.0  # seconds between looks for machines that have joined
 PATIENCE = 600.0  # seconds until the first actor is there and its model loaded
 
@@ -72,6 +74,9 @@ class Cluster:
             before = signal.getsignal(signal.SIGTERM)
             end.callback(self._ray.shutdown)
             try:
+                host, _, port = address.removeprefix("ray://").rpartition(":")
+                if host:  # Ray would try for minutes, and say so each second
+                    socket.create_connection((host, int(port)), KNOCK).close()
                 self._ray.init(**how)
             except (OSError, RuntimeError, ValueError) as error:
                 raise Refused("cluster.unreachable", address=address, problem=str(error).split("\n")[0]) from error

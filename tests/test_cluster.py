@@ -91,7 +91,7 @@ def test_a_machine_that_dies_gives_its_work_back(
     studio: Callable[..., Said], tmp_path: Path, two: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     batch = partial(studio, "batch", asked(tmp_path), "--json", "--model", "fake", "--out")
-    here, there = batch(tmp_path / "here"), batch(tmp_path / "there", "--cluster", "b:1")
+    here, there = batch(tmp_path / "here"), batch(tmp_path / "there", "--cluster", "auto")
     assert (here.code, there.code) == (1, 1) and "a device of machine a " in caplog.text
     assert there.json["failed"] == 2 and {**there.json, "out": ""} == {**here.json, "out": ""}
     assert left(tmp_path / "there") == left(tmp_path / "here")
@@ -111,11 +111,13 @@ def test_what_kills_whoever_does_it_fails_alone(
     assert said.code == 2 and "was lost" in said.json["problem"] and said.json["failed"] == 1
 
 
-def test_without_ray_it_says_how_to_get_it(
-    studio: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_without_ray_or_a_cluster_it_says_what_to_do(
+    studio: Callable[..., Said], tmp_path: Path, two: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    said = studio("batch", asked(tmp_path), "--model", "fake", "--out", tmp_path / "out", "--cluster", "127.0.0.1:1")
+    assert said.code == 2 and "there is no Ray cluster at 127.0.0.1:1 (" in said.err
     monkeypatch.setitem(sys.modules, "ray", None)
-    said = studio("batch", asked(tmp_path), "--model", "fake", "--out", tmp_path / "out", "--cluster")
+    said = studio("batch", tmp_path / "asked.jsonl", "--model", "fake", "--out", tmp_path / "out", "--cluster")
     assert said.code == 2 and 'pip install "studio128[cluster]"' in said.err and not (tmp_path / "out").exists()
 
 
@@ -131,7 +133,7 @@ class Noise:
 
 def test_the_table_is_drawn_there_as_here(parts: Path, tmp_path: Path, two: None) -> None:
     made = drawn_context(parts, tmp_path, Noise())
-    made.cluster, prompts = opened("b:1", lambda parts: [Noise()], parts), ["a cat"] * 500
+    made.cluster, prompts = opened("auto", lambda parts: [Noise()], parts), ["a cat"] * 500
     there = made.generate(prompts)
     assert Actor.answers > 2 and np.array_equal(there, drawn_context(parts, None, Noise()).generate(prompts))
     made.cluster = None
