@@ -62,7 +62,7 @@ class Cluster:
         try:
             self._ray = importlib.import_module("ray")
             # It would print what befalls other machines on standard output.
-            importlib.import_module("ray._private.worker").print_to_stdstream = lambda *said, **how: None
+            vars(importlib.import_module("ray._private.worker"))["print_to_stdstream"] = lambda *said, **how: None
         except ImportError as error:
             raise Refused("cluster.not_installed", problem=str(error)) from error
         with contextlib.ExitStack() as end:
