@@ -32,6 +32,8 @@ from studio.search import Hit, Query, embed_parts, query, search_request
 from studio.supervisor import Supervisor
 from studio.wildcards import Wildcards
 
+Files = str | Path | Sequence[str | Path]
+
 POLL = 0.05  # seconds between two polls of the store
 THREADS = 64  # of calls that are awaited at the same time
 
@@ -336,24 +338,16 @@ class Studio:
     # --- Prompt files -------------------------------------------------------------------------------------------------
 
     def batch(
-        self,
-        file: str | Path | Sequence[str | Path],
-        out: str | Path | None = None,
-        *,
-        model: str = "embedded",
-        cluster: str | None = None,
+        self, file: Files, out: str | Path | None = None, *, model: str = "embedded", cluster: str | None = None
     ) -> dict[str, Any]:
         """Do the jobs of prompt files in the folder `out` (None: one in the home), as `studio batch` does.
 
         Returns its figures: `{total, done, found, failed, errors: [{file, line, message}], problem, out}`. It is done
         in this process, past the queue, or on the Ray cluster at the address `cluster` ("local": over the devices of
-        this machine). Stopped in any way, the same call goes on where it was. Refused where there is
-        nothing to do, or the folder holds another batch.
+        this machine). Stopped in any way, the same call goes on where it was. Refused where there is nothing to do, or
+        the folder holds another batch.
         """
-        from studio.backends.cluster import opened
-        from studio.batch import sources  # readers of many formats, which only prompt files need
-        from studio.batch.plan import Context
-        from studio.batch.run import Runner, run
+        from studio.batch.run import Runner, run_files  # readers of many formats, which only prompt files need
 
         def watch(runner: Runner) -> None:
             with contextlib.closing(runner.run()) as running:
@@ -363,10 +357,8 @@ class Studio:
                         return
 
         files = [file] if isinstance(file, str | Path) else file
-        read_from, lists = sources.opened([str(one) for one in files]), Wildcards(settings.wildcards(self.home))
-        with opened(self._opener, model, cluster) as backend, read_from as read:
-            context = Context(model, backend.capabilities(), backend.digest(), lists)
-            done = run(backend, read, context, Path(out) if out else None, self.home, watch)
+        lists, to = Wildcards(settings.wildcards(self.home)), Path(out) if out else None
+        done = run_files([str(one) for one in files], model, lists, to, self.home, watch, self._opener, cluster)
         return {**done.as_dict(), "out": str(done.folder.path)}
 
     # --- The same, awaited --------------------------------------------------------------------------------------------

@@ -246,7 +246,7 @@ def test_groups_hold_what_may_be_drawn_together() -> None:
         return BatchJob("f", number, str(number), (), ask(Fake(), seed=number, **fields))
 
     jobs = [job(i, steps=5 + i % 2, count=8) for i in range(40)]
-    made = list(groups(jobs))
+    made = list(groups(jobs, Fake()))
     assert sorted(one.line for group in made for one in group) == list(range(40))
     assert all(len({one.request.batch_key() for one in group}) == 1 for group in made)
     assert [sum(one.request.count for one in group) for group in made] == [64, 64, 32, 64, 64, 32]

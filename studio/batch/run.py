@@ -12,6 +12,8 @@ from typing import Any
 
 from models.messages import Message, Refused
 from studio.backends.base import Backend
+from studio.backends.cluster import opened as opened_on
+from studio.backends.registry import Opener, open_backend
 from studio.batch import sources
 from studio.batch.folder import Folder, Record, opened
 from studio.batch.plan import Context, Job, Plan, plan, safe_name
@@ -23,6 +25,7 @@ from studio.metadata import version
 from studio.planner import Job as Planned
 from studio.run import explain, run_jobs
 from studio.sinks import FolderSink
+from studio.wildcards import Wildcards
 
 
 class Runner:
@@ -152,6 +155,22 @@ def groups(jobs: Sequence[Job], backend: Backend) -> Iterator[list[Job]]:
                 group = []
         if group:
             yield group
+
+
+def run_files(
+    files: Sequence[str],
+    model: str,
+    lists: Wildcards,
+    out: Path | None,
+    root: Path,
+    watch: Callable[[Runner], None],
+    opener: Opener = open_backend,
+    cluster: str | None = None,
+) -> Runner:
+    """As `run`, of files, by the model of that name, here or on the Ray cluster at that address."""
+    with opened_on(opener, model, cluster) as backend, sources.opened(files) as read:
+        context = Context(model, backend.capabilities(), backend.digest(), lists)
+        return run(backend, read, context, out, root, watch)
 
 
 def run(

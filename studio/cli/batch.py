@@ -7,11 +7,10 @@ from pathlib import Path
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
-from studio.backends.cluster import opened
 from studio.backends.registry import open_backend
 from studio.batch import sources
 from studio.batch.plan import Context, Job, Plan, plan
-from studio.batch.run import Runner, refuse_nothing, run
+from studio.batch.run import Runner, refuse_nothing, run_files
 from studio.batch.sources import Problem
 from studio.cli.base import Common, command, leave, warn
 from studio.events import not_drawn
@@ -25,14 +24,15 @@ def batch(
     common: Common, files: list[str], out: Path | None = None, dry_run: bool = False, cluster: str | None = None
 ) -> None:
     """Make the pictures of prompt files; stopped in any way, the same command goes on where it was."""
-    with opened(open_backend, common.model, None if dry_run else cluster) as backend, sources.opened(files) as read:
+    if not dry_run:
+        done = run_files(files, common.model, common.lists(), out, common.root, _watch, cluster=cluster)
+        _print_outcome(done, common)
+        leave(done.code)
+        return
+    backend = open_backend(common.model)
+    with sources.opened(files) as read:
         context = Context(common.model, backend.capabilities(), backend.digest(), common.lists())
-        if dry_run:
-            _print_plan(plan(read, context), common)
-            return
-        done = run(backend, read, context, out, common.root, _watch)
-    _print_outcome(done, common)
-    leave(done.code)
+        _print_plan(plan(read, context), common)
 
 
 def _watch(runner: Runner) -> None:
