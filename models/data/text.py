@@ -6,6 +6,7 @@ WordNet's files are read as they are distributed (`wndb(5WN)`): a line of `data.
 
 import functools
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -141,13 +142,15 @@ class Nouns:
             self.synsets[offset] for symbol, pos, offset in synset.pointers if symbol in symbols and pos == "noun"
         )
 
-    def below(self, synset: Synset | None, depth: int) -> Iterator[Synset]:
-        """A sense and those up to `depth` steps below it, level by level, without slurs and what is below them."""
-        level = [synset] if synset else []
-        for _ in range(depth + 1):
-            level = [one for one in level if not one.offensive]
-            yield from level
-            level = [lower for one in level for lower in self.pointed(one, HYPONYMS)]
+    def below(self, senses: Iterable[Synset], depth: float = math.inf) -> Iterator[Synset]:
+        """Senses and those up to `depth` steps below, by level, each once, without slurs and what is below them."""
+        level, seen = list(senses), set[int]()
+        while level and depth >= 0:
+            new = {one.offset: one for one in level if one.offset not in seen and not one.offensive}
+            yield from new.values()
+            seen |= new.keys()
+            level = [lower for one in new.values() for lower in self.pointed(one, HYPONYMS)]
+            depth -= 1
 
     def sense_of(self, word: str, hints: frozenset[str], files: tuple[int, ...]) -> Synset | None:
         """The sense of a word in the first of the lexicographer `files` that has any; of several the one that shares
@@ -185,7 +188,7 @@ def related_words(nouns: Nouns, pictures: Iterable[Picture], depth: int = 3) -> 
     """
     found: dict[str, set[str]] = {}
     for concept, picture in {picture.concept: picture for picture in pictures}.items():
-        below = nouns.below(concept_sense(nouns, picture), depth)
+        below = nouns.below(filter(None, [concept_sense(nouns, picture)]), depth)
         words = {word for synset in below for word in synset.words if word.islower()}
         for word in words if len(words) <= MAX_RELATED else ():
             found.setdefault(word, set()).add(concept)

@@ -24,7 +24,6 @@ from models.data.splits import fraction
 from models.data.stored import stored
 from models.data.text import (
     HYPERNYMS,
-    HYPONYMS,
     PARTS_OF_SPEECH,
     Nouns,
     Synset,
@@ -145,7 +144,7 @@ def _word_groups(nouns: Nouns, pictures: Iterable[Picture], folder: Path) -> lis
 def _related_entries(nouns: Nouns, pictures: Iterable[Picture]) -> Iterator[Entry]:
     """Every lower-case word of the concepts' senses and of those up to DEPTH steps below, in the sense found."""
     for picture in pictures:
-        for synset in nouns.below(concept_sense(nouns, picture), DEPTH):
+        for synset in nouns.below(filter(None, [concept_sense(nouns, picture)]), DEPTH):
             yield from (_entry(nouns, synset, word) for word in synset.words if word.islower())
 
 
@@ -171,15 +170,8 @@ def _common_entries(nouns: Nouns, folder: Path) -> Iterator[Entry]:
 
 def _things(nouns: Nouns) -> Iterator[Entry]:
     """Single lower-case nouns that name something one can touch: any sense below THINGS, whatever its depth."""
-    seen: set[int] = set()
-    level = list(nouns.senses(THINGS))
-    while level:
-        seen |= {one.offset for one in level}
-        level = [one for one in level if not one.offensive]
-        for one in level:
-            yield from (_entry(nouns, one, word) for word in one.words if word.isalpha() and word.islower())
-        below = (lower for one in level for lower in nouns.pointed(one, HYPONYMS))
-        level = [lower for lower in {lower.offset: lower for lower in below}.values() if lower.offset not in seen]
+    for one in nouns.below(nouns.senses(THINGS)):
+        yield from (_entry(nouns, one, word) for word in one.words if word.isalpha() and word.islower())
 
 
 DIMENSION = 384

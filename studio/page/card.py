@@ -9,7 +9,6 @@ from models.messages import Refused
 from models.references.credits import lines
 from studio import inputs
 from studio.annotations import labels_in
-from studio.backends.registry import open_backend
 from studio.export.apps import APPS
 from studio.export.clips import FORMATS
 from studio.gallery import Kept
@@ -20,8 +19,8 @@ from studio.page.html import render, script
 from studio.page.language import text
 from studio.page.making import task_of
 from studio.page.polling import tab_of
-from studio.planner import Job, plan
-from studio.requests import make_request
+from studio.planner import Job
+from studio.prompts import only
 
 LISTS = ("tags", "boards")
 VARIATIONS = 4  # that one press makes
@@ -137,6 +136,5 @@ class CardHandlers:
         return self._planned({**fields, "seed": None})
 
     def _planned(self, fields: dict[str, Any]) -> Job:
-        asked = make_request(**{**fields, "shape": None, "model": self.context.model})
-        (job,) = plan(asked, open_backend(self.context.model), self.context.wildcards)
-        return job
+        same = {"task": "image", **fields, "shape": None, "model": self.context.model}
+        return only(self.context.studio.prepare(**same))
