@@ -27,8 +27,8 @@ from studio.disk.machine import Machine
 GOAL = 0.15
 
 
-def save_stable_diffusion(folder: Path) -> None:
-    """The networks of `stable-diffusion-v1-5`, with random weights in bf16, without a tokenizer."""
+def save_stable_diffusion(folder: Path, share: float = 1.0, tokenizer: Any = None) -> None:
+    """The networks of `stable-diffusion-v1-5`, with random weights in bf16; the U-Net has a share of its channels."""
     import torch
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
@@ -41,7 +41,11 @@ def save_stable_diffusion(folder: Path) -> None:
     with torch.device("meta"):
         networks: dict[str, Any] = {
             "unet": UNet2DConditionModel(
-                sample_size=64, cross_attention_dim=768, down_block_types=down, up_block_types=up
+                sample_size=64,
+                cross_attention_dim=768,
+                down_block_types=down,
+                up_block_types=up,
+                block_out_channels=[round(share * wide) for wide in (320, 640, 1280, 1280)],
             ),
             "vae": AutoencoderKL(
                 block_out_channels=(128, 256, 512, 512),
@@ -63,7 +67,7 @@ def save_stable_diffusion(folder: Path) -> None:
                 tensor.data.copy_(torch.arange(tensor.numel()).view(tensor.shape))  # positions of the text
     StableDiffusionPipeline(
         **networks,
-        tokenizer=None,
+        tokenizer=tokenizer,
         scheduler=DDIMScheduler(beta_schedule="scaled_linear", clip_sample=False, steps_offset=1),
         safety_checker=None,
         feature_extractor=None,
@@ -130,7 +134,7 @@ def compared(options: argparse.Namespace, folder: Path) -> list[dict[str, float 
 
 
 def main() -> None:
-    made = parser(__doc__ or "", size=512, steps=1, folder="", memory="high,balanced", draw="")
+    made = parser(__doc__ or "", size=512, steps=1, folder="", memory="high,balanced,8bit", draw="")
     options = made.parse_args()
     if options.draw:
         print(json.dumps(draw(Path(options.folder), options.draw, options.size, options.steps)))

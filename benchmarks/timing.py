@@ -30,6 +30,22 @@ def medians(work: dict[str, Callable[[], object]], repeats: int) -> dict[str, fl
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
+def ratio(first: Callable[[], object], second: Callable[[], object], repeats: int) -> tuple[float, float, float]:
+    """Median seconds of both, and the median of the ratios of pairs, the second by the first. Each pair is one right
+    after the other, in turns the one or the other first, after one pair that is not counted.
+    """
+    taken: list[tuple[float, float]] = []
+    for turn in range(repeats + 1):
+        seconds = [0.0, 0.0]
+        for which in (0, 1) if turn % 2 else (1, 0):
+            start = time.perf_counter()
+            (first, second)[which]()
+            seconds[which] = time.perf_counter() - start
+        taken += [(seconds[0], seconds[1])] if turn else []
+    a, b = (statistics.median(one[which] for one in taken) for which in (0, 1))
+    return a, b, statistics.median(one / other for other, one in taken)
+
+
 def show(seconds: dict[str, float], note: Callable[[float], str] = lambda _: "") -> None:
     """A line for each: milliseconds, and the ratio to the first."""
     base = next(iter(seconds.values()))

@@ -161,14 +161,14 @@ def test_a_caption_is_the_same_again_and_is_asked_for_as_the_model_can(
     assert can.tasks[0] == "caption"
 
 
-def test_capabilities_are_read_without_torch(models: Callable[[str], Path]) -> None:
+def test_capabilities_are_read_without_torch(models: Callable[[str], Path], pipelines: Callable[[str], Path]) -> None:
     code = f"""
 import sys
 from studio.backends.registry import open_backend
-for name in ({f"open_clip:{models('clip')}"!r}, {f"transformers:{models('talker')}"!r}):
+for name in {[f"open_clip:{models('clip')}", f"transformers:{models('talker')}", f"diffusers:{pipelines('sd')}"]!r}:
     backend = open_backend(name)
     backend.capabilities(), backend.digest(), backend.space()
-assert not {{"torch", "transformers", "open_clip"}} & set(sys.modules)
+assert not {{"torch", "transformers", "open_clip", "diffusers"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -244,9 +244,14 @@ def test_the_command_hands_the_way_on(
 ) -> None:
     for name in ("STUDIO_MEMORY", "STUDIO_DEVICE"):
         monkeypatch.setenv(name, "")  # and so afterwards
-    said = studio("generate", "a cat", "--model", f"diffusers:{tiny_sd}", "--memory", "low", "--steps", 2, "--json")
+    asked = ("generate", "a cat", "--model", f"diffusers:{tiny_sd}", "--steps", 2, "--size")
+    said = studio(*asked, "48x32", "--memory", "low", "--json")
     assert said.code == 0, said.err
     (row,) = said.json
+    with Image.open(row["path"]) as picture:
+        assert picture.size == (48, 32)
+    refused = studio(*asked, "45x32")
+    assert (refused.code, refused.out) == (2, "") and "multiples of 2" in refused.err
     told = studio("info", row["path"], "--json").json
     assert '"memory": "low"' in json.dumps(told)
     said = studio("generate", "a dog", "--model", f"diffusers:{tiny_sd}", "--device", "cuda:7", "--steps", 2)
