@@ -180,12 +180,7 @@ def house(models: Callable[[str], Path], embedder: str, tmp_path: Path) -> Itera
 
 
 def test_a_captioner_behind_page_api_batch_and_command(
-    house: str,
-    browser: Any,
-    models: Callable[[str], Path],
-    pictures: Path,
-    studio: Callable[..., Said],
-    tmp_path: Path,
+    house: str, browser: Any, models: Callable[[str], Path], pictures: Path, studio: Callable[..., Said], tmp_path: Path
 ) -> None:
     model, picture = f"transformers:{models('talker')}", pictures / "wide.png"
     (said,) = studio("caption", picture, "--model", model, "--out", tmp_path / "out", "--json").json

@@ -91,9 +91,8 @@ class Captioner(Backend):
         picture = on_white(seen(request))
         said, texts = ASKED[request.language][kind] if self._talks else "", list[tuple[str, float]]()
         self.load()
-        for sampled in (0, (request.candidates or 1) - 1):
-            if sampled or not texts:
-                texts += yield from self._written(picture, said, TOKENS[kind], sampled, request.seed or 0)
+        for sampled in dict.fromkeys((0, (request.candidates or 1) - 1)):
+            texts += yield from self._written(picture, said, TOKENS[kind], sampled, request.seed or 0)
         best, *others = dict(sorted(texts, key=lambda one: -one[1])).items()
         about = {"how": placing.here(), **self._places.about(best[0]), "score": best[1]}
         yield media.caption(best[0], others, True, request.language, seed=request.seed or 0, **about)

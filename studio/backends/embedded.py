@@ -30,14 +30,7 @@ from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
 from studio.events import Progress
 from studio.fields import sides
 from studio.media import Artifact
-from studio.requests import (
-    CaptionRequest,
-    ClipRequest,
-    EmbedRequest,
-    EnlargeRequest,
-    ImageRequest,
-    WordedRequest,
-)
+from studio.requests import CaptionRequest, ClipRequest, EmbedRequest, EnlargeRequest, ImageRequest, WordedRequest
 
 if TYPE_CHECKING:
     from models.captioner import Kind
@@ -343,19 +336,12 @@ def _draw(
 def _sampling(request: ImageRequest) -> "Sampling":
     from models.sampling.loop import FAST_SAMPLING, Sampling
 
-    strength = 1.0 if request.strength is None else request.strength
-    drawn_from = 1.0 if request.reference_strength is None else request.reference_strength
+    asked: dict[str, Any] = {"strength": request.strength, "reference_strength": request.reference_strength}
+    asked = {"batch": request.shape, **{name: 1.0 if one is None else one for name, one in asked.items()}}
     if request.scheduler == FAST:
-        return replace(FAST_SAMPLING, strength=strength, batch=request.shape, reference_strength=drawn_from)
-    return Sampling(
-        request.steps or 1,
-        request.guidance or 1.0,
-        (request.guided_from or 0.0, 1.0),
-        scheduler=request.scheduler,
-        strength=strength,
-        batch=request.shape,
-        reference_strength=drawn_from,
-    )
+        return replace(FAST_SAMPLING, **asked)
+    guided = (request.guided_from or 0.0, 1.0)
+    return Sampling(request.steps or 1, request.guidance or 1.0, guided, scheduler=request.scheduler, **asked)
 
 
 def _stacked(arrays: list[np.ndarray | None]) -> np.ndarray | None:

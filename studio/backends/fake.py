@@ -91,14 +91,8 @@ class Fake(Backend):
 
     @property
     def tasks(self) -> Mapping[str, Handler]:
-        single: dict[str, Any] = {
-            "clip": self._clips,
-            "caption": self._caption,
-            "enlarge": self._enlarged,
-            "embed": self._vectors,
-            "suggest": self._suggested,
-            "read": self._read,
-        }
+        single: dict[str, Any] = {"clip": self._clips, "caption": self._caption, "enlarge": self._enlarged}
+        single |= {"embed": self._vectors, "suggest": self._suggested, "read": self._read}
         return {"image": self._images, **{task: one_by_one(make) for task, make in single.items()}}
 
     def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Iterator[tuple[int, Made]]:

@@ -1,7 +1,7 @@
 """Models of open_clip, which compare words and pictures. torch is imported by `load`, not before."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +17,6 @@ from studio.capabilities import Capabilities
 from studio.disk.digests import Digests
 from studio.disk.headers import read_header
 from studio.disk.look import located, whole
-from studio.events import Vector
-from studio.requests import EmbedRequest
 
 if TYPE_CHECKING:
     from models.open_clip import OpenClip
@@ -48,7 +46,7 @@ class OpenClipModel(Backend):
 
     @property
     def tasks(self) -> Mapping[str, Handler]:
-        return {"embed": one_by_one(self._vectors)}
+        return {"embed": one_by_one(lambda request: vectors(self._loaded, request, self.read))}
 
     def digest(self) -> str:
         """Of the model's files; of a tag, whose file is open_clip's to find, the name."""
@@ -80,6 +78,3 @@ class OpenClipModel(Backend):
 
         with weights_needed():
             return OpenClip.load(str(self._where or self.name), str(placing.device()))
-
-    def _vectors(self, request: EmbedRequest) -> Iterator[Vector]:
-        yield from vectors(self._loaded, request, self.read)

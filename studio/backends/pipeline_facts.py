@@ -33,7 +33,8 @@ def calls(folder: PipelineFolder) -> dict[str, Pipeline]:
     own = folder.pipeline
     found: dict[str, Pipeline] = {}
     for takes in ("mask_image", "image"):
-        if takes in own.takes and (takes == "mask_image" or own.takes[takes] is REQUIRED or _only_edits(own)):
+        edits = own.takes.get("image") is REQUIRED or {"image", "strength"} <= own.takes.keys()
+        if takes in own.takes and (takes == "mask_image" or edits):
             found[takes] = own
             break
         other = signatures.pipeline(signatures.counterpart(own.name, takes))
@@ -44,11 +45,6 @@ def calls(folder: PipelineFolder) -> dict[str, Pipeline]:
         if "image" in own.takes:
             found.setdefault("image", own)
     return found
-
-
-def _only_edits(own: Pipeline) -> bool:
-    """Whether it is made to start from a picture, though its signature would do without."""
-    return "image" in own.takes and "strength" in own.takes
 
 
 def gives(one: Pipeline) -> str:

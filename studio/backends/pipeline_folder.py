@@ -78,7 +78,8 @@ class PipelineFolder:
         found = describe(self.weights or self.root)
         if not (found and self.generator):
             return found
-        rest = with_networks(Found("", self.root), [name for name in self.components if name != self.generator])
+        others = {name: self.root / name for name in self.components if name != self.generator}
+        rest = with_networks(Found("", self.root), others)
         own = (replace(one, name=self.generator) for one in found.components)
         return replace(found, components=(*rest.components, *own), width=rest.width)
 
@@ -101,7 +102,7 @@ class PipelineFolder:
                 check_config(config, cls)
             there = sorted(path for path in (self.root / name).rglob("*") if path.suffix in DECIDING)
             found += [path for path in there if name in own or path.suffix != ".safetensors"]
-        with_networks(Found("", self.root), own)
+        with_networks(Found("", self.root), {name: self.root / name for name in own})
         return found
 
     def digest(self) -> str:

@@ -52,8 +52,8 @@ def dtype() -> "torch.dtype":
 
 
 def chosen(found: Found | None) -> Memory:
-    """How a model is to be kept: as asked for (STUDIO_MEMORY, `--memory`), else the first way that
-    fits by the estimate. Refused with that where none does; a way that is asked for is tried.
+    """How a model is to be kept: as asked for (STUDIO_MEMORY, `--memory`), else the first way that fits by the
+    estimate. Refused with that where none does; a way that is asked for is tried.
     """
     word = settings.memory() or AUTO
     fits = fit(found, machine(settings.device()), word=word) if found else None
@@ -74,10 +74,10 @@ def placed(pipeline: Any, memory: Memory | None = None) -> Any:
     pipeline.set_progress_bar_config(disable=True)
     pipeline.remove_all_hooks()
     _save_on_decoding(getattr(pipeline, "vae", None), memory)
+    others = kept(pipeline) != memory
     for name, network in _networks(pipeline).items():
-        if kept(pipeline) != memory:
+        if others:
             _cast(name, network, memory, own)
-    for network in _networks(pipeline).values():
         network._kept = memory.word
     if not own or not memory.offload:
         return pipeline.to(here)

@@ -113,10 +113,8 @@ def _loads_loras(tree: ast.ClassDef) -> bool:
 
 def _attribute(name: str, attribute: str) -> ast.expr | None:
     tree = _class(name)
-    for node in tree.body if tree else ():
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == attribute:
-            return node.value
-    return None
+    sets = (node for node in (tree.body if tree else ()) if isinstance(node, ast.Assign))
+    return next((node.value for node in sets if ast.unparse(node.targets[0]) == attribute), None)
 
 
 def _parameters(call: ast.FunctionDef) -> dict[str, Any]:
@@ -157,11 +155,9 @@ def _tables() -> dict[str, dict[str, str]]:
     tree = ast.parse(_source(_root() / "pipelines" / "auto_pipeline.py"))
     found: dict[str, dict[str, str]] = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and (task := re.fullmatch(r"AUTO_(\w+)_PIPELINES_MAPPING", _name(node))):
+        if isinstance(node, ast.Assign) and (
+            task := re.fullmatch(r"AUTO_(\w+)_PIPELINES_MAPPING", ast.unparse(node.targets[0]))
+        ):
             pairs = [pair.elts for pair in ast.walk(node.value) if isinstance(pair, ast.Tuple)]
             found[task[1]] = {ast.literal_eval(key): ast.unparse(cls) for key, cls in pairs}
     return found
-
-
-def _name(node: ast.Assign) -> str:
-    return ast.unparse(node.targets[0])

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from models.messages import Refused
 from studio.disk.headers import PICKLES
@@ -75,9 +75,8 @@ def taken(info: "ModelInfo") -> "list[RepoSibling]":
         raise Refused("hub.pickles" if pickles else "hub.no_weights", name=info.id)
     networks = any(one.rfilename == "model_index.json" for one in there)
     dots = {path.parent: min(one.name.count(".") for one in weights if one.parent == path.parent) for path in weights}
-    left = {
-        path for path in weights if path.name.count(".") > dots[path.parent] or (networks and path.parent == Path())
-    }  # fmt: skip
+    beside = {path for path in weights if networks and path.parent == Path()}
+    left = beside | {path for path in weights if path.name.count(".") > dots[path.parent]}
     return [one for one in there if Path(one.rfilename) not in left]
 
 
@@ -118,13 +117,10 @@ def _online() -> Iterator[None]:
     """The hub's client may ask the hub meanwhile. A mirror has no second way for the data, as the hub has."""
     from huggingface_hub import constants
 
-    mirror = constants.ENDPOINT != HUB
-    values: dict[str, Any] = {"HF_HUB_OFFLINE": False} | ({"HF_HUB_DISABLE_XET": True} if mirror else {})
-    before = {name: getattr(constants, name) for name in values}
+    before = constants.HF_HUB_OFFLINE, constants.HF_HUB_DISABLE_XET
     try:
-        for name, value in values.items():
-            setattr(constants, name, value)
+        constants.HF_HUB_OFFLINE = False
+        constants.HF_HUB_DISABLE_XET = before[1] or constants.ENDPOINT != HUB
         yield
     finally:
-        for name, value in before.items():
-            setattr(constants, name, value)
+        constants.HF_HUB_OFFLINE, constants.HF_HUB_DISABLE_XET = before

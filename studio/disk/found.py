@@ -22,12 +22,8 @@ JSON_BYTES = 32 << 20  # the index of a model in a thousand shards takes one
 _LICENCE = re.compile(r"^license:\s*[\"']?([\w.+-]+)", re.MULTILINE)
 EMBEDS = re.compile(r"embed_tokens|token_embedding|position_embedding|shared\.")
 _SHARD = re.compile(r"-\d+-of-(\d+)\.")
-_WRITES = (
-    "ForConditionalGeneration",
-    "ForCausalLM",
-    "ForVision2Seq",
-    "EncoderDecoderModel",
-)  # classes that may caption
+# How classes are called that may caption.
+_WRITES = ("ForConditionalGeneration", "ForCausalLM", "ForVision2Seq", "EncoderDecoderModel")
 
 
 @dataclass(frozen=True)
@@ -117,11 +113,13 @@ def _file(found: Found) -> Found:
     if found.path.suffix == ".gguf":
         components = tuple(replace(one, packed=True) for one in components)
     task = _task(family) if kind in ("checkpoint", "generator") else ""
-    noted = header.notes.get("modelspec.license", "")
-    return replace(
-        *(found,), kind=kind or "unknown", family=family, task=task, bytes=found.path.stat().st_size, licence=noted,
-        components=components, width=_width(header),
-    )  # fmt: skip
+    known: dict[str, Any] = {
+        "licence": header.notes.get("modelspec.license", ""),
+        "components": components,
+        "width": _width(header),
+    }
+    stored = found.path.stat().st_size
+    return replace(found, kind=kind or "unknown", family=family, task=task, bytes=stored, **known)
 
 
 def _kind(header: Header) -> str:
@@ -152,12 +150,8 @@ def _family_of_keys(header: Header, lora: bool = False) -> str:
 def _attends(header: Header) -> int | None:
     """How wide the text is that a U-Net attends to, or that its LoRA does."""
     reads = ("to_k.weight", "lora_down.weight", "lora_A.weight", "lora.down.weight")
-    found = (
-        shape[-1]
-        for name, shape in header.shapes.items()
-        if "attn2" in name and "to_k" in name and name.endswith(reads)
-    )
-    return next(found, None)
+    asked = (name for name in header.shapes if "attn2" in name and "to_k" in name and name.endswith(reads))
+    return next((header.shapes[name][-1] for name in asked), None)
 
 
 def _split(header: Header, stored: int) -> tuple[Component, ...]:
@@ -211,43 +205,33 @@ def _pipeline(found: Found, index: dict[str, Any]) -> Found:
     config = found.path / "unet" / "config.json"
     attends = read_json(config).get("cross_attention_dim") if config.is_file() else None
     family, task = family_of_class(name, attends), _task(name)
-    found = replace(found, family=family, task=task)
+    names = [
+        key for key, one in index.items() if key[:1] != "_" and isinstance(one, list) and len(one) == 2 and all(one)
+    ]
+    return _whole(replace(found, family=family, task=task), {key: found.path / key for key in names})
+
+
+def _whole(found: Found, folders: dict[str, Path] | None = None) -> Found:
+    """With its networks, by default the folder itself, or with what is wrong."""
     try:
-        return with_networks(found, [key for key, value in index.items() if _is_component(key, value)])
+        return with_networks(found, folders or {found.kind: found.path})
     except Refused as refusal:
         return replace(found, problem=refusal.message)
 
 
-def _is_component(key: str, value: Any) -> bool:
-    return not key.startswith("_") and isinstance(value, list) and len(value) == 2 and all(value)
-
-
-def with_networks(found: Found, names: Iterable[str]) -> Found:
-    """With the networks of these names in its folder; Refused where one is missing or broken."""
+def with_networks(found: Found, folders: dict[str, Path]) -> Found:
+    """With the networks in these folders; Refused where one is missing or broken."""
     networks, width = [], 0
-    for name in names:
-        folder = found.path / name
+    for name, folder in folders.items():
         if not folder.is_dir():
             raise Refused("disk.no_component", path=str(found.path), component=name)
-        if (folder / "config.json").is_file():
-            headers = [read_header(path) for path in weight_files(folder)]
-            networks.append(_component(name, headers, folder))
+        if folder == found.path or (folder / "config.json").is_file():
+            files = weight_files(folder)
+            headers = [read_header(path) for path in files]
+            numbers = _numbers({name: shape for header in headers for name, shape in header.shapes.items()})
+            networks.append(Component(name, *numbers, sum(path.stat().st_size for path in files)))
             width = max([width, *map(_width, headers)])
     return replace(found, components=tuple(networks), width=width)
-
-
-def _whole(found: Found) -> Found:
-    """A folder that is one network."""
-    try:
-        headers = [read_header(path) for path in weight_files(found.path)]
-    except Refused as refusal:
-        return replace(found, problem=refusal.message)
-    return replace(found, components=(_component(found.kind, headers, found.path),), width=max(map(_width, headers)))
-
-
-def _component(name: str, headers: list[Header], folder: Path) -> Component:
-    numbers = _numbers({name: shape for header in headers for name, shape in header.shapes.items()})
-    return Component(name, *numbers, sum(path.stat().st_size for path in weight_files(folder)))
 
 
 def weight_files(folder: Path) -> list[Path]:

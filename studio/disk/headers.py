@@ -1,9 +1,8 @@
-"""The headers of safetensors and GGUF files: names, types, shapes. No tensor is read, and torch is not needed."""
+"""The headers of safetensors and GGUF files: names and shapes. No tensor is read, and torch is not needed."""
 
 import tomllib
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,9 @@ PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")  # may run code when they are
 
 @dataclass(frozen=True)
 class Header:
-    """Shapes by name of tensor, how many numbers there are of each type ("F16"), and what is noted beside them."""
+    """Shapes by name of tensor, and what is noted beside them."""
 
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    types: dict[str, int] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
 
 
@@ -37,12 +35,8 @@ def read_header(path: Path) -> Header:
         if path.suffix == ".gguf":
             return _gguf(path)
         with safe_open(path, "np") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
-            shapes = {name: tuple(one.get_shape()) for name, one in slices.items()}
-            types: dict[str, int] = {}
-            for name, one in slices.items():
-                types[one.get_dtype()] = types.get(one.get_dtype(), 0) + prod(shapes[name])
-            return Header(shapes, types, file.metadata() or {})
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no dict
+            return Header(shapes, file.metadata() or {})
     except SafetensorError as error:
         code = next(code for said, code in TABLES["headers"].items() if said in str(error))
         raise Refused(code, path=str(path), problem=str(error).partition("header: ")[2] or str(error)) from error
@@ -58,7 +52,7 @@ def _gguf(path: Path) -> Header:
         reader = GGUFReader(path)
         said = reader.get_field("general.architecture")
         shapes = {one.name: tuple(int(side) for side in reversed(one.shape)) for one in reader.tensors}
-        return Header(shapes, {}, {"modelspec.architecture": str(said.contents())} if said else {})
+        return Header(shapes, {"modelspec.architecture": str(said.contents())} if said else {})
     except (ValueError, IndexError, KeyError, OverflowError) as error:
         problem = (str(error).splitlines() or [type(error).__name__])[0]
         raise Refused("disk.gguf_wrong", path=str(path), problem=problem[:200]) from error

@@ -85,25 +85,19 @@ def _walk(
         return
     seen.add((state.st_dev, state.st_ino))
     if is_model(entry.name for entry in entries):
-        yield from _described(folder, kind, family)
+        yield from filter(None, [describe(folder, kind, family)])
         return
     if any(entry.name.startswith(HUB) for entry in entries):
         yield from hub(folder)
         return
     for entry in entries:
         if entry.name.endswith(ENDINGS) and entry.is_file():
-            yield from _described(Path(entry.path), kind, family)
+            yield from filter(None, [describe(Path(entry.path), kind, family)])
         elif not entry.name.startswith(".") and entry.is_dir():
             named = entry.name.lower().replace("-", "_").replace(" ", "_")
             inside = TABLES["folders"].get(named, kind)
             if inside or named not in TABLES["folders"]:
                 yield from _walk(Path(entry.path), seen, inside, TABLES["bases"].get(named, family), depth + 1)
-
-
-def _described(path: Path, kind: str, family: str) -> Iterator[Found]:
-    found = describe(path, kind, family)
-    if found:
-        yield found
 
 
 def located(name: str) -> Path:

@@ -28,10 +28,8 @@ def machine(device: str = "") -> Machine:
     """
     memory = psutil.virtual_memory()
     apple = platform.system() == "Darwin" and platform.machine() == "arm64"
-    kind = ("mps", "fp16") if apple else ("cpu", _processor_dtype())
-    if device == "cpu":
-        return Machine("cpu", memory.total, memory.available, _processor_dtype())
-    return _nvidia() or Machine(kind[0], memory.total, memory.available, kind[1])
+    card = Machine("mps", memory.total, memory.available, "fp16") if apple else _nvidia()
+    return (device != "cpu" and card) or Machine("cpu", memory.total, memory.available, _processor_dtype())
 
 
 @cache

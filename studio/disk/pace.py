@@ -1,7 +1,7 @@
 """How long a picture takes: as the last one of the model took, else by what this processor computes in a second."""
 
 import json
-import time
+import timeit
 from functools import cache
 from pathlib import Path
 
@@ -44,12 +44,8 @@ def _computed(found: Found, pixels: int) -> float:
 @cache
 def _operations() -> float:
     """Of fp32 that the processor does in a second, in a product of matrices."""
-    square, taken = np.ones((1024, 1024), np.float32), []
-    for _ in range(3):
-        start = time.perf_counter()
-        square @ square
-        taken.append(time.perf_counter() - start)
-    return 2 * 1024**3 / min(taken)
+    square = np.ones((1024, 1024), np.float32)
+    return 2 * 1024**3 / min(timeit.repeat(lambda: square @ square, number=1, repeat=3))
 
 
 def _noted() -> dict[str, float]:
