@@ -14,6 +14,7 @@ from eval.metrics.image import misranked
 from eval.report import add_outputs, console, write
 from eval.rows import MissingError
 from eval.statistics import FeatureStatistics, ReferenceStatistics, reference_path
+from eval.studio_model import StudioModel
 from eval.table import METRICS, machine, measure, print_table, report
 from models.cluster import LOCAL
 from models.data.text import wordnet_folder
@@ -46,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
         size.add_argument(f"--{name}", dest="size", action="store_const", const=name, default="quick")
     add_outputs(made)
     made.add_argument("--weights", type=Path, metavar="DIR", help="folder of weights instead of the shipped ones")
+    made.add_argument("--model", metavar="MODEL", help="pictures of any model of `studio models` instead of our own")
     made.add_argument("--world", type=Path, metavar="DIR", help="folder of the built pictures")
     made.add_argument("--cache", type=Path, metavar="DIR", help="where features and generated pictures are kept")
     made.add_argument(
@@ -76,7 +78,7 @@ def prepare(arguments: argparse.Namespace) -> tuple[list[str], list[Sampling], C
     asked = [*arguments.measures, *["controls"] * arguments.check_controls]
     names = [] if arguments.measures in ([REFERENCE], [SWEEP]) else names_of(asked)
     tried = sweeping.samplings(arguments) if arguments.measures == [SWEEP] else []
-    if arguments.record and arguments.weights:
+    if arguments.record and (arguments.weights or arguments.model):
         raise ValueError("--record is for the weights that ship; ship them first: python -m models.train.ship")
     folder = arguments.world or data_folder()
     keep_freed_memory()
@@ -86,8 +88,9 @@ def prepare(arguments: argparse.Namespace) -> tuple[list[str], list[Sampling], C
         arguments.cache or folder / "eval",
     )
     cluster = opened(arguments.cluster, shipped, arguments.weights)
-    words = wordnet_folder(folder)
-    return names, tried, Context(world, SIZES[arguments.size], parts, cache, words, cluster=cluster)
+    words, model = wordnet_folder(folder), StudioModel(arguments.model) if arguments.model else None
+    size = SIZES[arguments.size]
+    return names, tried, Context(world, size, parts, cache, words, generator=model, cluster=cluster)
 
 
 def run(names: list[str], tried: list[Sampling], context: Context, arguments: argparse.Namespace) -> int:

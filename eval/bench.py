@@ -7,9 +7,6 @@ the judge chooses (`eval.metrics.scenes`), and is right of all the real scenes.
 
 import argparse
 import json
-import subprocess
-import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import islice
@@ -29,6 +26,7 @@ from eval.judge import Judge
 from eval.metrics.scenes import held_out_choices, right_choices
 from eval.report import add_outputs, publish, refusing
 from eval.rows import Row, share_row
+from eval.studio_model import draw
 from models.assets import assets
 from models.data.captions import display_name
 from models.data.clips import direction_seen
@@ -123,17 +121,6 @@ def _direction(path: Path) -> str:
     return direction_seen(np.stack(frames)) if len(frames) > 1 else ""
 
 
-def draw(asked: list[Prompt], model: str, out: Path) -> None:
-    """By any model that the studio knows, through its own command; what is there already is not drawn again."""
-    known = ("name", "prompt", "seed", "task")
-    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
-        file.writelines(json.dumps({name: one[name] for name in known}) + "\n" for one in asked)
-        file.flush()
-        command = [sys.executable, "-m", "studio", "batch", file.name, "--model", model, "--out", str(out)]
-        if (code := subprocess.run(command, stdout=2).returncode) > 1:
-            raise Refused("eval.not_drawn", model=model, exit=code)
-
-
 @refusing
 def main(words: list[str]) -> int:
     """Entry point: 0 done, 2 refused."""
@@ -154,7 +141,8 @@ def main(words: list[str]) -> int:
     lines = (assets() / "bench" / NAME).read_text(encoding="utf-8").splitlines()
     asked = [one for one in map(json.loads, lines) if int(one["name"].split("-")[1]) < arguments.count]
     if arguments.model:
-        draw(asked, arguments.model, arguments.folder)
+        known = ("name", "prompt", "seed", "task")
+        draw([{name: one[name] for name in known} for one in asked], arguments.model, arguments.folder)
     rows = score(arguments.folder, asked, Judge.load(arguments.weights))
     publish(
         "bench", {"bench": rows}, arguments, model=arguments.model, judge=part_digests(("judge",), arguments.weights)

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from eval.context import SEED, Context
 from eval.generator import LACKS, Generator, Media, Parts, StickerGenerator, lacks
 from eval.judge import Judge
 from eval.metrics import METRICS
+from eval.studio_model import StudioModel
 from eval.table import measure, print_table, report
 from models.weights import save_part
 
@@ -64,6 +66,9 @@ class Captions(Discs):
         return ["a disc"] * len(prompts)
 
 
+NAMES = [name for name in METRICS if name != "ratings"]  # which people give
+
+
 def context(generator: Generator, root: Path, cache: Path | None = None) -> Context:
     return drawn_context(root, cache, generator)
 
@@ -78,7 +83,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_generator_that_nobody_here_made_goes_through_the_whole_table(judged: Path, tmp_path: Path) -> None:
     own = context(discs := Discs(), judged, tmp_path)
-    groups = measure(own, list(METRICS))
+    groups = measure(own, NAMES)
     applied = {name for name, group in groups.items() if not group["inapplicable"]}
     assert applied == {"image", "plain", "seen", "unseen", "scenes", "controls"}
     assert all(groups[name]["rows"] for name in applied)
@@ -96,6 +101,20 @@ def test_a_generator_that_nobody_here_made_goes_through_the_whole_table(judged: 
     assert document["weights"].keys() == {"judge"}
 
 
+def test_a_pipeline_of_diffusers_goes_through_the_whole_table(
+    judged: Path, tmp_path: Path, pipelines: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that this test builds, drawn by the studio's own command."""
+    monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
+    own = context(StudioModel(f"diffusers:{pipelines('sd')}"), judged, tmp_path / "cache")
+    own.sizes = replace(own.sizes, cells=2, distribution=3, conditions=2, scenes=1)
+    groups = measure(own, NAMES)
+    said = {name: group["inapplicable"] for name, group in groups.items() if group["inapplicable"]}
+    assert groups.keys() - said.keys() == {"image", "plain", "seen", "unseen", "scenes", "controls"}
+    assert all(groups[name]["rows"] for name in groups.keys() - said.keys())
+    assert all(sentence.startswith("does not apply: diffusers:") for sentence in said.values())
+
+
 def test_what_does_not_apply_is_printed(judged: Path, capsys: pytest.CaptureFixture[str]) -> None:
     print_table(measure(context(Captions(), judged), ["image"]), Console(width=200))
     assert "image: does not apply: caption of discs makes no pictures" in capsys.readouterr().out
@@ -104,7 +123,7 @@ def test_what_does_not_apply_is_printed(judged: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize("make", [Clips, Captions])
 def test_clips_and_captions_are_asked_for_no_pictures(make: type[Discs], judged: Path) -> None:
     own = context(made := make(), judged)
-    groups = measure(own, list(METRICS))
+    groups = measure(own, NAMES)
     measured = {name for name, group in groups.items() if not group["inapplicable"]}
     assert measured == {"controls", "clips" if make is Clips else "captions"}
     assert make is Captions or not made.calls  # the drawn world is too small for held-out clips

@@ -1,0 +1,138 @@
+"""`python -m eval rate MADE REAL`: a page for blind ratings, on this computer alone.
+
+A rater gives stars to pictures of both folders, mixed, and of pairs says which one is better; where a picture comes
+from is not to be seen, and the order is another for each rater. Some come twice. Each answer is kept at once, in a
+file; the measure `ratings` reads it (`eval/metrics/ratings.py`).
+"""
+
+import argparse
+import io
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from jinja2 import Environment, FileSystemLoader
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from eval.folders import PictureFolder
+from eval.metrics.ratings import RATINGS
+from eval.report import refusing
+from models.data.pixels import read_picture
+from models.data.stored import whole
+from models.data.world import data_folder
+from models.messages import DEFAULT, Message, languages
+
+EACH = 30  # pictures of a folder, of which as many pairs are made
+AGAIN = 6  # that come twice
+STARS = range(1, 6)
+SIDE, NAME = 256, 40  # pixels, letters of a rater's name
+TEXTS = ("title", "name", "begin", "stars", "pair", "done", "failed")
+
+Task = dict[str, Any]  # task (its name), again, pictures
+
+
+class Ratings:
+    """Two folders, what is asked of them, and the answers so far."""
+
+    def __init__(self, made: Path, real: Path, out: Path, each: int = EACH) -> None:
+        self.out, self.answers = out, json.loads(out.read_text("utf-8"))["answers"] if out.is_file() else []
+        folders = {"made": PictureFolder.read(made), "real": PictureFolder.read(real)}
+        chosen = {which: folder.files[:each] for which, folder in folders.items()}  # by hash: a draw
+        self.pictures = {sha[:16]: (which, path) for which, files in chosen.items() for sha, path in files}
+        shown = {which: [sha[:16] for sha, _ in files] for which, files in chosen.items()}
+        stars = [[one] for own in shown.values() for one in own]
+        pairs = [list(pair) for pair in zip(shown["made"], shown["real"], strict=False)]
+        self.tasks = {"-".join(own): own for own in (*stars, *pairs)}
+
+    def order(self, rater: str) -> list[Task]:
+        """What a rater is asked, in the order that is theirs: stars and pairs mixed, some of them again at the end."""
+        rng = random.Random(rater)
+        names = rng.sample(sorted(self.tasks), len(self.tasks))
+        asked = [(name, 0) for name in names] + [(name, 1) for name in names[:AGAIN]]
+        own = self.tasks
+        return [{"task": name, "again": n, "pictures": rng.sample(own[name], len(own[name]))} for name, n in asked]
+
+    def next(self, rater: str) -> Task | None:
+        """The first that has no answer, and how many have."""
+        given = {(one["task"], one["again"]) for one in self.answers if one["rater"] == rater}
+        left = [one for one in self.order(rater) if (one["task"], one["again"]) not in given]
+        return left[0] | {"done": len(given), "of": len(given) + len(left)} if left else None
+
+    def answer(self, rater: str, task: str, again: int, said: Any) -> bool:
+        """Keep an answer, the file written whole: stars, or the better picture. False for what was not asked."""
+        own, asked = self.tasks.get(task, []), self.next(rater)
+        known = own if len(own) > 1 else list(STARS)
+        if not asked or (asked["task"], asked["again"]) != (task, again) or said not in known:
+            return False
+        of = [self.pictures[one][0] for one in own]
+        value = said if len(own) == 1 else int(self.pictures[said][0] == "made")
+        self.answers.append({"rater": rater, "task": task, "again": again, "of": of, "value": value})
+        with whole(self.out) as part:
+            part.write_text(json.dumps({"answers": self.answers}, indent=1) + "\n", encoding="utf-8")
+        return True
+
+
+def app(ratings: Ratings) -> Starlette:
+    """The page and what it asks for; to this computer alone."""
+
+    def page(request: Request) -> Response:
+        spoken = request.headers.get("accept-language", "")[:2]
+        language = spoken if spoken in languages() else DEFAULT
+        words = {name: Message(f"eval.rate.{name}").text(language) for name in TEXTS}
+        environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+        return HTMLResponse(environment.get_template("rate.html.j2").render(words=words, language=language))
+
+    def picture(request: Request) -> Response:
+        found = ratings.pictures.get(request.path_params["name"])
+        if not found:
+            return Response(status_code=404)
+        shown, file = read_picture(found[1]).convert("RGBA"), io.BytesIO()
+        shown.thumbnail((SIDE, SIDE))
+        shown.save(file, "PNG")  # without what the file says of its origin
+        return Response(file.getvalue(), media_type="image/png")
+
+    async def following(request: Request) -> Response:
+        return JSONResponse(ratings.next(request.query_params.get("rater", "")[:NAME]))
+
+    async def answer(request: Request) -> Response:
+        """One at a time: nothing is awaited between reading and writing the answers."""
+        # Another site's page can't send this type without asking first, and is not answered.
+        if not request.headers.get("content-type", "").startswith("application/json"):
+            return Response(status_code=415)
+        try:
+            said = json.loads(await request.body())
+            kept = ratings.answer(str(said["rater"])[:NAME], str(said["task"]), int(said["again"]), said["said"])
+        except (ValueError, KeyError, TypeError):
+            kept = False
+        return Response(status_code=204 if kept else 400)
+
+    routes = [
+        Route("/", page), Route("/picture/{name}", picture), Route("/next", following),
+        Route("/answer", answer, methods=["POST"]),
+    ]  # fmt: skip
+    hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "testserver"])
+    return Starlette(routes=routes, middleware=[hosts])
+
+
+@refusing
+def main(words: list[str]) -> int:
+    """Entry point: the page until Ctrl-C, 2 refused."""
+    made = argparse.ArgumentParser(prog="python -m eval rate", description="A page for blind ratings.")
+    made.add_argument("made", type=Path, metavar="MADE", help="folder of generated pictures")
+    made.add_argument("real", type=Path, metavar="REAL", help="folder of real ones")
+    made.add_argument("--out", type=Path, metavar="FILE", help="where answers are kept; the table reads the usual one")
+    made.add_argument("--each", type=int, default=EACH, metavar="N", help=f"pictures of each folder ({EACH})")
+    made.add_argument("--port", type=int, default=7861)
+    arguments = made.parse_args(words)
+    out = arguments.out or data_folder() / "eval" / RATINGS
+    ratings = Ratings(arguments.made, arguments.real, out, arguments.each)
+    print(f"http://127.0.0.1:{arguments.port}/  {out}")
+    uvicorn.run(app(ratings), host="127.0.0.1", port=arguments.port, log_level="warning")
+    return 0
