@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from eval_kit import drawn_context
 from rich.console import Console
 from tiny_parts import save_tiny_parts
 
+from eval import studio_model
 from eval.context import SEED, Context
 from eval.generator import LACKS, Generator, Media, Parts, StickerGenerator, lacks
 from eval.judge import Judge
@@ -102,10 +104,12 @@ def test_a_generator_that_nobody_here_made_goes_through_the_whole_table(judged: 
 
 
 def test_a_pipeline_of_diffusers_goes_through_the_whole_table(
-    judged: Path, tmp_path: Path, pipelines: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    judged: Path, tmp_path: Path, pipelines: Callable[[str], Path], studio: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that this test builds, drawn by the studio's own command."""
-    monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
+    """One that this test builds, drawn by the studio's own command, here within this process."""
+    monkeypatch.setattr(
+        studio_model.subprocess, "run", lambda command, **_: SimpleNamespace(returncode=studio(*command[3:]).code)
+    )
     own = context(StudioModel(f"diffusers:{pipelines('sd')}"), judged, tmp_path / "cache")
     own.sizes = replace(own.sizes, cells=2, distribution=3, conditions=2, scenes=1)
     groups = measure(own, NAMES)
