@@ -5,12 +5,15 @@ themselves, measured against the same training pictures: a distance means nothin
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from eval.context import SEED, Context
-from eval.rows import Row
+from eval.extractors import ROWS, extractor
+from eval.rows import MissingError, Row
 from eval.sets import partners
 from eval.statistics import NAME, FeatureStatistics, expected_floor, frechet_distance, kernel_distance
 from models.data.world import Picture
@@ -57,7 +60,7 @@ def distribution_rows(found: Distances, parts: tuple[str, ...] = (), goal: float
     yield Row(
         NAME, float(found.made.mean()), found.n,
         against=(("real floor", float(found.real.mean())), ("one Gaussian twice", found.expected)),
-        note=f"{low:.1f} to {high:.1f} over {DRAWS} sets of training pictures", parts=parts,
+        note=f"{low:.1f} to {high:.1f} over {DRAWS} sets of training pictures; {ROWS['EffLite0']['kin']}", parts=parts,
     )  # fmt: skip
     yield Row(
         f"{NAME} over its floor", found.ratio, found.n, goal=goal, lower_is_better=True,
@@ -68,3 +71,14 @@ def distribution_rows(found: Distances, parts: tuple[str, ...] = (), goal: float
         KERNEL_NAME, mean, found.n, against=(("real floor", 1000 * found.kernel_real[0]),),
         note=f"deviation {spread:.1f} over 50 subsets, raw features", seeds=f"subsets {SEED}", parts=parts,
     )  # fmt: skip
+
+
+def unrelated_rows(context: Context, pictures: list[Picture], made: np.ndarray, **origin: Any) -> Iterator[Row]:
+    """KID of pictures `made` (N, 128, 128, 4) by networks that are no siblings of what taught the generator: the judge,
+    and models of open_clip that were named. None without a judge."""
+    with suppress(MissingError):
+        beside = [context.judge_features, *(extractor(f"open_clip:{name}") for name in context.parts.named)]
+        for by in beside:
+            real, other = (context.features_of(own, by) for own in (pictures, partners(context.world, pictures, "0")))
+            found, floor = (1000 * kernel_distance(x, other, seed=SEED)[0] for x in (context.features(made, by), real))
+            yield Row(f"KID-{by.name} x 1000", found, len(made), against=(("real floor", floor),), **origin)

@@ -62,6 +62,7 @@ class Extractor:
         prepare: one picture -> tensor, of one shape for pictures of one size.
         network: (N, ...) of such -> (N, D).
         text: N texts -> (N, D) in the same space, where there is one.
+        classes: features (N, D) -> logits (N, K), where the network tells classes (Inception alone).
     """
 
     name: str
@@ -69,6 +70,7 @@ class Extractor:
     prepare: Callable[[Image.Image], Tensor]
     network: Callable[[Tensor], Tensor]
     text: Callable[[Sequence[str]], Tensor] | None = field(default=None, repr=False)
+    classes: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
 
     @property
     def kin(self) -> str:
@@ -80,8 +82,8 @@ class Extractor:
         return self([Image.new("RGBA", (128, 128))]).shape[1]
 
     def measure(self, name: str) -> str:
-        """A measure's name with the extractor's. Plain FID, KID and MiFID are those of Inception."""
-        if self.name == "Inception" and name in ("FD", "KID", "MiFID"):
+        """A measure's name with the extractor's. Plain FID, KID, MiFID and Inception Score are Inception's."""
+        if self.name == "Inception" and name in ("FD", "KID", "MiFID", "Inception Score"):
             return {"FD": "FID"}.get(name, name)
         return f"{name}-{self.name}"
 
@@ -228,7 +230,8 @@ def inception(_: str, source: Source) -> Extractor:
     except Exception as error:  # a pickle of anything
         raise Refused("eval.no_load", name=str(path), problem=str(error).partition("\n")[0]) from error
     named = "Inception" if found == INCEPTION_SHA256 else f"Inception-{found[:8]}"
-    return Extractor(named, f"{found} on white; bilinear as in TensorFlow 1 to 299", white, net)
+    said = f"{found} on white; bilinear as in TensorFlow 1 to 299"
+    return Extractor(named, said, white, net, classes=lambda x: x @ net.fc.weight.T)  # without bias, as published
 
 
 def _downloaded(source: Source) -> Path:

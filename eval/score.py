@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from accelerate import PartialState
 from rich.console import Console
 from rich.progress import track
@@ -18,7 +19,14 @@ from eval.folders import MOST, Features, PictureFolder, Track
 from eval.pairs import caption_rows, captions_of, needs_extractor, retrieval_rows, vectors_of
 from eval.report import add_outputs, publish, refusing
 from eval.rows import Row, mean_row, share_row
-from eval.statistics import FeatureStatistics, expected_floor, fold_error, frechet_distance, kernel_distance
+from eval.statistics import (
+    FeatureStatistics,
+    expected_floor,
+    fold_error,
+    frechet_distance,
+    inception_score,
+    kernel_distance,
+)
 from models.data.pixels import read_picture
 from models.data.world import data_folder
 from models.messages import Refused
@@ -75,6 +83,13 @@ def feature_rows(made: Features, real: Features, extractor: Extractor) -> Iterat
         note=f"FD over the mean of 1 - abs(cosine) to the nearest of B, {near.mean():.3f}, where that is below 0.1; its"
         f" hundredth {low:.3f}, its median {middle:.3f}",
     )  # fmt: skip
+    if extractor.classes:
+        (mean, spread), (beside, _) = (inception_score(extractor.classes(torch.from_numpy(x))) for x in (some, others))
+        half = 1.96 * spread / 10**0.5
+        yield Row(
+            name("Inception Score"), mean, len(some), interval=(mean - half, mean + half), against=(("B", beside),),
+            note="ten splits; of photographs of ImageNet's classes it is meant, and sees no stickers", seeds="order 0",
+        )  # fmt: skip
     count = min(len(some), len(others))
     yield Row(
         name("Vendi"), vendi([some[:count]]), count, against=(("B", vendi([others[:count]])),),

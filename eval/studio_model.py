@@ -33,7 +33,7 @@ class StudioModel:
 
     media: Media = "image"
     abilities = frozenset[str]()
-    parts = ()
+    parts: tuple[str, ...] = ()
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -14,7 +14,7 @@ import numpy as np
 from eval import sets
 from eval.context import SEED, Context
 from eval.copies import NEAR, PRINTS, distances
-from eval.distribution import KERNEL_NAME, distribution_rows
+from eval.distribution import KERNEL_NAME, distribution_rows, unrelated_rows
 from eval.distribution import distances as set_distances
 from eval.metrics import metric
 from eval.neighbours import concept_found, nearest, style_share
@@ -97,6 +97,7 @@ def _generated_rows(context: Context, goal: float | None = None, **options: bool
     yield from judged_rows(judged, real, goals=True, **context.origin(**options))
     found = set_distances(context, asked[:m], context.features(made[:m]))
     yield from distribution_rows(found, context.generator.parts, goal)
+    yield from unrelated_rows(context, asked[:m], made[:m], **context.origin(**options))
 
 
 @metric("conditions", "image", "conditions", "references")
@@ -166,6 +167,7 @@ def control_rows(context: Context) -> Iterator[Row]:
     }.items():
         yield from prefixed(name, judged_rows(judge(context, asked[:n], made[:n], features[:n]), real))
         yield from prefixed(name, distribution_rows(set_distances(context, asked[:m], features[:m])))
+        yield from prefixed(name, unrelated_rows(context, asked[:m], made[:m]))
 
 
 # Of each measure the control that must be higher, and the one that must be lower.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from eval.context import Context
-from eval.distribution import distances, distribution_rows
+from eval.distribution import distances, distribution_rows, unrelated_rows
 from eval.metrics import metric
 from eval.rows import Row, mean_row
 from eval.sets import held_out, pixels
@@ -48,3 +48,4 @@ def reconstruction_rows(context: Context) -> Iterator[Row]:
         note = f"worst hundredth {np.percentile(values, 1):.3g}"
         yield mean_row(name, values, unit=unit, goal=goal, note=note, parts=PARTS)
     yield from distribution_rows(distances(context, pictures, context.features(made)), PARTS)
+    yield from unrelated_rows(context, pictures, made, parts=PARTS)
