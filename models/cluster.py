@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import logging
 import os
+import secrets
 import signal
 import socket
 import tempfile
@@ -23,6 +24,7 @@ Place = tuple[str, int]  # a node's id and the number of a device in it
 
 LOCAL = "local"  # the address that starts a cluster of this machine alone and stops it at the end
 STORE = 256 << 20  # bytes for answers on their way, of a cluster that is started here
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_BACKEND_LOG_LEVEL": "error"}
 TRIES = 2  # actors that may die of one call
 LOSSES = 5  # actors that a device may lose in a row
 KNOCK = 5.0  # seconds until a cluster's address answers
@@ -57,8 +59,10 @@ class Cluster:
         self._at_work: dict[Any, tuple[Place, Any]] = {}  # by the answer to come; the call is None of a greeting
         self._failures: Counter[Place] = Counter()
         self._problem = Message("cluster.no_device", {"address": address})
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or Ray warns of what it will do one day
+        # Ray reads these once. Its ports are open to others, and it would leave a token of its own in ~/.ray.
+        guard = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)} if address == LOCAL else {}
+        for name, value in (QUIET | guard).items():
+            os.environ.setdefault(name, value)
         try:
             self._ray = importlib.import_module("ray")
             # It would print what befalls other machines on standard output.
