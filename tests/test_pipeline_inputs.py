@@ -8,6 +8,7 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+import transformers
 from conftest import refusal
 from pipeline_kit import fitted, made
 from safetensors.torch import load_file, save_file
@@ -119,78 +120,72 @@ def test_a_lora_that_will_not_do_is_named(mark: str, said: str, pipelines: Calla
     assert np.array_equal(made(backend, steps=2)[0], plain)
 
 
-def test_a_control_picture_guides_as_in_a_bare_call(
-    pipelines: Callable[[str], Path], given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STUDIO_MODELS", str(tmp_path))
-    whole = diffusers.DiffusionPipeline.from_pretrained(pipelines("sd"), use_safetensors=True)
+# --- Pictures that guide ----------------------------------------------------------------------------------------------
+
+
+def _controlnet(folder: Path, whole: Any) -> Path:
     net = diffusers.ControlNetModel.from_unet(whole.unet, conditioning_embedding_out_channels=(16, 32))
     for zero in net.controlnet_down_blocks:
         torch.nn.init.normal_(zero.weight, std=0.5, generator=torch.Generator().manual_seed(0))
-    net.save_pretrained(tmp_path / "edges")
-    backend, asked = Diffusers(str(pipelines("sd"))), {"steps": 2, "size": "32x16", "controlnet": "edges"}
-    guided, weak, freely = (
-        made(backend, **asked, control=given["image"], control_strength=strength)[0] for strength in (1.0, 0.0, 0.3)
-    )
-    plain = made(backend, steps=2, size="32x16")[0]
-    assert np.array_equal(weak, plain)
-    assert not np.array_equal(guided, plain) and not np.array_equal(guided, freely)
-    bare = diffusers.StableDiffusionControlNetPipeline.from_pipe(whole, controlnet=net)
-    about = {"num_inference_steps": 2, "guidance_scale": 7.5, "width": 32, "height": 16}
-    picture = fitted(given["image"]["path"], 32, 16)
-    same = bare("a cat", picture, **about, generator=torch.Generator().manual_seed(3)).images[0]
-    assert np.array_equal(guided[..., :3], np.asarray(same))
-    again = made(backend, **asked, control=given["image"], image=given["image"], strength=0.9)[0]
-    assert not np.array_equal(again, guided)
-    (job,) = plan(make_request(prompt="a cat", **asked, control=given["image"], seed=3, model="diffusers:x"), backend)
-    for controlnet, said in (("edgse", "did you mean"), ("", "both")):
-        assert said in refusal(lambda name=controlnet: made(backend, control=given["image"], controlnet=name))
-    other = Diffusers(str(pipelines("pixart")))
-    assert "no use for control" in refusal(lambda: made(other, control=given["image"], controlnet="edges"))
-    path = tmp_path / "edges" / "diffusion_pytorch_model.safetensors"
-    save_file({name: one + 1 for name, one in load_file(path).items()}, path)
-    assert "another one" in refusal(lambda: list(run(Diffusers(str(pipelines("sd"))), job.request)))
+    net.save_pretrained(folder / "guide")
+    return folder / "guide" / "diffusion_pytorch_model.safetensors"
 
 
-def _ip_adapter(folder: Path, unet: torch.nn.Module) -> None:
+def _ip_adapter(folder: Path, whole: Any) -> Path:
     """One of random weights, as the hub has them, with what reads pictures beside it."""
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-
-    noise, folder = torch.Generator().manual_seed(0), folder / "ip"
     about = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1}
-    config = CLIPVisionConfig(**about, projection_dim=16, image_size=32, patch_size=16)
-    CLIPVisionModelWithProjection(config).save_pretrained(folder / "image_encoder")
-    tensors = {"image_proj.proj.weight": torch.randn(4 * 16, 16, generator=noise)}
-    tensors |= {"image_proj.proj.bias": torch.zeros(64)}
-    tensors |= {f"image_proj.norm.{name}": torch.ones(16) for name in ("weight", "bias")}
-    crossed = [name for name in unet.attn_processors if "attn2" in name]
-    for number, name in enumerate(crossed):
-        width = unet.get_submodule(name.removesuffix(".processor")).to_q.weight.shape[0]
-        for part in ("to_k_ip", "to_v_ip"):
-            tensors[f"ip_adapter.{2 * number + 1}.{part}.weight"] = torch.randn(width, 16, generator=noise)
-    save_file(tensors, folder / "adapter.safetensors")
+    config = transformers.CLIPVisionConfig(**about, projection_dim=16, image_size=32, patch_size=16)
+    transformers.CLIPVisionModelWithProjection(config).save_pretrained(folder / "ip" / "image_encoder")
+    shapes = {"proj.weight": (64, 16), "proj.bias": (64,), "norm.weight": (16,), "norm.bias": (16,)}
+    shapes = {f"image_proj.{name}": shape for name, shape in shapes.items()}
+    for number, name in enumerate(name for name in whole.unet.attn_processors if "attn2" in name):
+        width = whole.unet.get_submodule(name.removesuffix(".processor")).to_q.weight.shape[0]
+        shapes |= {f"ip_adapter.{2 * number + 1}.to_{part}_ip.weight": (width, 16) for part in "kv"}
+    noise = torch.Generator().manual_seed(0)
+    tensors = {name: torch.randn(shape, generator=noise) for name, shape in shapes.items()}
+    save_file(tensors, folder / "ip" / "guide.safetensors")
+    return folder / "ip" / "guide.safetensors"
 
 
-def test_an_ip_adapter_guides_as_in_a_bare_call_and_leaves_no_trace(
-    pipelines: Callable[[str], Path], given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("make", [_controlnet, _ip_adapter])
+def test_a_picture_guides_as_in_a_bare_call_and_leaves_no_trace(
+    make: Callable[[Path, Any], Path],
+    pipelines: Callable[[str], Path],
+    given: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("STUDIO_MODELS", str(tmp_path))
     bare = diffusers.DiffusionPipeline.from_pretrained(pipelines("sd"), use_safetensors=True)
-    _ip_adapter(tmp_path, bare.unet)
-    backend, asked = Diffusers(str(pipelines("sd"))), {"steps": 2, "size": "32x16"}
-    seen = asked | {"control": given["image"], "controlnet": "adapter"}
-    plain, guided, weak, after, edited, again = (
-        made(backend, **one)[0]
-        for one in (asked, seen, seen | {"control_strength": 0.1}, asked, seen | {"image": given["image"]}, seen)
+    path, backend = make(tmp_path, bare), Diffusers(str(pipelines("sd")))
+    asked = {"steps": 2, "size": "32x16", "control": given["image"], "controlnet": "guide"}
+    plain, guided, weak, edited, again, after = (
+        made(backend, **{"steps": 2, "size": "32x16", **one})[0].astype(int)
+        for one in ({}, asked, asked | {"control_strength": 0.1}, asked | {"image": given["image"]}, asked, {})
     )
-    assert np.array_equal(plain, after) and np.array_equal(guided, again)
-    distances = [np.abs(one.astype(int) - plain).mean() for one in (weak, guided)]
-    assert 0 < distances[0] < distances[1] and not np.array_equal(edited, guided)
-    bare.load_ip_adapter(str(tmp_path / "ip"), subfolder="", weight_name="adapter.safetensors")
+    assert np.array_equal(plain, after) and np.array_equal(guided, again) and not np.array_equal(edited, guided)
+    assert 0 < np.abs(weak - plain).mean() < np.abs(guided - plain).mean()
+    picture = fitted(given["image"]["path"], 32, 16)
     about = {"num_inference_steps": 2, "guidance_scale": 7.5, "width": 32, "height": 16}
-    about |= {"ip_adapter_image": fitted(given["image"]["path"], 32, 16)}
-    same = bare("a cat", **about, generator=torch.Generator().manual_seed(3)).images[0]
+    if make is _controlnet:
+        net = diffusers.ControlNetModel.from_pretrained(path.parent)
+        bare, more = diffusers.StableDiffusionControlNetPipeline.from_pipe(bare, controlnet=net), {"image": picture}
+    else:
+        bare.load_ip_adapter(str(path.parent), subfolder="", weight_name=path.name)
+        more = {"ip_adapter_image": picture}
+    same = bare("a cat", **about, **more, generator=torch.Generator().manual_seed(3)).images[0]
     assert np.array_equal(guided[..., :3], np.asarray(same))
-    assert "can't be loaded" in refusal(lambda: made(Diffusers(str(pipelines("sdxl"))), **seen))
-    (tmp_path / "ip" / "image_encoder").rename(tmp_path / "elsewhere")
-    assert "put the folder image_encoder" in refusal(lambda: made(Diffusers(str(pipelines("sd"))), **seen))
+    (job,) = plan(make_request(prompt="a cat", **asked, seed=3, model="diffusers:x"), backend)
+    for family, change, said in (
+        ("sd", {"controlnet": "giude"}, "did you mean"),
+        ("sd", {"controlnet": ""}, "both"),
+        ("pixart", {}, "no use for control"),
+        ("sdxl", {}, "can't"),
+    ):
+        other = Diffusers(str(pipelines(family)))
+        assert said in refusal(lambda one=other, change=change: made(one, **asked | change))
+    save_file({name: one + 1 for name, one in load_file(path).items()}, path)
+    assert "another one" in refusal(lambda: list(run(Diffusers(str(pipelines("sd"))), job.request)))
+    if make is _ip_adapter:
+        (path.parent / "image_encoder").rename(tmp_path / "elsewhere")
+        assert "put the folder image_encoder" in refusal(lambda: made(Diffusers(str(pipelines("sd"))), **asked))
