@@ -1,6 +1,7 @@
 """What backends load; the libraries say nothing meanwhile, and what is wrong is one sentence."""
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,7 +69,9 @@ def reading(root: Path) -> "tuple[PromptParser, Vocabulary | None]":
 
 
 def silence() -> None:
-    """Neither bars nor warnings of the libraries that load weights."""
+    """Neither bars nor warnings of the libraries that load weights, nor of torchao, which diffusers imports."""
+    for name in ("torchao", "torch.utils._pytree", "diffusers.quantizers"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     import diffusers
     import transformers
 
