@@ -37,13 +37,14 @@ FIRST_ASK = 3  # <spare0>, the token of ASKS[0]; the others follow
 
 class CaptionerConfig(LanguageConfig):
     """The backbone's sizes and those of what is added: `eyes` are the widths of their tokens by name (`models.eyes`),
-    `ranking` what makes a probability of a candidate's figures (`models.pipelines.caption`)."""
+    `ranking` what makes a probability of the figures of "one" candidate, and of "several"
+    (`models.pipelines.caption`)."""
 
     model_type = "studio128_captioner"
     reader_heads: int = 4
     reader_hidden: int = 256
     eyes: dict[str, int] | None = None
-    ranking: dict[str, float] | None = None
+    ranking: dict[str, dict[str, float]] | None = None
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ class Capabilities(Frozen):
     captioner: str = ""  # digest of the network that describes pictures, likewise
     languages: tuple[str, ...] = ()  # of captions
     described: tuple[int, ...] = (1,)  # how many pictures it describes together
-    candidates: Range = Range(least=1, most=32, usual=5)  # of a caption
+    candidates: Range = Range(least=1, most=32, usual=1)  # of a caption
 
     def shape(self, count: int) -> int:
         """The usual shape for so many pictures: the smallest that holds them, else the largest."""

@@ -127,17 +127,17 @@ def test_what_is_drawn_repeats_in_any_company(pipeline: CaptionPipeline) -> None
     assert [found.texts for found in other] != [found.texts for found in every]
 
 
-@pytest.mark.parametrize("way", ["sample", "greedy", "beam"])
+@pytest.mark.parametrize("way", ["sample", "beam"])
 def test_candidates_are_ranked_whatever_wrote_them(pipeline: CaptionPipeline, way: str) -> None:
     for found in pipeline.caption(PIXELS, "zh", "tags", Decoding(way=way, candidates=3)):  # type: ignore[arg-type]
         scores = [found.score, *(score for _, score in found.others)]
         assert scores == sorted(scores, reverse=True) and 0 <= scores[-1] <= scores[0] <= 1
-        assert len(scores) <= (1 if way == "greedy" else 3)
+        assert len(scores) <= 3
 
 
 def test_guidance_of_one_is_none_and_of_zero_is_blind(pipeline: CaptionPipeline) -> None:
     def written(pixels: np.ndarray, guidance: float) -> list[tuple[str, ...]]:
-        found = pipeline.figures(pixels, "en", "short", Decoding("greedy", guidance=guidance))
+        found = pipeline.figures(pixels, "en", "short", Decoding(guidance=guidance))
         return [one.texts for one in found]
 
     assert written(PIXELS, 1) == written(PIXELS, 1 + 1e-9)
@@ -179,15 +179,14 @@ def test_what_is_told_is_true_and_in_order(task: CaptionTask) -> None:
 
 
 def test_it_is_told_by_the_detector_or_by_who_asks(pipeline: CaptionPipeline) -> None:
-    greedy = Decoding(way="greedy")
-    found = pipeline.figures(PIXELS, "en", "short", greedy)
+    found = pipeline.figures(PIXELS, "en", "short", Decoding())
     names = pipeline.looker.look(to_tensor(PIXELS)).things
     told = [pipeline.looker.entities(own) for own in names]
     assert [one.texts for one in found] == [
-        one.texts for one in pipeline.figures(PIXELS, "en", "short", greedy, told=told)
+        one.texts for one in pipeline.figures(PIXELS, "en", "short", Decoding(), told=told)
     ]
     other = [[Entity(("ball",), 0.9, 0.9)]] * len(PIXELS)
-    changed = pipeline.figures(PIXELS, "en", "short", greedy, told=other)
+    changed = pipeline.figures(PIXELS, "en", "short", Decoding(), told=other)
     assert any(a.figures[0, 2] != b.figures[0, 2] for a, b in zip(found, changed, strict=True))
 
 
@@ -204,4 +203,4 @@ def test_a_run_resumes_exactly_ships_and_leaves_the_backbone_alone(parts: Path, 
     assert any(reader.gates.any() for reader in again.plain.readers)  # type: ignore[union-attr]
     assert list(again.out.glob("sheet-*.png"))
     shipped = load_part(Captioner, "captioner", again.out / "export")
-    assert set(shipped.config.ranking or {}) >= {"cosine", "least"} and len(KINDS) == 3
+    assert set(shipped.config.ranking or {}) == {"one", "several"} and len(KINDS) == 3

@@ -1,10 +1,10 @@
 """Captions of pictures: several candidates, ranked by the semantic space and by how they agree.
 
-Candidates are sampled (top-p 0.9, temperature 0.7, repetition penalty), or written greedily or by beams. The best has
-the highest score: the probability that it names what is shown, from its cosine to the picture in the space, its
-agreement with the other candidates (cosine and consensus: ECO, arXiv 2405.01028), its likelihood, that of the names it
-was told, and how sure the detector is of a thing. The weights are fitted on `val`; a picture whose best score is below
-`least` is unknown. Each candidate is told other names of the detector's, as long as they are likely.
+The first candidate is written greedily, others are sampled (top-p 0.9, temperature 0.7, repetition penalty), or all by
+beams. The best has the highest score: the probability that it names what is shown, from its cosine to the picture in
+the space, its agreement with the other candidates (cosine and consensus: ECO, arXiv 2405.01028), its likelihood, that
+of the names it was told, and how sure the detector is of a thing. The weights are fitted on `val`; a picture whose best
+score is below `least` is unknown. Each candidate is told other names of the detector's, as long as they are likely.
 
 Shapes: B pictures, N candidates, R = B N rows, L tokens, V vocabulary.
 """
@@ -45,12 +45,17 @@ class Decoding:
     """How captions are written. `guidance` above 1 goes away from what would be said of any picture (classifier-free
     guidance, arXiv 2307.16686); beams are written without it, with `candidates` as their number."""
 
-    way: Literal["sample", "greedy", "beam"] = "sample"
-    candidates: int = 5
+    way: Literal["sample", "beam"] = "sample"
+    candidates: int = 1
     top_p: float = 0.9
     temperature: float = 0.7
     repetition: float = 1.1
     guidance: float = 1.0
+
+    @property
+    def rows(self) -> int:
+        """Of each picture in a batch; beams are the library's own."""
+        return self.candidates if self.way == "sample" else 1
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ class CaptionPipeline:
         """One caption each of premultiplied uint8 (B, 128, 128, 4); `seeds` draw the candidates, 0 by default. `shape`
         is one of SHAPES, None the usual one for so many. `told` says what each picture shows in the detector's place.
         """
-        ranking = {**RANKING, **(self.captioner.config.ranking or {})}
+        ranking = (self.captioner.config.ranking or {}).get(ranking_name(decoding), RANKING)
         return [_ranked(found, ranking) for found in self.figures(pixels, language, kind, decoding, seeds, shape, told)]
 
     @torch.no_grad()
@@ -124,7 +129,7 @@ class CaptionPipeline:
     def _candidates(
         self, pixels: Tensor, ask: int, decoding: Decoding, seeds: Sequence[int], told: Told | None
     ) -> list[Candidates]:
-        looked, rows = self.looker.look(pixels), decoding.candidates if decoding.way == "sample" else 1
+        looked, rows = self.looker.look(pixels), decoding.rows
         if told is None:
             chosen = [choices(found, rows) for found in looked.things]
             told = [
@@ -159,14 +164,13 @@ class CaptionPipeline:
 
     def _write(self, seen: Seen, ask: int, decoding: Decoding, seeds: Sequence[int]) -> Tensor:
         d, language = decoding, self.captioner.language.config
-        rows = d.candidates if d.way == "sample" else 1
-        prompts = torch.tensor([[language.bos_token_id, ask]]).repeat(len(seeds) * rows, 1)
+        prompts = torch.tensor([[language.bos_token_id, ask]]).repeat(len(seeds) * d.rows, 1)
         processors = LogitsProcessorList()
         if d.guidance != 1 and d.way != "beam":
             processors.append(AgainstBlind(self.captioner, len(prompts), d.guidance))
         processors.append(RepetitionPenaltyLogitsProcessor(d.repetition))
-        if d.way == "sample":
-            processors += [TemperatureLogitsWarper(d.temperature), TopPLogitsWarper(d.top_p), Drawn(seeds, rows)]
+        if d.rows > 1:
+            processors += [TemperatureLogitsWarper(d.temperature), TopPLogitsWarper(d.top_p), Drawn(seeds, d.rows)]
         beams = {"num_beams": d.candidates, "num_return_sequences": d.candidates} if d.way == "beam" else {}
         with torch.autocast("cpu", enabled=False):
             return self.captioner.generate(
@@ -198,15 +202,17 @@ class AgainstBlind(LogitsProcessor):
 
 
 class Drawn(LogitsProcessor):
-    """Makes the highest logit a sample, by Gumbel noise: each row from a stream of its own, so that what is drawn does
-    not depend on the company."""
+    """Makes the highest logit a sample, by Gumbel noise, in all rows of a picture but the first: each row from a stream
+    of its own, so that what is drawn does not depend on the company."""
 
     def __init__(self, seeds: Sequence[int], rows: int) -> None:
+        self.rows = rows
         self.streams = [np.random.default_rng((seed, row)) for seed in seeds for row in range(rows)]
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """As `AgainstBlind`."""
         noise = np.stack([stream.gumbel(size=scores.shape[1]) for stream in self.streams])
+        noise[:: self.rows] = 0
         return scores + torch.from_numpy(noise).to(scores)
 
 
@@ -224,6 +230,11 @@ def choices(found: Sequence[Thing], count: int) -> list[tuple[list[int], float]]
     best = max(scored.values())
     likely = sorted((way for way in ways if scored[way] > best + np.log(UNLIKELY)), key=lambda way: -scored[way])
     return [(list(way), scored[way] / max(1, len(way))) for way in (likely * count)[:count]]
+
+
+def ranking_name(decoding: Decoding) -> str:
+    """Of the captioner's rankings the one for that many candidates: alone, nothing agrees with a candidate."""
+    return "one" if decoding.candidates == 1 else "several"
 
 
 def _ranked(found: Candidates, ranking: dict[str, float]) -> Caption:

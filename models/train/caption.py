@@ -29,7 +29,7 @@ from models.detector import PART as DETECTOR
 from models.detector import Detector
 from models.eyes import EYES, Entity, Looker
 from models.hardware import native_dtype
-from models.pipelines.caption import PART, CaptionPipeline, Decoding, ranking_figures, ranking_of
+from models.pipelines.caption import PART, CaptionPipeline, Decoding, ranking_figures, ranking_name, ranking_of
 from models.presets import preset
 from models.space import Embedder
 from models.tokenizer import TEXT_LENGTH
@@ -43,6 +43,7 @@ UNTOLD = 0.1  # share of pictures without names
 HIDDEN = 0.1  # share of pictures that are not shown: the blind decoder, against which drawing is guided
 EVERY = 40  # steps after which a new shard of drawn pictures is read
 VALIDATED, RANKED = 48, 64  # pictures of each kind that a checkpoint captions, and that the ranking is fitted on
+SEVERAL = 5  # candidates that the second ranking is for
 SHOWN = 24
 
 
@@ -152,7 +153,7 @@ class CaptionTask(Task):
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """The loss, concepts named (greedily) in each language, facts of scenes, and how good the ranking is; "told"
         says true names in the detector's place."""
-        pipeline, figures, greedy = self.pipeline(model), dict[str, float](), Decoding(way="greedy")
+        pipeline, figures = self.pipeline(model), dict[str, float]()
         for kind, shown in self.validation.items():
             rng = np.random.default_rng(0)
             texts = [text for one in shown for text in self._asked(one, rng)]
@@ -162,7 +163,7 @@ class CaptionTask(Task):
             pixels = np.stack([one.pixels for one in shown])
             for language in LANGUAGES:
                 for how, names in {"_told": told, "": None if self.looker.detector else told}.items():
-                    captions = pipeline.caption(pixels, language, "short", greedy, told=names)
+                    captions = pipeline.caption(pixels, language, "short", told=names)
                     said = self._said[kind, language] = [found.text for found in captions]
                     right = [self._right(one, text, language) for one, text in zip(shown, said, strict=True)]
                     figures[f"{kind}_{language}{how}"] = float(np.mean(right))
@@ -183,19 +184,23 @@ class CaptionTask(Task):
         return CaptionPipeline(unwrapped(model), self.looker)
 
     def _rank(self, pipeline: CaptionPipeline) -> dict[str, float]:
-        """Fit what makes a probability of a candidate's figures, on candidates of `val` and of pictures from outside,
+        """Fit what makes probabilities of candidates' figures, on candidates of `val` and of pictures from outside,
         of which nothing is right; return how good it is on others of them. Returns what it writes down."""
         known = self.validation["cells"] + self.validation.get("drawn", [])
         known = known[:: max(1, len(known) // self.ranked)][: self.ranked]
         pixels = np.stack([*(one.pixels for one in known), *outside_pictures(max(2, len(known) // 4), seed=1)])
-        found = pipeline.figures(pixels, "en", "short", Decoding())
-        right = [
-            [number < len(known) and bool(self._right(known[number], text, "en")) for text in own.texts]
-            for number, own in enumerate(found)
-        ]
-        ranking = ranking_of(found, right, len(known))
-        pipeline.captioner.config.ranking = ranking
-        return ranking_figures(found, right, len(known), ranking)
+        rankings, figures = dict[str, dict[str, float]](), dict[str, float]()
+        for decoding in (Decoding(), Decoding(candidates=SEVERAL)):
+            name, found = ranking_name(decoding), pipeline.figures(pixels, "en", "short", decoding)
+            right = [
+                [number < len(known) and bool(self._right(known[number], text, "en")) for text in own.texts]
+                for number, own in enumerate(found)
+            ]
+            rankings[name] = ranking_of(found, right, len(known))
+            good = ranking_figures(found, right, len(known), rankings[name])
+            figures |= {f"{name}_{figure}": value for figure, value in good.items()}
+        pipeline.captioner.config.ranking = rankings
+        return figures
 
     def sheet(self, model: nn.Module) -> Image.Image | None:
         """Some of each kind, under it what is said in English and in Chinese."""
