@@ -173,7 +173,7 @@ class ConditionEncoder:
         if self.references is None or self.parser is None:
             return
         done = ["mirrored"] * reference.mirrored + [f"painted {reference.paint}"] * bool(reference.paint)
-        rows = [*reference.rows, *([] if reference.neighbour is None else [reference.neighbour])]
+        rows = self.references.drawn_from(reference)
         done += ["combined with others"] * (len(rows) > 1)
         for row in rows:
             if row in self.references.sources:

@@ -26,12 +26,14 @@ def test_of_one_or_of_those_that_have_nothing_in_common_it_is_the_first() -> Non
     lines = np.zeros((128, 128, 4), np.uint8)
     lines[:, 10:14] = 255
     for others, shares in (([], [1.0]), ([lines], [0.5, 0.5])):
-        assert np.array_equal(morphed(np.stack([bottle(10), *others]), shares), bottle(10))
+        found, rows = morphed(np.stack([bottle(10), *others]), shares)
+        assert np.array_equal(found, bottle(10)) and rows == (0,)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_it_lies_between_two_and_has_no_ghosts(share: float) -> None:
-    found = morphed(np.stack([bottle(14), bottle(22)]), [1 - share, share])
+    found, rows = morphed(np.stack([bottle(14), bottle(22)]), [1 - share, share])
+    assert set(rows) == {0, 1}
     assert abs(neck(found) - (28 + 16 * share)) <= 4
     assert ((found[..., 3] > 40) & (found[..., 3] < 215)).mean() < 0.03, "half transparent is what only one of them has"
     assert (found[..., :3].astype(int) <= found[..., 3:].astype(int) + 1).all()
@@ -41,7 +43,7 @@ def test_it_lies_between_two_and_has_no_ghosts(share: float) -> None:
 
 def test_the_look_is_the_first_one_s_where_it_is_kept() -> None:
     drawings = np.stack([bottle(14, RED), bottle(22, BLUE)])
-    kept, mixed = (morphed(drawings, [0.5, 0.5], keeps_look=kept) for kept in (True, False))
+    kept, mixed = (morphed(drawings, [0.5, 0.5], keeps_look=kept)[0] for kept in (True, False))
     assert abs(neck(kept) - neck(mixed)) <= 2 and neck(kept) > 30
     assert np.allclose(kept[110, 30, :3], RED, atol=2) and np.allclose(mixed[110, 30, :3], (130, 40, 130), atol=2)
 
@@ -49,5 +51,5 @@ def test_the_look_is_the_first_one_s_where_it_is_kept() -> None:
 def test_it_is_turned_as_the_others_are_and_the_same_on_any_number_of_threads() -> None:
     tilted = np.array(Image.fromarray(bottle(12)).rotate(15))
     drawings = np.stack([tilted, tilted[:, ::-1], bottle(16)])
-    found = morphed(drawings, [0.4, 0.4, 0.2])
-    assert np.array_equal(found, morphed(drawings, [4, 4, 2])) and cv2.getNumThreads() == 1
+    found, _ = morphed(drawings, [0.4, 0.4, 0.2])
+    assert np.array_equal(found, morphed(drawings, [4, 4, 2])[0]) and cv2.getNumThreads() == 1

@@ -23,8 +23,11 @@ OTHER_PARTS = 0.18  # disagreement after the flow from which a drawing has other
 BLUR, SMOOTH = 1.5, 3.0  # pixels, of the pictures before and of the flow after: lines differ, parts are to agree
 
 
-def morphed(drawings: np.ndarray, shares: Sequence[float], keeps_look: bool = False) -> np.ndarray:
-    """The drawing between `drawings` (K, S, S, 4), of which the first leads; that one, where no other agrees with it.
+def morphed(
+    drawings: np.ndarray, shares: Sequence[float], keeps_look: bool = False
+) -> tuple[np.ndarray, tuple[int, ...]]:
+    """The drawing between `drawings` (K, S, S, 4), of which the first leads, and which of them have a share in it: that
+    one alone, where no other agrees with it.
 
     Args:
         shares: of each drawing in the shape, and in the colours, K positive numbers.
@@ -32,16 +35,17 @@ def morphed(drawings: np.ndarray, shares: Sequence[float], keeps_look: bool = Fa
     """
     kept, placed = aligned(drawings, shares)
     if len(kept) < 2 or 0 not in kept:
-        return drawings[0]
+        return drawings[0], (0,)
     lead = placed[kept.index(0)]
-    found = [(share, one, _flow(lead, one)) for share, one in zip(np.array(shares)[kept], placed, strict=True)]
-    agreed = [(share, one, flow) for share, one, flow in found if one is lead or _agree(lead, _warped(one, flow))]
-    total = sum(share for share, _, _ in agreed)
-    shape = sum(share / total * flow for share, _, flow in agreed)
+    flows = {row: _flow(lead, one) for row, one in zip(kept, placed, strict=True)}
+    warped = {row: _warped(one, flows[row]) for row, one in zip(kept, placed, strict=True)}
+    agreed = {row: one for row, one in zip(kept, placed, strict=True) if row == 0 or _agree(lead, warped[row])}
+    total = sum(shares[row] for row in agreed)
+    shape = sum(shares[row] / total * flows[row] for row in agreed)
     if keeps_look:
-        return _warped(lead, -shape)
-    mean: np.ndarray = sum(share / total * _warped(one, flow - shape) for share, one, flow in agreed)
-    return mean.round().astype(np.uint8)
+        return _warped(lead, -shape), tuple(agreed)
+    mean: np.ndarray = sum(shares[row] / total * _warped(one, flows[row] - shape) for row, one in agreed.items())
+    return mean.round().astype(np.uint8), tuple(agreed)
 
 
 def _agree(one: np.ndarray, other: np.ndarray) -> bool:

@@ -142,12 +142,21 @@ class ReferenceStore(FeatureExtractionMixin):
 
     def drawing(self, reference: Reference) -> np.ndarray:
         """Premultiplied uint8 (128, 128, 4): what `retrieve` found."""
-        own = np.stack([enlarged(self.pictures[row]) for row in reference.rows])
-        drawing = morphed(own, reference.shares, reference.keeps_look)
+        drawing, _ = self._morphed(reference)
         if reference.neighbour is not None:
             neighbour = enlarged(self.pictures[reference.neighbour]).astype(np.float32)
             drawing = ((1 - NEIGHBOUR_SHARE) * drawing + NEIGHBOUR_SHARE * neighbour).round().astype(np.uint8)
         return painted(drawing[:, :: -1 if reference.mirrored else 1], reference.paint)
+
+    def drawn_from(self, reference: Reference) -> list[int]:
+        """Rows of the drawings that have a share in `drawing`: one with other parts has none."""
+        _, places = self._morphed(reference)
+        neighbour = [] if reference.neighbour is None else [reference.neighbour]
+        return [*(reference.rows[place] for place in places), *neighbour]
+
+    def _morphed(self, reference: Reference) -> tuple[np.ndarray, tuple[int, ...]]:
+        own = np.stack([enlarged(self.pictures[row]) for row in reference.rows])
+        return morphed(own, reference.shares, reference.keeps_look)
 
     @cached_property
     def sources(self) -> dict[int, tuple[int, str, str]]:
