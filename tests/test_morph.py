@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from models.references.morph import morphed
+from models.references.store import ReferenceStore
 
 RED, BLUE = (220, 40, 40), (40, 40, 220)
 
@@ -53,3 +54,13 @@ def test_it_is_turned_as_the_others_are_and_the_same_on_any_number_of_threads() 
     drawings = np.stack([tilted, tilted[:, ::-1], bottle(16)])
     found, _ = morphed(drawings, [0.4, 0.4, 0.2])
     assert np.array_equal(found, morphed(drawings, [4, 4, 2])[0]) and cv2.getNumThreads() == 1
+
+
+def test_a_drawing_without_a_share_is_no_source() -> None:
+    lines = np.zeros((128, 128, 4), np.uint8)
+    lines[:, 10:14] = 255
+    store = ReferenceStore(np.stack([bottle(14), lines, bottle(22)])[:, ::2, ::2], [[0, 1, 2]])
+    found = [store.retrieve(0, seed) for seed in range(3)]
+    assert {one.rows[0] for one in found} == {0, 1, 2} and all(len(one.rows) == 3 for one in found)
+    for one in found:
+        assert set(store.drawn_from(one)) == ({1} if one.rows[0] == 1 else {0, 2})
