@@ -19,8 +19,14 @@ from models.data.world import Picture, World, pictures_by_concept
 from models.pipelines.image import StickerPipeline
 from models.prompts.build import build_parser
 from models.references.build import build_references
-from models.references.neighbours import COARSE, mean_drawing, nearest_neighbours, typical
+from models.references.neighbours import COARSE, aligned, nearest_neighbours, typical
 from models.references.store import NEIGHBOUR_SHARE, SIDE, ReferenceStore
+
+
+def mean_drawing(drawings: np.ndarray) -> np.ndarray:
+    """Of those that agree."""
+    mean: np.ndarray = np.mean(aligned(drawings)[1], 0)
+    return mean.round().astype(np.uint8)
 
 
 def arrow(left: int = 8, top: int = 16, size: int = 40, shade: int = 200) -> np.ndarray:

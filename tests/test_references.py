@@ -24,8 +24,8 @@ from models.messages import Refused
 from models.pipelines.image import StickerPipeline
 from models.prompts.attributes import BLACK_AND_WHITE
 from models.prompts.build import build_parser
-from models.references.build import ALL_SHARE, OUTLINES, TYPICAL, TrainingReferences, build_references
-from models.references.neighbours import PREFERRED, mean_drawing, one_per, typical
+from models.references.build import OUTLINES, TYPICAL, TrainingReferences, build_references
+from models.references.neighbours import PREFERRED, one_per, typical
 from models.references.store import FILE, SIDE, Reference, ReferenceStore
 from models.references.symmetry import LatentMirror
 from models.sampling.condition import ComposedCondition, Condition
@@ -152,20 +152,18 @@ def test_other_hands_do_not_know_the_picture_s_own(colour: str) -> None:
         blind = TrainingReferences(World(world.pictures, pixels, world.digest))
         assert all(np.array_equal(blind.reference(picture, seed, colour), one) for seed, one in enumerate(told))  # type: ignore[arg-type]
         pixels[[p.index for p in pictures_by_concept(world)[picture.concept]]] = 0
+        blind = TrainingReferences(World(world.pictures, pixels, world.digest))
         assert not any(one.any() for seed in range(3) if (one := blind.reference(picture, seed, colour)) is not None)
 
 
-def test_of_all_other_hands_it_is_what_they_have_in_common_and_of_some_it_is_another() -> None:
+def test_what_a_picture_is_drawn_from_in_training_is_another_drawing_each_time() -> None:
     """A picture of another hand than all that are known."""
     world = fixture_world()
     picture, hands = replace(world.split("train")[0], family="another"), TrainingReferences(world)
-    drawn = world.pixels[[p.index for p in hands.drawings[picture.concept].values()]]
-    whole = resized(resized(mean_drawing(drawn), SIDE, SIDE), 128, 128).astype(int)
-    apart = np.array([np.abs(hands.reference(picture, seed) - whole).mean() for seed in range(80)])  # type: ignore[operator]
-    assert len(hands.drawings[picture.concept]) > 1 and (apart < 4).mean() > ALL_SHARE + 0.1, (
-        "some are all now and then"
-    )
-    assert apart.max() > 2 * apart.min()
+    assert len(hands.drawings[picture.concept]) > 1
+    drawn = [hands.reference(picture, seed) for seed in range(20)]
+    assert len({one.tobytes() for one in drawn if one is not None}) > 10
+    assert np.array_equal(hands.reference(picture, 3), drawn[3])  # type: ignore[arg-type]
 
 
 def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: ReferenceStore, tmp_path: Path) -> None:

@@ -2,8 +2,7 @@
 
 **Typical drawings.** Artists agree on what a pencil looks like and not on where it points: the plain mean of their
 drawings is a cross. So each drawing is brought to one box, mirrored where it agrees with the others only so, and left
-out where it does not agree at all. The mean drawing is that of the rest, and the most typical one agrees most with all
-others.
+out where it does not agree at all. The most typical one agrees most with all others.
 
 **Nearest neighbours.** A set draws similar things from one pattern: its fourth keycap is the first with another digit.
 So where a style lacks a thing, its drawing of the most similar thing tells size, colours and face in that style. Which
@@ -60,12 +59,6 @@ def typical(drawings: np.ndarray) -> list[int]:
     """Numbers of those of `drawings` (N, S, S, 4), N > 0, that agree: the most typical one first (of equals the first),
     then the others in order."""
     return _compared(drawings).kept
-
-
-def mean_drawing(drawings: np.ndarray) -> np.ndarray:
-    """The mean of those of `drawings` (N, S, S, 4) that agree, brought to one box; one that is alone stays as it is."""
-    mean: np.ndarray = np.mean(aligned(drawings)[1], 0)
-    return mean.round().astype(np.uint8)
 
 
 def aligned(drawings: np.ndarray, shares: Sequence[float] | None = None) -> tuple[list[int], np.ndarray]:

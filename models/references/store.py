@@ -283,11 +283,11 @@ class Atlas:
         return cls((whole[start:end] for start, end in zip([0, *ends], ends, strict=False)), int(tensors["count"]))
 
 
-def packed(pixels: np.ndarray) -> bytes:
+def packed(pixels: np.ndarray, speed: int = SPEED) -> bytes:
     """Premultiplied pixels (H, W, 4) as AVIF."""
     file = io.BytesIO()
     image = Image.fromarray(unpremultiply(pixels), "RGBA")
-    image.save(file, "AVIF", quality=QUALITY, speed=SPEED, subsampling=SUBSAMPLING, advanced=TUNED, max_threads=1)
+    image.save(file, "AVIF", quality=QUALITY, speed=speed, subsampling=SUBSAMPLING, advanced=TUNED, max_threads=1)
     return file.getvalue()
 
 
