@@ -5,7 +5,7 @@ Shapes: N pictures of one call, latents (N, 8, 16, 16), vectors (N, 128).
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +35,7 @@ from models.vision import VisionEncoder
 Text = str | ParsedPrompt
 # Of a mix: text, picture (premultiplied uint8 or PIL), clip (premultiplied uint8 (T, 128, 128, 4)), vector (128,).
 Part = Text | np.ndarray | Image.Image | Tensor
+Laid = Callable[[int, np.ndarray], np.ndarray]  # (row, drawing) -> picture, both premultiplied uint8 (128, 128, 4)
 
 
 class ConditionEncoder:
@@ -153,13 +154,21 @@ class ConditionEncoder:
         find = functools.cache(self._reference)
         return [find(prompt, seed) if one else None for prompt, seed, one in zip(prompts, seeds, free, strict=True)]
 
-    def _with_references(self, found: Sequence[Reference | None], condition: Condition) -> Condition:
-        """The condition with the reference drawings that were `found`."""
+    def _with_references(
+        self, found: Sequence[Reference | None], condition: Condition, laid: Laid | None = None
+    ) -> Condition:
+        """The condition with the reference drawings that were `found`; `laid` puts that of a row into a picture."""
         if (references := self.references) is None:
             return condition
-        latent = functools.cache(lambda reference: self._encode(references.drawing(reference)[None]))
-        rows = zip(found, condition.reference.split(1), strict=True)
-        return replace(condition, reference=torch.cat([latent(one) if one else none for one, none in rows]))
+
+        @functools.cache
+        def latent(reference: Reference, row: int | None) -> Tensor:
+            drawing = references.drawing(reference)
+            return self._encode((drawing if laid is None or row is None else laid(row, drawing))[None])
+
+        rows = enumerate(zip(found, condition.reference.split(1), strict=True))
+        latents = [latent(one, number if laid else None) if one else none for number, (one, none) in rows]
+        return replace(condition, reference=torch.cat(latents))
 
     def _reference(self, prompt: Text, seed: int = 0) -> Reference | None:
         """What a picture of one thing is drawn from; None of another text."""

@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ from models.data.compose import resized
 from models.data.packages import LINKED, PACKAGES
 from models.data.pixels import fit
 from models.pipelines.image import StickerPipeline
+from models.prompts.boxes import Box
 from models.prompts.build import build_parser
+from models.prompts.parsed import Layout
+from models.prompts.parser import parse_literally
 from models.references.build import build_references
 from models.references.credits import Credit, by_set, credit, lines
 from models.sampling.loop import Pictures, Sampling
@@ -64,7 +68,7 @@ def pipe(parts: Path) -> StickerPipeline:
     return made
 
 
-def owed(pipe: StickerPipeline, prompt: str, seed: int = 0, **how: Any) -> list[tuple[str, str, str]]:
+def owed(pipe: StickerPipeline, prompt: Any, seed: int = 0, **how: Any) -> list[tuple[str, str, str]]:
     """Set, name and change of each drawing that a picture is owed to."""
     strength = Sampling(1, 1.0, reference_strength=how.pop("strength", 1.0))
     (drawn,) = (event for event in pipe.steps([prompt], [seed], strength, **how) if isinstance(event, Pictures))
@@ -94,6 +98,17 @@ def test_what_is_drawn_from_no_drawing_is_owed_to_nobody(pipe: StickerPipeline) 
         ("", {"blends": [pipe.blend([(1.0, "cat")], references=False)]}),
     ]
     assert [owed(pipe, prompt, **how) for prompt, how in free] == [[]] * len(free)
+
+
+def test_what_is_drawn_into_a_small_mask_is_drawn_from_a_drawing(pipe: StickerPipeline) -> None:
+    picture, small, border, large = np.zeros((1, 128, 128, 4), np.uint8), *np.zeros((3, 1, 128, 128), np.uint8)
+    small[:, 20:60, 30:90], large[:], border[:], border[:, 20:100, 20:100] = 255, 255, 255, 0
+    drawn = [owed(pipe, "cat, noto style", start=picture, redraw=mask) for mask in (small, border, large)]
+    assert drawn == [[("Noto Emoji", "cat", "redrawn")], [], []]
+    boxes = Box(0, 0, 128, 128), Box(20, 0, 40, 40, z=1, anchor="head")
+    layout = Layout((parse_literally("fish"), pipe.parse("cat, noto style")), boxes)
+    worn = replace(parse_literally("a fish wearing a cat"), layout=layout)
+    assert owed(pipe, worn, start=picture, redraw=small) == drawn[0], "the wearer is in the picture already"
 
 
 def test_every_drawing_of_the_store_has_a_source_and_a_copy_of_it_is_told(pipe: StickerPipeline) -> None:

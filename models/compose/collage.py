@@ -75,7 +75,7 @@ def collage(layout: Layout, drawn: Iterator[np.ndarray]) -> np.ndarray:
             _put_in_middle(things, found[text], place)
             continue
         thing = np.zeros_like(things)
-        _fit_in(thing, found[text], worn(place, things[..., 3]) if place.anchor else place, side)
+        fit_in(thing, found[text], worn(place, things[..., 3]) if place.anchor else place, side)
         put(things, thing, 0, 0)
         if place.lettering:
             write(things, place.lettering, thing[..., 3])
@@ -83,7 +83,7 @@ def collage(layout: Layout, drawn: Iterator[np.ndarray]) -> np.ndarray:
     return canvas
 
 
-def _fit_in(canvas: np.ndarray, picture: np.ndarray, place: Box, side: int) -> None:
+def fit_in(canvas: np.ndarray, picture: np.ndarray, place: Box, side: int) -> None:
     """Put the visible part of the picture on the canvas, as large as its place allows."""
     left, top, width, height = _box(place, side)
     seen = _seen(picture)

@@ -9,6 +9,7 @@ from PIL import Image, ImageFilter
 
 from models.data.pixels import SIZE, fit, place
 
+SMALL = 0.5  # of a picture: what is larger shows things as large as they were learned
 FEATHER = 3  # pixels inside a mask over which the redrawn part fades in
 
 
@@ -35,6 +36,17 @@ def expanded(picture: Image.Image, share: float) -> tuple[np.ndarray, np.ndarray
     pixels = np.pad(fit(picture, inner), ((border, border), (border, border), (0, 0)))
     kept = np.pad(fit_mask(Image.new("L", picture.size, 255), inner), border)
     return pixels, 255 - kept
+
+
+def small_box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
+    """Left, top, width and height of what is redrawn of one picture; None where it is large (SMALL), or its middle is
+    kept, as in a border."""
+    redrawn = mask > 127
+    left, top, right, bottom = Image.fromarray(redrawn).getbbox() or (0, 0, 0, 0)
+    width, height = right - left, bottom - top
+    if width * height > SMALL * mask.size or not redrawn[(top + bottom) // 2, (left + right) // 2]:
+        return None
+    return left, top, width, height
 
 
 def cells(masks: np.ndarray, count: int) -> np.ndarray:

@@ -35,6 +35,7 @@ from models.lora import load_fast
 from models.messages import Refused
 from models.pipelines.call import DiffusersCall
 from models.pipelines.inputs import Start, Vectors, each, each_blend, each_vector
+from models.prompts.parsed import ParsedPrompt
 from models.prompts.parser import PART as PARSER
 from models.prompts.parser import PromptParser, parse_literally
 from models.references.credits import Credit
@@ -198,13 +199,16 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
             raise Refused("models.seed", seed=wrong[0], most=MAX_SEED)
         asked, negatives = each("prompts", prompts, count), each("negatives", negative, count)
         parsed, vectors, blends = list(map(self.parse, asked)), each_vector(vector, count), each_blend(blends, asked)
-        refers = words and sense and start is None and sampling.reference_strength > 0
-        free = [refers and row is None for row in vectors]  # pictures that are drawn as their words say
-        layouts = [prompt.layout if one else None for prompt, one in zip(parsed, free, strict=True)]
+        room = [start is not None and start.has_room(number) for number in range(count)]
+        parsed = [_worn(prompt) if small else prompt for prompt, small in zip(parsed, room, strict=True)]
+        refers = words and sense and sampling.reference_strength > 0
+        # Pictures that are drawn as their words say.
+        free = [refers and row is None and (start is None or room[number]) for number, row in enumerate(vectors)]
+        layouts = [prompt.layout if one and not start else None for prompt, one in zip(parsed, free, strict=True)]
         drawings = Drawings.of(parsed, seeds, layouts)
         wanted = self.encode_condition(drawings.prompts, drawings.spread(vectors), words, sense)
         found = self.found(drawings.prompts, drawings.seeds, drawings.spread(free))
-        wanted = self._with_references(found, wanted)
+        wanted = self._with_references(found, wanted, start and start.laid)
         meant = (self.encode_condition(parsed, vectors, words, sense) if any(layouts) else wanted).vector.clone()
         unwanted = self.encode_condition(drawings.spread(list(map(parse_literally, negatives))), None, words, sense)
         asked_for = functools.cache(lambda prompt: self.blend(prompt.blend) if prompt.blend else None)
@@ -278,6 +282,14 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
         begun = to_uint8(preview(torch.cat(latents), coefficients))
         later = np.zeros((len(work.drawings.rows(some)) - len(begun), *begun.shape[1:]), np.uint8)
         return work.drawings.collages(some, np.concatenate([begun, later]))
+
+
+def _worn(prompt: ParsedPrompt) -> ParsedPrompt:
+    """Of somebody who wears a thing, the thing: what else the prompt names is in the picture already."""
+    if prompt.layout is None:
+        return prompt
+    top = max(zip(prompt.layout.boxes, prompt.layout.prompts, strict=True), key=lambda pair: pair[0].z)
+    return top[1] if top[0].anchor in ("head", "neck") else prompt
 
 
 def _chunks(rows: Sequence[int], size: int) -> list[list[int]]:

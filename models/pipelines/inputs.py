@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.compose.collage import fit_in
 from models.compose.masks import blend as blend_pixels
-from models.compose.masks import cells
+from models.compose.masks import cells, small_box
 from models.data.pixels import SIZE
 from models.messages import Refused
+from models.prompts.boxes import Box
 from models.sampling.condition import ComposedCondition
 from models.space import DIM
 
@@ -54,6 +56,18 @@ class Start:
     def redraw(self) -> Tensor | None:
         """bool (N, 1, S, S), true where a latent is redrawn; None where all of it is."""
         return None if self.masks is None else torch.from_numpy(cells(self.masks, self.latents.shape[-1]))[:, None]
+
+    def has_room(self, number: int) -> bool:
+        """Whether a thing is drawn into picture `number`: a small part of it is redrawn."""
+        return self.masks is not None and small_box(self.masks[number]) is not None
+
+    def laid(self, number: int, drawing: np.ndarray) -> np.ndarray:
+        """Picture `number`, which has room, with a drawing (128, 128, 4) in place of what is redrawn of it."""
+        assert self.pixels is not None and self.masks is not None
+        canvas = self.pixels[number].copy()
+        canvas[self.masks[number] > 127] = 0
+        fit_in(canvas, drawing, Box(*small_box(self.masks[number]) or (0, 0, SIZE, SIZE)), SIZE)
+        return canvas
 
     def finish(self, drawn: np.ndarray) -> np.ndarray:
         """Decoded pictures with the kept pixels of the start put back."""
