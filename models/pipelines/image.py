@@ -208,7 +208,7 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
         drawings = Drawings.of(parsed, seeds, layouts)
         wanted = self.encode_condition(drawings.prompts, drawings.spread(vectors), words, sense)
         found = self.found(drawings.prompts, drawings.seeds, drawings.spread(free))
-        wanted = self._with_references(found, wanted, start and start.laid)
+        wanted = self._with_references(found, wanted, start.laid if start else None)
         meant = (self.encode_condition(parsed, vectors, words, sense) if any(layouts) else wanted).vector.clone()
         unwanted = self.encode_condition(drawings.spread(list(map(parse_literally, negatives))), None, words, sense)
         asked_for = functools.cache(lambda prompt: self.blend(prompt.blend) if prompt.blend else None)

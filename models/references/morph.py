@@ -40,11 +40,13 @@ def morphed(
     flows = {row: _flow(lead, one) for row, one in zip(kept, placed, strict=True)}
     warped = {row: _warped(one, flows[row]) for row, one in zip(kept, placed, strict=True)}
     agreed = {row: one for row, one in zip(kept, placed, strict=True) if row == 0 or _agree(lead, warped[row])}
-    total = sum(shares[row] for row in agreed)
-    shape = sum(shares[row] / total * flows[row] for row in agreed)
+    own = np.array([shares[row] for row in agreed])
+    own /= own.sum()
+    shape: np.ndarray = sum(share * flows[row] for share, row in zip(own, agreed, strict=True))
     if keeps_look:
         return _warped(lead, -shape), tuple(agreed)
-    mean: np.ndarray = sum(shares[row] / total * _warped(one, flows[row] - shape) for row, one in agreed.items())
+    warps = (_warped(one, flows[row] - shape) for row, one in agreed.items())
+    mean: np.ndarray = sum(share * warp for share, warp in zip(own, warps, strict=True))
     return mean.round().astype(np.uint8), tuple(agreed)
 
 
