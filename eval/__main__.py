@@ -87,8 +87,8 @@ def prepare(arguments: argparse.Namespace) -> tuple[list[str], list[Sampling], C
         Parts(arguments.weights, arguments.open_clip),
         arguments.cache or folder / "eval",
     )
-    cluster = opened(arguments.cluster, shipped, arguments.weights)
     words, model = wordnet_folder(folder), StudioModel(arguments.model) if arguments.model else None
+    cluster = opened(arguments.cluster, (lambda parts: [model]) if model else shipped, arguments.weights)
     size = SIZES[arguments.size]
     return names, tried, Context(world, size, parts, cache, words, generator=model, cluster=cluster)
 

@@ -24,7 +24,7 @@ Place = tuple[str, int]  # a node's id and the number of a device in it
 
 LOCAL = "local"  # the address that starts a cluster of this machine alone and stops it at the end
 STORE = 256 << 20  # bytes for answers on their way, of a cluster that is started here
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_BACKEND_LOG_LEVEL": "error"}
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 TRIES = 2  # actors that may die of one call
 LOSSES = 5  # actors that a device may lose in a row
 KNOCK = 5.0  # seconds until a cluster's address answers
