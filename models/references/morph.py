@@ -40,7 +40,7 @@ def morphed(
     flows = {row: _flow(lead, one) for row, one in zip(kept, placed, strict=True)}
     warped = {row: _warped(one, flows[row]) for row, one in zip(kept, placed, strict=True)}
     agreed = {row: one for row, one in zip(kept, placed, strict=True) if row == 0 or _agree(lead, warped[row])}
-    own = np.array([shares[row] for row in agreed])
+    own = np.array([shares[row] for row in agreed], np.float64)
     own /= own.sum()
     shape: np.ndarray = sum(share * flows[row] for share, row in zip(own, agreed, strict=True))
     if keeps_look:
