@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 import torch
+from fixture_world import fixture_world
 from torch import Tensor
 
+from models.pipelines.image import StickerPipeline
+from models.prompts.build import build_parser
 from models.prompts.entities import ALIASES, Concept
 from models.prompts.linker import EntityLinker
 from models.prompts.normalise import words_of
 from models.prompts.parsed import ParsedPrompt
 from models.prompts.parser import PromptParser
+from models.references.build import build_references
 from models.space import Embedder
 
 ROWS = [json.loads(line) for line in (Path(__file__).parent / "prompts.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -48,6 +52,13 @@ def of_bags(concepts: Sequence[Concept], aliases: Mapping[str, Sequence[str]] = 
 def no_far_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bag of words knows nothing of burgers and hamburgers: no name is too far."""
     monkeypatch.setattr("models.prompts.linker.FAR", -1.0)
+
+
+@pytest.fixture(name="pipe", scope="module")
+def knowing_pipe(pipe: StickerPipeline) -> StickerPipeline:
+    """It reads what a prompt says, and knows drawings."""
+    pipe.parser, pipe.references = build_parser(Bags(), fixture_world()), build_references(fixture_world())  # type: ignore[arg-type]
+    return pipe
 
 
 def concept(en: str, zh: str = "", group: str = "objects", keywords: str = "", is_object: bool = True) -> Concept:

@@ -81,7 +81,9 @@ def pipe(parts: Path) -> Any:
 
     from models.pipelines.image import StickerPipeline  # takes seconds, and most tests don't need it
 
-    return StickerPipeline.assemble(parts, torch.float32)
+    made = StickerPipeline.assemble(parts, torch.float32)
+    made.set_progress_bar_config(disable=True)
+    return made
 
 
 @pytest.fixture

@@ -123,6 +123,17 @@ def served(home: Path, model: str = "fake:0.1") -> Iterator[str]:
             thread.join()
 
 
+def client_of(*routers: Any) -> Any:
+    """A client of these alone, without a server."""
+    from fastapi import FastAPI
+    from fastapi.testclient import TestClient
+
+    app = FastAPI()
+    for router in routers:
+        app.include_router(router)
+    return TestClient(app)
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for all tests of the doors for programs; a step takes long enough to be watched."""

@@ -14,8 +14,7 @@ from typing import Any
 import mcp
 import pytest
 from conftest import Said
-from fastapi import FastAPI
-from fastapi.testclient import TestClient
+from page_kit import client_of
 from patience import PATIENCE, until
 from PIL import Image
 from queue_kit import made, planned, run_job
@@ -234,9 +233,7 @@ def test_strip(studio: Command, files: tuple[Path, Path]) -> None:
 
 
 def test_the_api(house: Studio, red: Path) -> None:
-    app = FastAPI()
-    app.include_router(v1.router(house, "fake"))
-    api = TestClient(app)
+    api = client_of(v1.router(house, "fake"))
     image = {"data": base64.b64encode(red.read_bytes()).decode()}
     asked = {"clip": (CLIP, clip_job()), "caption": ({"image": image}, caption_job(red))}
     for task, (fields, job) in asked.items():

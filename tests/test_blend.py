@@ -7,18 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bags import Bags
-from fixture_world import fixture_world
+from bags import knowing_pipe  # noqa: F401 - a fixture
 from PIL import Image
 from tiny_parts import save_tiny_parts
 from torch.nn.functional import normalize
 
 from models.data.pixels import fit
 from models.pipelines.image import StickerPipeline
-from models.prompts.build import build_parser
 from models.prompts.parsed import ParsedPrompt
 from models.prompts.parser import parse_literally
-from models.references.build import build_references
 from models.sampling.condition import MIDDLE, ComposedCondition, Condition, rings
 from models.sampling.guidance import guided
 from models.sampling.loop import Pictures, Sampling
@@ -28,13 +25,6 @@ from studio.media import clip
 from studio.planner import resolve
 from studio.prompts import summands
 from studio.requests import make_request
-
-
-@pytest.fixture(scope="module")
-def pipe(parts: Path) -> StickerPipeline:
-    made = StickerPipeline.assemble(parts, torch.float32)
-    made.parser, made.references = build_parser(Bags(), fixture_world()), build_references(fixture_world())  # type: ignore[arg-type]
-    return made
 
 
 def drawn(

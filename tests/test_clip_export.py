@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Said
-from fastapi import FastAPI
-from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from page_kit import client_of
 from PIL import Image, ImageDraw
 from queue_kit import planned, run_job
 from test_clip_formats import decoded, read_back
@@ -244,9 +243,7 @@ def test_python_and_http(house: Studio, tmp_path: Path) -> None:
     (clip,) = house.animate("a red cat", frames=6, fps=8, seed=3, model="fake")
     (path,) = house.export(clip.path, tmp_path / "out", format="gif", matte="white", model="fake")
     assert path.name == f"{Path(clip.path).stem}.gif" and len(read_back(path.read_bytes(), "gif").frames) == 6
-    app = FastAPI()
-    app.include_router(v1.router(house, "fake"))
-    api, sha256 = TestClient(app), Path(clip.path).stem
+    api, sha256 = client_of(v1.router(house, "fake")), Path(clip.path).stem
     address = f"/api/v1/gallery/{sha256}/export"
     answer = api.get(address, params={"format": "gif", "matte": "white"})
     assert (answer.headers["content-type"], answer.content) == ("image/gif", path.read_bytes())

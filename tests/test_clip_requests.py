@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Said, refusal
-from fastapi import FastAPI
-from fastapi.testclient import TestClient
+from page_kit import client_of
 from PIL import Image
 from queue_kit import Entry, keep, made
 from test_clip_inputs import STEP, frame, written
@@ -78,18 +77,17 @@ def test_what_is_taken_is_said_at_every_door(studio: Command, gif: Path, tmp_pat
     said = studio("animate", "--image", gif, "--frames", 2, "--model", "fake", "--out", tmp_path)
     assert said.code == 0 and said.err == "studio: of the clip given as image only the first frame is taken.\n"
     with Studio(tmp_path / "house") as house:
-        app = FastAPI()
-        app.include_router(v1.router(house, "fake"))
+        api = client_of(v1.router(house, "fake"))
         for kind in ("gif", "webm"):
             data = base64.b64encode(written(tmp_path, kind).read_bytes()).decode()
             body = {"task": "clip", "image": {"data": data}, "frames": 2, "motion_strength": 1.5}
-            answer = TestClient(app).post("/api/v1/jobs", json=body).json()
+            answer = api.post("/api/v1/jobs", json=body).json()
             assert answer["notes"] == ["of the clip given as image only the first frame is taken."]
             assert answer["request"]["motion_strength"] == 1.5
         assert answer["notes"][0] in Poll(house).stage(answer["id"]).html()
         assert answer["notes"][0] in jobs_result(house, [house.queue.job(answer["id"])]).content[0].text
         data = base64.b64encode(written(tmp_path, "webm").read_bytes()[:300]).decode()
-        refused = TestClient(app).post("/api/v1/jobs", json={"task": "clip", "image": {"data": data}})
+        refused = api.post("/api/v1/jobs", json={"task": "clip", "image": {"data": data}})
         assert refused.status_code == 422 and refused.json()["error"].startswith("image is damaged or cut short")
 
 
@@ -207,13 +205,12 @@ def test_a_clip_is_embedded_described_and_shown_by_its_frames(studio: Command, h
     (caption,) = studio("caption", tmp_path / "hues.webp", "--model", "fake", "--out", tmp_path, "--json").json
     assert caption["caption"].startswith("a blue face")
     (clip,) = house.animate("a cat", frames=4, model="fake")
-    app = FastAPI()
-    app.include_router(v1.router(house, "fake"))
+    api = client_of(v1.router(house, "fake"))
     shown = media.frames(Path(clip.path).read_bytes())
     place = f"/api/v1/gallery/{Path(clip.path).stem}/frames"
     for number in (1, 4):
-        answer = TestClient(app).get(f"{place}/{number}")
+        answer = api.get(f"{place}/{number}")
         assert answer.headers["content-type"] == "image/png"
         assert media.frames(answer.content)[0].tobytes() == shown[number - 1].tobytes()
-    gone = TestClient(app).get(f"{place}/5")
+    gone = api.get(f"{place}/5")
     assert gone.status_code == 404 and gone.json()["error"] == "the clip has 4 frames; there is no number 5."

@@ -5,13 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bags import (  # noqa: F401 - a fixture
-    Bags,
+from bags import (  # noqa: F401 - fixtures
+    knowing_pipe,
     no_far_names,
     of_bags,
     parser_of,
 )
-from fixture_world import fixture_world
 from queue_kit import made, picture
 from test_embedded import ask
 from tiny_parts import save_tiny_parts
@@ -21,24 +20,9 @@ from models.data.compose import ground
 from models.data.pixels import unpremultiply
 from models.pipelines.image import StickerPipeline
 from models.prompts.boxes import ON_IT, PAIR, WHOLE, Box
-from models.prompts.build import build_parser
 from models.prompts.parsed import Layout
-from models.prompts.parser import PromptParser
-from models.references.build import build_references
 from models.sampling.loop import Pictures, Progress, Sampling
 from studio.backends.embedded import Embedded
-
-
-@pytest.fixture(scope="module")
-def built() -> PromptParser:
-    return build_parser(Bags(), fixture_world())  # type: ignore[arg-type]
-
-
-@pytest.fixture(scope="module")
-def pipe(parts: Path, built: PromptParser) -> StickerPipeline:
-    made = StickerPipeline.assemble(parts, torch.float32)
-    made.parser, made.references = built, build_references(fixture_world())
-    return made
 
 
 def drawn(pipe: StickerPipeline, prompts: list[str], seeds: list[int], **settings: object) -> np.ndarray:

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Said, refusal
-from fastapi import FastAPI
-from fastapi.testclient import TestClient
+from page_kit import client_of
 from queue_kit import Entry, ask, keep, named, planned, run_job
 from test_gallery import png
 from tiny_files import write
@@ -144,10 +143,7 @@ def test_nothing_outside_the_home_is_read_served_or_removed(
         gallery.database.write("UPDATE pictures SET file = ?", os.path.relpath(secret, gallery.root))
     gallery.database.write("UPDATE pictures SET bytes = ?", secret.stat().st_size)
     before = {one: one.read_bytes() for one in secret.parent.iterdir()}
-    app = FastAPI()
-    for router in (files.router(context), v1.router(context.studio, "fake")):
-        app.include_router(router)
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with client_of(files.router(context), v1.router(context.studio, "fake")) as client:
         place = f"/api/v1/gallery/{path.stem}"
         for address in (f"/thumbnails/{path.name}", f"/pictures/{path.name}", f"{place}/thumbnail", f"{place}/file"):
             assert client.get(address).status_code == 404, address

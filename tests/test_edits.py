@@ -1,6 +1,5 @@
 """What of a picture is kept, and what is drawn anew: the masks, the canvas, and the drawing on tiny parts."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -122,13 +121,6 @@ def test_what_is_kept_is_at_its_noise_level_at_every_step(name: str, strength: f
     assert max(off) < 1e-5
     assert torch.equal(last.latents[kept], start[kept]) and torch.equal(last.clean[kept], start[kept])
     assert torch.allclose(last.latents[~kept], x0[~kept], atol=2e-2)
-
-
-@pytest.fixture(scope="module")
-def pipe(parts: Path) -> StickerPipeline:
-    made = StickerPipeline.assemble(parts, torch.float32)
-    made.set_progress_bar_config(disable=True)
-    return made
 
 
 def draw(pipe: StickerPipeline, seeds: list[int], **options: Any) -> np.ndarray:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from page_kit import HOSTILE, PHONE, stays_text
+from page_kit import HOSTILE, PHONE, client_of, stays_text
 from PIL import Image
 from queue_kit import Entry, keep
 
@@ -50,9 +49,7 @@ def gallery(tmp_path: Path) -> Gallery:
 
 @pytest.fixture
 def client(gallery: Gallery, tmp_path: Path) -> TestClient:
-    app = FastAPI()
-    app.include_router(tab.router(PageContext(Studio(tmp_path), "fake")))
-    return TestClient(app)
+    return client_of(tab.router(PageContext(Studio(tmp_path), "fake")))
 
 
 def pages(client: TestClient, **wanted: Any) -> list[int]:

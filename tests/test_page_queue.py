@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from page_kit import HOSTILE, PHONE, stays_text
+from page_kit import HOSTILE, PHONE, client_of, stays_text
 from queue_kit import claims, planned
 
 from models.messages import Message
@@ -43,9 +42,7 @@ def queue(tmp_path: Path) -> Queue:
 
 @pytest.fixture
 def client(queue: Queue, tmp_path: Path) -> TestClient:
-    app = FastAPI()
-    app.include_router(tab.router(PageContext(Studio(tmp_path), MODEL)))
-    return TestClient(app)
+    return client_of(tab.router(PageContext(Studio(tmp_path), MODEL)))
 
 
 def act(client: TestClient, do: str, *jobs: str, before: str = "", **headers: str) -> dict[str, Any]:

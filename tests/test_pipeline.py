@@ -21,13 +21,6 @@ PROMPT, OTHER = "red apple", "a cat"
 QUICK: dict[str, Any] = {"num_inference_steps": 2, "output_type": "uint8"}
 
 
-@pytest.fixture(scope="module")
-def pipe(parts: Path) -> StickerPipeline:
-    made = StickerPipeline.assemble(parts, torch.float32)
-    made.set_progress_bar_config(disable=True)
-    return made
-
-
 def nothing(count: int) -> Condition:
     mask, draft = torch.zeros(count, 1, dtype=torch.bool), torch.zeros(count, 8, 4, 4)
     return Condition(torch.zeros(count, 1, 4), mask, torch.zeros(count, 128), draft)

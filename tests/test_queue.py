@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -196,11 +197,8 @@ def test_many_threads_never_claim_a_job_twice(tmp_path: Path) -> None:
         while jobs := claims(queue, owner).claim():
             claimed.extend(job.id for job in jobs)
 
-    threads = [threading.Thread(target=work, args=(f"w{n}",)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, map(str, range(8))))
     assert sorted(claimed) == sorted(f"{n}" for n in range(60))
 
 
@@ -336,17 +334,8 @@ def test_a_full_disk_and_one_that_is_read_only_are_said_and_lose_nothing(tmp_pat
 
 
 def test_eight_openers_migrate_once(tmp_path: Path) -> None:
-    problems: list[Exception] = []
+    def open_it(_: int) -> None:
+        Home(tmp_path / "home").queue.counts()
 
-    def open_it() -> None:
-        try:
-            Home(tmp_path / "home").queue.counts()
-        except Exception as error:
-            problems.append(error)
-
-    threads = [threading.Thread(target=open_it) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not problems
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(open_it, range(8)))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bags import Bags
+from bags import Bags, knowing_pipe  # noqa: F401 - a fixture
 from fixture_world import fixture_world
 from PIL import features
 from safetensors.torch import load_file, save_file
@@ -39,13 +39,6 @@ from models.weights import WeightsError, record_part
 @pytest.fixture(scope="module")
 def built() -> ReferenceStore:
     return build_references(fixture_world())
-
-
-@pytest.fixture(scope="module")
-def pipe(parts: Path, built: ReferenceStore) -> StickerPipeline:
-    made = StickerPipeline.assemble(parts, torch.float32)
-    made.parser, made.references = build_parser(Bags(), fixture_world()), built  # type: ignore[arg-type]
-    return made
 
 
 def small(drawings: Sequence[np.ndarray]) -> list[np.ndarray]:

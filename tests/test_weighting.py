@@ -113,8 +113,6 @@ def test_a_prompt_longer_than_the_model_reads_keeps_its_weights_in_place(pipe: S
 
 
 def test_weights_change_the_picture_and_weight_one_does_not(pipe: StickerPipeline) -> None:
-    pipe.set_progress_bar_config(disable=True)
-
     def draw(prompt: str, negative: str = "") -> bytes:
         call = pipe(prompt, negative, seeds=[1], num_inference_steps=2, output_type="uint8")
         return call.images.tobytes()

@@ -18,8 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
-from fastapi.testclient import TestClient
+from page_kit import client_of
 from patience import PATIENCE, until
 from PIL import Image
 from queue_kit import ask, planned, run_job, work
@@ -298,9 +297,7 @@ def test_a_worker_that_hangs_is_said_and_ended_and_its_job_put_back(
     monkeypatch.setattr(supervisor, "HANGS", 3)
     job = studio.submit(drawing("slow", 0.1, steps=100))
     first_step(studio, job)
-    app = FastAPI()
-    app.include_router(v1.router(studio, "fake"))
-    with TestClient(app) as client:
+    with client_of(v1.router(studio, "fake")) as client:
         assert client.get("/api/v1/health").json()["status"] == "ok"
         send(studio, signal.SIGSTOP)
         studio.cancel(job)

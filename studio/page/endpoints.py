@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from models.messages import Refused
-from studio.events import Failed, Saved
+from studio.events import Failed
 from studio.page.context import PageContext
 from studio.page.html import url
 from studio.page.language import text
@@ -69,7 +69,7 @@ class Endpoints:
         progress = None if state.state == "waiting" else self.studio.store.progress.read(job)[1]
         step, total = (progress.step, progress.total) if progress else (0, 0)
         found = self.studio.gallery.found(state.id, state)
-        pictures = [_row(found[index]) for index in sorted(found)]
+        pictures = [{"index": index, "seed": one.seed, "url": url(one.path)} for index, one in found.items()]
         return {"state": state.state, "step": step, "total": total, "sentence": state.sentence, "pictures": pictures}
 
     def cancel(self, job: str) -> str:
@@ -99,20 +99,14 @@ class Endpoints:
         Returns:
             For each picture its index, seed, and the url under which this server has it.
         """
-        made: dict[int, Saved] = {}
-        for event in self.studio.events(self.submit(prompt, negative, style, count, seed)):
-            if isinstance(event, Saved):
-                made[event.index] = event
-            elif isinstance(event, Failed):
+        job = self.submit(prompt, negative, style, count, seed)
+        for event in self.studio.events(job):
+            if isinstance(event, Failed):
                 raise gr.Error(str(event.sentence), print_exception=False)
-        return [_row(made[index]) for index in sorted(made)]
+        return list(self.status(job)["pictures"])
 
 
 def build(context: PageContext) -> None:
     named = Endpoints(context)
     for function in (named.submit, named.status, named.cancel, named.generate):
         gr.api(function, api_name=function.__name__, concurrency_limit=None)
-
-
-def _row(saved: Saved) -> dict[str, Any]:
-    return {"index": saved.index, "seed": saved.seed, "url": url(saved.path)}
