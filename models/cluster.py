@@ -82,7 +82,7 @@ class Cluster:
                 if host:  # Ray would try for minutes, and say so each second
                     socket.create_connection((host, int(port)), KNOCK).close()
                 self._ray.init(**how)
-            except (OSError, RuntimeError, ValueError) as error:
+            except Exception as error:  # a bare one where Ray does not start in time
                 raise Refused("cluster.unreachable", address=address, problem=str(error).split("\n")[0]) from error
             with contextlib.suppress(ValueError):  # not in the main thread, where Ray sets no handler either
                 signal.signal(signal.SIGTERM, before)
