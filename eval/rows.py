@@ -3,7 +3,7 @@
 Intervals cover the sampling of pictures and queries; another training of the same model moves more.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -55,6 +55,11 @@ def share_row(name: str, answers: np.ndarray | Sequence[bool], **fields: Any) ->
 def mean_row(name: str, values: np.ndarray, **fields: Any) -> Row:
     """The mean of values (N,) with its interval over resampled queries."""
     return Row(name, float(values.mean()), len(values), interval=bootstrap(values), **fields)
+
+
+def beside(values: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
+    """What stands beside the figure called "": the means of all others."""
+    return tuple((name, float(np.mean(value))) for name, value in values.items() if name)
 
 
 def prefixed(prefix: str, rows: Iterable[Row]) -> Iterator[Row]:

@@ -42,7 +42,6 @@ def test_an_expert_of_its_own_tells_all_of_the_language() -> None:
     of_token = torch.arange(400) % 2
     keen = specialisation_row("language", (of_token.view(1, -1, 1) + 3, of_token), LANGUAGES)
     assert keen.value == pytest.approx(1) and dict(keen.against)["shuffled"] < 0.05
-    assert keen.note == "layer 1: en: expert 3 (x2.0); zh: expert 4 (x2.0)"
 
 
 def test_words_are_held_out_and_of_one_part_of_speech(tmp_path: Path) -> None:

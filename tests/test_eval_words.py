@@ -22,19 +22,8 @@ from models.prompts.build import build_parser
 from models.train.lexicon import is_held_out
 
 CATS = [
-    "tabby",
-    "moggy",
-    "tigress",
-    "ocelot",
-    "margay",
-    "civet",
-    "serval",
-    "caracal",
-    "tomcat",
-    "mouser",
-    "wildcat",
-    "lynx",
-]
+    "tabby", "moggy", "tigress", "ocelot", "margay", "civet", "serval", "puma", "tomcat", "mouser", "wildcat", "lynx",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +81,8 @@ def test_rows_tell_words_apart_by_what_training_saw(context: Context, monkeypatc
     monkeypatch.setattr(module, "is_held_out", lambda word: word in CATS[::2])
     context.parts.embedder = Knowing(context.world, CATS[::2])  # type: ignore[misc, assignment]
     rows = {row.name: row for row in word_rows(context)}
-    assert (
-        rows["of 10, seen in glosses and phrases at most"].value == 1
-        and rows["of 10, taught by the dictionary"].value == 0
-    )
+    assert rows["of 10, seen in glosses and phrases at most"].value == 1
+    assert rows["of 10, taught by the dictionary"].value == 0
     assert rows["2 WordNet words in no caption"].goal == 0.7
 
 
@@ -164,11 +151,8 @@ def test_what_is_read_is_compared_with_what_was_drawn(context: Context, monkeypa
     rows = {row.name: row for row in reading.reading_rows(context)}
     assert all(0 <= row.value <= 1 and row.parts == reading.ORIGIN["parts"] for row in rows.values()) and len(rows) == 5
     assert rows["captions read as they are"].value > 0.5
-    assert reading._found(parser, ["a cat and a fish", "a cat", "a cat"], [{"fish", "cat"}, {"cat"}, {"fish"}]) == [
-        True,
-        True,
-        False,
-    ]
+    found = reading._found(parser, ["a cat and a fish", "a cat", "a cat"], [{"fish", "cat"}, {"cat"}, {"fish"}])
+    assert found == [True, True, False]
     monkeypatch.setattr(parser, "encoded", lambda text: "a cat")
     assert not any(row.value for row in reading.reading_rows(context) if "as they are" in row.name)
 

@@ -12,7 +12,7 @@ from eval import sets
 from eval.context import Context
 from eval.metrics import metric
 from eval.neighbours import concept_found, nearest
-from eval.rows import Row, share_row
+from eval.rows import Row, beside, share_row
 from models.data.captions import display_name
 
 NEAR = 0.04  # share of all drawings that are searched
@@ -32,7 +32,7 @@ def blend_rows(context: Context) -> Iterator[Row]:
     found["two other things"] = _found(context, pairs[half:] + pairs[:half], made)
     yield share_row(
         f"both of two things among the nearest {NEAR:.0%} of drawings", _found(context, pairs, made),
-        against=tuple((name, float(answers.mean())) for name, answers in found.items()), **context.origin(),
+        against=beside(found), **context.origin(),
     )  # fmt: skip
 
 

@@ -77,18 +77,8 @@ def specialisation_row(name: str, labelled_tokens: Labelled, labels: Sequence[st
     return Row(
         f"what an expert tells of the {name}", bits[layer], len(of_token), unit="bit",
         against=(("shuffled", specialisation(chosen[layer], shuffled)), ("all there is", float(entropy))),
-        note=f"layer {layer + 1}: {preferring_experts(chosen[layer], of_token, labels)}", seeds=f"{SEED}", parts=PART,
+        note=f"layer {layer + 1}", seeds=f"{SEED}", parts=PART,
     )  # fmt: skip
-
-
-def preferring_experts(chosen: Tensor, of_token: Tensor, labels: Sequence[str]) -> str:
-    """For each label the expert whose share of it exceeds its share of all tokens most: "en: expert 3 (x 1.9); ..."."""
-    said, every = [], chosen.flatten().bincount().double()
-    for k, label in enumerate(labels):
-        own = chosen[of_token == k].flatten().bincount(minlength=len(every)).double()
-        lift = (own / own.sum()) / (every.clamp(min=1) / every.sum())
-        said.append(f"{label}: expert {int(lift.argmax())} (x{float(lift.max()):.1f})")
-    return "; ".join(said)
 
 
 def labelled(context: Context, texts: Sequence[tuple[str, int]]) -> Labelled:

@@ -19,7 +19,7 @@ from eval.copies import NEAR
 from eval.metrics import metric
 from eval.metrics.image import CONCEPT, STYLE, judge, judge_real
 from eval.neighbours import cosine
-from eval.rows import Row, prefixed, share_row
+from eval.rows import Row, beside, prefixed, share_row
 from models.data.captions import display_name
 
 COPIES = f"copies of training pictures, within {NEAR}"
@@ -76,5 +76,4 @@ def _drawn(context: Context, prompts: list[str]) -> dict[str, np.ndarray]:
 
 def _beside(context: Context, name: str, answers: dict[str, np.ndarray], note: str = "") -> Row:
     """The row of the answers called "", beside all others."""
-    against = tuple((control, float(values.mean())) for control, values in answers.items() if control)
-    return share_row(name, answers[""], against=against, note=note, **context.origin())
+    return share_row(name, answers[""], against=beside(answers), note=note, **context.origin())

@@ -20,7 +20,7 @@ from eval.copies import DISGUISES, FAR, NEAR, PRINTS, distances
 from eval.metrics import metric
 from eval.metrics.scenes import right_choices
 from eval.neighbours import cosine, nearest
-from eval.rows import Row, mean_row, share_row
+from eval.rows import Row, beside, mean_row, share_row
 from models.data.captions import display_name
 from models.data.colours import PAINTS, colour_shares
 from models.data.pixels import png
@@ -35,6 +35,8 @@ GROUND = 128  # level of the ground that detail is measured on: both white and b
 SMOOTH = 9  # pixels
 STRONG, WEAK = 7.0, 1.0  # guidance
 HALF = 0.5  # of a colour: what is left of it where a negative prompt acts
+
+Shown = tuple[np.ndarray, Sequence[Picture], Sequence[Sequence[str]]]  # pictures, of what, and whose drawings count out
 
 
 @metric("own", "image", "sources")
@@ -63,16 +65,15 @@ def own(
     drawn = {(p.concept, p.style): p for p in reversed(context.world.pictures)}
     found = [drawn.get((thing.concept, style)) for thing, own in zip(things, sources, strict=True) for style in own]
     copied = list({p.id: p for p in found if p}.values())
-    shown = {"": made, "real held-out": sets.pixels(context.world, held)}
-    asked: dict[str, Sequence[Picture]] = {"": things, "real held-out": held}
-    without: dict[str, Sequence[Sequence[str]]] = {"": sources, "real held-out": [[p.style] for p in held]}
-    if copied:
-        shown["sources"] = sets.pixels(context.world, copied)
-        asked["sources"], without["sources"] = copied, [[p.style] for p in copied]
+    groups: dict[str, Shown] = {"": (made, things, sources)}
+    for name, pictures in {"real held-out": held, "sources": copied}.items():
+        if pictures:
+            groups[name] = sets.pixels(context.world, pictures), pictures, [[p.style] for p in pictures]
     if alone is not None:
-        shown["strength 0"], asked["strength 0"], without["strength 0"] = alone, things, sources
+        groups["strength 0"] = alone, things, sources
+    shown = {name: pixels for name, (pixels, *_) in groups.items()}
     yield from copy_rows(context, shown, **origin)
-    yield from known_rows(context, shown, asked, without, **origin)
+    yield from known_rows(context, groups, **origin)
     yield from variety_rows(context, things, made, alone, **origin)
     yield from detail_rows(shown, **origin)
 
@@ -89,19 +90,13 @@ def copy_rows(context: Context, shown: dict[str, np.ndarray], **origin: Any) -> 
         parts = np.percentile(away[""], [5, 25, 50, 75, 95])
         yield share_row(
             f"copies: within {limit} of a training picture", away[""] < limit, goal=share["real held-out"],
-            lower_is_better=True, against=_beside(share),
+            lower_is_better=True, against=beside(share),
             note=f"distances {' '.join(f'{part:.3f}' for part in parts)} (5, 25, 50, 75, 95 %); of {len(some)} training"
             f" pictures it finds {again}", **origin,
         )  # fmt: skip
 
 
-def known_rows(
-    context: Context,
-    shown: dict[str, np.ndarray],
-    asked: dict[str, Sequence[Picture]],
-    without: dict[str, Sequence[Sequence[str]]],
-    **origin: Any,
-) -> Iterator[Row]:
+def known_rows(context: Context, groups: dict[str, Shown], **origin: Any) -> Iterator[Row]:
     """Is the thing among the 10 nearest drawings, by the judge, where the drawings of it by the source's art family
     are left out? Asked where another family drew it."""
     judge, gallery = context.judge_features, context.drawings
@@ -109,9 +104,9 @@ def known_rows(
     drawings, concepts = context.features_of(gallery, judge), np.array([p.concept for p in gallery])
     drawn_by = np.array([p.family for p in gallery])
     answers, left = {}, []
-    for name, pixels in shown.items():
+    for name, (pixels, asked, without) in groups.items():
         found = []
-        for row, thing, styles in zip(context.features(pixels, judge), asked[name], without[name], strict=True):
+        for row, thing, styles in zip(context.features(pixels, judge), asked, without, strict=True):
             own = concepts == thing.concept
             out = own & np.isin(drawn_by, [families.get(style, "") for style in styles])
             if (own & ~out).any():
@@ -124,7 +119,7 @@ def known_rows(
         return
     yield share_row(
         "known without the source family's drawings", answers[""],
-        goal=share.get("real held-out"), against=_beside(share),
+        goal=share.get("real held-out"), against=beside(share),
         note=f"one of the 10 nearest drawings, by the judge; {np.sum(left) / max(1, len(answers[''])):.1f} are left",
         **origin,
     )  # fmt: skip
@@ -149,12 +144,10 @@ def variety_rows(
             groups = (1 - cosine(features[rows], features[rows]) for rows in same.values() if len(rows) > 1)
             return np.array([np.mean([own[i, j] for i, j in combinations(range(len(own)), 2)]) for own in groups])
 
-        beside: tuple[tuple[str, float], ...] = (("two sets' drawings", float(sides.mean())),)
-        if alone is not None:
-            beside = (*beside, ("strength 0", float(apart(alone).mean())))
+        others = {"two sets' drawings": sides} | ({} if alone is None else {"strength 0": apart(alone)})
         yield mean_row(
             f"unlike each other, {len(made) // len(same)} seeds of a thing, by {by.name if by else 'EffLite0'}",
-            apart(made), goal=AS_TWO_SETS * float(sides.mean()), against=beside,
+            apart(made), goal=AS_TWO_SETS * float(sides.mean()), against=beside(others),
             note=f"1 - cosine of all pairs; goal: {AS_TWO_SETS} of two sets'", **origin,
         )  # fmt: skip
 
@@ -168,7 +161,7 @@ def detail_rows(shown: dict[str, np.ndarray], **origin: Any) -> Iterator[Row]:
         values = {who: measure(pixels) for who, pixels in shown.items()}
         means = {who: float(found.mean()) for who, found in values.items()}
         goal = means.get("sources", means["real held-out"])
-        yield mean_row(name, values[""], goal=goal, lower_is_better=less, against=_beside(means), **origin)
+        yield mean_row(name, values[""], goal=goal, lower_is_better=less, against=beside(means), **origin)
 
 
 def luma(pixels: np.ndarray) -> Tensor:
@@ -197,10 +190,6 @@ def _painted(picture: np.ndarray) -> dict[str, float]:
     """Shares of the colours that things are painted in."""
     shares = colour_shares(picture)
     return {name: shares.get(name, 0.0) for name in PAINTS}
-
-
-def _beside(share: dict[str, float]) -> tuple[tuple[str, float], ...]:
-    return tuple((name, value) for name, value in share.items() if name)
 
 
 @metric("steering", "image", "negative")
