@@ -134,7 +134,7 @@ def compared(options: argparse.Namespace, folder: Path) -> list[dict[str, float 
 
 
 def main() -> None:
-    made = parser(__doc__ or "", size=512, steps=1, folder="", memory="high,balanced,8bit", draw="")
+    made = parser(__doc__ or "", size=512, steps=1, folder="", memory="high,balanced", draw="")
     options = made.parse_args()
     if options.draw:
         print(json.dumps(draw(Path(options.folder), options.draw, options.size, options.steps)))
