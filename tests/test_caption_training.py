@@ -11,7 +11,7 @@ from fixture_world import fixture_world
 from resumed import STEPS, are_equal, straight_and_resumed
 from tiny_parts import awaken, save_tiny_parts, tiny_detector
 
-from models.captioner import ASKS, KINDS, Captioner
+from models.captioner import ASKS, KINDS, Captioner, ask_token
 from models.data.naming import Namer, f1, scene_facts
 from models.data.outside import outside_picture
 from models.data.pixels import to_tensor
@@ -125,6 +125,13 @@ def test_what_is_drawn_repeats_in_any_company(pipeline: CaptionPipeline) -> None
     assert alone == pipeline.caption(PIXELS[:1], "en", "long", Decoding(candidates=3), [5])
     other = pipeline.figures(PIXELS, "en", "short", Decoding(candidates=3), [8, 9, 10])
     assert [found.texts for found in other] != [found.texts for found in every]
+
+
+def test_tags_are_not_repeated() -> None:
+    said = {"en": "cat, red, cat, noto", "zh": "猫，红色，猫"}
+    found = [CaptionPipeline._unrepeated(text, ask_token("tags", language)) for language, text in said.items()]  # type: ignore[arg-type]
+    assert found == ["cat, red, noto", "猫，红色"]
+    assert CaptionPipeline._unrepeated("a cat, a cat", ask_token("short", "en")) == "a cat, a cat"
 
 
 @pytest.mark.parametrize("way", ["sample", "beam"])

@@ -20,7 +20,8 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 from transformers.generation import RepetitionPenaltyLogitsProcessor, TemperatureLogitsWarper, TopPLogitsWarper
 
-from models.captioner import Captioner, Kind, Seen, ask_token
+from models.captioner import ASKS, FIRST_ASK, Captioner, Kind, Seen, ask_token
+from models.data.captions import TEMPLATES
 from models.data.grammar import Language
 from models.data.pixels import to_tensor
 from models.detector import Detector, Thing
@@ -147,10 +148,17 @@ class CaptionPipeline:
         texts = self.looker.embedder.tokenizer.batch_decode(ids, skip_special_tokens=True)
         count, found = likely.shape[1], list[Candidates]()
         for row in range(len(pixels)):
-            own = [text.strip() for text in texts[row * count : (row + 1) * count]]
+            own = [self._unrepeated(text.strip(), ask) for text in texts[row * count : (row + 1) * count]]
             there = max((thing.there for thing in looked.things[row]), default=0.0)
             found.append(self._figures(own, looked.vectors[row], likely[row], named[row], there))
         return found
+
+    @staticmethod
+    def _unrepeated(text: str, ask: int) -> str:
+        """Of tags, each once: of two equal things there are two in a picture."""
+        kind, language = ASKS[ask - FIRST_ASK]
+        joint = TEMPLATES[language]["joint"]
+        return joint.join(dict.fromkeys(text.split(joint))) if kind == "tags" else text
 
     def _figures(self, texts: list[str], vector: Tensor, likely: Tensor, named: Tensor, there: float) -> Candidates:
         """Of one picture: what is written more than once counts once, as the first of it."""
