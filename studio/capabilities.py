@@ -81,6 +81,7 @@ class Capabilities(Frozen):
     shapes: tuple[int, ...] = (1,)  # how many pictures it draws together: the bits of a picture depend on it
     lacks: tuple[str, ...] = ()  # fields of requests that it has no use for
     needs: tuple[str, ...] = ()  # fields without which it makes nothing
+    memory: bool = False  # whether --memory decides how it is kept
     loras: bool | None = None  # whether it draws with those that prompts name; None: such marks are words to it
     controls: bool = False  # whether it takes --control, with a network that reads that picture
     control_strength: Range = Range(least=0, most=2, usual=1)

@@ -104,10 +104,13 @@ def embedder() -> str:
     return os.environ.get("STUDIO_EMBEDDER") or "embedded"
 
 
-def place(memory: str = "", device: str = "", models: Iterable[str] = (), embedder: str = "") -> None:
+def place(
+    memory: str = "", device: str = "", models: Iterable[str] = (), embedder: str = "", home: Path | None = None
+) -> None:
     """What a command was told of these, for this process and the worker that it starts."""
     folders = os.pathsep.join(str(Path(one).absolute()) for one in models)
     told = {"STUDIO_MEMORY": memory, "STUDIO_DEVICE": device, "STUDIO_MODELS": folders, "STUDIO_EMBEDDER": embedder}
+    told["STUDIO_HOME"] = str(home or "")
     for name, value in told.items():
         if value:
             os.environ[name] = value

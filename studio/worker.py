@@ -35,7 +35,7 @@ from studio.media import Artifact
 from studio.planner import Job, job_id
 from studio.queue import QueuedJob, Wish
 from studio.run import explain, run_jobs
-from studio.settings import stay_offline, uploads
+from studio.settings import place, stay_offline, uploads
 from studio.sinks import GallerySink
 
 LOCK = "worker.lock"  # in the home: the one worker holds it
@@ -52,6 +52,7 @@ def serve(wakes: Connection, reports: Connection, root: Path, opener: Opener, ow
     """Do what is in the queue of the home `root` until the other side of `wakes` is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the page's to answer
     stay_offline()
+    place(home=root)
     heart = Heartbeat(root, reports)
     home = _opened(root, heart)
     claims = Claims(home.database, owner)

@@ -253,7 +253,21 @@ def test_the_command_hands_the_way_on(
         assert picture.size == (48, 32)
     refused = studio(*asked, "45x32")
     assert (refused.code, refused.out) == (2, "") and "multiples of 2" in refused.err
+    own = studio("generate", "a cat", "--model", "fake", "--memory", "8bit")
+    assert (own.code, own.out) == (2, "") and "Fake has no use for --memory 8bit; leave it out." in own.err
     told = studio("info", row["path"], "--json").json
     assert '"memory": "low"' in json.dumps(told)
     said = studio("generate", "a dog", "--model", f"diffusers:{tiny_sd}", "--device", "cuda:7", "--steps", 2)
     assert said.code == 2 and "no device 'cuda:7'" in said.err
+
+
+def test_a_home_that_is_named_has_settings_and_times_of_its_own(
+    studio: Callable[..., Said], tiny_sd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUDIO_MEMORY", "")
+    settings.choose(tmp_path / "named", memory="balanced")
+    named = ("--home", tmp_path / "named")
+    assert studio("models", "use", tiny_sd, "--models", tiny_sd.parent, *named).code == 0
+    (row,) = studio("generate", "a cat", "--steps", 2, "--size", "16x16", "--json", *named).json
+    assert '"memory": "balanced"' in studio("info", row["path"], "--json").out
+    assert (tmp_path / "named" / "cache" / "seconds.json").exists() and not (tmp_path / "home").exists()

@@ -23,8 +23,8 @@ from patience import PATIENCE, until
 from PIL import Image
 from queue_kit import ask, planned, run_job, work
 
-from models.messages import Message
-from studio import heartbeat, supervisor, worker
+from models.messages import Message, Refused
+from studio import heartbeat, settings, supervisor, worker
 from studio.api import v1
 from studio.backends.base import Backend
 from studio.backends.fake import Fake
@@ -365,6 +365,19 @@ def test_what_ends_its_worker_is_not_tried_for_ever(tmp_path: Path, kind: type[F
     studio.close()
     assert isinstance(end, Failed) and says in end.sentence
     assert len(studio.gallery.found(job)) == kept, "what was drawn is kept"
+
+
+class Homely(Fake):
+    """Says where its settings are."""
+
+    def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Any:
+        raise Refused(str(settings.home()))
+
+
+def test_the_worker_takes_the_settings_of_its_own_home(tmp_path: Path) -> None:
+    with Studio(tmp_path / "named", opener=partial(in_worker, Homely)) as studio:
+        _, end = finish(studio, drawing("a cat"))
+    assert end == Failed(Message(str(tmp_path / "named")))
 
 
 def test_a_worker_that_grows_is_started_anew_and_nobody_is_blamed(

@@ -81,6 +81,7 @@ def capabilities(folder: PipelineFolder, title: str, space: str) -> Capabilities
         ranker=space,
         lacks=(*lacks, *NEVER),
         needs=() if "" in by else ("image",),
+        memory=True,
         loras=own.loras,
         controls=any(
             "ip_adapter_image" in one.takes or signatures.counterpart(one.name, "control") for one in by.values()

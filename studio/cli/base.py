@@ -14,6 +14,7 @@ import typer
 
 from models.messages import Refused
 from studio import settings
+from studio.backends.registry import open_backend
 from studio.doors import Setting, with_settings
 from studio.foreground import STOPPED
 from studio.wildcards import Wildcards
@@ -57,9 +58,11 @@ class Common:
     home: Path | None = None
 
     def __post_init__(self) -> None:
-        settings.place(self.memory, self.device, embedder=self.embedder)
+        settings.place(self.memory, self.device, embedder=self.embedder, home=self.home and self.root)
         if not self.model:
             object.__setattr__(self, "model", settings.usual_model(self.root))
+        if self.memory and not (can := open_backend(self.model).capabilities()).memory:
+            raise Refused("model.lacks", model=can.title, name=f"--memory {self.memory}")
 
     @property
     def root(self) -> Path:

@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 import errno
 import logging
-import os
 import socket
 import sys
 import threading
@@ -76,7 +75,6 @@ def _serve(listener: socket.socket, home: Path, model: str, password: str, anywh
     from studio.studio import Studio
 
     _return_memory()
-    os.environ["STUDIO_HOME"] = str(home)  # of the worker, too
     settings.keep_uploads(home)
     studio = Studio(home)
     host, port = listener.getsockname()[:2]

@@ -85,7 +85,7 @@ class Serving:
 
 def build(context: PageContext) -> None:
     """Put the pickers here, where there is a choice: the model, and how much memory it may take."""
-    own = context.model.partition(":")[0] not in ("embedded", "fake")
+    own = context.can.memory
     with gr.Row(elem_id="serving", visible=own) as row:
         model = gr.Dropdown([(context.can.title, context.model)], label=label("serving.model"), elem_id="model")
         about: Any = {"label": label("serving.memory"), "elem_id": "memory", "visible": own}
@@ -120,7 +120,8 @@ def build(context: PageContext) -> None:
     model.input(pick, model, [told, gone], **QUIET).then(
         None, gone, None, js="(picked) => studio.reloadKept(picked)", api_visibility="private"
     )
-    memory.input(keep, memory, told, **QUIET)
+    if own:
+        memory.input(keep, memory, told, **QUIET)
 
 
 def _there(context: PageContext) -> dict[str, Found]:
