@@ -105,12 +105,12 @@ def embedder() -> str:
 
 
 def place(
-    memory: str = "", device: str = "", models: Iterable[str] = (), embedder: str = "", home: Path | None = None
+    memory: str = "", device: str = "", models: Iterable[str] = (), embedder: str = "", home: str | Path = ""
 ) -> None:
     """What a command was told of these, for this process and the worker that it starts."""
     folders = os.pathsep.join(str(Path(one).absolute()) for one in models)
     told = {"STUDIO_MEMORY": memory, "STUDIO_DEVICE": device, "STUDIO_MODELS": folders, "STUDIO_EMBEDDER": embedder}
-    told["STUDIO_HOME"] = str(home or "")
+    told["STUDIO_HOME"] = str(home)
     for name, value in told.items():
         if value:
             os.environ[name] = value

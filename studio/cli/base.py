@@ -58,7 +58,7 @@ class Common:
     home: Path | None = None
 
     def __post_init__(self) -> None:
-        settings.place(self.memory, self.device, embedder=self.embedder, home=self.home and self.root)
+        settings.place(self.memory, self.device, embedder=self.embedder, home=self.root if self.home else "")
         if not self.model:
             object.__setattr__(self, "model", settings.usual_model(self.root))
         if self.memory and not (can := open_backend(self.model).capabilities()).memory:
