@@ -6,16 +6,17 @@ import sys
 from pathlib import Path
 
 from eval import bench, ladder, record, score
+from eval import report as reports
 from eval import sweep as sweeping
 from eval.cluster import opened
-from eval.context import SIZES, Context, shipped
+from eval.context import SEED, SIZES, Context, shipped
 from eval.generator import IMAGE, Parts
 from eval.metrics.image import misranked
-from eval.report import add_outputs, console, write
+from eval.report import add_outputs, console, publish, write
 from eval.rows import MissingError
 from eval.statistics import FeatureStatistics, ReferenceStatistics, reference_path
 from eval.studio_model import StudioModel
-from eval.table import METRICS, machine, measure, print_table, report
+from eval.table import METRICS, measure, print_table, report
 from models.cluster import LOCAL
 from models.data.text import wordnet_folder
 from models.data.world import World, data_folder
@@ -28,6 +29,7 @@ COMMANDS = {
     "score": score.main,
     "ladder": ladder.main,
     "report": record.main,
+    "page": reports.main,
     "bench": bench.main,
 }  # with arguments of their own
 
@@ -98,8 +100,8 @@ def run(names: list[str], tried: list[Sampling], context: Context, arguments: ar
     them where they ship. 0 done, 1 where something that was asked for by name was missing."""
     if tried:
         found = list(sweeping.sweep(context, tried, arguments.count, arguments.times))
-        document = sweeping.report(found, console(arguments))
-        write(document | {"weights": context.parts.digests(IMAGE), "stamps": machine()}, arguments)
+        facts = {"settings": sweeping.settings(found), "weights": context.parts.digests(IMAGE)}
+        publish("sweep", {"sweep": sweeping.rows(found)}, arguments, split="val", seed=SEED, **facts)
         return 0
     if not names:
         made = ReferenceStatistics.fit(FeatureStatistics.of(context.features_of(context.train)), context.world.digest)

@@ -1,11 +1,14 @@
-"""The table as files for others: Markdown, CSV and one page of HTML, all made from the JSON document."""
+"""The table as files for others: JSON, Markdown, CSV and one page of HTML with plots, all made from one document.
+
+`python -m eval page FILE...` makes them from what was measured before.
+"""
 
 import argparse
 import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from rich.console import Console
 
+from eval.charts import OTHER, bar, curves, difference, front
 from eval.rows import Row
 from eval.table import Group, machine, number, print_table, rows_of
 from models.data.stored import whole
@@ -51,7 +55,7 @@ def markdown_table(rows: Iterable[dict[str, Any]], note: str = "") -> str:
 
 def by_group(document: Document) -> dict[str, list[dict[str, Any]]]:
     groups: dict[str, list[dict[str, Any]]] = {}
-    for row in document["rows"]:
+    for row in document.get("rows", ()):
         groups.setdefault(row["group"], []).append(row)
     return groups
 
@@ -65,26 +69,18 @@ def as_csv(document: Document) -> str:
 
 
 def as_json(document: Document) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    """Figures alone: pictures are for the page."""
+    figures = {key: own for key, own in document.items() if key != "sheets"}
+    return json.dumps(figures, indent=2, ensure_ascii=False) + "\n"
 
 
 def as_html(document: Document) -> str:
-    """One page that needs no other file: each figure with its interval drawn beside what it must be read against."""
+    """One page that needs no other file: each figure with its interval drawn beside what it must be read against, time
+    against distance, curves over training, pictures from the best to the worst, and another run."""
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     groups = {name: [row | {"bar": bar(row)} for row in rows] for name, rows in by_group(document).items()}
-    return environment.get_template("report.html.j2").render(document=document, groups=groups, number=number)
-
-
-def bar(row: dict[str, Any]) -> dict[str, Any]:
-    """Where a row's figure, interval and controls stand on a line from its least to its greatest, in per cent."""
-    points = [row["value"], *(row["interval"] or ()), *(value for _, value in row["against"])]
-    low, high = min(0.0, *points), max(*points, 1e-12)
-
-    def at(value: float) -> float:
-        return round(100 * (value - low) / (high - low or 1), 2)
-
-    span = [at(value) for value in row["interval"]] if row["interval"] else None
-    return {"value": at(row["value"]), "span": span, "against": [(name, at(value)) for name, value in row["against"]]}
+    shown = {"document": document, "groups": groups, "front": front(document["rows"])}
+    return environment.get_template("report.html.j2").render(shown, number=number)
 
 
 FORMATS: dict[str, Callable[[Document], str]] = {
@@ -93,13 +89,35 @@ FORMATS: dict[str, Callable[[Document], str]] = {
 
 
 def compared(document: Document, other: Document) -> Document:
-    """The figures with those of another run, where it has them, among what stands beside."""
-    before = {(row["group"], row["name"]): row["value"] for row in other["rows"]}
-    rows = [
-        row | {"against": [*row["against"], *([("the other run", before[key])] if key in before else [])]}
-        for row in document["rows"] if (key := (row["group"], row["name"]))
-    ]  # fmt: skip
-    return document | {"rows": rows}
+    """The figures with those of another run beside them where it has them, and how they differ."""
+    before = {(row["group"], row["name"]): row for row in other["rows"]}
+
+    def beside(row: dict[str, Any], own: dict[str, Any] | None) -> dict[str, Any]:
+        if own is None:
+            return row
+        against = [*row["against"], (OTHER, own["value"])]
+        return row | {"against": against, "other": difference(row, own)}
+
+    return document | {"rows": [beside(row, before.get((row["group"], row["name"]))) for row in document["rows"]]}
+
+
+def joined(paths: Sequence[Path]) -> Document:
+    """One document of files that were written before: JSON of tables, and `stats.jsonl` of trainings. Refused for
+    others."""
+    found: Document = {"title": ", ".join(path.stem for path in paths), "rows": [], "trainings": {}, "stamps": {}}
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        try:
+            if path.suffix == ".jsonl":
+                found["trainings"][path.parent.name] = curves(map(json.loads, text.splitlines()))
+                continue
+            document = json.loads(text)
+            for run in document.get("runs", [document]):
+                found["rows"] += [row for row in run["rows"] if cells(row)]
+            found["stamps"][path.name] = document.get("stamps")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Refused("eval.no_document", path=str(path)) from error
+    return found
 
 
 def add_outputs(made: argparse.ArgumentParser) -> None:
@@ -112,7 +130,7 @@ def add_outputs(made: argparse.ArgumentParser) -> None:
 def write(document: Document, arguments: argparse.Namespace) -> None:
     """Into each file that was asked for; "-" is standard output."""
     if other := getattr(arguments, "compare", None):
-        document = compared(document, json.loads(other.read_text(encoding="utf-8")))
+        document = compared(document, joined([other]))
     for name, form in FORMATS.items():
         path = getattr(arguments, name, None)
         if path == "-":
@@ -132,7 +150,7 @@ def publish(title: str, groups: dict[str, list[Row]], arguments: argparse.Namesp
     """Print rows by group, and write them into the documents that were asked for."""
     made: dict[str, Group] = {name: {"rows": rows, "missing": None, "seconds": 0} for name, rows in groups.items()}
     print_table(made, console(arguments))
-    document = {"title": title, "rows": rows_of(made), **more, "stamps": machine()}
+    document = {"title": title, **rows_of(made), **more, "stamps": machine()}
     write(document, arguments)
     return document
 
@@ -149,3 +167,17 @@ def refusing(main: Callable[[list[str]], int]) -> Callable[[list[str]], int]:
             return 2
 
     return run
+
+
+@refusing
+def main(words: list[str]) -> int:
+    """Entry point: 0 done, 2 refused."""
+    made = argparse.ArgumentParser(prog="python -m eval page", description="Figures that were measured before, anew.")
+    kinds = "what --json wrote of a table or a sweep, or stats.jsonl of a training"
+    made.add_argument("files", nargs="+", type=Path, metavar="FILE", help=kinds)
+    add_outputs(made)
+    arguments = made.parse_args(words)
+    if not any(getattr(arguments, name) for name in FORMATS):
+        arguments.html = "-"
+    write(joined(arguments.files), arguments)
+    return 0

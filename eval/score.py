@@ -12,6 +12,7 @@ from accelerate import PartialState
 from rich.console import Console
 from rich.progress import track
 
+from eval.charts import strips
 from eval.copies import DISGUISES, FAR, NEAR, PRINTS, distances
 from eval.coverage import Coverage, K, coverage, memorisation, nearest_cosine, vendi
 from eval.extractors import ROWS, Extractor, Source, extractor, network
@@ -51,7 +52,7 @@ def folder_groups(
         return made, real
 
     groups = {one.name: list(feature_rows(*read(one), one)) for one in extractors}
-    groups["copies"] = list(copy_rows(*read(PRINTS), folders[1]))
+    groups["copies"] = list(copy_rows(*read(PRINTS), *folders))
     said = {
         name: {
             "path": str(folder.path), "files": len(folder.files), "sha256": folder.digest,
@@ -141,11 +142,13 @@ def coverage_rows(found: Coverage, name: Any) -> Iterator[Row]:
     yield share_row(name("coverage"), found.coverage)
 
 
-def copy_rows(made: Features, real: Features, folder: PictureFolder) -> Iterator[Row]:
+def copy_rows(made: Features, real: Features, own_folder: PictureFolder, folder: PictureFolder) -> Iterator[Row]:
     """Pictures of A that are, or look like, one of B, wherever it stands, beside how often the measure finds disguised
     pictures of B again and how often B's pictures are so near to each other."""
     prints, own = made.some(), real.some()
     away, among = distances(prints, own), distances(own, own, itself=True)
+    readable = [path for _, path in own_folder.files if path not in own_folder.broken]
+    shown = strips(away, lambda number: read_picture(readable[number]))
     pictures = [read_picture(path).convert("RGBA") for _, path in folder.files[:TRIED] if path not in folder.broken]
     hits = {name: distances(PRINTS([disguise(one) for one in pictures]), own) for name, disguise in DISGUISES.items()}
     low, middle, high = np.percentile(away, [1, 50, 99])
@@ -155,6 +158,7 @@ def copy_rows(made: Features, real: Features, folder: PictureFolder) -> Iterator
             f"copies, within {limit}", away < limit, lower_is_better=True,
             against=(("B among itself", float((among < limit).mean())), *found),
             note=f"distances to the nearest of B {low:.3f}, {middle:.3f}, {high:.3f} (hundredth, median, 99th)",
+            shown=shown if limit == NEAR else (),
         )  # fmt: skip
 
 

@@ -12,15 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from eval import sets
+from eval.charts import SECONDS
 from eval.context import SEED, Context
 from eval.distribution import KERNEL_NAME
 from eval.generator import jsonable
 from eval.metrics.image import judge
-from eval.rows import wilson
+from eval.rows import Row, wilson
 from eval.statistics import kernel_distance
 from models.pipelines.image import BATCH
 from models.sampling.hooks import HOOKS
@@ -127,18 +125,25 @@ def _seconds(context: Context, prompt: str, sampling: Sampling) -> float:
     return statistics.median(taken)
 
 
-def report(results: Sequence[Swept], console: Console) -> dict[str, Any]:
-    """Print the table -> what the JSON holds."""
-    table = Table(header_style="bold")
-    for title in (*TRIED, "concept", "style", "of ten", KERNEL_NAME, "s"):
-        table.add_column(title, justify="right")
-    for one in results:
-        settings, (low, high) = (_said(one.sampling, name) for name in TRIED), one.concept_interval
-        concept = f"{one.concept:.3f} ({low:.3f} to {high:.3f})"
-        figures = f"{one.style:.3f}", f"{one.styles:.3f}", f"{one.kernel:.2f}", f"{one.seconds:.2f}"
-        table.add_row(*settings, concept, *figures)
-    console.print(table)
-    return {"split": "val", "seed": SEED, "settings": json.loads(json.dumps(results, default=jsonable))}
+def settings(results: Sequence[Swept]) -> Any:
+    """What the JSON holds beside the rows."""
+    return json.loads(json.dumps(results, default=jsonable))
+
+
+def rows(results: Sequence[Swept]) -> list[Row]:
+    """The concept's share of each setting, by the name of what was tried, beside its other figures."""
+    every = [{name: _said(one.sampling, name) for name in TRIED} for one in results]
+    varied = [name for name in TRIED if len({own[name] for own in every}) > 1] or list(TRIED)
+    return [
+        Row(
+            ", ".join(f"{name} {own[name]}" for name in varied), one.concept, one.n, interval=one.concept_interval,
+            against=(
+                ("style", one.style), ("style of the ten nearest", one.styles),
+                (KERNEL_NAME, one.kernel), (SECONDS, one.seconds),
+            ),
+        )
+        for one, own in zip(results, every, strict=True)
+    ]  # fmt: skip
 
 
 def _said(sampling: Sampling, name: str) -> str:

@@ -49,7 +49,7 @@ def report(context: Context, groups: dict[str, Group], size: str) -> dict[str, A
     """What the JSON holds: rows with the sha256 of what made them, what is missing, and the run's stamps."""
     parts = sorted({part for group in groups.values() for row in group["rows"] for part in row.parts})
     return {
-        "rows": rows_of(groups),
+        **rows_of(groups),
         "missing": {name: group["missing"] for name, group in groups.items() if group["missing"]},
         "inapplicable": {name: group["inapplicable"] for name, group in groups.items() if group.get("inapplicable")},
         "weights": context.parts.digests(parts),
@@ -69,8 +69,12 @@ def report(context: Context, groups: dict[str, Group], size: str) -> dict[str, A
     }
 
 
-def rows_of(groups: dict[str, Group]) -> list[dict[str, Any]]:
-    return [{"group": name, **asdict(row), "met": row.met} for name, group in groups.items() for row in group["rows"]]
+def rows_of(groups: dict[str, Group]) -> dict[str, Any]:
+    """Rows as the JSON holds them, and the pictures that the page shows of them."""
+    every = [(name, row) for name, group in groups.items() for row in group["rows"]]
+    rows = [{"group": name, **asdict(row), "met": row.met} for name, row in every]
+    sheets = {f"{name}: {row.name}": [asdict(strip) for strip in row.shown] for name, row in every if row.shown}
+    return {"rows": [{key: value for key, value in row.items() if key != "shown"} for row in rows], "sheets": sheets}
 
 
 def machine() -> dict[str, Any]:

@@ -1,17 +1,15 @@
 """The sweep: it reads the validation split alone, tries each setting against each, and refuses what can't be."""
 
 import argparse
-import io
-import json
 
 import numpy as np
 import pytest
 from eval_kit import drawn_context
-from rich.console import Console
 from tiny_parts import save_tiny_parts
 
 from eval import sets
 from eval import sweep as module
+from eval.charts import SECONDS
 from eval.context import Context
 from eval.rows import wilson
 from models.pipelines.image import BATCH
@@ -76,12 +74,12 @@ def test_more_pictures_of_a_cell_are_of_other_noise_and_do_not_narrow_the_interv
     assert wilson(thrice.concept * cells, cells) == pytest.approx(thrice.concept_interval)
 
 
-def test_it_prints_and_writes_what_each_gave(context: Context) -> None:
+def test_the_table_says_what_each_setting_gave(context: Context) -> None:
     tried = module.samplings(asked("--guidance", "1,4", "--steps", "2"))
     found = list(module.sweep(context, tried, 4))
     assert [one.sampling for one in found] == tried
     assert all(0 <= one.concept <= 1 and 0 <= one.styles <= 1 and one.seconds > 0 for one in found)
-    out = io.StringIO()
-    document = module.report(found, Console(file=out, width=200))
-    assert json.loads(json.dumps(document))["settings"][1]["sampling"]["guidance"] == 4
-    assert out.getvalue().count("default") == 2
+    assert module.settings(found)[1]["sampling"]["guidance"] == 4
+    rows = module.rows(found)
+    assert [row.name for row in rows] == ["guidance 1", "guidance 4"], "what was tried"
+    assert [dict(row.against)[SECONDS] for row in rows] == [one.seconds for one in found]

@@ -117,6 +117,7 @@ def test_the_report_names_the_weights(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_another_run_stands_beside_this_one_where_it_has_the_row() -> None:
-    rows = [{"group": "g", "name": name, "value": 2.0, "against": [("chance", 0.5)]} for name in ("old", "new")]
+    row = {"group": "g", "value": 2.0, "interval": None, "against": [("chance", 0.5)]}
+    rows = [row | {"name": name} for name in ("old", "new")]
     old, new = compared({"rows": rows}, {"rows": [{"group": "g", "name": "old", "value": 1.0}]})["rows"]
     assert old["against"] == [("chance", 0.5), ("the other run", 1.0)] and new["against"] == [("chance", 0.5)]

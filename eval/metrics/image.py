@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from eval import sets
+from eval.charts import strips
 from eval.context import SEED, Context
 from eval.copies import NEAR, PRINTS, distances
 from eval.distribution import KERNEL_NAME, distribution_rows, unrelated_rows
@@ -44,7 +45,7 @@ class Judged:
 
     `concept`: one of the 10 nearest drawings shows the concept. `other`: one of them shows another cell's concept, the
     control. `style`: the nearest has the style. `styles`: the share of the 10 that have it. `copied`: some training
-    picture is as near as a copy is (`eval.copies`).
+    picture is as near as a copy is (`eval.copies`). `pixels`: what was judged.
     """
 
     concept: np.ndarray
@@ -52,6 +53,7 @@ class Judged:
     style: np.ndarray
     styles: np.ndarray
     copied: np.ndarray
+    pixels: np.ndarray
 
 
 def judge(context: Context, asked: list[Picture], made: np.ndarray, features: np.ndarray | None = None) -> Judged:
@@ -65,6 +67,7 @@ def judge(context: Context, asked: list[Picture], made: np.ndarray, features: np
         style_share(asked, context.drawings, rows[:, :1]) == 1,
         style_share(asked, context.drawings, rows),
         distances(context.features(made, PRINTS), context.train_prints) < NEAR,
+        made,
     )
 
 
@@ -144,7 +147,8 @@ def judged_rows(made: Judged, real: Judged, goals: bool = False, **origin: Any) 
         (COPIES, made.copied, real.copied, None, f"within {NEAR}"),
     ):
         against = (("real held-out", float(control.mean())),)
-        yield share_row(name, answers, against=against, goal=goal if goals else None, note=note, **origin)
+        shown = strips(answers, made.pixels, name == COPIES) if goals else ()
+        yield share_row(name, answers, against=against, goal=goal if goals else None, note=note, shown=shown, **origin)
 
 
 @metric("controls")

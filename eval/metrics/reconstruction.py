@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from eval.charts import strips
 from eval.context import Context
 from eval.distribution import distances, distribution_rows, unrelated_rows
 from eval.metrics import metric
@@ -46,6 +47,6 @@ def reconstruction_rows(context: Context) -> Iterator[Row]:
         ("alpha IoU", "", alpha_iou(real, made), 0.988),
     ):
         note = f"worst hundredth {np.percentile(values, 1):.3g}"
-        yield mean_row(name, values, unit=unit, goal=goal, note=note, parts=PARTS)
+        yield mean_row(name, values, unit=unit, goal=goal, note=note, parts=PARTS, shown=strips(values, made))
     yield from distribution_rows(distances(context, pictures, context.features(made)), PARTS)
     yield from unrelated_rows(context, pictures, made, parts=PARTS)
