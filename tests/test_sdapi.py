@@ -76,6 +76,14 @@ def test_the_same_request_is_the_same_picture_and_found(api: Any, server: Server
     assert len({api.txt2img(prompt="chance", **SMALL).info["seed"] for _ in range(3)}) == 3, "-1 is any seed"
 
 
+def test_reference_strength_is_a_field_of_ours(http: httpx.Client, server: Server) -> None:
+    asked = {"prompt": "a face of its own", "seed": 5, **SMALL}
+    info = json.loads(http.post("/txt2img", json={**asked, "reference_strength": 0.25}).json()["info"])
+    job = httpx.get(f"{server.url}/api/v1/jobs/{info['studio']['jobs'][0]}").json()
+    assert job["request"]["reference_strength"] == 0.25
+    assert http.post("/txt2img", json={**asked, "reference_strength": 2}).status_code == 422
+
+
 @pytest.mark.parametrize(
     ("width", "height", "made", "said"),
     [

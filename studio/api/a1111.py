@@ -67,6 +67,7 @@ class Generation(Sent):
     width: int | None = Field(None, ge=1)
     height: int | None = Field(None, ge=1)
     denoising_strength: float | None = None
+    reference_strength: float | None = None  # ours: A1111 has no such field, and its clients pass on what they are given
     enable_hr: bool | None = False
     restore_faces: bool | None = False
     tiling: bool | None = False
@@ -157,6 +158,7 @@ def _fields(body: Generation, can: Capabilities, notes: list[Message]) -> dict[s
     size, scheduler = _size(body, can, notes), _scheduler(body, can, notes)
     count, seed = (body.batch_size or 1) * (body.n_iter or 1), None if body.seed == -1 else body.seed
     fields = {"prompt": body.prompt or "", "style": "".join(styles), "size": size, "count": count, "seed": seed}
+    fields["reference_strength"] = body.reference_strength
     said = {"steps": body.steps, "guidance": body.cfg_scale, "negative": body.negative_prompt or ""}
     if scheduler in can.fixed:
         own = {**dict(can.fixed[scheduler]), "negative": ""}
