@@ -21,6 +21,7 @@ from models.language import LanguageModel
 from models.messages import Refused
 from models.pipelines.inputs import Vectors, each_vector
 from models.prompts.layout import SUM
+from models.prompts.negative import without
 from models.prompts.parsed import ParsedPrompt
 from models.prompts.parser import PromptParser, parse_literally
 from models.prompts.weighting import weighted_states
@@ -61,6 +62,12 @@ class ConditionEncoder:
         if isinstance(prompt, ParsedPrompt):
             return prompt
         return self.parser.parse(prompt) if self.parser else parse_literally(prompt)
+
+    def _without(self, prompt: ParsedPrompt, negative: str) -> ParsedPrompt:
+        """A prompt as it is drawn beside a negative prompt (`models.prompts.negative`)."""
+        if not negative or self.parser is None:
+            return prompt
+        return without(prompt, self.parse(negative), self.parser.linker.concepts)
 
     def mix(self, parts: Sequence[tuple[float, Part]]) -> Tensor:
         """Weighted mix of texts, pictures, clips and vectors -> unit vector (1, 128). A negative weight takes away.
@@ -175,7 +182,8 @@ class ConditionEncoder:
         parsed = self.parse(prompt)
         if self.references is None or (target := parsed.target) is None:
             return None
-        return self.references.retrieve(target.concept, seed, parsed.style, target.gender, target.paint)
+        found = self.references.retrieve(target.concept, seed, parsed.style, target.gender, target.paint)
+        return self.references.repainted(found, target.unwanted) if target.unwanted else found
 
     def credits(self, reference: Reference, drawn: np.ndarray) -> Iterator[Credit]:
         """Whom a picture (128, 128, 4) is owed to that was `drawn` from a reference."""

@@ -125,6 +125,17 @@ def test_what_is_asked_for_in_a_colour_is_mostly_of_it() -> None:
     assert 0.8 < colour_shares(window)["blue"] < 0.9, "a window stays one"
 
 
+def test_an_unwanted_colour_gives_way_to_the_next_one_of_the_drawing() -> None:
+    flag = np.full((1, SIDE, SIDE, 4), 255, np.uint8)
+    flag[0, :, :, 1:3] = 30
+    flag[0, SIDE * 2 // 3 :, :, :3] = 30, 60, 230
+    store = ReferenceStore(flag)
+    own = store.retrieve(0)
+    assert store.repainted(own, ["green"]) == own == store.repainted(own, ["red", "blue"]), "there is no other one"
+    assert colour_shares(store.drawing(store.repainted(own, ["red"]))).get("red", 0) < 0.05
+    assert store.repainted(own, ["red"]).paint == "blue"
+
+
 def test_in_black_and_white_a_thing_has_no_colour(built: ReferenceStore) -> None:
     own, grey = (built.drawing(built.retrieve(0, paint=paint)) for paint in ("", BLACK_AND_WHITE))
     assert np.array_equal(grey, black_and_white(own)) and not np.array_equal(grey, own)

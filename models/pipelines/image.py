@@ -201,6 +201,7 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
         parsed, vectors, blends = list(map(self.parse, asked)), each_vector(vector, count), each_blend(blends, asked)
         room = [start is not None and start.has_room(number) for number in range(count)]
         parsed = [_worn(prompt) if small else prompt for prompt, small in zip(parsed, room, strict=True)]
+        parsed = [self._without(prompt, one) for prompt, one in zip(parsed, negatives, strict=True)]
         refers = words and sense and sampling.reference_strength > 0
         # Pictures that are drawn as their words say.
         free = [refers and row is None and (start is None or room[number]) for number, row in enumerate(vectors)]

@@ -10,12 +10,13 @@ from models.prompts.weighting import Segment
 
 @dataclass(frozen=True)
 class Target:
-    """What a drawing is to show: a concept's number, a paint (a colour, BLACK_AND_WHITE or a skin tone, "" for none)
-    and a gender ("woman" or "man", "" for nobody's in particular)."""
+    """What a drawing is to show: a concept's number, a paint (a colour, BLACK_AND_WHITE or a skin tone, "" for none),
+    a gender ("woman" or "man", "" for nobody's in particular), and colours that it is not to have."""
 
     concept: int
     paint: str = ""
     gender: str = ""
+    unwanted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

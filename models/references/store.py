@@ -14,7 +14,7 @@ import io
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import chain
 from pathlib import Path
@@ -28,6 +28,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers.feature_extraction_utils import FeatureExtractionMixin
 
+from models.data.colours import PAINTS, colour_shares, main_colours
 from models.data.grammar import stream
 from models.data.pixels import premultiply, unpremultiply
 from models.data.splits import SAME_DRAWING, thumbs
@@ -134,6 +135,14 @@ class ReferenceStore(FeatureExtractionMixin):
         turn, place = divmod(seed % (len(leads) * (2 if figure in self.two_sided else 1)), len(leads))
         rows = (leads[place], *(row for row in typical if row != leads[place]))
         return Reference(rows, _shares(len(rows), figure, seed), None, own is not None, bool(turn), paint)
+
+    def repainted(self, reference: Reference, unwanted: Collection[str]) -> Reference:
+        """The same in the most of its other colours, where it has an unwanted one that names it."""
+        drawing = self.drawing(reference)
+        others = {name: share for name, share in colour_shares(drawing).items() if name in {*PAINTS} - {*unwanted}}
+        if not others or not {*main_colours(drawing)} & {*unwanted}:
+            return reference
+        return replace(reference, paint=max(others, key=others.__getitem__))
 
     def figure(self, thing: int, gender: str, style: str = "") -> int:
         """Which figure a thing of a gender is drawn as: one that the style has drawn, if any."""
