@@ -67,7 +67,7 @@ class Generation(Sent):
     width: int | None = Field(None, ge=1)
     height: int | None = Field(None, ge=1)
     denoising_strength: float | None = None
-    reference_strength: float | None = None  # ours: A1111 has no such field, and its clients pass on what they are given
+    reference_strength: float | None = None  # ours
     enable_hr: bool | None = False
     restore_faces: bool | None = False
     tiling: bool | None = False
