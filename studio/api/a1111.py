@@ -157,15 +157,15 @@ def _fields(body: Generation, can: Capabilities, notes: list[Message]) -> dict[s
         raise Refused("api.one_style", list=f"{PREFIX}/prompt-styles")
     size, scheduler = _size(body, can, notes), _scheduler(body, can, notes)
     count, seed = (body.batch_size or 1) * (body.n_iter or 1), None if body.seed == -1 else body.seed
-    fields = {"prompt": body.prompt or "", "style": "".join(styles), "size": size, "count": count, "seed": seed}
-    fields["reference_strength"] = body.reference_strength
+    fields: dict[str, Any] = {"prompt": body.prompt or "", "style": "".join(styles), "size": size}
+    fields |= {"count": count, "seed": seed, "scheduler": scheduler, "reference_strength": body.reference_strength}
     said = {"steps": body.steps, "guidance": body.cfg_scale, "negative": body.negative_prompt or ""}
     if scheduler in can.fixed:
         own = {**dict(can.fixed[scheduler]), "negative": ""}
         left = [SAMPLING[name] for name, value in said.items() if value is not None and value != own[name]]
         notes += [Message("api.note_fixed", {"sampler": scheduler, "left": left})] if left else []
         said = {}
-    return {**fields, "scheduler": scheduler, **{name: said[name] for name in said if name not in can.lacks}}
+    return {**fields, **{name: said[name] for name in said if name not in can.lacks}}
 
 
 def _scheduler(body: Generation, can: Capabilities, notes: list[Message]) -> str:
