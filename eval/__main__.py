@@ -72,7 +72,7 @@ def names_of(asked: list[str]) -> list[str]:
             close = difflib.get_close_matches(name, METRICS, 1)
             hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(METRICS)}, all"
             raise ValueError(f"unknown measure {name!r}; {hint}")
-    return [name for name in METRICS if name in asked or "all" in asked]
+    return [name for name, one in METRICS.items() if name in asked or ("all" in asked and not one.final)]
 
 
 def prepare(arguments: argparse.Namespace) -> tuple[list[str], list[Sampling], Context]:
@@ -80,8 +80,9 @@ def prepare(arguments: argparse.Namespace) -> tuple[list[str], list[Sampling], C
     asked = [*arguments.measures, *["controls"] * arguments.check_controls]
     names = [] if arguments.measures in ([REFERENCE], [SWEEP]) else names_of(asked)
     tried = sweeping.samplings(arguments) if arguments.measures == [SWEEP] else []
-    if arguments.record and (arguments.weights or arguments.model):
-        raise ValueError("--record is for the weights that ship; ship them first: python -m models.train.ship")
+    if (arguments.record or any(METRICS[name].final for name in names)) and (arguments.weights or arguments.model):
+        for_shipped = ", ".join(["--record", *(name for name, one in METRICS.items() if one.final)])
+        raise ValueError(f"{for_shipped}: for the weights that ship; ship them first: python -m models.train.ship")
     folder = arguments.world or data_folder()
     keep_freed_memory()
     world, parts, cache = (

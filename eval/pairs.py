@@ -177,7 +177,7 @@ def retrieval_rows(a: Vectors, b: Vectors) -> Iterator[Row]:
                 "eval.missing_ids", path=str(other.path), count=len(lonely), first=key[lonely[0]], other=str(one.path)
             )
     for name, s, r in (("A to B", scores, right), ("B to A", scores.T, right.T)):
-        yield from _direction(name, s, r)
+        yield from direction_rows(name, s, r)
 
 
 def _keys(one: Vectors, other: Vectors) -> Sequence[object]:
@@ -188,7 +188,8 @@ def _keys(one: Vectors, other: Vectors) -> Sequence[object]:
     return range(len(one.vectors))
 
 
-def _direction(name: str, scores: np.ndarray, right: np.ndarray) -> Iterator[Row]:
+def direction_rows(name: str, scores: np.ndarray, right: np.ndarray) -> Iterator[Row]:
+    """One direction: scores (Q, G), and which of the gallery is right for each query."""
     found, shuffled = places(scores, right), np.roll(scores, max(1, len(scores) // 2), axis=0)
     skewness, most = hubness(scores)
     notes = {

@@ -11,7 +11,7 @@ from models.data.concepts import Emojibase, hexcode, plain_chinese, plain_englis
 
 pytest.importorskip("resvg_py", reason="resvg-py comes with the extras `train` and `test`")
 
-from models.data import animated, packages
+from models.data import animated, fresh, packages, splits
 from models.data import build as building
 from models.data.build import attribution
 from models.data.packages import Package
@@ -71,6 +71,50 @@ def offline(tmp_path, monkeypatch):
     return tmp_path / "world"
 
 
+@pytest.fixture
+def measured(offline, monkeypatch):
+    """The package of fresh pictures beside the others: one of a known thing, one of each kind that is left out."""
+    icons = {name: {"body": CIRCLE.format(name)} for name in ("red", "green", "tan", "blue")}
+    contents = {
+        "info.json": {"license": {"spdx": "CC-BY-SA-4.0"}},
+        "icons.json": {"width": 16, "height": 16, "icons": icons},
+        "chars.json": {"1F534": "red", "1F7E2": "green", "1F535-1F3FB": "tan"},
+    }
+    package = Package("@test/fresh", "measured", "CC-BY-SA-4.0", "another", "fresh", "fresh")
+    path = offline / "downloads" / "test-fresh-1.0.0.tgz"
+    _pack(path, contents)
+    monkeypatch.setattr(fresh, "FRESH", package)
+    monkeypatch.setattr(fresh, "FRESH_LOCK", {package.name: {"version": "1.0.0", "sha256": packages.sha256_file(path)}})
+    monkeypatch.setattr(fresh, "PACKAGES", TABLE)
+    monkeypatch.setattr(fresh, "read_lock", packages.read_lock)
+    monkeypatch.setattr(splits, "CONCEPT_SHARE", 0.0)
+    return offline
+
+
+def test_fresh_pictures_are_known_things_and_in_no_split_of_the_world(measured):
+    digest = building.build(measured, workers=1)["digest"]
+    world = World.load(measured)
+    with pytest.raises(FileNotFoundError, match=r"python -m models\.data fresh"):
+        fresh.load_fresh(world)
+    found = fresh.fetch_fresh(world)
+    (picture,) = found.pictures
+    assert (picture.id, picture.concept, picture.split) == ("fresh/red", "red-circle", "fresh")
+    assert picture.colours == ("red",) and found.pixels.shape == (1, 128, 128, 4)
+    assert found.left_out == {"of no character": 1, "no emoji of Unicode": 1, "of a skin tone": 1}
+    assert building.build(measured, workers=1)["digest"] == digest, "the world is as it was"
+    assert not {one.id for one in World.load(measured).pictures} & {picture.id}
+    with pytest.raises(ValueError, match="unknown split"):
+        world.split(fresh.SPLIT, allow_test=True)
+
+
+def test_no_world_takes_the_package_that_is_only_measured_with():
+    assert packages.FRESH not in packages.PACKAGES and packages.FRESH.name not in packages.read_lock()
+    assert packages.FRESH.licence not in packages.LICENCES
+    packages.check_licence(packages.FRESH, packages.FRESH.licence)
+    with pytest.raises(ValueError, match="allow-list"):
+        packages.check_licence(Package("x", "measured", "CC-BY-NC-4.0", "nobody"), "")
+
+
 def test_two_builds_give_the_same_bytes_and_digest(offline):
     first = building.build(offline, workers=1)
     bytes_first = [(offline / name).read_bytes() for name in ("pixels.npy", "pictures.jsonl")]
@@ -127,7 +171,7 @@ def test_the_committed_lock_holds_every_package():
 def test_attribution_names_every_package(offline):
     building.build(offline, workers=1)
     text = attribution(offline)
-    assert all(f"`{package.name}`" in text for package in (*TABLE, *animated.PACKAGES))
+    assert all(f"`{package.name}`" in text for package in (*TABLE, *animated.PACKAGES, packages.FRESH))
 
 
 # --- Names ------------------------------------------------------------------------------------------------------------

@@ -16,18 +16,20 @@ Measure = Callable[["Context"], Iterator[Row]]
 
 @dataclass(frozen=True)
 class Metric:
-    """Rows of the table from an evaluation context, and what they need of the generator (keys of `LACKS`)."""
+    """Rows of the table from an evaluation context, and what they need of the generator (keys of `LACKS`); one that is
+    `final` is measured where it is asked for by name, and of what ships."""
 
     rows: Measure
     needs: tuple[str, ...] = ()
+    final: bool = False
 
 
 METRICS: dict[str, Metric] = {}
 
 
-def metric(name: str, *needs: str) -> Callable[[Measure], Measure]:
+def metric(name: str, *needs: str, final: bool = False) -> Callable[[Measure], Measure]:
     def register(rows: Measure) -> Measure:
-        METRICS[name] = Metric(rows, needs)
+        METRICS[name] = Metric(rows, needs, final)
         return rows
 
     return register

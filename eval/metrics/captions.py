@@ -6,7 +6,7 @@ the true picture. Scenes are scored by what is said of their things, colours, nu
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from eval import sets
 from eval.captions import CaptionPrompt, bleu, bleu_counts, cider_d, rouge_l
+from eval.charts import strips
 from eval.context import SEED, Context
 from eval.features import BLOCK
 from eval.generator import IMAGE, SPACE, StickerGenerator
@@ -34,6 +35,7 @@ SEVERAL: dict[str, Any] = {"candidates": 5}
 BLIND: dict[str, Any] = {"guidance": 0.0}
 GUIDED: dict[str, Any] = {"guidance": 1.5}
 BEAM: dict[str, Any] = {"way": "beam", **SEVERAL}
+WAYS = {"best of five": SEVERAL, "beams": BEAM, "guided by the blind decoder": GUIDED, "blind": BLIND}
 TIMED = 64
 CHINESE_WITHIN = 0.10
 SPOKEN: dict[Language, str] = {"en": "English", "zh": "Chinese"}
@@ -65,18 +67,25 @@ def written(
 
 
 def named_row(
-    context: Context, what: str, pictures: Sequence[Picture], language: Language, goal: float | None = None
+    context: Context,
+    what: str,
+    pictures: Sequence[Picture],
+    language: Language,
+    goal: float | None = None,
+    pixels: np.ndarray | None = None,
+    ways: Mapping[str, dict[str, Any]] = WAYS,
 ) -> Row:
-    pixels = sets.pixels(context.world, list(pictures))
+    """Of pictures of the world, or of `pixels` that show what they show; beside other ways to caption, and controls."""
+    pixels = sets.pixels(context.world, list(pictures)) if pixels is None else pixels
     right = right_by(context, pictures, language)
-    ways = {"best of five": SEVERAL, "beams": BEAM, "guided by the blind decoder": GUIDED, "blind": BLIND}
     against = [(name, float(right(written(context, pixels, language, **how)).mean())) for name, how in ways.items()]
     near = [nearest_picture(context, one) for one in pixels]
     by_picture = np.mean([p.concept == q.concept for p, q in zip(pictures, near, strict=True)])
     by_name = right(nearest_names(context, pixels, language))
     controls = (("nearest training picture", float(by_picture)), ("nearest name", float(by_name.mean())))
+    answers = right(written(context, pixels, language))
     return share_row(
-        f"concept named: {what}", right(written(context, pixels, language)), goal=goal, against=(*against, *controls),
+        f"concept named: {what}", answers, goal=goal, against=(*against, *controls), shown=strips(answers, pixels),
         **context.origin(),
     )  # fmt: skip
 

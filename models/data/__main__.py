@@ -1,4 +1,4 @@
-"""`python -m models.data build | animated | show | licences`."""
+"""`python -m models.data build | animated | fresh | show | licences`."""
 
 import sys
 from pathlib import Path
@@ -38,6 +38,16 @@ def animated(folder: Folder = None) -> None:
 
     world = World.load(folder)
     console.print(f"{len(load_animated(world).pictures):,} animated stickers in {world.folder}")
+
+
+@app.command()
+def fresh(folder: Folder = None) -> None:
+    """Fetch and render the fresh test set, which is for final figures alone: python -m eval fresh."""
+    from models.data.fresh import fetch_fresh
+
+    found = fetch_fresh(World.load(folder))
+    left = ", ".join(f"{count:,} {reason}" for reason, count in found.left_out.items())
+    console.print(f"{len(found.pictures):,} fresh pictures; left out: {left}")
 
 
 @app.command()

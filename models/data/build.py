@@ -259,4 +259,5 @@ def attribution(folder: Path) -> str:
     template = Template(Path(__file__).with_name("attribution.md.j2").read_text(encoding="utf-8"))
     listed, lock = json.loads(manifest.read_text(encoding="utf-8"))["packages"], json.loads(animated.LOCK.read_text())
     clips = [{**vars(one), **lock[one.name]} for one in animated.PACKAGES]
-    return template.render(packages=listed, animated=clips, licences=packages.LINKED) + "\n"
+    fresh = vars(packages.FRESH) | packages.FRESH_LOCK[packages.FRESH.name]
+    return template.render(packages=listed, animated=clips, fresh=fresh, licences=packages.LINKED) + "\n"

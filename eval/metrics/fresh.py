@@ -1,0 +1,82 @@
+"""Final figures, on pictures that nothing here was trained, validated or chosen on ("fresh"): another artist's drawings
+of known things.
+
+It is read once, when all is decided. Who chooses by it has no fresh set any more: that is what `val` is for.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from eval import sets
+from eval.charts import strips
+from eval.context import SEED, Context
+from eval.copies import NEAR, PRINTS, distances
+from eval.generator import SPACE, StickerGenerator
+from eval.metrics import metric
+from eval.metrics.captions import BLIND, named_row
+from eval.metrics.reconstruction import PARTS, alpha_iou, psnr_on_white
+from eval.neighbours import cosine, same
+from eval.pairs import direction_rows
+from eval.rows import Row, mean_row, missing_where, prefixed, share_row
+from models.data.captions import caption
+from models.data.fresh import load_fresh
+from models.data.grammar import LANGUAGES
+from models.data.world import Picture
+
+BLOCK = 16
+
+
+@metric("fresh", "caption", final=True)
+def fresh_rows(context: Context) -> Iterator[Row]:
+    """One picture of each known thing as the fresh set draws it: named, found by words and the other way round, through
+    the autoencoder and back, and how often it looks like a training picture."""
+    with missing_where(FileNotFoundError):
+        found = load_fresh(context.world)
+    asked = sets.one_a_concept(found.pictures)[: context.sizes.gallery]
+    pixels = found.pixels[[picture.index for picture in asked]]
+    yield from named_rows(context, asked, pixels)
+    yield from retrieval_rows(context, asked, pixels)
+    yield from autoencoder_rows(context, pixels[: context.sizes.reconstructions])
+    yield copy_row(context, pixels)
+
+
+def named_rows(context: Context, asked: Sequence[Picture], pixels: np.ndarray) -> Iterator[Row]:
+    """In both languages; and without flags, of which all artists draw the same."""
+    order = sorted(range(len(asked)), key=lambda row: asked[row].group == "flags")  # captions are kept in blocks
+    asked, pixels = [asked[row] for row in order], pixels[order]
+    others = sum(picture.group != "flags" for picture in asked)
+    yield named_row(context, "fresh pictures", asked, "en", pixels=pixels, ways={"blind": BLIND})
+    yield named_row(context, "fresh pictures, Chinese", asked, "zh", pixels=pixels, ways={})
+    yield named_row(context, "fresh pictures but flags", asked[:others], "en", pixels=pixels[:others], ways={})
+
+
+def retrieval_rows(context: Context, asked: Sequence[Picture], pixels: np.ndarray) -> Iterator[Row]:
+    """R@1, 5, 10 and mAP of captions and pictures, both ways; right is the one picture, or caption, of the thing."""
+    embedder, right = context.parts.embedder, same(range(len(asked)), range(len(asked)))
+    images = embedder.image(pixels).numpy()
+    for language, spoken in zip(LANGUAGES, ("English", "Chinese"), strict=True):
+        texts = embedder.text([caption(picture, SEED, language, style=False) for picture in asked]).numpy()
+        for way, scores in (("text to image", cosine(texts, images)), ("image to text", cosine(images, texts))):
+            rows = prefixed(f"{spoken} captions of {len(asked)}", direction_rows(way, scores, right))
+            yield from (replace(row, seeds=f"captions {SEED}; bootstrap 0", parts=SPACE) for row in rows)
+
+
+def autoencoder_rows(context: Context, pixels: np.ndarray) -> Iterator[Row]:
+    generator = StickerGenerator(context.parts)
+    starts = context.track(range(0, len(pixels), BLOCK), "reconstructions")
+    made = np.concatenate([generator.reconstruct(pixels[i : i + BLOCK]) for i in starts])
+    for name, unit, measure in (("PSNR on white", "dB", psnr_on_white), ("alpha IoU", "", alpha_iou)):
+        values = measure(pixels, made)
+        yield mean_row(f"autoencoder: {name}", values, unit=unit, parts=PARTS, shown=strips(values, made))
+
+
+def copy_row(context: Context, pixels: np.ndarray) -> Row:
+    """How often a picture is as near to a training picture as a copy: what is named then could be remembered."""
+    real = sets.cells(context.world, context.sizes.cells)
+    near = [distances(prints, context.train_prints) < NEAR for prints in (
+        context.features(pixels, PRINTS), context.features_of(real, PRINTS),
+    )]  # fmt: skip
+    against = (("held-out cells", float(near[1].mean())),)
+    return share_row(f"within {NEAR} of a training picture", near[0], against=against, lower_is_better=True)
