@@ -12,6 +12,7 @@ from studio.events import Answer, Cancelled, Done, End, Failed
 from studio.queue import ANSWERS, OPEN_STATES, Queue, QueuedJob, Wish, readable, stored
 
 CRASHES = 2  # of workers, after which a job is quarantined
+SLOT = 32  # characters of an owner's name before its slot
 MAX_CLAIM = 64  # jobs that one claim takes at most
 
 
@@ -90,9 +91,19 @@ class Claims:
         """
         self._put_back("owner = ?", crash)
 
-    def recover(self) -> None:
-        """Put back what other workers held; to be called by the only worker there can be, before its first claim."""
-        self._put_back("owner != ?", Message("worker.vanished"))
+    @property
+    def slot(self) -> str:
+        """Which of the home's workers it is: "" the first, ".1" the second. It ends the owner's name."""
+        return self.owner[SLOT:]
+
+    def slots(self) -> set[str]:
+        """Of all that hold jobs."""
+        sql = f"SELECT DISTINCT substr(owner, {SLOT} + 1) AS slot FROM jobs WHERE state = 'running'"
+        return {row["slot"] for row in self._database.rows(sql)}
+
+    def recover(self, slot: str = "") -> None:
+        """Put back what other workers of a slot held; to be called by who holds its lock, so that there are none."""
+        self._put_back(f"owner != ? AND substr(owner, {SLOT} + 1) = '{slot}'", Message("worker.vanished"))
 
     def _put_back(self, whose: str, crash: Message | None) -> None:
         """Running jobs go back to their place in line; cancelled where that was asked, quarantined after CRASHES."""

@@ -1,7 +1,7 @@
-"""Signs of life of a home's worker: once a second, to its supervisor by their pipe, and by a file to everybody else.
+"""Signs of life of a home's workers: once a second, to its supervisor by their pipe, and by a file to everybody else.
 
 Neither needs room on the disk. A worker that hangs is ended by whoever waits for it: its supervisor, or another worker
-that waits for the home's lock.
+that waits for its lock.
 """
 
 import contextlib
@@ -33,8 +33,8 @@ class Sign:
 class Heartbeat:
     """The worker's side."""
 
-    def __init__(self, root: Path, reports: Connection) -> None:
-        self._file, self._reports = _file(root), reports
+    def __init__(self, root: Path, reports: Connection, slot: str = "") -> None:
+        self._file, self._reports = _file(root, slot), reports
         self._sign, self._lock, self._holds = Sign(), threading.Lock(), False
         threading.Thread(target=self._beat, daemon=True).start()
 
@@ -65,10 +65,10 @@ class Heartbeat:
 
 
 class Watch:
-    """Looks, a beat apart, whether the worker that holds a home shows signs of life."""
+    """Looks, a beat apart, whether the worker that holds a slot of a home shows signs of life."""
 
-    def __init__(self, root: Path) -> None:
-        self._file, self._seen, self._looks = _file(root), 0.0, 0
+    def __init__(self, root: Path, slot: str = "") -> None:
+        self._file, self._seen, self._looks = _file(root, slot), 0.0, 0
 
     def look(self) -> None:
         """Where it has hung for HANGS looks, end it."""
@@ -85,15 +85,16 @@ class Watch:
 
 
 def silence(root: Path) -> float | None:
-    """Seconds since the last sign of life of the worker that holds a home; None where there is none."""
-    try:
-        return max(0.0, time.time() - _file(root).stat().st_mtime) if _process(_file(root)) else None
-    except OSError:
-        return None
+    """Seconds since the last sign of life of a home's workers, of the one that is silent longest; None without any."""
+    seen = []
+    for file in filter(_process, _file(root).parent.glob("worker*.alive")):
+        with contextlib.suppress(OSError):
+            seen.append(file.stat().st_mtime)
+    return max(0.0, time.time() - min(seen)) if seen else None
 
 
 def trouble(root: Path) -> Message | None:
-    """That nothing is heard from the worker of a home, where that is so."""
+    """That nothing is heard from a worker of a home, where that is so."""
     seconds = silence(root) or 0.0
     return Message("worker.silent", {"seconds": round(seconds)}) if seconds > QUIET else None
 
@@ -115,5 +116,5 @@ def _process(file: Path) -> psutil.Process | None:
         return None
 
 
-def _file(root: Path) -> Path:
-    return root / "cache" / "worker.alive"
+def _file(root: Path, slot: str = "") -> Path:
+    return root / "cache" / f"worker{slot}.alive"

@@ -94,6 +94,14 @@ def device() -> str:
     return os.environ.get("STUDIO_DEVICE", "")
 
 
+def devices(cards: int) -> list[str]:
+    """Where a studio's workers compute, each on one: those of STUDIO_DEVICE, with commas between, else on so many
+    cards, unless some are hidden from this process; else one where the studio chooses.
+    """
+    several = cards > 1 and "CUDA_VISIBLE_DEVICES" not in os.environ
+    return device().split(",") if device() or not several else [f"cuda:{number}" for number in range(cards)]
+
+
 def dtype() -> str:
     """In which numbers: bf16, fp16 or fp32; "" lets the studio choose."""
     return os.environ.get("STUDIO_DTYPE", "")

@@ -29,7 +29,7 @@ from studio.prompts import given
 from studio.queue import QueuedJob
 from studio.requests import MediaRequest, SearchRequest, make_request
 from studio.search import Hit, Query, embed_parts, query, search_request
-from studio.supervisor import Supervisor
+from studio.supervisor import Workers
 from studio.wildcards import Wildcards
 
 Files = str | Path | Sequence[str | Path]
@@ -41,9 +41,10 @@ THREADS = 64  # of calls that are awaited at the same time
 class Studio:
     """The studio at `home`; None is STUDIO_HOME, else the system's place for user data.
 
-    Several processes may have one on the same home: they share queue, gallery and worker. The worker is a process that
-    starts with the first thing to do and ends with `close`; what it had not done is done another day. All methods may
-    be called from any thread. What can't be done raises `Refused`, with one sentence that says why and what to do.
+    Several processes may have one on the same home: they share queue, gallery and worker. The worker is a process, one
+    for each of several devices, that starts with the first thing to do and ends with `close`; what it had not done is
+    done another day. All methods may be called from any thread. What can't be done raises `Refused`, with one sentence
+    that says why and what to do.
 
         from studio import Studio
 
@@ -59,8 +60,8 @@ class Studio:
         self.store = Home(self.home)
         self.queue, self.gallery = self.store.queue, self.store.gallery
         self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="studio")
-        self._opener, self._supervisor = opener, Supervisor(self.home, self.store.database, opener)
-        self._closed, self.trouble = False, self._supervisor.trouble
+        self._opener, self._workers = opener, Workers(self.home, self.store.database, opener)
+        self._closed, self.trouble = False, self._workers.trouble
 
     def __enter__(self) -> Self:
         return self
@@ -127,7 +128,7 @@ class Studio:
         self.gallery.take_out(job.id)
         again = len(self.gallery.found(job.id)) < job.request.count
         self.queue.submit(replace(job, request=inputs.keep(job.request, self.home)), priority, again)
-        self._supervisor.wake()
+        self._workers.wake(job.request.model)
         return job.id
 
     def events(self, job: str) -> Iterator[Progress | Saved | End]:
@@ -198,7 +199,7 @@ class Studio:
         """
         name = job_id(resolved, self._opener(resolved.model).digest(), interactive=True)
         self.queue.ask(resolved, name)
-        self._supervisor.wake()
+        self._workers.wake(resolved.model)
         while True:
             if (answers := self.queue.answer(name)) is not None:
                 return answers
@@ -380,12 +381,12 @@ class Studio:
 
     def open(self, model: str = "") -> None:
         """Begin to work: what waits from another day, and loading `model` if there is nothing."""
-        self._supervisor.wake(model)
+        self._workers.wake(model, load=True)
 
     def close(self) -> None:
         """End the worker; what it was doing goes back in line, what is whole on disk stays."""
         self._closed = True
-        self._supervisor.close()
+        self._workers.close()
         self.threads.shutdown(wait=False)
 
     # --- Parts --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,6 @@
-"""Supervises the worker: starts its process, wakes it, restarts it when it dies, and tells the queue how it ended."""
+"""Supervises workers, one a device: starts their processes, wakes them, restarts one that dies, and tells the queue how
+it ended.
+"""
 
 import contextlib
 import multiprocessing
@@ -13,14 +15,16 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from models.messages import Message, Refused
+from studio import settings
 from studio.backends.registry import Opener, open_backend
 from studio.claims import Claims
 from studio.database import Database
+from studio.disk.machine import cards
 from studio.heartbeat import BEAT, HANGS, Sign, complain, trouble
-from studio.worker import LOCK, RESTART_CODE, serve
+from studio.worker import RESTART_CODE, alone, serve
 
 KILLED = 9  # the signal of the kernel when memory runs out; Windows has no name for it
 MAX_FAILED_STARTS = 3  # in a row, after which what is open fails
@@ -41,11 +45,42 @@ class _Running:
     hung: bool = False
 
 
-class Supervisor:
-    """The worker of the home `root`. `opener` turns a model's name into a backend, in the worker."""
+class Workers:
+    """Those of the home `root`. `opener` turns a model's name into a backend, in the worker."""
 
     def __init__(self, root: Path, database: Database, opener: Opener = open_backend) -> None:
-        self._root, self._database, self._opener = root, database, opener
+        self._opener, devices = opener, settings.devices(len(cards()))
+        slots = ["", *(f".{number}" for number in range(1, len(devices)))]
+        self.each = [Supervisor(root, database, opener, *one) for one in zip(slots, devices, strict=True)]
+
+    def wake(self, model: str, load: bool = False) -> None:
+        """Have them look into the queue for a job of `model`, or `load` it; those on further cards that nobody named
+        only where it computes there.
+        """
+        first, *others = self.each
+        first.wake(model if load else "")
+        with contextlib.suppress(Refused):
+            if others and (settings.device() or (model and self._opener(model).capabilities().memory)):
+                for one in others:
+                    one.wake(model if load else "")
+
+    def close(self) -> None:
+        """End them; what they were doing goes back in line."""
+        for one in self.each:
+            one.close()
+
+    def trouble(self) -> Message | None:
+        """What keeps one from its jobs, where something does."""
+        return next(filter(None, (one.trouble() for one in self.each)), None)
+
+
+class Supervisor:
+    """One of them, which computes on `device`; `slot` tells it from the home's others."""
+
+    def __init__(
+        self, root: Path, database: Database, opener: Opener = open_backend, slot: str = "", device: str = ""
+    ) -> None:
+        self._root, self._database, self._opener, self._slot, self._device = root, database, opener, slot, device
         self._lock, self._closing = threading.Lock(), threading.Event()
         self._running: _Running | None = None
         self._failed_starts = 0
@@ -88,12 +123,13 @@ class Supervisor:
 
     def _begin(self) -> bool:
         """Start a process -> whether the system let us."""
-        context, owner = multiprocessing.get_context("spawn"), uuid.uuid4().hex  # fork would copy threads and locks
+        owner = uuid.uuid4().hex + self._slot
+        context = multiprocessing.get_context("spawn")  # fork would copy threads and locks
         name = NAME if b"__main__" not in pickle.dumps(self._opener) else f"{NAME} with the starter's program"
         try:
             theirs, wakes = context.Pipe(duplex=False)
             ours, reports = context.Pipe(duplex=False)
-            arguments = (theirs, reports, self._root, self._opener, owner)
+            arguments = (theirs, reports, self._root, self._opener, owner, self._device)
             process = context.Process(target=serve, args=arguments, daemon=True, name=name)
             process.start()
         except OSError as error:
@@ -141,12 +177,12 @@ class Supervisor:
         self._give_up(Message("worker.no_start", {"how": how}))
 
     def _give_up(self, message: Message) -> None:
-        """Nobody is to wait in vain, unless another studio's worker is at it. Where the store can't be told (a full
-        disk), try again: what is open would wait for the next job.
+        """Nobody is to wait in vain, unless another worker is at it. Where the store can't be told (a full disk), try
+        again: what is open would wait for the next job.
         """
         complain(message)
         try:
-            with contextlib.suppress(Timeout), FileLock(self._root / LOCK, timeout=0):
+            with contextlib.suppress(Timeout), alone(self._root):
                 Claims(self._database, "").fail_all(message)
         except (Refused, OSError):
             again = threading.Timer(AGAIN_SECONDS, self.wake)

@@ -1,8 +1,9 @@
 """The worker process: claims jobs, does them with models that stay loaded, and reports to the store. Interactive jobs
 go before others, and are answered in the middle of them where the model is the same.
 
-There is one worker a home at a time, whoever started it: a lock that the system drops with the process says so. A
-second one waits for it. The worker ends with the studio that started it.
+There is one worker a home and slot at a time, whoever started it: a lock that the system drops with the process says
+so. A second one waits for it. A studio has a slot for each of its devices; they take jobs from the same line. The
+worker ends with the studio that started it.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,7 +24,7 @@ from filelock import FileLock, Timeout
 from models.messages import Message, Refused
 from studio.backends.base import Backend, run
 from studio.backends.registry import Opener
-from studio.claims import Claims
+from studio.claims import SLOT, Claims
 from studio.database import StoreTrouble
 from studio.disk.machine import machine
 from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Saved
@@ -35,10 +36,10 @@ from studio.media import Artifact
 from studio.planner import Job, job_id
 from studio.queue import QueuedJob, Wish
 from studio.run import explain, run_jobs
-from studio.settings import place, stay_offline, uploads
+from studio.settings import device, place, stay_offline, uploads
 from studio.sinks import GallerySink
 
-LOCK = "worker.lock"  # in the home: the one worker holds it
+LOCK = "worker{}.lock"  # in the home, by slot: the one worker holds it
 RETRY_SECONDS = 2.0  # seconds between attempts where the store refuses
 POLL = 0.2  # seconds between looks at the queue, for jobs that other processes put in
 RESTART_CODE = 75  # exit code of a worker that wants to be started anew
@@ -48,16 +49,17 @@ REPLACED = Message("model.replaced")
 GROWTH = 1 << 30  # bytes beyond what it had then, and half as much again
 
 
-def serve(wakes: Connection, reports: Connection, root: Path, opener: Opener, owner: str) -> None:
-    """Do what is in the queue of the home `root` until the other side of `wakes` is gone."""
+def serve(wakes: Connection, reports: Connection, root: Path, opener: Opener, owner: str, device: str) -> None:
+    """Do what is in the queue of the home `root` on a device until the other side of `wakes` is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the page's to answer
     stay_offline()
-    place(home=root)
-    heart = Heartbeat(root, reports)
+    place(device=device, home=root)
+    slot = owner[SLOT:]
+    heart = Heartbeat(root, reports, slot)
     home = _opened(root, heart)
     claims = Claims(home.database, owner)
     wake = _WakeUp(wakes, claims)
-    lock, watch = FileLock(root / LOCK), Watch(root)
+    lock, watch = FileLock(root / LOCK.format(slot)), Watch(root, slot)
     while not lock.is_locked:
         with contextlib.suppress(Timeout):
             lock.acquire(timeout=BEAT)
@@ -109,12 +111,24 @@ def _work(
 
 
 def _recover(home: Home, claims: Claims) -> None:
-    """Clean up what the last worker left: its jobs, its progress, its unfinished files."""
-    claims.recover()
+    """Clean up what the last worker left, and those of slots that are free: jobs, progress, unfinished files."""
+    for slot in claims.slots() | {claims.slot}:
+        with contextlib.suppress(Timeout), alone(home.root, slot) if slot != claims.slot else contextlib.nullcontext():
+            claims.recover(slot)
     home.progress.keep_only(job.id for job in home.queue.jobs())
     for folder in (home.gallery.folder, home.root / INPUTS):
         remove_parts(folder)
     remove_uploads((*(home.root / "cache").glob(f"{UPLOAD}*"), *uploads(home.root).glob("*")))
+
+
+@contextlib.contextmanager
+def alone(root: Path, slot: str | None = None) -> Iterator[None]:
+    """Holds a slot of a home, None all; Timeout where a worker has it."""
+    locks = sorted({LOCK.format(slot or ""), *(one.name for one in root.glob(LOCK.format("*")) if slot is None)})
+    with contextlib.ExitStack() as held:
+        for lock in locks:
+            held.enter_context(FileLock(root / lock, timeout=0))
+        yield
 
 
 class _WakeUp:
@@ -164,7 +178,7 @@ class _LoadedModels:
         return backend
 
     def _make_room(self) -> None:
-        while self._open and (here := machine()).free < here.total * FREE:
+        while self._open and (here := machine(device())).free < here.total * FREE:
             self._open.pop(next(iter(self._open)))
             gc.collect()
 
@@ -205,6 +219,7 @@ class _Executor:
 
     def __init__(self, home: Home, claims: Claims) -> None:
         self._claims, self._progress, self._sink = claims, home.progress, GallerySink(home.gallery)
+        self._queue = home.queue
 
     def answer(self, job: QueuedJob, loaded: _LoadedModels) -> None:
         """Answer an interactive job. Refused where the store can't be written: the next claim gets it again."""
@@ -216,7 +231,7 @@ class _Executor:
 
     def do(self, jobs: list[QueuedJob], loaded: _LoadedModels) -> None:
         """Do jobs of one batch key, until each has ended. Refused where the store can't be written."""
-        self._progress.keep_only((job.id for job in jobs), ["previews"])
+        self._progress.keep_only((job.id for job in self._queue.jobs(["running"])), ["previews"])
         for job in jobs:
             self._progress.begin(job.id)
         running = [_Running(job) for job in jobs]

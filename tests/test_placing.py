@@ -227,7 +227,7 @@ def test_models_stay_in_memory_until_another_needs_the_room(monkeypatch: pytest.
         return Fake(model.partition(":")[2])
 
     free = 100 * GB
-    monkeypatch.setattr(worker, "machine", lambda: Machine("cpu", 100 * GB, free))
+    monkeypatch.setattr(worker, "machine", lambda _: Machine("cpu", 100 * GB, free))
     loaded = worker._LoadedModels(opener)
     for model in ("fake:0", "fake:0.1", "fake:0", "fake:0.1"):
         loaded.backend(model)

@@ -64,7 +64,7 @@ def first_step(studio: Studio, job: str) -> Progress:
 
 
 def send(studio: Studio, number: int) -> None:
-    process = studio._supervisor.process
+    process = studio._workers.each[0].process
     assert process and process.pid
     os.kill(process.pid, number)
 
@@ -207,9 +207,9 @@ def test_a_refusal_in_the_worker_comes_back_as_a_sentence(studio: Studio) -> Non
 
 def test_the_worker_does_not_outlive_the_studio(studio: Studio) -> None:
     finish(studio, drawing("warm up"))
-    process = studio._supervisor.process
+    process = studio._workers.each[0].process
     assert process
-    studio._supervisor._running.wakes.close()
+    studio._workers.each[0]._running.wakes.close()
     # The sentinel, not `is_alive`: the listening thread waits for the same process, and only one of the two is told.
     assert wait([process.sentinel], PATIENCE)
 
@@ -286,7 +286,7 @@ def test_what_waits_is_done_once_the_disk_has_room_without_a_new_job(
     monkeypatch.setattr(supervisor, "AGAIN_SECONDS", 0.1)
     monkeypatch.setattr(Claims, "fail_all", full)
     monkeypatch.setattr(sys, "stderr", FullDisk())
-    studio._supervisor._give_up(Message("the worker could not be started."))
+    studio._workers.each[0]._give_up(Message("the worker could not be started."))
     assert list(studio.events(job.id))[-1] == Done()
 
 
@@ -310,7 +310,7 @@ def test_a_worker_that_hangs_is_said_and_ended_and_its_job_put_back(
 
 def test_a_worker_that_hangs_gives_the_home_to_the_next_one(studio: Studio) -> None:
     first_step(studio, studio.submit(drawing("slow", 0.1, steps=100)))
-    process, watch = studio._supervisor.process, heartbeat.Watch(studio.home)
+    process, watch = studio._workers.each[0].process, heartbeat.Watch(studio.home)
     for _ in range(heartbeat.HANGS):  # a sign now and then is enough
         watch.look()
     time.sleep(1.5 * heartbeat.BEAT)
@@ -393,11 +393,11 @@ def test_a_worker_that_grows_is_started_anew_and_nobody_is_blamed(
     monkeypatch.setattr(worker.psutil, "Process", Process)
     assert [bool(loaded.has_grown()) for _ in range(5)] == [False, False, False, False, True]
     finish(studio, drawing("warm up"))
-    running = studio._supervisor._running
+    running = studio._workers.each[0]._running
     assert running
     with monkeypatch.context() as watched:
         watched.setattr(Claims, "release", lambda *_: pytest.fail("it asked to be started anew"))
-        studio._supervisor._replace(running, worker.RESTART_CODE)
-    assert studio._supervisor.process is not running.process
+        studio._workers.each[0]._replace(running, worker.RESTART_CODE)
+    assert studio._workers.each[0].process is not running.process
     studio.close()  # from here on nobody is replaced
     running.process.kill()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from models.messages import Refused
 from studio import maintenance
@@ -20,7 +20,7 @@ from studio.home import Home
 from studio.prompts import PICTURES
 from studio.queue import Queue, QueuedJob, State
 from studio.studio import Studio
-from studio.worker import LOCK
+from studio.worker import alone
 
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled", "aside")
 SHOWN = 20  # ended jobs that are listed
@@ -211,7 +211,7 @@ def rebuild(common: Common) -> None:
     root = common.root
     make_folder(root)
     try:
-        with FileLock(root / LOCK, timeout=0):  # a worker that writes into the old database would lose what it wrote
+        with alone(root):  # a worker that writes into the old database would lose what it wrote
             done = asdict(maintenance.rebuild(root))
     except Timeout as error:
         raise Refused("cli.home_is_open", home=root) from error

@@ -23,13 +23,17 @@ class Machine:
 
 
 def machine(device: str = "") -> Machine:
-    """The fastest device: an NVIDIA card by `nvidia-smi`, Apple's graphics in the common memory, else the processor.
-    The processor too where `device` says so.
+    """The fastest device: an NVIDIA card by `nvidia-smi`, the one that `device` names or the one with the most memory
+    free; Apple's graphics in the common memory, else the processor. The processor too where `device` says so.
     """
     memory = psutil.virtual_memory()
     apple = platform.system() == "Darwin" and platform.machine() == "arm64"
-    card = Machine("mps", memory.total, memory.available, "fp16") if apple else _nvidia()
-    return (device != "cpu" and card) or Machine("cpu", memory.total, memory.available, _processor_dtype())
+    if device != "cpu" and apple:
+        return Machine("mps", memory.total, memory.available, "fp16")
+    there = cards() if device != "cpu" else []
+    named = [card for number, card in enumerate(there) if device == f"cuda:{number}"] or there
+    own = Machine("cpu", memory.total, memory.available, _processor_dtype())
+    return max(named, key=lambda card: card.free, default=own)
 
 
 @cache
@@ -42,16 +46,15 @@ def _processor_dtype() -> str:
     return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "fp32"
 
 
-def _nvidia() -> Machine | None:
-    """The card with the most memory free."""
+def cards() -> list[Machine]:
+    """The NVIDIA cards, in their order."""
     program = _which("nvidia-smi")
     if not program:
-        return None
+        return []
     asked = [program, "--query-gpu=memory.total,memory.free", "--format=csv,noheader,nounits"]
     try:
         said = subprocess.run(asked, capture_output=True, text=True, timeout=5, check=True).stdout
-        cards = [[int(part) << 20 for part in line.split(",")] for line in said.splitlines()]  # MiB
-        total, free = max(cards, key=lambda card: card[1])
+        lines = [[int(part) << 20 for part in line.split(",")] for line in said.splitlines()]  # MiB
+        return [Machine("cuda", total, free) for total, free in lines]
     except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-    return Machine("cuda", total, free)
+        return []
