@@ -200,10 +200,10 @@ class Context:
             return drawn_there(self.cluster, self.generator, blocks)
         return ((number, drawn(self.generator, block)) for number, block in blocks.items())
 
-    def reconstruct(self, pixels: np.ndarray) -> np.ndarray:
-        """Pictures (N, 128, 128, 4) through the generator's autoencoder and back."""
+    def reconstruct(self, pixels: np.ndarray, by: Any = None) -> np.ndarray:
+        """Pictures (N, 128, 128, 4) through the autoencoder of the generator, or of another one, and back."""
         starts = self.track(range(0, len(pixels), 16), "reconstructions")
-        return np.concatenate([self.generator.reconstruct(pixels[i : i + 16]) for i in starts])
+        return np.concatenate([(by or self.generator).reconstruct(pixels[i : i + 16]) for i in starts])
 
     def track(self, steps: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:
         return track(steps, what, total, console=self.console, transient=True)

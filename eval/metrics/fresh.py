@@ -25,8 +25,6 @@ from models.data.fresh import load_fresh
 from models.data.grammar import LANGUAGES
 from models.data.world import Picture
 
-BLOCK = 16
-
 
 @metric("fresh", "caption", final=True)
 def fresh_rows(context: Context) -> Iterator[Row]:
@@ -64,9 +62,7 @@ def retrieval_rows(context: Context, asked: Sequence[Picture], pixels: np.ndarra
 
 
 def autoencoder_rows(context: Context, pixels: np.ndarray) -> Iterator[Row]:
-    generator = StickerGenerator(context.parts)
-    starts = context.track(range(0, len(pixels), BLOCK), "reconstructions")
-    made = np.concatenate([generator.reconstruct(pixels[i : i + BLOCK]) for i in starts])
+    made = context.reconstruct(pixels, StickerGenerator(context.parts))
     for name, unit, measure in (("PSNR on white", "dB", psnr_on_white), ("alpha IoU", "", alpha_iou)):
         values = measure(pixels, made)
         yield mean_row(f"autoencoder: {name}", values, unit=unit, parts=PARTS, shown=strips(values, made))
