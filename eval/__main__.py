@@ -85,14 +85,11 @@ def prepare(arguments: argparse.Namespace) -> tuple[list[str], list[Sampling], C
         raise ValueError(f"{for_shipped}: for the weights that ship; ship them first: python -m models.train.ship")
     folder = arguments.world or data_folder()
     keep_freed_memory()
-    world, parts, cache = (
-        World.load(folder),
-        Parts(arguments.weights, arguments.open_clip),
-        arguments.cache or folder / "eval",
-    )
+    world, parts = World.load(folder), Parts(arguments.weights, arguments.open_clip)
     words, model = wordnet_folder(folder), StudioModel(arguments.model) if arguments.model else None
     cluster = opened(arguments.cluster, (lambda parts: [model]) if model else shipped, arguments.weights)
     size = SIZES[arguments.size]
+    cache = arguments.cache or folder / "eval"
     return names, tried, Context(world, size, parts, cache, words, generator=model, cluster=cluster)
 
 

@@ -5,8 +5,6 @@ CIDEr-D counts n-grams of one to four words weighed by how rare they are among a
 for another length (R. Vedantam et al., arXiv 1411.5726). Words are lower-case, punctuation is left out.
 """
 
-import hashlib
-import json
 import math
 import re
 from collections import Counter
@@ -17,7 +15,7 @@ from typing import Any
 import numpy as np
 from torchmetrics.text import BLEUScore
 
-from eval.generator import SPACE, Media, Parts, drawing_code, jsonable
+from eval.generator import SPACE, Media, Parts, digest_of, drawing_code
 from models.captioner import Kind
 from models.data.grammar import Language
 from models.pipelines.caption import Caption, Decoding
@@ -54,8 +52,7 @@ class StickerCaptionGenerator:
 
     def digest(self) -> str:
         """Of weights and code."""
-        key = [self.weights.digests(self.parts), drawing_code()]
-        return hashlib.sha256(json.dumps(key, sort_keys=True, default=jsonable).encode()).hexdigest()
+        return digest_of(self.weights.digests(self.parts), drawing_code())
 
     def generate(self, prompts: Sequence[CaptionPrompt], seeds: Sequence[int], **options: Any) -> np.ndarray:
         """(N,) texts; options are fields of `Decoding`, of which `guidance=0` is the blind decoder."""

@@ -3,8 +3,6 @@
 Shapes: N clips of T frames, premultiplied uint8 (N, T, 128, 128, 4).
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -15,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eval.generator import IMAGE, Media, Parts, drawing_code, jsonable
+from eval.generator import IMAGE, Media, Parts, digest_of, drawing_code
 from models.data.clips import FRAMES, Clip, Track, centroids, direction_of, make_clip, pose, posed
 from models.data.motion import EN, MOTIONS, ZH, Move, Speed
 from models.data.pixels import SIZE
@@ -75,8 +73,8 @@ class StickerClipGenerator:
 
     def digest(self) -> str:
         """Of weights, dtype, sampling and all code that could have drawn."""
-        key = [self.weights.digests(self.parts), ClipPipeline.sampling, str(self.weights.clips.video.dtype)]
-        return hashlib.sha256(json.dumps([*key, drawing_code()], default=jsonable).encode()).hexdigest()
+        own = self.weights.digests(self.parts), ClipPipeline.sampling, str(self.weights.clips.video.dtype)
+        return digest_of(*own, drawing_code())
 
     def generate(
         self, prompts: Sequence[ClipPrompt], seeds: Sequence[int], *, drafted: bool = True, apart: bool = False

@@ -1,7 +1,5 @@
 """Media for the table made on the devices of a Ray cluster, block by block: what is made there is what is made here."""
 
-import hashlib
-import json
 import platform
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from eval.generator import Generator, Parts, drawing_code
+from eval.generator import Generator, Parts, digest_of, drawing_code
 from models.cluster import TRIES, Cluster
 from models.messages import Refused
 from models.weights import listed_parts, part_digests
@@ -46,8 +44,7 @@ def drawn_there(cluster: Cluster, generator: Generator, blocks: Mapping[int, Blo
 
 def _digest(root: Path | None) -> str:
     """Of weights and code."""
-    key = [part_digests(tuple(sorted(listed_parts(root))), root), drawing_code()]
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return digest_of(part_digests(tuple(sorted(listed_parts(root))), root), drawing_code())
 
 
 def _maker(make: Make, root: Path | None, expected: str) -> Callable[..., Drawn | Exception]:

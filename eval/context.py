@@ -4,7 +4,6 @@ A run that was stopped goes on where it was: features and generated media are ke
 they depend on.
 """
 
-import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from eval.cluster import Block, Drawn, drawn, drawn_there
 from eval.copies import PRINTS
 from eval.extractors import Extractor, Source, extractor
 from eval.features import BLOCK, NAME, stored_features
-from eval.generator import Generator, Parts, StickerGenerator, jsonable, lacks
+from eval.generator import Generator, Parts, StickerGenerator, digest_of, lacks
 from eval.rows import missing_where
 from eval.statistics import ReferenceStatistics
 from models.cluster import Cluster
@@ -191,9 +190,8 @@ class Context:
         if self.cache is None:
             return None
         prompts, seeds, options = block
-        about = ["with sources", self.generator.name, self.generator.digest(), prompts, list(seeds), options]
-        key = json.dumps(about, default=jsonable)
-        return self.cache / "pictures" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+        key = digest_of("with sources", self.generator.name, self.generator.digest(), prompts, list(seeds), options)
+        return self.cache / "pictures" / f"{key[:32]}.npz"
 
     def _made(self, blocks: Mapping[int, Block]) -> Iterator[tuple[int, Drawn]]:
         if self.cluster and blocks:

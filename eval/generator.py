@@ -186,8 +186,7 @@ class StickerGenerator:
         """Of weights, dtype, scheduler and all code that could have drawn."""
         pipeline: Any = self.weights.pipeline
         made_by = [type(pipeline.scheduler).__name__, dict(pipeline.scheduler.config), drawing_code()]
-        key = [self.weights.digests(IMAGE), self.sampling(), str(pipeline.dit.dtype), made_by]
-        return hashlib.sha256(json.dumps(key, sort_keys=True, default=jsonable).encode()).hexdigest()
+        return digest_of(self.weights.digests(IMAGE), self.sampling(), str(pipeline.dit.dtype), made_by)
 
     def generate(self, prompts: Sequence[Prompt], seeds: Sequence[int], **options: Any) -> np.ndarray:
         """One picture a prompt, premultiplied uint8 (N, 128, 128, 4); options as in `draw`."""
@@ -247,6 +246,11 @@ class StickerGenerator:
     def reconstruct(self, pixels: np.ndarray) -> np.ndarray:
         """Pictures (N, 128, 128, 4) through the autoencoder and back."""
         return to_uint8(self.weights.autoencoder(to_tensor(pixels)))
+
+
+def digest_of(*key: Any) -> str:
+    """sha256 of all that something depends on."""
+    return hashlib.sha256(json.dumps(key, sort_keys=True, default=jsonable).encode()).hexdigest()
 
 
 def jsonable(value: Any) -> Any:

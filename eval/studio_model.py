@@ -1,7 +1,6 @@
 """Any model that the studio knows (`diffusers:...`, `fake`, ...), measured from outside: `studio batch` draws, in a
 process of its own, so nothing is measured that a user would not get."""
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from eval.generator import Media, drawing_code
+from eval.generator import Media, digest_of, drawing_code
 from models.data.pixels import load_picture
 from models.messages import Refused
 
@@ -45,7 +44,7 @@ class StudioModel:
         """Of its name, of a folder's files by size and time, and of the code."""
         folder = Path(self.name.partition(":")[2] or ".none")
         files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(folder.rglob("*"))]
-        return hashlib.sha256(json.dumps([self.name, files, drawing_code()]).encode()).hexdigest()
+        return digest_of(self.name, files, drawing_code())
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], **options: Any) -> np.ndarray:
         """(N, 128, 128, 4): pictures of other sizes are made smaller; Refused where one was not drawn."""

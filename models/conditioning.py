@@ -169,12 +169,12 @@ class ConditionEncoder:
             return condition
 
         @functools.cache
-        def latent(reference: Reference, row: int | None) -> Tensor:
+        def latent(reference: Reference, row: int) -> Tensor:
             drawing = references.drawing(reference)
-            return self._encode((drawing if laid is None or row is None else laid(row, drawing))[None])
+            return self._encode((laid(row, drawing) if laid else drawing)[None])
 
         rows = enumerate(zip(found, condition.reference.split(1), strict=True))
-        latents = [latent(one, number if laid else None) if one else none for number, (one, none) in rows]
+        latents = [latent(one, number if laid else 0) if one else none for number, (one, none) in rows]
         return replace(condition, reference=torch.cat(latents))
 
     def _reference(self, prompt: Text, seed: int = 0) -> Reference | None:

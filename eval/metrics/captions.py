@@ -19,7 +19,7 @@ from eval.context import SEED, Context
 from eval.features import BLOCK
 from eval.generator import IMAGE, SPACE, StickerGenerator
 from eval.metrics import metric
-from eval.rows import MissingError, Row, mean_row, share_row
+from eval.rows import Row, beside, mean_row, missing_where, share_row
 from models.captioner import Kind
 from models.data.captions import caption, display_name
 from models.data.grammar import Language
@@ -78,16 +78,13 @@ def named_row(
     """Of pictures of the world, or of `pixels` that show what they show; beside other ways to caption, and controls."""
     pixels = sets.pixels(context.world, list(pictures)) if pixels is None else pixels
     right = right_by(context, pictures, language)
-    against = [(name, float(right(written(context, pixels, language, **how)).mean())) for name, how in ways.items()]
-    near = [nearest_picture(context, one) for one in pixels]
-    by_picture = np.mean([p.concept == q.concept for p, q in zip(pictures, near, strict=True)])
-    by_name = right(nearest_names(context, pixels, language))
-    controls = (("nearest training picture", float(by_picture)), ("nearest name", float(by_name.mean())))
-    answers = right(written(context, pixels, language))
+    found = {name: right(written(context, pixels, language, **how)) for name, how in ways.items()}
+    found["nearest training picture"] = near_right(context, pictures, pixels)
+    found["nearest name"] = right(nearest_names(context, pixels, language))
+    own = right(written(context, pixels, language))
     return share_row(
-        f"concept named: {what}", answers, goal=goal, against=(*against, *controls), shown=strips(answers, pixels),
-        **context.origin(),
-    )  # fmt: skip
+        f"concept named: {what}", own, goal=goal, against=beside(found), shown=strips(own, pixels), **context.origin()
+    )
 
 
 def right_by(
@@ -98,6 +95,12 @@ def right_by(
     return lambda texts: np.array(
         [namer.names(text, language, p.concept) for text, p in zip(texts, pictures, strict=True)]
     )
+
+
+def near_right(context: Context, pictures: Sequence[Picture], pixels: np.ndarray) -> np.ndarray:
+    """Which pictures' nearest training drawings show their concepts, (N,) bool."""
+    near = (nearest_picture(context, one) for one in pixels)
+    return np.array([p.concept == q.concept for p, q in zip(pictures, near, strict=True)])
 
 
 @cache
@@ -154,13 +157,12 @@ def drawn_row(context: Context) -> Row:
     seeds = range(SEED, SEED + len(known))
     pixels = StickerGenerator(context.parts).generate([sets.prompt(p) for p in known], seeds)
     right = right_by(context, known, "en")
-    controls = {"best of five": SEVERAL, "blind": BLIND}
-    against = tuple((name, float(right(written(context, pixels, **how)).mean())) for name, how in controls.items())
-    near = np.mean([p.concept == nearest_picture(context, one).concept for p, one in zip(known, pixels, strict=True)])
+    ways = {"best of five": SEVERAL, "blind": BLIND}
+    found = {name: right(written(context, pixels, **how)) for name, how in ways.items()}
+    found["nearest training picture"] = near_right(context, known, pixels)
     return share_row(
         "concept named: pictures that the generator drew of known things", right(written(context, pixels)), goal=0.6,
-        against=(*against, ("nearest training picture", float(near))),
-        **context.origin() | {"parts": (*context.generator.parts, *IMAGE)},
+        against=beside(found), **context.origin() | {"parts": (*context.generator.parts, *IMAGE)},
     )  # fmt: skip
 
 
@@ -175,16 +177,13 @@ def text_rows(context: Context, pictures: Sequence[Picture]) -> Iterator[Row]:
         "blind": written(context, pixels, "en", "long", **BLIND),
         "another of the true picture": [caption(p, SEED + REFERENCES, "en", "long") for p in pictures],
     }
-    measures = {"CIDEr-D": cider_d, "ROUGE-L": rouge_l}
-    for name, measure in measures.items():
+    for name, measure in {"CIDEr-D": cider_d, "ROUGE-L": rouge_l}.items():
         found = {who: measure(said, references) for who, said in texts.items()}
-        against = tuple((who, float(values.mean())) for who, values in found.items() if who)
         goal = float(found["nearest training picture's"].mean())
-        yield mean_row(f"long captions, {name}", found[""], goal=goal, against=against, **context.origin())
+        yield mean_row(f"long captions, {name}", found[""], goal=goal, against=beside(found), **context.origin())
     values = {who: float(bleu(bleu_counts(said, references).sum(0))[3]) for who, said in texts.items()}
-    against = tuple((who, value) for who, value in values.items() if who)
     goal = values["nearest training picture's"]
-    yield Row("long captions, BLEU-4", values[""], len(pictures), goal=goal, against=against, **context.origin())
+    yield Row("long captions, BLEU-4", values[""], len(pictures), goal=goal, against=beside(values), **context.origin())
 
 
 def scene_rows(context: Context) -> Iterator[Row]:
@@ -192,20 +191,17 @@ def scene_rows(context: Context) -> Iterator[Row]:
     that were trained on."""
     seeds = range(SEED, SEED + 2 * context.sizes.scenes)
     for kind, split, goal in (("held-out drawings", "cell", 0.75), ("known drawings", "train", None)):
-        try:
+        with missing_where(ValueError):
             scenes = [make_scene(context.world, seed, "test", pictures=split) for seed in seeds]
-        except ValueError as error:
-            raise MissingError(str(error)) from error
         pixels = np.stack([scene.render(context.world) for scene in scenes])
         for language, name in SPOKEN.items():
             ways: dict[str, dict[str, Any]] = {"": {}, "best of five": SEVERAL, "blind": BLIND}
             said = {who: written(context, pixels, language, **how) for who, how in ways.items()}
             said["true captions"] = [scene.caption(SEED, language, "short") for scene in scenes]
             found = {who: scene_scores(context, scenes, texts, language) for who, texts in said.items()}
-            against = tuple((who, float(values.mean())) for who, values in found.items() if who)
             row = f"scenes of {kind}, {name}: F1 of things, colours, numbers, relations"
             own_goal = goal if language == "en" else None
-            yield mean_row(row, found[""], goal=own_goal, against=against, **context.origin())
+            yield mean_row(row, found[""], goal=own_goal, against=beside(found), **context.origin())
 
 
 def scene_scores(context: Context, scenes: Sequence[Scene], texts: Sequence[str], language: Language) -> np.ndarray:

@@ -10,7 +10,6 @@ Shapes: N clips of T frames, premultiplied uint8 (N, T, 128, 128, 4).
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -32,8 +31,9 @@ from eval.context import SEED, Context
 from eval.generator import SPACE
 from eval.metrics import metric
 from eval.metrics.image import NEIGHBOURS
+from eval.metrics.reconstruction import psnr_on_white
 from eval.neighbours import concept_found, cosine, expected_recall, nearest, places, same
-from eval.rows import MissingError, Row, mean_row, share_row
+from eval.rows import Row, beside, mean_row, missing_where, share_row
 from eval.statistics import kernel_distance
 from models.data.captions import display_name
 from models.data.clips import FRAMES, Clip, direction_seen
@@ -56,9 +56,6 @@ class Asked:
     prompts: list[ClipPrompt]
     made: dict[str, np.ndarray]
 
-    def beside(self, values: dict[str, np.ndarray]) -> tuple[tuple[str, float], ...]:
-        return tuple((name, float(np.mean(answers))) for name, answers in values.items() if name)
-
 
 @metric("clips", "clip")
 def clip_rows(context: Context) -> Iterator[Row]:
@@ -78,11 +75,14 @@ def clip_rows(context: Context) -> Iterator[Row]:
     yield _middle(context)
 
 
+@missing_where(ValueError)
+def _held_out(context: Context, count: int, motions: tuple[str, ...], seed: int) -> list[Clip]:
+    """MissingError where the world is too small for them."""
+    return list(asked_clips(context.world, count, "test", motions, seed))
+
+
 def _asked(context: Context, motions: tuple[str, ...], seed: int) -> Asked:
-    try:
-        clips = list(asked_clips(context.world, context.sizes.clips, "test", motions, seed))
-    except ValueError as error:
-        raise MissingError(str(error)) from error
+    clips = _held_out(context, context.sizes.clips, motions, seed)
     prompts = [prompt_of(context.world, clip, SEED) for clip in clips]
     real = np.stack([clip.render(context.world) for clip in clips])
     made = {"": context.generate(prompts), "real": real, "the picture warped by code": warped(prompts)}
@@ -94,10 +94,9 @@ def _direction(context: Context, asked: Asked) -> Row:
         name: np.array([direction_seen(one) == clip.direction for one, clip in zip(made, asked.clips, strict=True)])
         for name, made in asked.made.items()
     }
-    against = (("chance", 0.25), *asked.beside(right))
-    return share_row(
-        "direction, by the way of the middle of alpha", right[""], against=against, goal=0.8, **_by(context)
-    )
+    against = (("chance", 0.25), *beside(right))
+    name = "direction, by the way of the middle of alpha"
+    return share_row(name, right[""], against=against, goal=0.8, **context.origin())
 
 
 def _kind(context: Context, asked: Asked) -> Row:
@@ -108,25 +107,20 @@ def _kind(context: Context, asked: Asked) -> Row:
     tell = motion_classifier(np.asarray(numbers), np.arange(len(numbers)) % len(KINDS))
     truth = np.arange(len(asked.clips)) % len(KINDS)
     right = {name: tell(np.stack(list(map(moments, made)))) == truth for name, made in asked.made.items()}
-    against = (("chance", 1 / len(KINDS)), *asked.beside(right))
+    against = (("chance", 1 / len(KINDS)), *beside(right))
     note = f"{len(KINDS)} kinds; a small network on the moments of {len(numbers):,} real clips"
-    return share_row("kind of motion", right[""], against=against, goal=0.6, note=note, **_by(context))
+    return share_row("kind of motion", right[""], against=against, goal=0.6, note=note, **context.origin())
 
 
 def _given(context: Context, asked: Asked) -> Row:
     """PSNR of the first frame against the picture that was given, where the motion begins with it."""
     rest = np.stack([prompt.picture for prompt in asked.prompts if prompt.picture is not None])
     begins = difference(asked.made["real"][:, 0], rest) < 0.002
-    through = _decibels(context.reconstruct(rest[begins]), rest[begins]) if context.can("autoencoder") else np.zeros(0)
-    against = (("autoencoder", float(through.mean())),) if len(through) else ()
-    found = _decibels(asked.made[""][:, 0][begins], rest[begins])
-    return mean_row("first frame on white", found, unit="dB", against=against, goal=25.0, **_by(context))
-
-
-def _decibels(made: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """PSNR (N,) on white of premultiplied pictures (N, H, W, 4)."""
-    white = [one[..., :3].astype(np.float64) + 255 - one[..., 3:] for one in (made, real)]
-    return -10 * np.log10(np.maximum(((white[0] - white[1]) ** 2).mean((1, 2, 3)) / 255**2, 1e-10))
+    against = {}
+    if context.can("autoencoder") and begins.any():
+        against["autoencoder"] = psnr_on_white(context.reconstruct(rest[begins]), rest[begins])
+    found = psnr_on_white(asked.made[""][:, 0][begins], rest[begins])
+    return mean_row("first frame on white", found, unit="dB", against=beside(against), goal=25.0, **context.origin())
 
 
 def _consistency(context: Context, asked: Asked) -> Iterator[Row]:
@@ -140,7 +134,7 @@ def _consistency(context: Context, asked: Asked) -> Iterator[Row]:
         "the same from the first frame to the last": far,
         "frames against the mean of their neighbours": between,
     }.items():
-        yield mean_row(name, found[""], against=asked.beside(found), lower_is_better=True, **_by(context))
+        yield mean_row(name, found[""], against=beside(found), lower_is_better=True, **context.origin())
 
 
 def _features(context: Context, clips: np.ndarray) -> np.ndarray:
@@ -167,7 +161,7 @@ def _loops(context: Context, asked: Asked) -> Row:
     ends = np.median(steps[""])
     return Row(
         "loops: the step from the last frame to the first over those beside it", float(ends), len(looping),
-        against=against, goal=1.1, lower_is_better=True, note="median of the clips", **_by(context),
+        against=against, goal=1.1, lower_is_better=True, note="median of the clips", **context.origin(),
     )  # fmt: skip
 
 
@@ -179,9 +173,8 @@ def _distance(context: Context, asked: Asked) -> Row:
         name: 1000 * kernel_distance(_video_features(context, made), real, seed=SEED)[0]
         for name, made in asked.made.items()
     }
-    against = tuple((name, value) for name, value in found.items() if name)
     name = "KID-Video-EffLite0 x 1000"
-    return Row(name, found[""], len(asked.clips), against=against, lower_is_better=True, **_by(context))
+    return Row(name, found[""], len(asked.clips), against=beside(found), lower_is_better=True, **context.origin())
 
 
 def _video_features(context: Context, clips: np.ndarray) -> np.ndarray:
@@ -202,23 +195,15 @@ def _middle(context: Context) -> Row:
         )
         for number in (0, FRAMES // 2)
     }
-    first = float(found[0].mean())
+    against, goal = (("the first frame", float(found[0].mean())),), 0.9 * float(found[0].mean())
     name = "from words: concept among the 10 drawings nearest to the middle frame"
-    return share_row(name, found[FRAMES // 2], against=(("the first frame", first),), goal=0.9 * first, **_by(context))
-
-
-def _by(context: Context) -> dict[str, Any]:
-    return {"seeds": context.drawn(), "parts": context.generator.parts}
+    return share_row(name, found[FRAMES // 2], against=against, goal=goal, **context.origin())
 
 
 @metric("clip retrieval", "embeddings")
 def retrieval_rows(context: Context) -> Iterator[Row]:
     """Words to real clips of held-out pairs of concept and motion in the semantic space."""
-    count = 5 * context.sizes.clips // 2
-    try:
-        clips = list(asked_clips(context.world, count, "test", KINDS, 4 * SEED))
-    except ValueError as error:
-        raise MissingError(str(error)) from error
+    clips = _held_out(context, 5 * context.sizes.clips // 2, KINDS, 4 * SEED)
     embedder = context.generator.weights.embedder
     real = [clip.render(context.world) for clip in clips]
     vectors, mixed = (embedder.clip(some).numpy() for some in (real, list(shuffled(real))))
