@@ -34,10 +34,10 @@ PAGE = 60  # pictures that are asked for at a time
 WORDS_LIMIT = 32  # words of a query that are looked at
 
 
-@dataclass(frozen=True)
-class Kept:
-    """An artifact of the gallery. `path` is the file, `made` is in seconds since the epoch; the facts are those of
-    `studio.media.Artifact`, and what is noted of it that of `studio.annotations`.
+@dataclass(frozen=True, kw_only=True)
+class Kept(Annotations):
+    """An artifact of the gallery, with what is noted of it. `path` is the file, `made` is in seconds since the epoch;
+    the facts are those of `studio.media.Artifact`.
     """
 
     number: int
@@ -53,20 +53,11 @@ class Kept:
     prompt: str
     style: str
     model: str
-    star: bool
-    rating: int
-    note: str
-    deleted: float | None
     kind: str = "image"
     media_type: str = "image/png"
     frames: int = 1
     seconds: float = 0.0
     text: str = ""
-    tags: tuple[str, ...] = ()
-    boards: tuple[str, ...] = ()
-    caption: str = ""
-    sure: float | None = None
-    round_trip: float | None = None
 
     @property
     def words(self) -> str:

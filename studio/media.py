@@ -75,9 +75,7 @@ class Artifact:
 
 def image(picture: Image.Image, **facts: Any) -> Artifact:
     """A still picture, straight RGBA, as PNG; `facts` are other fields of the artifact."""
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return Artifact(file.getvalue(), "image/png", "image", *picture.size, **facts)
+    return Artifact(saved(picture, "PNG"), "image/png", "image", *picture.size, **facts)
 
 
 def clip(frames: Sequence[Image.Image], fps: float, loop: bool = True, **facts: Any) -> Artifact:
@@ -144,9 +142,21 @@ def thumbnail(artifact: Artifact) -> bytes:
 
 def quick_png(picture: Image.Image) -> bytes:
     """Of a preview, which is seen for a moment."""
+    return saved(picture, "PNG", compress_level=1)
+
+
+def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    """A picture as a file, of Pillow's name of the format and its options."""
     file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=1)
+    picture.save(file, kind, **options)
     return file.getvalue()
+
+
+def on_ground(picture: Image.Image, colour: str = "white") -> Image.Image:
+    """A picture (RGBA) on an opaque ground, RGB."""
+    ground = Image.new("RGBA", picture.size, colour)
+    ground.alpha_composite(picture.convert("RGBA"))
+    return ground.convert("RGB")
 
 
 def frames(data: bytes) -> list[Image.Image]:
@@ -161,18 +171,16 @@ def animated_webp(frames: Sequence[Image.Image], times: Sequence[int], plays: in
     https://developers.google.com/speed/webp/docs/riff_container
     """
     canvas = b"".join((side - 1).to_bytes(3, "little") for side in frames[0].size)
-    parts = [_chunk(b"VP8X", b"\x12\0\0\0" + canvas)]  # alpha, animation
-    parts.append(_chunk(b"ANIM", bytes(4) + plays.to_bytes(2, "little")))
+    parts = [riff_chunk(b"VP8X", b"\x12\0\0\0" + canvas)]  # alpha, animation
+    parts.append(riff_chunk(b"ANIM", bytes(4) + plays.to_bytes(2, "little")))
     for frame, milliseconds in zip(frames, times, strict=True):
         shown = bytes(6) + canvas + milliseconds.to_bytes(3, "little") + b"\2"  # at 0, 0; not blended
-        parts.append(_chunk(b"ANMF", shown + _webp_frame(frame, options)))
-    return _chunk(b"RIFF", b"WEBP" + b"".join(parts))
+        parts.append(riff_chunk(b"ANMF", shown + _webp_frame(frame, options)))
+    return riff_chunk(b"RIFF", b"WEBP" + b"".join(parts))
 
 
 def _still_webp(picture: Image.Image, **options: int | bool) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, "WEBP", exif=b"", xmp=b"", **options)
-    return file.getvalue()
+    return saved(picture, "WEBP", exif=b"", xmp=b"", **options)
 
 
 def _webp_frame(frame: Image.Image, options: dict[str, int | bool]) -> bytes:
@@ -181,7 +189,7 @@ def _webp_frame(frame: Image.Image, options: dict[str, int | bool]) -> bytes:
     return data[18:] if data.startswith(b"VP8X") else data
 
 
-def _chunk(name: bytes, body: bytes) -> bytes:
+def riff_chunk(name: bytes, body: bytes) -> bytes:
     return name + len(body).to_bytes(4, "little") + body + bytes(len(body) % 2)
 
 

@@ -13,6 +13,7 @@ from eval.clips import DIRECTED, asked_clips, moments, motion_classifier, move_o
 from eval.context import Context
 from eval.metrics import METRICS
 from eval.metrics import clips as metric
+from eval.rows import MissingError
 from models.data.clips import direction_seen
 from models.data.motion import Move
 
@@ -74,7 +75,7 @@ def test_the_rows_of_a_tiny_generator(tmp_path: Path, monkeypatch: pytest.Monkey
     context = drawn_context(root, sizes=SIZES.__class__(**{**vars(SIZES), "clips": 2}))
     assert context.turn_to(METRICS["clips"].needs) is None
     assert context.generator.name == "sticker clips"
-    with pytest.raises(metric.MissingError, match="video"):
+    with pytest.raises(MissingError, match="video"):
         list(METRICS["clips"].rows(context))
     save_tiny_video(root)
     monkeypatch.setattr(seen.ClipPipeline, "sampling", seen.ClipSampling(steps=1))

@@ -334,7 +334,7 @@ def test_stdout_carries_the_protocol_and_nothing_else(tmp_path: Path) -> None:
 
 def test_text_is_answered_as_text_and_what_is_gone_only_as_a_link(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("一只猫", encoding="utf-8")
-    facts = dict.fromkeys((field.name for field in dataclasses.fields(Kept)), None)
+    facts = dict.fromkeys((one.name for one in dataclasses.fields(Kept) if one.default is dataclasses.MISSING), None)
     there, gone = (
         Kept(**{**facts, "sha256": n[0], "path": tmp_path / n, "seed": 1, "prompt": "", **about})
         for n, about in (

@@ -142,9 +142,9 @@ def test_the_stage_tells_when_it_is_done() -> None:
 def test_words_from_outside_stay_words(words: str) -> None:
     unknown = Progress(1, 2, unknown=(Unknown(words, (words,)),))
     shown = stage(words, 1, Failed(Message(words)), progress=unknown, saved={0: saved(0)})
-    kept = Kept(
-        1, "a" * 64, Path(f"/x/{'a' * 64}.png"), 1, 1, 0.0, "", 0, 0, None, words, words, words, False, 0, words, None
-    )
+    file = {"number": 1, "sha256": "a" * 64, "path": Path(f"/x/{'a' * 64}.png"), "width": 1, "height": 1, "made": 0.0}
+    made = {"job": "", "position": 0, "seed": 0, "score": None, "prompt": words, "style": words, "model": words}
+    kept = Kept(**file, **made, note=words)
     pieces = [shown.html(), render("stage.nothing_yet", "create", words), render("parts.note", "good", words)]
     pieces += [render("stage.refused", words), render("stage.strip", [kept])]
     pieces += [render("card.card", kept, {"negative": words}, [APPS["slack"]], [], [])]

@@ -68,7 +68,7 @@ def test_what_was_painted_is_painted_again(tmp_path: Path) -> None:
     grey = Image.new("L", (16, 16))
     grey.paste(255, (0, 0, 8, 16))
     grey.save(tmp_path / "mask.png")
-    canvas = edits.canvas("a.png", str(tmp_path / "mask.png"))
+    canvas = edits.on_canvas("a.png", str(tmp_path / "mask.png"))["canvas"]
     canvas["layers"][0].save(tmp_path / "layer.png")
     again = edits.painted([tmp_path / "layer.png"])
     assert again is not None and np.array_equal(np.asarray(again), np.asarray(grey))

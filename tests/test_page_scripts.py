@@ -192,7 +192,8 @@ class ThreePictures:
 
     def cell(self, number: int, name: str) -> str:
         path = Path(f"/x/{name}.png")
-        kept = Kept(number, name, path, 1, 1, 0.0, "", 0, 0, None, name, "", "fake", False, 0, "", None)
+        made = {"job": "", "position": 0, "seed": 0, "score": None, "prompt": name, "style": "", "model": "fake"}
+        kept = Kept(number=number, sha256=name, path=path, width=1, height=1, made=0.0, **made)
         return render("gallery.cell", kept)
 
     def act(self, request: Any) -> dict[str, Any]:

@@ -6,7 +6,6 @@ A1111 takes addresses in take base64 only.
 """
 
 import base64
-import io
 import json
 import re
 from pathlib import Path
@@ -39,6 +38,7 @@ from studio.api.uploads import Uploads, checked, decoded, in_turn, uploads
 from studio.capabilities import Capabilities
 from studio.events import Failed
 from studio.fields import Picture, sides
+from studio.media import quick_png
 from studio.metadata import texts, version
 from studio.requests import ImageRequest
 from studio.studio import Studio
@@ -211,9 +211,7 @@ def _mask(body: ImageToImage, files: Uploads, size: tuple[int, int]) -> Picture 
         grey = alpha.point([255 if level > 128 else 0 for level in range(256)])
     grey = ImageOps.invert(grey) if body.inpainting_mask_invert else grey
     grey = grey if grey.size == size else grey.resize(size, Image.Resampling.BOX)
-    file = io.BytesIO()
-    grey.save(file, "PNG", compress_level=1)
-    return files.add(file.getvalue(), "mask")
+    return files.add(quick_png(grey), "mask")
 
 
 # --- What is answered -------------------------------------------------------------------------------------------------

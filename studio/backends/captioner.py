@@ -13,7 +13,7 @@ from typing import Any
 from studio import media, settings
 from studio.backends import placing
 from studio.backends.base import Backend, Handler, Made, one_by_one
-from studio.backends.given import on_white, seen
+from studio.backends.given import seen
 from studio.backends.loading import loads, silence
 from studio.backends.pipeline_calls import explained
 from studio.backends.stepwise import Returned, stepwise
@@ -88,7 +88,7 @@ class Captioner(Backend):
         """The likeliest text, then others that are drawn by the seed, each with the mean probability of its tokens."""
         kind = "long" if request.long else "tags" if request.tags else "short"
         yield Progress(0, TOKENS[kind])
-        picture = on_white(seen(request))
+        picture = media.on_ground(seen(request))
         said, texts = ASKED[request.language][kind] if self._talks else "", list[tuple[str, float]]()
         self.load()
         for sampled in dict.fromkeys((0, (request.candidates or 1) - 1)):

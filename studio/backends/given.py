@@ -41,13 +41,6 @@ def as_it_is(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture.convert("RGBA").convert("RGBa"))
 
 
-def on_white(picture: Image.Image) -> Image.Image:
-    """Straight RGB."""
-    ground = Image.new("RGBA", picture.size, "white")
-    ground.alpha_composite(picture.convert("RGBA"))
-    return ground.convert("RGB")
-
-
 @dataclass(frozen=True)
 class ClipEnds:
     """What a resolved clip request begins and ends with: premultiplied uint8 (128, 128, 4), None where it says nothing.

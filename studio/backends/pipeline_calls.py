@@ -10,12 +10,13 @@ from PIL import Image, ImageOps
 from models.compose.masks import levels
 from models.messages import Refused
 from studio import loras
-from studio.backends.given import on_white, unchanged
+from studio.backends.given import unchanged
 from studio.backends.loading import first_line
 from studio.backends.pipeline_facts import FIELDS
 from studio.backends.signatures import Pipeline
 from studio.capabilities import Capabilities
 from studio.fields import sides
+from studio.media import on_ground
 from studio.requests import ClipRequest, ImageRequest
 
 ERRORS = (ValueError, TypeError, RuntimeError, AttributeError, NotImplementedError, ImportError, KeyError, IndexError)
@@ -64,7 +65,7 @@ def _as_many(size: tuple[int, int], can: Capabilities) -> int | str:
 
 def _opaque(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     """A picture on white, in a size; what of it is too wide or too high is cut off."""
-    return ImageOps.fit(on_white(picture), size, Image.Resampling.LANCZOS)
+    return ImageOps.fit(on_ground(picture), size, Image.Resampling.LANCZOS)
 
 
 def chosen(by: dict[str, Pipeline], request: ImageRequest | ClipRequest) -> str:

@@ -24,11 +24,10 @@ from models.data.pixels import premultiply, unpremultiply
 from models.messages import Refused
 from studio.clips import ClipFile, moves
 from studio.export.drawing import SEEN, indexed, resized
-from studio.media import animated_webp
+from studio.media import animated_webp, on_ground, saved
 from studio.metadata import Provenance, encoded, write
 from studio.metadata.boxes import with_plays
 from studio.metadata.containers import EXTENSION, GIF_KEPT, IMAGE, PNG, gif_blocks, png_chunk, png_chunks
-from studio.metadata.files import on_ground
 
 MAX_PIXELS = 2**27  # of all frames together, which are in memory at the same time: 512 MB
 SHORTEST = 2  # hundredths of a second: what a GIF shows for less, viewers show for ten
@@ -110,7 +109,7 @@ def apng(clip: Clip, colours: int = 0) -> bytes:
     for frame, time in zip(frames, clip.times, strict=True):
         # At 0, 0, on a cleared canvas (1), in place of what was there (0).
         shown = struct.pack(">IIIIIHHBB", number, *frame.size, 0, 0, time, 1000, 1, 0)
-        chunks = list(png_chunks(_saved(frame, "PNG", optimize=True)))
+        chunks = list(png_chunks(saved(frame, "PNG", optimize=True)))
         pixels = [body[8:-4] for kind, body in chunks if kind == b"IDAT"]
         if not number:
             head = [body for kind, body in chunks if kind in (b"IHDR", b"PLTE", b"tRNS")]
@@ -147,7 +146,7 @@ def gif(clip: Clip, matte: str = "", colours: int = PALETTE) -> bytes:
         again = max(clip.plays - 1, 0).to_bytes(2, "little")
         extensions = bytes([EXTENSION, 0xFF, 11]) + GIF_KEPT[0] + b"\3\1" + again + b"\0"
     for frame, time in zip(frames, whole([time / 10 for time in clip.times]), strict=True):
-        made = _saved(frame, "GIF", optimize=False, transparency=0, disposal=2, duration=10 * max(time, SHORTEST))
+        made = saved(frame, "GIF", optimize=False, transparency=0, disposal=2, duration=10 * max(time, SHORTEST))
         first, *blocks, end = gif_blocks(made)
         head = head or first
         parts += [block for block in blocks if block[0] == IMAGE or block[1] == 0xF9]
@@ -218,12 +217,6 @@ def sheet(clip: Clip, says: Provenance | None = None) -> tuple[bytes, dict[str, 
 # --- Pixels -----------------------------------------------------------------------------------------------------------
 
 
-def _saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, kind, **options)
-    return file.getvalue()
-
-
 def _in_one_palette(frames: Sequence[Image.Image], colours: int) -> list[Image.Image]:
     """Frames in so many colours, one of them transparent, the same for all of them, so that none flickers."""
     width, height = frames[0].size
@@ -244,10 +237,8 @@ def _all_or_nothing(frame: Image.Image, matte: str) -> Image.Image:
         there, seen = pixels[..., 3] >= SEEN, on_ground(frame, matte)
     else:
         high, wide = pixels.shape[:2]
-        there, seen = (
-            pixels[..., 3] > np.tile(BAYER, (-(-high // 4), -(-wide // 4)))[:high, :wide],
-            frame.convert("RGB"),
-        )
+        there = pixels[..., 3] > np.tile(BAYER, (-(-high // 4), -(-wide // 4)))[:high, :wide]
+        seen = frame.convert("RGB")
     made = seen.convert("RGBA")
     made.putalpha(Image.fromarray(there.astype(np.uint8) * 255))
     return made

@@ -25,6 +25,7 @@ from studio.export.apps import App, Icon, Motion, fit, placed, within
 from studio.export.clips import Clip
 from studio.export.drawing import Drawing
 from studio.export.moving import clip_rules, fit_clip
+from studio.media import saved
 from studio.metadata import Provenance, version
 
 ABOUT = "about"  # the folder of what is for people
@@ -76,9 +77,8 @@ def pack(stickers: Sequence[Sticker], name: str, app: App, cover: Sticker | None
     out |= {icon.file: _icon(cover or stickers[0], icon, app) for icon in rules.icons}
     out |= _manifest(app, title, named, out, rules is not app)
     labels = [f"{number} {one.label}" for number, one in enumerate(stickers, 1)]
-    sheet, pictures = io.BytesIO(), [fit_square(one.picture, SHEET_SIDE) for one in stickers]
-    captioned(pictures, labels, min(len(stickers), 6)).save(sheet, "PNG", optimize=True)
-    out[f"{ABOUT}/sheet.png"] = sheet.getvalue()
+    sheet = captioned([fit_square(one.picture, SHEET_SIDE) for one in stickers], labels, min(len(stickers), 6))
+    out[f"{ABOUT}/sheet.png"] = saved(sheet, "PNG", optimize=True)
     out[f"{ABOUT}/about.txt"] = _about(title, app, stickers, named, out).encode()
     owed = as_file(one for sticker in stickers for one in sticker.credits)
     return zipped(out | {f"{ABOUT}/{file}": data for file, data in owed.items()})

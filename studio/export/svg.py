@@ -11,7 +11,6 @@ there are gradients (fluent 27.6 against 29.7). The upscaler is better than both
 from here. A document has 51 kB and takes 0.3 s of a core that is shared with a training.
 """
 
-import io
 import itertools
 import re
 import tomllib
@@ -25,6 +24,7 @@ from PIL import Image
 from models.data.pixels import premultiply, unpremultiply
 from models.references.credits import Credit
 from studio.export.drawing import resized
+from studio.media import quick_png
 from studio.metadata.exif_xmp import xmp_packet
 
 WORK = 768  # pixels of the longer side while tracing: vtracer's curves are about half a pixel too wide
@@ -169,8 +169,7 @@ def _group(labels: np.ndarray, palette: np.ndarray, alpha: int) -> str:
     table = np.zeros((256, 4), np.uint8)
     table[: len(palette)][palette[:, 3] == alpha] = palette[palette[:, 3] == alpha]
     table[:, 3] = np.where(table[:, 3] > 0, 255, 0)
-    file = io.BytesIO()
-    Image.fromarray(table[np.pad(labels, 1, constant_values=NOTHING)], "RGBA").save(file, "PNG", compress_level=1)
-    traced = vtracer.convert_raw_image_to_svg(file.getvalue(), "png", **TRACING)
+    shown = Image.fromarray(table[np.pad(labels, 1, constant_values=NOTHING)], "RGBA")
+    traced = vtracer.convert_raw_image_to_svg(quick_png(shown), "png", **TRACING)
     paths = "".join(re.findall(r"<path[^>]*/>", traced))
     return paths if alpha == 255 or not paths else f'<g opacity="{alpha / 255:.2f}">{paths}</g>'

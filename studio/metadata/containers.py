@@ -17,6 +17,7 @@ from itertools import groupby, islice
 from typing import Any
 
 from models.messages import Refused
+from studio.media import riff_chunk
 from studio.metadata.leaks import LIMIT, Broken, in_pieces, plain_chunk, plain_profile, to_the_end
 
 EXIF, XMP = "exif", "xmp"  # names of extras beside the keywords of texts
@@ -158,8 +159,7 @@ def _webp_with(data: bytes, metadata: Metadata) -> bytes:
         chunks.insert(0, (b"VP8X", _webp_header(*(chunks or [(b"", b"")])[0])))
     chunks = [(kind, _webp_chunk_body(kind, body, flags)) for kind, body in chunks]
     chunks += [(kind, body) for kind, body in ((b"EXIF", metadata.exif), (b"XMP ", metadata.xmp)) if body]
-    content = b"".join(_riff_chunk(*chunk) for chunk in chunks)
-    return b"RIFF" + struct.pack("<I", len(content) + 4) + b"WEBP" + content
+    return riff_chunk(b"RIFF", b"WEBP" + b"".join(riff_chunk(*chunk) for chunk in chunks))
 
 
 def _webp_header(kind: bytes, body: bytes) -> bytes:
@@ -181,7 +181,7 @@ def _webp_chunk_body(kind: bytes, body: bytes, flags: int) -> bytes:
     if kind == b"ICCP":
         return plain_profile(body)
     if kind == b"ANMF":
-        inside = (_riff_chunk(kind, part) for kind, part in _riff_chunks(body[FRAME_HEADER:]) if kind in WEBP_KEPT)
+        inside = (riff_chunk(kind, part) for kind, part in _riff_chunks(body[FRAME_HEADER:]) if kind in WEBP_KEPT)
         return body[:FRAME_HEADER] + b"".join(inside)
     return body
 
@@ -202,10 +202,6 @@ def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             raise Broken
         yield kind, body
         at += 8 + size + size % 2
-
-
-def _riff_chunk(kind: bytes, body: bytes) -> bytes:
-    return kind + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
 
 
 # --- JPEG: segments (ITU T.81, annex B) -------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ What a file says is untrusted: sizes are limited, nothing in it is run or fetche
 """
 
 import contextlib
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from PIL import Image
 from models.data.pixels import MAX_BYTES
 from models.messages import Message, Refused, did_you_mean
 from models.references.credits import Credit
+from studio.media import on_ground, saved
 from studio.metadata.boxes import AVIF_ROW, MP4_ROW
 from studio.metadata.containers import EXIF, PICTURE_ROWS, TEXT_ROW, XMP, Broken, Container, Metadata, decoded, unpacked
 from studio.metadata.exif_xmp import exif_block, exif_orientation, exif_texts, xmp_packet, xmp_settings
@@ -178,20 +178,12 @@ def encoded(picture: Image.Image, says: Provenance | None, kind: str, **options:
         metadata = _metadata(says, container)
         how = {**how, "exif": metadata.exif, "xmp": metadata.xmp}
     if kind == "jpeg":
-        picture = on_ground(picture, "white")
-    file = io.BytesIO()
+        picture = on_ground(picture)
     try:
-        picture.save(file, container.name, **{**(container.still or {}), **how})
+        data = saved(picture, container.name, **{**(container.still or {}), **how})
     except KeyError as error:  # a Pillow that was built without it
         raise Refused("metadata.no_writer", kind=kind) from error
-    return write(file.getvalue(), container.media_type, says) if says and not native else file.getvalue()
-
-
-def on_ground(picture: Image.Image, colour: str) -> Image.Image:
-    """A picture (RGBA) on an opaque ground, RGB."""
-    ground = Image.new("RGBA", picture.size, colour)
-    ground.alpha_composite(picture.convert("RGBA"))
-    return ground.convert("RGB")
+    return write(data, container.media_type, says) if says and not native else data
 
 
 def _metadata(says: Provenance, container: Container, turned: int = 1) -> Metadata:

@@ -56,18 +56,13 @@ def blend(given: dict[str, Any]) -> dict[str, Any]:
 
 def on_canvas(picture: str, mask: str = "") -> dict[str, Any]:
     """Values of the inputs that have a picture on the canvas, painted where the mask is white."""
-    return {"canvas": canvas(picture, mask), "pictured": True}
-
-
-def canvas(picture: str, mask: str = "") -> dict[str, Any]:
-    """The value of the canvas alone."""
     layers = []
     if mask:
         grey = levels(read_picture(mask)).point(lambda level: 255 * (level >= WHITE))
         layers.append(
             Image.merge("RGBA", [*(Image.new("L", grey.size, one) for one in ImageColor.getrgb(PAINT)), grey])
         )
-    return {"background": picture, "layers": layers, "composite": None}
+    return {"canvas": {"background": picture, "layers": layers, "composite": None}, "pictured": True}
 
 
 def restored(fields: dict[str, Any], can: Capabilities) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The Caption tab: pictures described in words, which can be corrected, copied, and taken along as a training set."""
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from studio.backends.registry import open_backend
 from studio.batch.plan import safe_name
 from studio.clips import moves, picture_of
 from studio.export.training import Example, kind_of, training_set
+from studio.media import saved
 from studio.metadata import read
 from studio.page.context import PageContext
 from studio.page.files import FOREVER, series_of, zip_response
@@ -181,8 +181,7 @@ def router(context: PageContext) -> APIRouter:
         except (Refused, OSError) as error:
             raise HTTPException(404, "no such picture any more") from error
         picture.thumbnail((SMALL, SMALL))
-        picture.save(file := io.BytesIO(), "WEBP")
-        return Response(file.getvalue(), media_type="image/webp", headers=FOREVER)
+        return Response(saved(picture, "WEBP"), media_type="image/webp", headers=FOREVER)
 
     @made.get("/series/{name}/training.zip")
     def training(name: str) -> StreamingResponse:
