@@ -53,10 +53,12 @@ class Batch:
 
     @property
     def code(self) -> int:
-        """0 done, 1 partly done, 2 nothing done, 130 stopped."""
-        if self.stopped:
-            return STOPPED
-        return (1 if self.rows else 2) if self.problems else 0
+        return exit_code(bool(self.problems), bool(self.rows), self.stopped)
+
+
+def exit_code(wrong: bool, made: bool, stopped: bool) -> int:
+    """0 done, 1 partly done, 2 nothing done, 130 stopped."""
+    return STOPPED if stopped else (1 if made else 2) if wrong else 0
 
 
 def run(backend: Backend, jobs: list[Job], folder: Path, sink: Sink | None = None) -> Batch:

@@ -4,9 +4,8 @@ The plane is that of the two directions in which the vectors differ most (princi
 pictures give the same map, and one more moves it little, which t-SNE and UMAP do not promise.
 """
 
-import hashlib
-from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -26,25 +25,18 @@ class Point:
     y: float
 
 
-class Map:
-    """Maps of one gallery; the latest are kept by what is on them."""
+def points(gallery: Gallery, search: Search, space: str) -> list[Point]:
+    """The NEWEST artifacts outside the bin that have a vector in `space`."""
+    numbers, vectors = search.vectors(space)
+    row = dict(zip(numbers.tolist(), range(len(numbers)), strict=True))
+    kept = [one for one in gallery.page(Filter(), limit=NEWEST) if one.number in row]
+    places = _places(vectors[[row[one.number] for one in kept]].tobytes(), vectors.shape[1])
+    return [Point(one, x, y) for one, (x, y) in zip(kept, places.tolist(), strict=True)]
 
-    def __init__(self, gallery: Gallery, search: Search) -> None:
-        self._gallery, self._search = gallery, search
-        self._places: OrderedDict[str, np.ndarray] = OrderedDict()
 
-    def points(self, space: str) -> list[Point]:
-        """The NEWEST artifacts outside the bin that have a vector in `space`."""
-        numbers, vectors = self._search.vectors(space)
-        row = dict(zip(numbers.tolist(), range(len(numbers)), strict=True))
-        kept = [one for one in self._gallery.page(Filter(), limit=NEWEST) if one.number in row]
-        name = hashlib.sha256(" ".join([space, *(one.sha256 for one in kept)]).encode()).hexdigest()
-        if name not in self._places:
-            self._places[name] = projected(vectors[[row[one.number] for one in kept]])
-        self._places.move_to_end(name)
-        while len(self._places) > REMEMBERED:
-            self._places.popitem(last=False)
-        return [Point(one, x, y) for one, (x, y) in zip(kept, self._places[name].tolist(), strict=True)]
+@lru_cache(REMEMBERED)
+def _places(vectors: bytes, width: int) -> np.ndarray:
+    return projected(np.frombuffer(vectors, np.float32).reshape(-1, max(width, 1)))
 
 
 def projected(vectors: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Near-duplicates: copies that were moved, scaled or recoloured are one group; other drawings are none. And the map."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from models.data.pixels import png
 from studio import Studio
 from studio.duplicates import Duplicates, picture_print
 from studio.home import Home
-from studio.map import Map, projected
+from studio.map import points, projected
 from studio.page.context import PageContext
 from studio.page.tabs.search import SearchHandlers
 
@@ -127,11 +128,11 @@ def test_few_and_equal_ones_lie_somewhere(count: int) -> None:
 
 def test_it_is_drawn_once_for_one_collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Studio(tmp_path) as studio:
-        made, drawn = fill(studio.gallery), Map(studio.gallery, studio.store.search)
-        first = drawn.points("fake")
+        made, drawn = fill(studio.gallery), partial(points, studio.gallery, studio.store.search, "fake")
+        first = drawn()
         assert {one.picture.sha256 for one in first} == set(made.values())
         monkeypatch.setattr("studio.map.projected", lambda _: pytest.fail("it was drawn before"))
-        assert drawn.points("fake") == first
+        assert drawn() == first
 
 
 def test_a_lasso_puts_what_is_inside_on_a_board(visit: Callable[..., Any], home: Path) -> None:

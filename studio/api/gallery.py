@@ -2,7 +2,7 @@
 
 import mimetypes
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
@@ -34,7 +34,7 @@ FILE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/*": {}, "text/
 routes = APIRouter(route_class=Route, tags=["gallery"])
 
 
-def wanted(
+def chosen(
     style: Name = "",
     model: Name = "",
     kind: Annotated[Literal["", "image", "clip", "text"], Query(description="Of this kind.")] = "",
@@ -42,12 +42,22 @@ def wanted(
     board: Name = "",
     starred: bool = False,
     rating: Annotated[int, Query(ge=0, le=5, description="At least.")] = 0,
+) -> Filter:
+    """Which pictures, whenever they were made and whether they are in the bin or not."""
+    return Filter(style, model, kind, tag, board, starred, rating)
+
+
+Chosen = Annotated[Filter, Depends(chosen)]
+
+
+def wanted(
+    chosen: Chosen,
     since: Annotated[float | None, Query(description="Seconds since the epoch.")] = None,
     until: float | None = None,
     deleted: Annotated[bool, Query(description="Those in the bin instead.")] = False,
 ) -> Filter:
     """Which pictures: all that is given must hold."""
-    return Filter(style, model, kind, tag, board, starred, rating, since, until, deleted)
+    return replace(chosen, since=since, until=until, deleted=deleted)
 
 
 Where = Annotated[Filter, Depends(wanted)]

@@ -61,6 +61,11 @@ class Plan:
     more: int = 0
     ignored: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def left_out(self) -> str:
+        """Settings of other programs, each with how often it was met."""
+        return ", ".join(f"{name} ({count})" for name, count in self.ignored.most_common())
+
     def refuse(self, problem: Problem) -> None:
         """Take note of it, in words that a terminal can be shown."""
         if len(self.problems) < PROBLEMS:

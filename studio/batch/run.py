@@ -20,7 +20,7 @@ from studio.batch.plan import Context, Job, Plan, plan, safe_name
 from studio.batch.sources import Problem, Source
 from studio.events import Done, Failed, Progress, Saved, Unknown
 from studio.files import sha256
-from studio.foreground import STOPPED
+from studio.foreground import exit_code
 from studio.metadata import version
 from studio.planner import Job as Planned
 from studio.run import explain, run_jobs
@@ -56,12 +56,8 @@ class Runner:
 
     @property
     def code(self) -> int:
-        """0 done, 1 partly done, 2 nothing done, 130 stopped."""
-        if self.stopped:
-            return STOPPED
-        if not self.failed and not self.problem:
-            return 0
-        return 1 if self.count("done") + self.count("found") else 2
+        made = self.count("done") + self.count("found")
+        return exit_code(bool(self.failed or self.problem), made > 0, self.stopped)
 
     def as_dict(self) -> dict[str, Any]:
         """What `--json` prints. `total` counts jobs and lines that can't be one."""

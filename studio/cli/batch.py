@@ -90,5 +90,4 @@ def _warn_of(planned: Plan, problems: Sequence[Problem]) -> None:
     if len(problems) + planned.more > LISTED:
         warn(f"and {len(problems) + planned.more - LISTED} more; errors.jsonl lists them.")
     if planned.ignored:
-        met = ", ".join(f"{name} ({count})" for name, count in planned.ignored.most_common())
-        warn(f"left out, for it means nothing here: {met}.")
+        warn(f"left out, for it means nothing here: {planned.left_out}.")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from models.data.grammar import language_of
 from models.messages import Message, Refused
@@ -14,7 +14,7 @@ from studio.backends.registry import open_backend
 from studio.cli.base import Common, command, leave, warn
 from studio.doors import request_fields
 from studio.events import Reading, Suggestion, Vector
-from studio.foreground import STOPPED, Batch, run
+from studio.foreground import Batch, exit_code, run
 from studio.home import Home
 from studio.inputs import notes
 from studio.planner import Job, plan, resolve
@@ -22,6 +22,8 @@ from studio.prompts import PICTURES, given
 from studio.requests import MediaRequest, make_request
 from studio.search import SUBTRACTED
 from studio.sinks import BareFolderSink, FolderSink, GallerySink, Sink, file_names
+
+A = TypeVar("A")
 
 
 @command(before="wildcards")
@@ -77,13 +79,7 @@ def animate(common: Common, prompt: str = "", **fields: Any) -> None:
 def embed(common: Common, text: list[str] | None = None, image: list[str] | None = None) -> None:
     """Place words and pictures in the 128-dimensional semantic space."""
     images = tuple({"path": path} for path in image or ())
-    asked, backend = (
-        make_request("embed", texts=tuple(text or ()), images=images, model=common.model),
-        open_backend(common.model),
-    )
-    request = resolve(asked, backend.capabilities())
-    backend.load()
-    found = [event for event in run_request(backend, request) if isinstance(event, Vector)]
+    found = answers(Vector, "embed", common.model, texts=tuple(text or ()), images=images)
     rows = [{"kind": one.kind, "input": one.input, "vector": list(one.vector)} for one in found]
     common.print_rows(rows, lambda row: f"{row['input']}\t{' '.join(f'{value:.4f}' for value in row['vector'])}")
 
@@ -94,10 +90,7 @@ def suggest(common: Common, text: str, kind: list[str] | None = None, count: int
     drawn.
     """
     kinds = {"kinds": tuple(kind)} if kind else {}
-    asked = make_request("suggest", text=text, count=count, model=common.model, **kinds)
-    backend = open_backend(common.model)
-    request = resolve(asked, backend.capabilities())
-    found = [asdict(event) for event in run_request(backend, request) if isinstance(event, Suggestion)]
+    found = list(map(asdict, answers(Suggestion, "suggest", common.model, text=text, count=count, **kinds)))
     common.print_rows(found, lambda row: f"{row['kind']}\t{row['text']}")
     if not found:
         warn("Nothing is suggested.", program="")
@@ -112,11 +105,14 @@ def read_prompts(common: Common, texts: list[str]) -> None:
 
 def readings(texts: Sequence[str], model: str) -> list[Reading]:
     """What becomes of the words of prompts; none by a model that does not read them."""
+    return answers(Reading, "read", model, texts=tuple(texts)) if "read" in open_backend(model).tasks else []
+
+
+def answers(kind: type[A], task: str, model: str, **fields: Any) -> list[A]:
+    """What a model answers to a request that stores nothing, in this process."""
     backend = open_backend(model)
-    if "read" not in backend.tasks:
-        return []
-    request = resolve(make_request("read", texts=tuple(texts), model=model), backend.capabilities())
-    return [event for event in run_request(backend, request) if isinstance(event, Reading)]
+    request = resolve(make_request(task, model=model, **fields), backend.capabilities())
+    return [event for event in run_request(backend, request) if isinstance(event, kind)]
 
 
 def _said(row: dict[str, Any]) -> str:
@@ -173,4 +169,4 @@ def finish(
         common.print_rows(rows, line)
     for problem in dict.fromkeys(batch.problems):
         warn(problem)
-    leave(STOPPED if batch.stopped else (1 if rows else 2) if batch.problems else 0)
+    leave(exit_code(bool(batch.problems), bool(rows), batch.stopped))

@@ -94,12 +94,15 @@ def opened(path: Path) -> Image.Image:
         raise Refused("page.picture_damaged") from error
 
 
-def series_of(store: SeriesStore, name: str) -> Series:
-    """A series that an address names; 404 where there is none."""
+def series_of(store: SeriesStore, name: str, kind: str = "") -> Series:
+    """A series that an address names; 404 where there is none, or none of that kind."""
     try:
-        return store.get(name)
+        series = store.get(name)
     except KeyError as error:
         raise HTTPException(404, "no such series") from error
+    if kind not in ("", series.kind):
+        raise HTTPException(404, "no such series")
+    return series
 
 
 def no_slashes(title: str) -> str:

@@ -55,11 +55,6 @@ class PromptFile:
         """Lines that can't be done."""
         return len(self.plan.problems) + self.plan.more
 
-    @property
-    def ignored(self) -> str:
-        """Settings of other programs, each with how often it was met."""
-        return ", ".join(f"{name} ({count})" for name, count in self.plan.ignored.most_common())
-
 
 def read_file(context: PageContext, path: Path, name: str, pasted: str = "") -> PromptFile:
     """Read a prompt file. Refused where it can't be read, or asks for more than JOBS.

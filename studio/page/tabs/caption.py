@@ -164,16 +164,10 @@ def build(context: PageContext) -> None:
 def router(context: PageContext) -> APIRouter:
     made, store, handlers = routes(), context.series, CaptionHandlers(context)
 
-    def found(name: str) -> Series:
-        series = series_of(store, name)
-        if series.kind != TASK:
-            raise HTTPException(404, "no such captions")
-        return series
-
     @made.get("/series/{name}/given/{number}.webp")
     def given(name: str, number: int) -> Response:
         """A picture that was given, in small."""
-        members = store.members(found(name))
+        members = store.members(series_of(store, name, TASK))
         if not 0 <= number < len(members):
             raise HTTPException(404, "no such picture")
         try:
@@ -185,7 +179,7 @@ def router(context: PageContext) -> APIRouter:
 
     @made.get("/series/{name}/training.zip")
     def training(name: str) -> StreamingResponse:
-        series = found(name)
+        series = series_of(store, name, TASK)
         files: Iterator[Any] = training_set(examples(store, series, handlers.rows(series)))
         return zip_response(files, f"{safe_name(series.title) or TASK}.zip")
 

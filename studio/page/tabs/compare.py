@@ -5,7 +5,7 @@ import itertools
 from typing import Any
 
 import gradio as gr
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter
 from fastapi.responses import Response
 from PIL import Image
 
@@ -146,9 +146,7 @@ def router(context: PageContext) -> APIRouter:
 
     @made.get("/series/{name}/sheet.png")
     def sheet(name: str) -> Response:
-        series = series_of(store, name)
-        if series.kind != CompareHandlers.kind:
-            raise HTTPException(404, "no such sheet")
+        series = series_of(store, name, CompareHandlers.kind)
         grid, kept = Grid.from_record(series.about["grid"]), store.first_pictures(series)
         places = [_place(kept.get(one.id)) for one in store.members(series)]
         owed = itertools.chain.from_iterable(credits_in(one.path) for one in kept.values())

@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field
 
 from models.messages import Refused
 from studio.annotations import labels_in
+from studio.api.gallery import Chosen
 from studio.gallery import PAGE, Filter, Gallery, Kept
 from studio.inputs import remove_unneeded
 from studio.page.context import PageContext
@@ -71,22 +72,12 @@ Text = Annotated[str, Query(max_length=500)]
 
 
 def filtered(
-    words: Text = "",
-    style: Text = "",
-    model: Text = "",
-    kind: Literal["", "image", "clip", "text"] = "",
-    tag: Text = "",
-    board: Text = "",
-    starred: bool = False,
-    rating: Annotated[int, Query(ge=0, le=5)] = 0,
-    since: date | None = None,
-    until: date | None = None,
-    bin: bool = False,
+    chosen: Chosen, words: Text = "", since: date | None = None, until: date | None = None, bin: bool = False
 ) -> Filter:
     """What the filters of the page say."""
     first = None if since is None else seconds(since)
     after = None if until is None else seconds(min(until, LATEST) + timedelta(days=1))
-    return Filter(style, model, kind, tag, board, starred, rating, first, after, bin, words.strip())
+    return replace(chosen, since=first, until=after, deleted=bin, words=words.strip())
 
 
 def seconds(day: date) -> float:

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 
 from models.messages import Refused
 from studio.gallery import Filter
-from studio.map import Map, Point
+from studio.map import Point, points
 from studio.page.context import PRESSED, QUIET, PageContext, pressed_data
 from studio.page.form import Form
 from studio.page.html import render, script, url
@@ -101,12 +101,13 @@ def build(context: PageContext) -> None:
 
 
 def router(context: PageContext) -> APIRouter:
-    made, drawn = routes(), Map(context.studio.gallery, context.studio.store.search)
+    made, studio = routes(), context.studio
 
     @made.get("/map")
-    def points() -> Any:
+    def drawn() -> Any:
         """The points of the map, or why there is none."""
-        return {"points": [_point(one) for one in drawn.points(context.studio.space(context.model))]}
+        found = points(studio.gallery, studio.store.search, studio.space(context.model))
+        return {"points": [_point(one) for one in found]}
 
     return made
 
