@@ -13,6 +13,7 @@ from eval.context import Context
 from eval.generator import Parts
 from eval.metrics import METRICS
 from eval.metrics import captions as metric
+from eval.rows import MissingError
 from models.data.scenes import make_scene
 from models.pipelines import caption as pipeline
 
@@ -47,7 +48,7 @@ def test_the_rows_of_a_tiny_captioner(tmp_path: Path, monkeypatch: pytest.Monkey
     root = save_tiny_parts(tmp_path / "parts")
     context = Context(fixture_world(), SIZES, Parts(root), quiet=True)
     assert context.turn_to(METRICS["captions"].needs) is None and context.generator.name == "sticker captions"
-    with pytest.raises(metric.MissingError, match="captioner"):
+    with pytest.raises(MissingError, match="captioner"):
         list(METRICS["captions"].rows(context))
     save_tiny_captioner(root)
     again = Context(fixture_world(), SIZES, Parts(root), quiet=True)
