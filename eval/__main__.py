@@ -5,7 +5,7 @@ import difflib
 import sys
 from pathlib import Path
 
-from eval import bench, ladder, record, score
+from eval import bench, ladder, rate, record, score
 from eval import report as reports
 from eval import sweep as sweeping
 from eval.cluster import opened
@@ -31,6 +31,7 @@ COMMANDS = {
     "report": record.main,
     "page": reports.main,
     "bench": bench.main,
+    "rate": rate.main,
 }  # with arguments of their own
 
 

@@ -11,7 +11,7 @@ Shapes: B pictures, R rows (R / B captions of each picture in turn), L tokens, S
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -143,12 +143,10 @@ class Captioner(PreTrainedModel, GenerationMixin):
             return (reader(inputs[0], *part, seen.bias if seen else None), *inputs[1:])
 
         pairs = zip(self.language.model.layers, self.readers, seen.parts if seen else (), strict=False)
-        handles = [layer.register_forward_pre_hook(partial(before, reader, part)) for layer, reader, part in pairs]
-        try:
+        with ExitStack() as removed:
+            for layer, reader, part in pairs:
+                removed.enter_context(layer.register_forward_pre_hook(partial(before, reader, part)))
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
 
 _SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "head_dim")

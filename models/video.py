@@ -15,7 +15,7 @@ heads, L text tokens.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -214,11 +214,8 @@ def interposed(image: DiT, between: Callable[[int, Tensor], Tensor]) -> Iterator
     def after(number: int) -> Callable[..., Tensor]:
         return lambda _module, _inputs, tokens: between(number, tokens)
 
-    handles = [image.blocks[0].register_forward_pre_hook(before)]
-    for number, block in enumerate(image.blocks[EVERY - 1 :: EVERY], 1):
-        handles.append(block.register_forward_hook(after(number)))
-    try:
+    with ExitStack() as removed:
+        removed.enter_context(image.blocks[0].register_forward_pre_hook(before))
+        for number, block in enumerate(image.blocks[EVERY - 1 :: EVERY], 1):
+            removed.enter_context(block.register_forward_hook(after(number)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

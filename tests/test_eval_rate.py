@@ -11,6 +11,7 @@ import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
+from eval import __main__ as command
 from eval.metrics.ratings import alpha, rated
 from eval.rate import AGAIN, Ratings, app
 
@@ -105,3 +106,9 @@ def test_a_person_rates_in_a_browser(ratings: Ratings, browser: Any) -> None:
     server.should_exit = True
     thread.join()
     assert ratings.next("ann") is None and {one["value"] for one in ratings.answers} <= {4, 0, 1}
+
+
+def test_the_page_is_a_command(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["rate", "--help"])
+    assert "MADE REAL" in capsys.readouterr().out

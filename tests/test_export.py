@@ -14,11 +14,11 @@ from PIL import Image, ImageDraw
 from queue_kit import made as made_of
 from queue_kit import picture
 
-from models.data.pixels import premultiply
+from models.data.pixels import png, premultiply
 from models.messages import Refused
 from studio.backends.embedded import Embedded
 from studio.export.apps import APPS, app_named, fit, placed, within
-from studio.export.drawing import SEEN, Drawing, both, distance, indexed, outlined, resized, seen_box, straight
+from studio.export.drawing import SEEN, Drawing, both, distance, indexed, outlined, resized, seen_box
 from studio.export.svg import _window, svg
 from studio.metadata import Provenance as Says
 from studio.metadata import provenance_in, read
@@ -164,7 +164,7 @@ def test_soft_edges_are_traced_without_a_halo():
     """On any ground, no pixel is darker or brighter than the disc and the ground."""
     disc = Image.new("RGBA", (512, 512))
     ImageDraw.Draw(disc).ellipse((60, 60, 450, 450), fill="#ffdd00")
-    traced = straight(drawn(svg(disc.resize((128, 128), Image.Resampling.BOX)), (512, 512)))
+    traced = png(drawn(svg(disc.resize((128, 128), Image.Resampling.BOX)), (512, 512)))
     for ground in ((255, 255, 255), (0, 0, 0), (0, 0, 255)):
         seen = over(traced, f"rgb{ground}")
         low, high = np.minimum(ground, (255, 221, 0)) - 3, np.maximum(ground, (255, 221, 0)) + 3

@@ -12,9 +12,9 @@ from PIL import Image
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from models.data.pixels import premultiply
+from models.data.pixels import png, premultiply
 from models.messages import Refused, did_you_mean
-from studio.export.drawing import Box, Drawing, indexed, resized, seen_box, straight
+from studio.export.drawing import Box, Drawing, indexed, resized, seen_box
 from studio.metadata import Provenance, encoded
 
 LARGER = 1.5  # times: a small thing in a large picture is not blown up further than that
@@ -139,7 +139,7 @@ def placed(
     canvas = np.zeros((height, width, 4), np.uint8)
     x, y = (width - seen.shape[1]) // 2, (height - seen.shape[0]) // 2
     canvas[y : y + seen.shape[0], x : x + seen.shape[1]] = seen
-    return straight(canvas)
+    return png(canvas)
 
 
 def _held(start: int, stop: int, scale: float) -> slice:
@@ -178,7 +178,7 @@ def _encodings(picture: Image.Image, kind: str, limit: int, says: Provenance | N
 def coarsened(picture: Image.Image, times: int) -> Image.Image:
     """A picture (RGBA) of the same size with details so many times as large."""
     size = max(1, picture.width // times), max(1, picture.height // times)
-    return straight(resized(resized(premultiply(np.asarray(picture)), size), picture.size))
+    return png(resized(resized(premultiply(np.asarray(picture)), size), picture.size))
 
 
 def best(encode: Callable[..., bytes], limit: int, option: str, values: Sequence[int]) -> bytes:

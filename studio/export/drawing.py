@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from models.data.pixels import premultiply, unpremultiply
+from models.data.pixels import png, premultiply, unpremultiply
 
 FINE = 1024  # pixels of the longer side, at least, in which distances are measured: edges come out smooth
 SEEN = 8  # of 255: fainter pixels are nothing
@@ -28,11 +28,6 @@ def resized(pixels: np.ndarray, size: tuple[int, int], how: Image.Resampling = I
     out = np.array(Image.fromarray(pixels, "RGBa").resize(size, how, reducing_gap=3.0))
     out[..., :3] = np.minimum(out[..., :3], out[..., 3:])  # these filters ring past alpha
     return out
-
-
-def straight(pixels: np.ndarray) -> Image.Image:
-    """Premultiplied uint8 (H, W, 4) -> straight RGBA picture, black where nothing is to be seen."""
-    return Image.fromarray(unpremultiply(pixels), "RGBA")
 
 
 def indexed(picture: Image.Image, colours: int) -> Image.Image:
@@ -69,7 +64,7 @@ def both(
     if more is None:
         return outlined(picture), None
     more = outlined(more)  # once: the room that a rim takes is another share of a smaller picture
-    return straight(resized(premultiply(np.asarray(more)), picture.size)), more
+    return png(resized(premultiply(np.asarray(more)), picture.size)), more
 
 
 class Drawing:
@@ -103,10 +98,10 @@ def outlined(picture: Image.Image, share: float = 0.04, box: Box | None = None) 
     pixels = premultiply(np.asarray(picture.convert("RGBA")))
     width = share * max(pixels.shape[:2])
     if not width or not (pixels[..., 3] >= SEEN).any():
-        return straight(pixels)
+        return png(pixels)
     own = _with_room(pixels, width, box).astype(np.float32)
     under = 255 * _cover(own[..., 3].astype(np.uint8), width)[..., None]
-    return straight(np.rint(own + under * (1 - own[..., 3:] / 255)).astype(np.uint8))
+    return png(np.rint(own + under * (1 - own[..., 3:] / 255)).astype(np.uint8))
 
 
 def seen_box(alpha: np.ndarray) -> Box:

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from models.data.pixels import premultiply
+from models.data.pixels import png, premultiply
 from models.messages import Refused
 from studio.export.apps import ALPHAS, APPS, PALETTES, App, Motion, best, coarsened, placed
 from studio.export.clips import FORMATS, Clip, clip_file
-from studio.export.drawing import Box, Drawing, Larger, is_more, outlined, resized, seen_box, straight
+from studio.export.drawing import Box, Drawing, Larger, is_more, outlined, resized, seen_box
 from studio.metadata import Provenance
 
 # What is given up in turn where a clip is too large: details so many times as large, every nth frame alone.
@@ -81,7 +81,7 @@ def in_size(clip: Clip, side: int) -> Clip:
     scale = side / max(clip.size)
     width, height = (max(1, round(scale * one)) for one in clip.size)
     drawings = itertools.starmap(Drawing, itertools.zip_longest(clip.frames, clip.larger))
-    return replace(clip, frames=tuple(straight(one.at((width, height))) for one in drawings), larger=())
+    return replace(clip, frames=tuple(png(one.at((width, height))) for one in drawings), larger=())
 
 
 def clip_within(clip: Clip, app: App, limit: int, says: Provenance | None = None, matte: str = "") -> bytes:
@@ -148,7 +148,7 @@ def rimmed(clip: Clip) -> Clip:
     made = tuple(outlined(frame, box=box) for frame in frames)
     if not clip.larger:
         return replace(clip, frames=made)
-    small = tuple(straight(resized(premultiply(np.asarray(frame)), clip.size)) for frame in made)
+    small = tuple(png(resized(premultiply(np.asarray(frame)), clip.size)) for frame in made)
     return replace(clip, frames=small, larger=made)
 
 

@@ -339,12 +339,8 @@ def _connect_presets(
     """A preset that is picked fills the inputs; what is set is kept under a name, and forgotten. `outputs` are what
     `fill` fills, and where is said what was done.
     """
-    home, (preset, keeps, forgets), (seen, inputs), (filled, told) = (
-        handlers.studio.home,
-        side.presets,
-        _seen(form),
-        outputs,
-    )
+    home, (preset, keeps, forgets) = handlers.studio.home, side.presets
+    (seen, inputs), (filled, told) = _seen(form), outputs
 
     def take(name: str) -> list[Any]:
         values = {one: value for one, value in presets.presets(home).get(name, {}).items() if one in form}
