@@ -118,13 +118,10 @@ def test_copies_are_found_in_every_disguise(two: tuple[Path, Path]) -> None:
 # --- Equal to others --------------------------------------------------------------------------------------------------
 
 
-class Given(nn.Module):
+class Given(nn.Identity):
     """Features as they are given, through torchmetrics' door for pictures."""
 
     num_features = 6
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x
 
 
 def theirs(metric: Any, a: np.ndarray, b: np.ndarray) -> Any:
@@ -151,12 +148,8 @@ def test_precision_and_recall_are_those_of_torch_fidelity(k: int) -> None:
     prc = pytest.importorskip("torch_fidelity.metric_prc")
     a, b = gaussian(80, 5, 0), gaussian(60, 5, 1, 0.7)
     a[:4] = b[:4]
-    found, (precision, recall) = (
-        coverage(a, b, k),
-        prc.calculate_precision_recall_full(*map(torch.from_numpy, (a, b)), k),
-    )
-    assert found.precision.mean() == pytest.approx(precision, rel=1e-4)
-    assert found.recall.mean() == pytest.approx(recall, rel=1e-4)
+    found, wanted = coverage(a, b, k), prc.calculate_precision_recall_full(*map(torch.from_numpy, (a, b)), k)
+    assert [found.precision.mean(), found.recall.mean()] == pytest.approx(list(map(float, wanted)), rel=1e-4)
     apart = np.linalg.norm(a[:, None] - b, axis=-1)  # the definitions, as they are written
     radius = np.sort(np.linalg.norm(b[:, None] - b, axis=-1), 1)[:, k]
     assert found.density.mean() == pytest.approx((apart <= radius).sum() / (k * len(a)))
@@ -164,11 +157,8 @@ def test_precision_and_recall_are_those_of_torch_fidelity(k: int) -> None:
 
 
 def sentences(count: int, seed: int) -> list[str]:
-    rng = np.random.default_rng(seed)
-    return [
-        " ".join(rng.choice(["a", "red", "cat", "on", "the", "dog", "and", "two"], rng.integers(3, 12)))
-        for _ in range(count)
-    ]
+    rng, words = np.random.default_rng(seed), ["a", "red", "cat", "on", "the", "dog", "and", "two"]
+    return [" ".join(rng.choice(words, rng.integers(3, 12))) for _ in range(count)]
 
 
 def test_bleu_rouge_and_cider_are_those_of_coco() -> None:
@@ -235,10 +225,8 @@ def test_fid_is_that_of_torchmetrics(
     row = score.distance_row(*features, one)
     assert row.name == "FID" and row.value == pytest.approx(float(metric.compute()), rel=1e-3)
     if layer == 2048:
-        file, net = (
-            next(two[0].iterdir()),
-            NoTrainInceptionV3("any", ["logits_unbiased"], str(inception), antialias=False),
-        )
+        file = next(two[0].iterdir())
+        net = NoTrainInceptionV3("any", ["logits_unbiased"], str(inception), antialias=False)
         own = one.classes(torch.from_numpy(one([Image.open(file)])))  # type: ignore[misc]
         assert torch.allclose(own, net(extractors.white(Image.open(file))[None]), atol=1e-4)
 
@@ -256,9 +244,8 @@ def test_other_inception_weights_are_refused_or_not_called_fid(inception: Path, 
     (other := tmp_path / "code.pth").write_bytes(b"cos\nsystem\n(S'exit 1'\ntR.")
     with pytest.raises(Refused, match="does not load"):
         extractor("Inception", Source(inception=other, any_weights=True))
-    assert (
-        extractor("Inception", Source(inception=inception, any_weights=True)).measure("FD").startswith("FD-Inception-")
-    )
+    named = extractor("Inception", Source(inception=inception, any_weights=True))
+    assert named.measure("FD").startswith("FD-Inception-")
 
 
 def test_any_timm_model(two: tuple[Path, Path], tmp_path: Path) -> None:
@@ -271,11 +258,8 @@ def test_any_timm_model(two: tuple[Path, Path], tmp_path: Path) -> None:
     assert one.measure("FD") == "FD-timm-test_resnet-mine"
     assert np.isfinite(PictureFolder.read(two[0]).features(one, None).some()).all()
     torch.save(net.state_dict(), tmp_path / "mine.pth")
-    for name, said in (
-        (f"test_resnet:{tmp_path / 'mine.pth'}", "safetensors"),
-        ("resnt18", "resnet18"),
-        ("test_vit", "--download"),
-    ):
+    pickle = f"test_resnet:{tmp_path / 'mine.pth'}"
+    for name, said in ((pickle, "safetensors"), ("resnt18", "resnet18"), ("test_vit", "--download")):
         with pytest.raises(Refused, match=said):
             extractor(f"timm:{name}")
 
