@@ -1,7 +1,6 @@
 """`python -m eval`: measure, print the table, write the JSON."""
 
 import argparse
-import difflib
 import sys
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from models.cluster import LOCAL
 from models.data.text import wordnet_folder
 from models.data.world import World, data_folder
 from models.hardware import keep_freed_memory
-from models.messages import Refused
+from models.messages import Refused, did_you_mean
 from models.sampling.loop import Sampling
 
 REFERENCE, SWEEP = "reference", "sweep"
@@ -70,9 +69,8 @@ def names_of(asked: list[str]) -> list[str]:
     """Metrics asked for, in the table's order; ValueError names the one that was probably meant."""
     for name in asked:
         if name not in (*METRICS, "all"):
-            close = difflib.get_close_matches(name, METRICS, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(METRICS)}, all"
-            raise ValueError(f"unknown measure {name!r}; {hint}")
+            hint = did_you_mean(name, METRICS) or f"; there are {', '.join(METRICS)}, all"
+            raise ValueError(f"unknown measure {name!r}{hint}")
     return [name for name, one in METRICS.items() if name in asked or ("all" in asked and not one.final)]
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.data.captions import MOODS, Mood
+from models.data.grammar import language_of
 from models.messages import Refused, did_you_mean
 from models.prompts.reading import Reading
 from studio.requests import SEEDS, ImageRequest, make_request
@@ -45,7 +46,8 @@ def make_set(kind: str, first: str, words: Sequence[str] = (), **fields: Any) ->
     first = first.strip()
     if not first:
         raise Refused(f"series.no_{KINDS[kind]}")
-    usual: dict[str, Sequence[str]] = {"emotions": EMOTIONS, "subjects": SUBJECTS_ZH if is_chinese(first) else SUBJECTS}
+    subjects = SUBJECTS_ZH if language_of(first) == "zh" else SUBJECTS
+    usual: dict[str, Sequence[str]] = {"emotions": EMOTIONS, "subjects": subjects}
     words = _words(words or usual.get(kind, ()))
     if kind == "emotions":
         asked = [(feeling(word, first), felt(word, first), first) for word in words]
@@ -70,22 +72,17 @@ def felt(emotion: str, subject: str) -> str:
     it.
     """
     word = feeling(emotion, subject)
-    if is_chinese(subject):
-        return f"{word}的{subject}" if is_chinese(word) else f"{word} {subject}"
+    if language_of(subject) == "zh":
+        return f"{word}的{subject}" if language_of(word) == "zh" else f"{word} {subject}"
     return f"{subject} {word}" if word in AFTER else f"{word} {subject}"
 
 
 def feeling(emotion: str, subject: str) -> str:
     """The emotion's word in the subject's language; as it was given where there is no word for it."""
     mood = _mood(emotion)
-    if is_chinese(subject) == is_chinese(emotion) or mood is None:
+    if language_of(subject) == language_of(emotion) or mood is None:
         return emotion.removesuffix("的")
-    return mood.zh[0].removesuffix("的") if is_chinese(subject) else mood.en[0]
-
-
-def is_chinese(text: str) -> bool:
-    """Whether there is a Chinese character in it."""
-    return any("\u3400" <= character <= "\u9fff" for character in text)
+    return mood.zh[0].removesuffix("的") if language_of(subject) == "zh" else mood.en[0]
 
 
 def _mood(word: str) -> Mood | None:
