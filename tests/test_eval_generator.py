@@ -68,7 +68,7 @@ class Captions(Discs):
         return ["a disc"] * len(prompts)
 
 
-NAMES = [name for name in METRICS if name != "ratings"]  # which people give
+NAMES = [name for name, one in METRICS.items() if name != "ratings" and not one.final]  # which people give
 
 
 def context(generator: Generator, root: Path, cache: Path | None = None) -> Context:
