@@ -1,6 +1,5 @@
 """The inputs of a tab, where what stands at each follows from its name, and the picker of styles."""
 
-import base64
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -11,6 +10,7 @@ from models.assets import assets, prompt_list
 from models.data.grammar import language_of
 from studio.backends.registry import able, no_task
 from studio.capabilities import Range, Style
+from studio.media import data_url
 from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data
 from studio.page.html import render
 from studio.page.language import has_text, label, reader, style_name, text
@@ -110,8 +110,4 @@ def samples(known: tuple[Style, ...]) -> dict[str, str]:
     """Data URIs by style, of those that there are pictures of in `assets/examples/styles`."""
     folder = assets() / "examples" / "styles"
     files = {style.name: folder / f"{style.name.replace(' ', '-')}.webp" for style in known}
-    return {
-        name: f"data:image/webp;base64,{base64.b64encode(path.read_bytes()).decode()}"
-        for name, path in files.items()
-        if path.is_file()
-    }
+    return {name: data_url(path.read_bytes()) for name, path in files.items() if path.is_file()}
