@@ -21,7 +21,7 @@ from studio.backends.base import run
 from studio.backends.diffusers import Diffusers
 from studio.backends.fake import Fake
 from studio.disk import pace
-from studio.disk.estimate import MEMORY, fit, needs
+from studio.disk.estimate import MEMORY, RUNTIME, fit, needs
 from studio.disk.found import describe
 from studio.disk.machine import Machine
 from studio.media import Artifact
@@ -54,6 +54,10 @@ def test_an_estimate_counts_what_is_there_and_saving_takes_less(tiny_sd: Path, t
     for here in (PROCESSOR, CARD):
         high, balanced, eight, low = (needs(found, here, way, 1024 * 1024) for way in MEMORY.values())
         assert high > balanced > eight and balanced >= low, "each way takes no more than the one before"
+    read = {name: 2 * one for name, (one, _) in told.items()}
+    held = sum(read.values()) - sum(matrices for name, (_, matrices) in told.items() if name != "vae")
+    loading = held + RUNTIME + max(size for name, size in read.items() if name != "vae")
+    assert needs(found, PROCESSOR, MEMORY["8bit"], 0) == loading, "what is quantised is there twice meanwhile"
     small, large = (needs(found, PROCESSOR, MEMORY["high"], side * side) for side in (512, 1024))
     assert small < large
 

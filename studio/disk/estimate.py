@@ -79,20 +79,28 @@ def fit(found: Found, machine: Machine, pixels: int = SIDE * SIDE, word: str = A
 
 
 def needs(found: Found, machine: Machine, memory: Memory, pixels: int = SIDE * SIDE) -> int:
-    """Bytes that drawing `pixels` takes on the device, weights, activations and libraries."""
+    """Bytes that loading and then drawing `pixels` takes on the device at most: weights, activations and libraries."""
     number = TYPES[machine.dtype]
     sizes = [_held(one, memory, machine, number) for one in found.components] or [found.bytes]
     kept = {"": sum(sizes), "network": max(sizes), "layer": int(max(sizes) * LAYER)}
     weights = kept[memory.offload if machine.device in OFFLOADS else ""]
     decoded = min(pixels, TILE * TILE) if memory.tiling else pixels
-    return weights + RUNTIME + int(ACTIVATIONS * (found.width or WIDTH) * decoded * number)
+    activations = int(ACTIVATIONS * (found.width or WIDTH) * decoded * number)
+    # A network that is quantised where it stays is there twice while it is: as it was read, and in 8 bits.
+    read = [one.parameters * number for one in found.components if _quantised(one, memory)]
+    loading = 0 if machine.device in OFFLOADS else max(read, default=0)
+    return weights + RUNTIME + max(activations, loading)
 
 
 def _held(one: Component, memory: Memory, machine: Machine, number: int) -> int:
     """Bytes that a network's numbers take, of so many bytes each where nothing is saved."""
     if one.packed:
         return one.bytes
-    if memory.weights == "int8" and one.name.startswith(QUANTISED):
+    if _quantised(one, memory):
         return one.parameters * number - one.matrices * (number - 1)
     cast = memory.weights == "float8" and machine.device in OFFLOADS and one.name.startswith(GENERATORS)
     return one.parameters * (1 if cast else number)
+
+
+def _quantised(one: Component, memory: Memory) -> bool:
+    return memory.weights == "int8" and one.name.startswith(QUANTISED) and not one.packed
