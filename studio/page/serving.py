@@ -3,7 +3,6 @@
 import asyncio
 import contextvars
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -40,7 +39,10 @@ class Serving:
 
     def serve(self, model: str) -> None:
         """Go over to a model; called by a thread that may wait. Refused where it can't be opened."""
-        asyncio.run_coroutine_threadsafe(self._serve(model), self._loop).result()
+        # In a context of its own: inside an event, and in what is begun there, Gradio makes updates of what are to be
+        # components, of this page and of all that the new one does later.
+        own = contextvars.Context()
+        own.run(asyncio.run_coroutine_threadsafe, self._serve(model), self._loop).result()
         self._context.studio.open(model)
 
     async def _live(self, receive: Any, send: Any) -> None:
@@ -60,9 +62,7 @@ class Serving:
 
     async def _change(self, model: str) -> None:
         if model not in self._apps:
-            # Built in a context of its own: inside an event Gradio would make updates of what are to be components.
-            made = partial(contextvars.Context().run, self._built, model)
-            app, ready = await asyncio.to_thread(made), asyncio.Event()
+            app, ready = await asyncio.to_thread(self._built, model), asyncio.Event()
             task = asyncio.create_task(self._hold(app, ready))
             self._tasks.append(task)
             await asyncio.wait((task, waits := asyncio.create_task(ready.wait())), return_when="FIRST_COMPLETED")
