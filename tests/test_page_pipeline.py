@@ -9,6 +9,7 @@ import httpx
 import pytest
 import torch
 from page_kit import PROMPT, served, turn_to
+from patience import until
 from safetensors.torch import save_file
 
 pytestmark = pytest.mark.usefixtures("offline")
@@ -57,9 +58,9 @@ def test_a_person_draws_with_a_pipeline_and_goes_over_to_another(
         page.click("#make")
         page.wait_for_selector("#stage .done")
         _picked(page, "#model", "another")
+        other = f"diffusers:{disk / 'another'}"
+        until(lambda: httpx.get(f"{url}/sdapi/v1/sd-models", timeout=60).json()[0]["title"].startswith(other), 0.2)
         page.wait_for_function("document.querySelector('#model input')?.value === 'another'")
-        served_now = httpx.get(f"{url}/sdapi/v1/sd-models", timeout=60).json()[0]["title"]
-        assert served_now.startswith(f"diffusers:{disk / 'another'}")
         page.wait_for_function("document.querySelector('#prompt textarea')?.value === 'a cat <lora:sketch:0.5>'")
         turn_to(page, "Video")
         page.wait_for_selector("#tabs >> text=can't make clips")
