@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes of tests share the cores, and so do those they start
 
+import hypothesis
 import pytest
 from hostile_kit import doors, trap  # noqa: F401 - fixtures
 from page_kit import browser, chromium, home, part, server, url, visit  # noqa: F401 - fixtures
@@ -23,6 +24,12 @@ from studio.backends.base import Backend
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
 from studio.studio import Studio
+
+# No test fails because the machine is busy.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 class Said(NamedTuple):

@@ -270,7 +270,7 @@ PIECES += [*"\"{}|,;\t\n[]:\0\ufeff'\\", '{"prompt": "a"}']
 
 @pytest.mark.parametrize("kind", ["", *READERS])
 @given(data=st.binary(max_size=200) | st.lists(st.sampled_from(PIECES), max_size=30).map(lambda p: "".join(p).encode()))
-@limits(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@limits(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_jobs_or_faults(tmp_path: Path, kind: str, data: bytes) -> None:
     made = planned(tmp_path / f"any{kind}", data)
     for problem in made.problems:

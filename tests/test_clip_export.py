@@ -81,7 +81,7 @@ RATES = st.integers(1, 100)
 
 
 @given(st.sampled_from(sorted(MOVING)), st.integers(2, 130), st.integers(5, 900))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_times_are_those_of_the_app_or_it_says_how_to_make_them_so(name: str, count: int, time: int) -> None:
     app = APPS[name].moving
     clip = Clip((Image.new("RGBA", (1, 1)),) * count, whole([time + 0.4] * count))

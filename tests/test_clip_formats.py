@@ -153,7 +153,7 @@ def test_rounding_never_adds_up(times: list[float]) -> None:
 
 
 @given(st.integers(1, 30), st.integers(1, 9), st.integers(1, 30))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_fewer_more_and_faster_frames(count: int, n: int, fps: int) -> None:
     frames = tuple(Image.new("RGBA", (1, 1), (k, 0, 0, 255)) for k in range(count))
     clip = Clip(frames, whole([1000 / 7] * count), larger=frames)
@@ -165,7 +165,7 @@ def test_fewer_more_and_faster_frames(count: int, n: int, fps: int) -> None:
 
 
 @given(st.sampled_from(FILMS), st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=9))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_damaged_film_is_refused_or_read(kind: str, changes: list[tuple[int, int]]) -> None:
     data = bytearray(clip_file(clip_of(2), kind, SAYS))
     for place, value in changes:

@@ -58,7 +58,7 @@ def test_cells_are_those_in_which_anything_is_drawn_anew() -> None:
     assert found.shape == (2, 16, 16) and np.argwhere(found[0]).tolist() == [[1, 1]] and found[1].all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([2, 8, 40]))
 def test_what_is_black_is_exactly_the_original_and_colours_stay_below_alpha(seed: int, block: int) -> None:
     kept, drawn = premultiply(noise(seed)), premultiply(noise(seed + 1))

@@ -16,7 +16,7 @@ def shuffled_recall(scores: np.ndarray, right: np.ndarray, k: int, repeats: int 
     return float(np.mean(hits))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000), st.integers(1, 6))
 def test_recall_with_ties_is_that_of_a_random_order_among_equals(seed: int, k: int) -> None:
     rng = np.random.default_rng(seed)

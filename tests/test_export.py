@@ -27,7 +27,7 @@ from studio.planner import resolve
 from studio.requests import make_request
 
 SAYS = Says("a prompt, twice as long as most\nSteps: 16, Sampler: euler, CFG scale: 3, Seed: 1", "x" * 3000)
-FEW = settings(max_examples=12, deadline=None)
+FEW = settings(max_examples=12)
 
 
 def opened(data: bytes) -> Image.Image:
@@ -43,7 +43,7 @@ def pictures() -> st.SearchStrategy[Image.Image]:
 
 @pytest.mark.parametrize("app", APPS.values(), ids=APPS)
 @given(picture=pictures(), says=st.sampled_from([None, SAYS]))
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 def test_no_picture_is_over_a_limit(app, picture, says):
     drawing = Drawing(picture)
     for size in app.sizes:
@@ -190,7 +190,7 @@ def test_a_transparent_corner_stays_transparent_where_all_else_is_opaque():
 
 
 @given(pictures())
-@settings(max_examples=2, deadline=None)  # noise has thousands of shapes
+@settings(max_examples=2)  # noise has thousands of shapes
 def test_svg_has_the_pictures_size_and_is_the_same_each_time(picture):
     document = svg(picture)
     assert f'width="{picture.width}" height="{picture.height}"' in document
@@ -211,7 +211,7 @@ def disc(side: int, radius: float, colour: str = "#0044cc") -> Image.Image:
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**31), st.integers(1, 14))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_distance_is_that_of_the_nearest_pixel(height, width, seed, reach):
     inside = np.random.default_rng(seed).random((height, width)) < 0.15
     far = distance(inside, reach)
@@ -255,7 +255,7 @@ def test_what_has_the_room_stays_where_it_is():
     st.integers(20, 128),
     st.sampled_from([0.02, 0.05, 0.1]),
 )
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_the_rim_is_never_cut_off(left, top, width, height, share):
     picture = Image.new("RGBA", (128, 128))
     picture.paste("red", (left, top, min(128, left + width), min(128, top + height)))

@@ -124,7 +124,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueueMachine = QueueMachine.TestCase
-TestQueueMachine.settings = settings(max_examples=15, stateful_step_count=40, deadline=None)
+TestQueueMachine.settings = settings(max_examples=15, stateful_step_count=40)
 
 
 # --- The home ---------------------------------------------------------------------------------------------------------
@@ -304,7 +304,7 @@ class HomeMachine(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-SHORT = settings(max_examples=12, stateful_step_count=30, deadline=None)
+SHORT = settings(max_examples=12, stateful_step_count=30)
 
 
 def test_a_home_stays_true() -> None:
@@ -324,6 +324,6 @@ def test_a_planted_bug_is_found(bug: str, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(claiming, "CRASHES", 3)
     else:
         monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
-    hunting = settings(max_examples=300, stateful_step_count=40, deadline=None, phases=[Phase.generate], database=None)
+    hunting = settings(max_examples=300, stateful_step_count=40, phases=[Phase.generate], database=None)
     with pytest.raises(AssertionError):
         run_state_machine_as_test(HomeMachine, settings=hunting)

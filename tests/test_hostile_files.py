@@ -213,7 +213,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     return [sample(folder / "a", kind) for kind in (*KINDS, *(f"moving {kind}" for kind in MOVING))]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_any_bytes_give_settings_or_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, samples: list[bytes], data: st.DataObject
@@ -240,7 +240,7 @@ BEGINNINGS = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(beginning=BEGINNINGS, rest=st.binary(max_size=200))
 def test_any_beginning_gives_settings_or_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, beginning: bytes, rest: bytes

@@ -71,7 +71,7 @@ def slow_visible(
     return j <= i or (prefix[i] and prefix[j])
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.data(), st.integers(1, 12), st.one_of(st.none(), st.integers(1, 6)))
 def test_visible_is_the_rule_in_words(data: st.DataObject, length: int, window: int | None) -> None:
     past = data.draw(st.integers(0, length - 1))

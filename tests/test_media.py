@@ -42,7 +42,7 @@ def large(artifact: Artifact) -> Artifact:
 
 
 @given(st.integers(1, 9), st.integers(1, 60), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_frames_of_a_clip_read_back_equal(count: int, fps: int, width: int, height: int, seed: int) -> None:
     chance = np.random.default_rng(seed)
     pixels = chance.integers(0, 256, (count, height, width, 4), np.uint8) * chance.integers(0, 2, (count, 1, 1, 1))

@@ -69,7 +69,7 @@ def test_ten_thousand_characters_come_back(tmp_path: Path, kind: str) -> None:
     assert read(tmp_path / "a")["request"] == json.loads(job.request.model_dump_json())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(prompt=WORDS, negative=WORDS, kind=st.sampled_from(KINDS))
 def test_any_words_come_back(tmp_path_factory: pytest.TempPathFactory, prompt: str, negative: str, kind: str) -> None:
     path = tmp_path_factory.getbasetemp() / "any"
@@ -80,7 +80,7 @@ def test_any_words_come_back(tmp_path_factory: pytest.TempPathFactory, prompt: s
     assert text_of(path.read_bytes()).startswith(job.request.prompt + "\n")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(text=st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=300))
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_text_is_the_same_for_all_readers(kind: str, text: str) -> None:
@@ -312,7 +312,7 @@ NAMES = st.sampled_from((*ImageRequest.model_fields, "wobble"))
 PICTURE = st.fixed_dictionaries({"path": ANY, "sha256": ANY})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.dictionaries(NAMES, ANY | PICTURE | st.lists(PICTURE, max_size=2), max_size=6), st.booleans())
 def test_any_record_gives_fields_that_the_model_takes(fields: dict[str, Any], ours: bool) -> None:
     found: dict[str, Any] = {"program": "x", **{key: str(value) for key, value in fields.items()}}

@@ -271,7 +271,7 @@ GRAPH = st.dictionaries(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.dictionaries(KNOWN, JSON | st.dictionaries(KNOWN, JSON, max_size=5), max_size=6) | GRAPH | JSON)
 def test_any_json_gives_settings_or_nothing(value: Any) -> None:
     text = json.dumps(value)
@@ -283,7 +283,7 @@ def test_any_json_gives_settings_or_nothing(value: Any) -> None:
             assert "request" in found or isinstance(found.get(name, kind()), kind)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.text(max_size=300) | st.from_regex(r'(.*\n)?(\w\w: ("|\\"|,|x|:){0,9},? ?){0,9}'))
 def test_any_text_gives_settings_or_nothing(text: str) -> None:
     found = parse_parameters(text)

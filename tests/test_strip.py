@@ -54,7 +54,7 @@ def test_no_trace_is_left_and_no_pixel_changes(tmp_path: Path, kind: str) -> Non
         assert not picture.getexif()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(pixels=st.binary(min_size=7 * 5 * 4, max_size=7 * 5 * 4))
 @pytest.mark.parametrize("form", ["PNG", "WEBP", "JPEG", "AVIF", "GIF"])
 def test_any_pixels_stay(tmp_path_factory: pytest.TempPathFactory, form: str, pixels: bytes) -> None:
