@@ -227,7 +227,7 @@ def test_a_home_that_can_not_be_rebuilt_is_one_sentence(
     def read_only(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("studio.cli.home.FileLock", read_only)
+    monkeypatch.setattr("studio.worker.FileLock", read_only)
     said = studio("rebuild")
     assert said.code == 2 and "can't be written" in said.err and said.err.count("\n") == 1
 
