@@ -367,17 +367,14 @@ def test_what_ends_its_worker_is_not_tried_for_ever(tmp_path: Path, kind: type[F
     assert len(studio.gallery.found(job)) == kept, "what was drawn is kept"
 
 
-class Homely(Fake):
-    """Says where its settings are."""
-
+class Homely(Fake):  # says where its settings are
     def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Any:
         raise Refused(str(settings.home()))
 
 
 def test_the_worker_takes_the_settings_of_its_own_home(tmp_path: Path) -> None:
     with Studio(tmp_path / "named", opener=partial(in_worker, Homely)) as studio:
-        _, end = finish(studio, drawing("a cat"))
-    assert end == Failed(Message(str(tmp_path / "named")))
+        assert finish(studio, drawing("a cat"))[1] == Failed(Message(str(tmp_path / "named")))
 
 
 def test_a_worker_that_grows_is_started_anew_and_nobody_is_blamed(

@@ -137,7 +137,7 @@ class ReferenceStore(FeatureExtractionMixin):
         return Reference(rows, _shares(len(rows), figure, seed), None, own is not None, bool(turn), paint)
 
     def repainted(self, reference: Reference, unwanted: Collection[str]) -> Reference:
-        """The same in the most of its other colours, where it has an unwanted one that names it."""
+        """The reference painted in the largest of its drawing's other colours, if one of the main ones is unwanted."""
         drawing = self.drawing(reference)
         others = {name: share for name, share in colour_shares(drawing).items() if name in {*PAINTS} - {*unwanted}}
         if not others or not {*main_colours(drawing)} & {*unwanted}:
