@@ -1,10 +1,11 @@
 // Runs before Gradio does. What a person chose on this page is kept in the browser: language, light or dark, and the
 // background of pictures.
 (() => {
-  const store = {
-    get: (key) => { try { return localStorage.getItem(key); } catch { return null; } },
-    set: (key, value) => { try { localStorage.setItem(key, value); } catch { /* a private window */ } },
-  };
+  const kept = (storage) => ({ // in a private window: nothing
+    get: (key) => { try { return storage().getItem(key); } catch { return null; } },
+    set: (key, value) => { try { storage().setItem(key, value); } catch { /* nothing */ } },
+  });
+  const store = kept(() => localStorage), session = kept(() => sessionStorage);
   const root = document.documentElement;
 
   // Gradio asks the navigator for the language; the server reads the cookie.
@@ -89,8 +90,7 @@
     input.focus();
     input.setSelectionRange(text.length, text.length);
   };
-  const typed = {};
-  try { Object.assign(typed, JSON.parse(sessionStorage.getItem('studio_typed'))); } catch { /* a private window */ }
+  const typed = JSON.parse(session.get('studio_typed')) || {};
   // The settings of a picture take the place of what was typed, also of what is in no input yet.
   const forget = () => { for (const name of TYPED) if (name !== '#batch-lines') delete typed[name]; };
   addEventListener('drop', forget, true);
@@ -104,7 +104,7 @@
   unfold();
   addEventListener('pagehide', () => {
     for (const name of TYPED) if (field(name)) typed[name] = field(name).value;
-    try { sessionStorage.setItem('studio_typed', JSON.stringify(typed)); } catch { /* a private window */ }
+    session.set('studio_typed', JSON.stringify(typed));
   });
   const typing = new MutationObserver(() => { // a tab is made when it is opened first
     for (const [name, text] of Object.entries(typed)) {
@@ -271,7 +271,7 @@
   // What HTML parts of the page share: `data-do` is for the whole page, `data-own` for the part that it stands in.
   window.studio = {
     follow: (one) => { followers.push(one); poll(); },
-    ...{ morph, exchange, fill, ask, fetchJson, asJson, why, save, fresh, hide, write, scrollTo, outcome, whenShown, showBackground, replay, type },
+    ...{ morph, exchange, fill, ask, fetchJson, asJson, why, save, fresh, hide, write, scrollTo, outcome, whenShown, showBackground, replay, type, session },
     pollNow: () => { clearTimeout(timer); poll(); },
     listen: (element, trigger) => {
       const pressed = (event) => {

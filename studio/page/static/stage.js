@@ -40,6 +40,10 @@ const begin = () => {
   for (const part of element.querySelectorAll('.head, .cells')) part.html = null; // it is another job's now
   if (stage()?.dataset.mine !== undefined) studio.scrollTo(stage()); // on a phone it is below the settings
   studio.pollNow();
+  // What is on show outlives the page, as what is typed does: its job may end before the page is there again.
+  const { job, tab } = stage()?.dataset ?? {}, key = `studio_stage_${tab}`;
+  if (job) studio.session.set(key, job);
+  else if (stage()?.querySelector('.empty') && studio.session.get(key)) adopt(studio.session.get(key));
 };
 watch('value', begin);
 queueMicrotask(begin); // a tab is made when it is opened first, and may have been handed a job by then
