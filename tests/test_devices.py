@@ -83,6 +83,7 @@ def test_a_worker_for_each_card_begins_with_a_model_that_computes_there(
             return super().capabilities().model_copy(update={"memory": True})
 
     woken: list[str] = []
+    monkeypatch.delenv("STUDIO_DEVICE")
     monkeypatch.setattr(Supervisor, "wake", lambda self, model="": woken.append(self._device))
     monkeypatch.setattr("studio.supervisor.cards", lambda: [machine.machine("cpu")] * 2)
     for kind, expected in ((Fake, ["cuda:0"]), (Placed, ["cuda:0", "cuda:1"])):
@@ -94,6 +95,7 @@ def test_a_worker_for_each_card_begins_with_a_model_that_computes_there(
 
 def test_cards_are_those_of_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "nvidia-smi"
+    monkeypatch.delenv("STUDIO_DEVICE")
     program.write_text("#!/bin/sh\necho '80000, 500'\necho '40000, 900'\n")
     program.chmod(0o755)
     monkeypatch.setattr(machine, "_which", lambda name: str(program))

@@ -136,9 +136,8 @@ def test_a_full_disk_is_seen_before(monkeypatch: pytest.MonkeyPatch, hub: tuple,
 
 
 def test_a_folder_is_looked_through_until_it_is_forgotten_and_a_model_is_the_usual_one(
-    studio: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    studio: Callable, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("huggingface_hub.utils._cache_manager.HF_HUB_CACHE", str(tmp_path / "hub"))
     file = weights(tmp_path / "mine" / "style.safetensors", {"a.lora_up.weight": (4, 4)})
     assert studio("models", "add", tmp_path / "mine").code == 0
     assert [row["path"] for row in studio("models", "list", "--json").json] == [str(file)]

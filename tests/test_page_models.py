@@ -18,6 +18,7 @@ from models.messages import Message
 from models.weights import MANIFEST, listed_parts, weights_root
 from studio.backends.embedded import PARTS, Embedded
 from studio.disk.found import Found
+from studio.disk.machine import Machine
 from studio.maintenance import Finding
 from studio.page.context import PageContext
 from studio.page.html import render
@@ -113,7 +114,7 @@ def test_words_of_cards_and_files_stay_words() -> None:
 def test_what_lies_on_this_disk_is_told_as_the_command_tells_it(
     tmp_path: Path, studio: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("huggingface_hub.utils._cache_manager.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(view, "machine", lambda *_: Machine("cpu", 2**40, 2**40))
     handlers = ModelsHandlers(PageContext(Studio(tmp_path / "home"), "fake"))
     assert "No other models" in handlers.disk()
     checkpoint(tmp_path / "mine" / "one.safetensors")

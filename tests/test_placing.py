@@ -37,6 +37,12 @@ def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_pipeline("sd", tmp_path_factory.mktemp("pipelines") / "sd")
 
 
+@pytest.fixture(autouse=True)
+def plenty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory that is free at the moment decides nothing."""
+    monkeypatch.setattr(placing, "machine", lambda *_: PROCESSOR)
+
+
 def test_an_estimate_counts_what_is_there_and_saving_takes_less(tiny_sd: Path, tmp_path: Path) -> None:
     import diffusers
 
@@ -121,10 +127,9 @@ def test_eight_bits_take_less_and_no_more_than_estimated(tiny_sd: Path, monkeypa
 
 
 def test_how_long_a_picture_takes_is_told_before_and_by_the_last_one(
-    tiny_sd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_sd: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pace, "_operations", lambda: 1e6)
-    monkeypatch.setenv("STUDIO_HOME", str(tmp_path))
     found = describe(tiny_sd)
     assert found
     (unet,) = [one.parameters for one in found.components if one.name == "unet"]
@@ -246,11 +251,7 @@ def test_models_stay_in_memory_until_another_needs_the_room(monkeypatch: pytest.
     assert opened == ["fake:0", "fake:0.1", "fake:0.2", "fake:0.1"]
 
 
-def test_the_command_hands_the_way_on(
-    studio: Callable[..., Said], tiny_sd: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("STUDIO_MEMORY", "STUDIO_DEVICE"):
-        monkeypatch.setenv(name, "")  # and so afterwards
+def test_the_command_hands_the_way_on(studio: Callable[..., Said], tiny_sd: Path) -> None:
     asked = ("generate", "a cat", "--model", f"diffusers:{tiny_sd}", "--steps", 2, "--size")
     said = studio(*asked, "48x32", "--memory", "low", "--json")
     assert said.code == 0, said.err
@@ -268,9 +269,8 @@ def test_the_command_hands_the_way_on(
 
 
 def test_a_home_that_is_named_has_settings_and_times_of_its_own(
-    studio: Callable[..., Said], tiny_sd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    studio: Callable[..., Said], tiny_sd: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("STUDIO_MEMORY", "")
     settings.choose(tmp_path / "named", memory="balanced")
     named = ("--home", tmp_path / "named")
     assert studio("models", "use", tiny_sd, "--models", tiny_sd.parent, *named).code == 0

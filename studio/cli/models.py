@@ -46,7 +46,7 @@ def _list(common: Common, names: list[str], folders: list[Path]) -> None:
 
 
 def _show(common: Common, found: list[Found]) -> None:
-    here, digests = machine(), Digests(common.root)
+    here, digests = machine(settings.device()), Digests(common.root)
     rows = [row(one, fit(one, here), digests.of_model(one)) for one in found]
     common.print_rows(rows, _line)
     if not rows:
@@ -54,7 +54,7 @@ def _show(common: Common, found: list[Found]) -> None:
 
 
 def _info(common: Common, names: list[str], folders: list[Path]) -> None:
-    here, digests, there = machine(), Digests(common.root), look(folders)
+    here, digests, there = machine(settings.device()), Digests(common.root), look(folders)
     found = [named(name, there) for name in _some(names)]
     rows = [row(one, fit(one, here), digests.of_model(one, compute=not one.problem)) for one in found]
     common.print_rows(rows, lambda row: "\n".join(f"{name}: {value}" for name, value in row.items() if value != ""))

@@ -174,7 +174,7 @@ class ModelsHandlers:
 
     def disk(self) -> Markup:
         """The models on this disk, read from their headers alone, as HTML."""
-        here = machine()
+        here = machine(settings.device())
         found = look(settings.model_folders(self.context.studio.home))
         return render("models.disk", [(one, fit(one, here)) for one in found])
 
