@@ -1,23 +1,15 @@
 """What several files of tests share."""
 
+import nobodys  # isort: skip - before all that reads the environment
 import json
 import os
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes of tests share the cores, and so do those they start
-# Whatever is set here, lies in the user's folders, or computes: all compute on the processor, and know of no model.
-for name in [name for name in os.environ if name.startswith(("STUDIO_", "HF_"))]:
-    del os.environ[name]
-NOBODYS = Path(tempfile.gettempdir()) / f"studio-tests-{os.getpid()}"  # the home and cache of a test that names none
-os.environ |= {"STUDIO_HOME": str(NOBODYS / "home"), "HF_HOME": str(NOBODYS / "hf"), "HF_HUB_OFFLINE": "1"}
-os.environ |= {"STUDIO_DEVICE": "cpu", "GRADIO_ANALYTICS_ENABLED": "False"}
 
 import hypothesis
 import pytest
@@ -42,13 +34,13 @@ hypothesis.settings.load_profile("any machine")
 
 @pytest.fixture(autouse=True)
 def environment() -> Iterator[None]:
-    """What a command sets for its process and the worker that it starts ends with the test, and what it leaves there."""
+    """What a command sets for its process and the worker that it starts ends with the test."""
     before = {name: value for name, value in os.environ.items() if name.startswith("STUDIO_")}
     yield
     for name in [name for name in os.environ if name.startswith("STUDIO_")]:
         del os.environ[name]
     os.environ |= before
-    shutil.rmtree(NOBODYS, ignore_errors=True)
+    shutil.rmtree(nobodys.FOLDER, ignore_errors=True)
 
 
 class Said(NamedTuple):

@@ -99,6 +99,16 @@ class Server:
 _ports = [0]
 
 
+def _listener() -> socket.socket:
+    """On the port of the one before it: so its scripts are those that a browser has. On another where that is taken."""
+    try:
+        listener = socket.create_server(("127.0.0.1", _ports[-1]))
+    except OSError:
+        listener = socket.create_server(("127.0.0.1", 0))
+    _ports.append(listener.getsockname()[1])
+    return listener
+
+
 @contextlib.contextmanager
 def served(home: Path, model: str = "fake:0.1") -> Iterator[str]:
     """The same in this process, which has imported it all: its address."""
@@ -109,8 +119,7 @@ def served(home: Path, model: str = "fake:0.1") -> Iterator[str]:
 
     settings.stay_offline()
     settings.keep_uploads(home)
-    with Studio(home) as studio, socket.create_server(("127.0.0.1", _ports[-1])) as listener:
-        _ports.append(listener.getsockname()[1])  # for the next, too: so its scripts are those that a browser has
+    with Studio(home) as studio, _listener() as listener:
         server = http_server(PageContext(studio, model))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()

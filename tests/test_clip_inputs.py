@@ -4,7 +4,6 @@ import io
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +13,7 @@ import av
 import numpy as np
 import pytest
 from conftest import Said, refusal
+from patience import bounded
 from PIL import Image
 
 from studio import clips
@@ -169,8 +169,9 @@ def test_a_clip_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
 # --- Broken files -----------------------------------------------------------------------------------------------------
 
 
+@bounded()
 def test_what_is_cut_short_or_changed_is_one_sentence(files: dict[str, Path], tmp_path: Path) -> None:
-    chance, began = np.random.default_rng(0), time.monotonic()
+    chance = np.random.default_rng(0)
 
     def read(path: Path) -> None:
         for one in ClipFile.open(path).frames():
@@ -187,7 +188,6 @@ def test_what_is_cut_short_or_changed_is_one_sentence(files: dict[str, Path], tm
             changed[chance.integers(0, len(whole), 8)] = chance.integers(0, 256, 8)
             broken.write_bytes(changed.tobytes())
             assert "\n" not in refusal(lambda broken=broken: read(broken))
-    assert time.monotonic() - began < 20
 
 
 def test_what_holds_no_pictures(tmp_path: Path) -> None:

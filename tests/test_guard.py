@@ -5,7 +5,6 @@ import base64
 import contextlib
 import json
 import logging
-import re
 import resource
 import socket
 import time
@@ -20,7 +19,7 @@ import pytest
 from drawn import coded
 from hostile_kit import send
 from page_kit import Server, get
-from patience import until
+from patience import memory, until
 from PIL import Image
 from queue_kit import named
 from starlette.requests import Request
@@ -198,15 +197,16 @@ def test_who_leaves_in_the_middle_of_an_upload_is_no_error(url: str) -> None:
 
 
 def test_half_a_request_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "PATIENCE", 0.2)
-    monkeypatch.setattr(connections, "BODY_LOOKS", 3)
     port = int(url.rpartition(":")[2])
     head = b"POST /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n" % port
     whole = b"GET /api/v1/health HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % port
-    for words in (b"", head, head + b"Content-Length: 9\r\n\r\n{", whole + head):
-        with silent(port, 1, words) as (opened,):
-            while opened.recv(10_000):
-                pass
+    with monkeypatch.context() as patch:
+        patch.setattr(connections, "PATIENCE", 0.2)
+        patch.setattr(connections, "BODY_LOOKS", 3)
+        for words in (b"", head, head + b"Content-Length: 9\r\n\r\n{", whole + head):
+            with silent(port, 1, words) as (opened,):
+                while opened.recv(10_000):
+                    pass
     status, body = get(f"{url}/api/v1/health")
     assert status == 200 and json.loads(body)["status"] == "ok"
 
@@ -217,12 +217,6 @@ def test_half_a_request_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPa
 MB = 2**20
 
 
-def memory(server: Server, what: str) -> int:
-    """Bytes that a server holds (VmRSS), or held at most (VmHWM)."""
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    return int(re.search(rf"{what}:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
-
-
 def test_small_files_of_large_pictures_are_decoded_a_few_at_a_time(doors: Server) -> None:
     data = coded(Image.fromarray(np.zeros((4096, 4096), np.uint16)))
     assert len(data) < MB
@@ -230,13 +224,14 @@ def test_small_files_of_large_pictures_are_decoded_a_few_at_a_time(doors: Server
     job = {"prompt": "a", "style": "none such", "image": {"data": data}, "strength": 0.5}
     asked: list[tuple[str, dict[str, Any], int]] = [("/sdapi/v1/extra-single-image", larger, 200)] * 4
     asked += [("/api/v1/jobs", job, 422)] * 4
-    before = memory(doors, "VmRSS")
-    Path(f"/proc/{doors.process.pid}/clear_refs").write_text("5")  # what it held at most is counted anew
+    pid = doors.process.pid
+    before = memory("VmRSS", pid)
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # what it held at most is counted anew
     with ThreadPoolExecutor(len(asked)) as pool:
         answers = list(pool.map(lambda one: send(doors, "POST", *one[:2]), asked))
     assert [answer.status for answer in answers] == [status for *_, status in asked]
-    assert memory(doors, "VmHWM") - before < 500 * MB
-    assert memory(doors, "VmRSS") - before < 200 * MB
+    assert memory("VmHWM", pid) - before < 500 * MB
+    assert memory("VmRSS", pid) - before < 200 * MB
 
 
 def test_streams_of_events_are_bounded(tmp_path: Path) -> None:

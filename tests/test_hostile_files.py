@@ -2,9 +2,7 @@
 
 import json
 import os
-import resource
 import struct
-import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ from conftest import Said
 from drawn import as_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import bounded
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from tiny_files import MOVING, SUFFIXES, picture_of, write, write_moving
@@ -24,7 +23,6 @@ from studio.metadata.containers import LIMIT, png_chunk
 from studio.metadata.exif_xmp import NAMESPACE, xmp_packet
 
 KINDS = (*SUFFIXES, "gif")
-HANG = 20.0  # seconds; what these files ask for takes minutes where nothing bounds it
 
 
 def refusal(path: Path, do: Callable[[Path], object] = read) -> str:
@@ -111,10 +109,8 @@ def bomb(megabytes: int) -> bytes:
 def test_decompression_bombs(tmp_path: Path, megabytes: int, times: int) -> None:
     """Files of 31 MB that unpack to 30 GB, in one text or in many: bounded in memory and time."""
     path = png(tmp_path / "a.png", *[png_chunk(b"zTXt", b"parameters\0\0" + bomb(megabytes))] * times)
-    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
-    assert "more than 4 MB" in refusal(path)
-    assert time.monotonic() - began < HANG
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
+    with bounded():
+        assert "more than 4 MB" in refusal(path)
 
 
 def test_what_is_whole_is_read_beside_what_is_not(tmp_path: Path) -> None:
@@ -131,9 +127,8 @@ def test_an_exif_directory_that_multiplies(tmp_path: Path) -> None:
     tags = b"".join(struct.pack(">HHII", tag, 7, 2**21, 8) for tag in range(65_535))
     block = struct.pack(">2sHI", b"MM", 42, 2**21) + bytes(2**21 - 8) + struct.pack(">H", 65_535) + tags
     (tmp_path / "a.webp").write_bytes(as_file(Image.new("RGB", (8, 8)), "WEBP", exif=block))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    read(tmp_path / "a.webp")
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
+    with bounded():
+        read(tmp_path / "a.webp")
 
 
 def box(kind: bytes, body: bytes) -> bytes:
@@ -145,10 +140,9 @@ def test_an_avif_that_names_billions_of_pieces(tmp_path: Path) -> None:
     places = struct.pack(">IHH", 0, 0, 60_000) + struct.pack(">HHH", 1, 0, 0xFFFF) * 60_000
     meta = box(b"meta", bytes(4) + box(b"iinf", bytes(6)) + box(b"iloc", places))
     (tmp_path / "a.avif").write_bytes(box(b"ftyp", b"avif\0\0\0\0avif") + meta)
-    began = time.monotonic()
-    for do in (read, stripped):
-        refusal(tmp_path / "a.avif", do)
-    assert time.monotonic() - began < HANG
+    with bounded():
+        for do in (read, stripped):
+            refusal(tmp_path / "a.avif", do)
 
 
 LAUGHS = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 10))

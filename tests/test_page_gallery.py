@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from page_kit import HOSTILE, PHONE, client_of, stays_text
+from patience import until
 from PIL import Image
 from queue_kit import Entry, keep
 
@@ -197,10 +198,8 @@ def test_pages_are_added_and_nothing_is_drawn_again(visit: Callable[..., Any], h
     assert page.inner_text(".counted").startswith(f"Pictures: {FILLED}")
     page.evaluate("document.querySelector('.pick').mine = true")
     assert len(shown(page)) < FILLED
-    for _ in range(6):
-        page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
-        page.wait_for_timeout(300)
-    settle(page, f"document.querySelectorAll('.pick').length === {FILLED}")
+    down = "() => { scrollTo(0, document.documentElement.scrollHeight); }"
+    until(lambda: page.evaluate(down) or page.locator(".pick").count() == FILLED, 0.1)
     assert shown(page) == [kept.sha256 for kept in Home(home).gallery.page(limit=1000)]
     assert page.evaluate("document.querySelector('.pick').mine")
 

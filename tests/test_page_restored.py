@@ -140,12 +140,14 @@ def test_a_mask_comes_back_as_paint(visit: Callable[..., Any], home: Path, tmp_p
     page.wait_for_selector("#drop .note.good")
     assert page.locator("#drop .note").count() == 1, "nothing is left out"
     page.wait_for_function("document.querySelector('#prompt textarea, #prompt input').value === 'a painted face'")
-    page.wait_for_timeout(2000)  # the canvas draws what it was given
-    page.click("#make")
-    page.wait_for_selector("#stage img[alt*='a painted face']")
-    again = Studio(home).queue.latest(1)[0].request
-    assert again.mask is not None
-    with Image.open(again.mask.path) as painted:
+
+    def again() -> Any:
+        page.wait_for_timeout(500)  # the canvas draws what it was given, and has none of it before
+        page.click("#make")
+        page.wait_for_selector("#stage img[alt*='a painted face']")
+        return Studio(home).queue.latest(1)[0].request.mask
+
+    with Image.open(until(again).path) as painted:
         assert np.array_equal(np.asarray(painted.convert("L")), np.asarray(mask))
 
 
@@ -164,9 +166,10 @@ def test_what_is_set_out_of_sight_stands_beside_the_button(visit: Callable[..., 
     Image.new("RGB", (8, 8), "red").save(tmp_path / "start.png")
     page.click("#from .label-wrap")
     page.wait_for_selector("#canvas canvas")
-    page.wait_for_timeout(1000)  # what comes before the editor is ready is lost
-    page.set_input_files("#canvas input[type=file] >> nth=0", tmp_path / "start.png")
-    page.click("#active .chip:has-text('Start from a picture')")
+    chip = page.locator("#active .chip:has-text('Start from a picture')")
+    file = page.locator("#canvas input[type=file] >> nth=0")
+    until(lambda: chip.count() or (file.count() and file.set_input_files(tmp_path / "start.png")), 1)  # lost, at first
+    chip.click()
     page.wait_for_selector("#active .chip", state="detached")
     page.click("#help summary")
     page.click("#help [data-fill] >> nth=1")

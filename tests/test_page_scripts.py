@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from page_kit import PART, source
+from patience import until
 
 from models.messages import Refused
 from studio.backends.fake import Fake
@@ -167,8 +168,8 @@ def test_a_row_is_dragged_by_a_picture_of_it_too(part: Callable[..., Any]) -> No
 
     page = part(SILENT + holder(render("queue.jobs")), "queue.js", answers={"jobs": stand, "jobs/act": act})
     page.wait_for_selector("[data-job=b]")
-    page.drag_and_drop("[data-job=b] .own", "[data-job=a]", target_position={"x": 60, "y": 3})
-    page.wait_for_timeout(500)
+    with page.expect_response("**/jobs/act"):
+        page.drag_and_drop("[data-job=b] .own", "[data-job=a]", target_position={"x": 60, "y": 3})
     assert asked == [{"do": "before", "jobs": ["b"], "before": "a"}]
 
 
@@ -188,7 +189,7 @@ def test_a_prompt_file_is_being_read_until_the_plan_is_another_one(part: Callabl
         mark = f"<i data-of='{number}.txt'></i>"
         page.evaluate("html => { document.querySelector('#batch-plan').innerHTML = html; }", mark)
         page.wait_for_timeout(200)
-        assert [one.count() for one in busy] == [still, still]
+        until(lambda still=still: [one.count() for one in busy] == [still, still])
 
 
 # --- Gallery ----------------------------------------------------------------------------------------------------------
@@ -255,8 +256,8 @@ def test_a_word_that_is_being_composed_is_not_looked_for_yet(part: Callable[...,
         page.evaluate(compose, ["input", letters, True])
         page.wait_for_timeout(300)
     assert pictures.words == []
-    page.evaluate(compose, ["compositionend", "cat", False])
-    page.wait_for_timeout(600)
+    with page.expect_response("**/gallery/page?*words=*"):
+        page.evaluate(compose, ["compositionend", "cat", False])
     assert set(pictures.words) == {"cat"}
 
 
@@ -281,7 +282,7 @@ def test_files_that_are_asked_for_in_haste_are_all_made(part: Callable[..., Any]
     page.on("download", lambda download: names.append(download.suggested_filename))
     page.evaluate("document.querySelectorAll('a').forEach(link => link.click())")
     page.wait_for_function("document.querySelector('.fetching').textContent === ''")
-    page.wait_for_timeout(500)
+    until(lambda: page.wait_for_timeout(20) or len(names) == 2)  # which has them noted
     assert sorted(names) == ["a.svg", "b.svg"]
 
 

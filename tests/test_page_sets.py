@@ -268,7 +268,7 @@ def test_a_person_makes_names_and_packs_a_set(visit: Callable[..., Any], url: st
     page.mouse.down()  # the name is told, and the panel exchanged before the button is let go
     page.wait_for_selector('#set-show [data-own=name][value="Three / pandas"]')
     page.mouse.up()
-    page.wait_for_selector("#set-show figure:nth-child(2) [aria-pressed=true]", timeout=20_000)
+    page.wait_for_selector("#set-show figure:nth-child(2) [aria-pressed=true]")
     with page.expect_download() as download:
         page.click('#set-show [data-fetch][href*="whatsapp"]')
     assert "pandas" in download.value.suggested_filename

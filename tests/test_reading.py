@@ -1,5 +1,6 @@
 """What becomes of the words of a prompt: before it is drawn, behind every door, and as chips on the page."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,14 +126,15 @@ def test_words_from_outside_stay_words() -> None:
 
 def test_a_chip_leaves_the_prompt_or_is_exchanged(part: Callable[..., Any]) -> None:
     parts = (Part("cat", 4, "drawn", "cat", ("dog",)), Part("axolotl", 13, "unknown"))
-    answer = {"html": str(render("chips.chips", Reading("", parts)))}
-    page = part(HTML, "chips.js", answers={"read": answer})
+    count, chips = itertools.count(1), render("chips.chips", Reading("", parts))
+    page = part(HTML, "chips.js", answers={"read": lambda _: {"html": f"{chips}<i class=read-{next(count)}>x</i>"}})
     page.fill("textarea", "🎈 a cat with axolotl")
     page.wait_for_selector(".chip")
     page.select_option(".chip select", "dog")
     assert page.input_value("textarea") == "🎈 a dog with axolotl", "an emoji is one character"
+    page.wait_for_selector(".read-2")
     page.fill("textarea", "🎈 a cat with axolotl")
-    page.wait_for_timeout(900)
+    page.wait_for_selector(".read-3")
     page.focus(".chip.unknown button")
     page.keyboard.press("Enter")
     assert page.input_value("textarea") == "🎈 a cat with"

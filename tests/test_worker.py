@@ -294,16 +294,16 @@ def test_a_worker_that_hangs_is_said_and_ended_and_its_job_put_back(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeat, "QUIET", 1.5)
-    monkeypatch.setattr(supervisor, "HANGS", 3)
     job = studio.submit(drawing("slow", 0.1, steps=100))
     first_step(studio, job)
     with client_of(v1.router(studio, "fake")) as client:
-        assert client.get("/api/v1/health").json()["status"] == "ok"
+        until(lambda: client.get("/api/v1/health").json()["status"] == "ok")
         send(studio, signal.SIGSTOP)
         studio.cancel(job)
         until(studio.trouble)
         said = client.get("/api/v1/health").json()
         assert said["status"] == "stalled" and "nothing has been heard" in said["problem"] and said["worker_seen"] > 1
+    monkeypatch.setattr(supervisor, "HANGS", 3)
     assert isinstance(list(studio.events(job))[-1], Cancelled)
     assert isinstance(finish(studio, drawing("after"))[1], Done) and studio.trouble() is None
 
@@ -313,7 +313,9 @@ def test_a_worker_that_hangs_gives_the_home_to_the_next_one(studio: Studio) -> N
     process, watch = studio._workers.each[0].process, heartbeat.Watch(studio.home)
     for _ in range(heartbeat.HANGS):  # a sign now and then is enough
         watch.look()
-    time.sleep(1.5 * heartbeat.BEAT)
+    file = heartbeat._file(studio.home)
+    seen = file.stat().st_mtime
+    until(lambda: file.stat().st_mtime != seen)
     watch.look()
     assert process and process.exitcode is None
     send(studio, signal.SIGSTOP)
