@@ -13,6 +13,7 @@ from PIL import Image
 from models.messages import DEFAULT, Message
 from models.references.credits import Credit
 from studio.clips import ClipFile
+from studio.events import Saved
 
 Kind = Literal["image", "clip", "text"]
 
@@ -71,6 +72,11 @@ class Artifact:
     @property
     def suffix(self) -> str:
         return SUFFIXES[self.media_type]
+
+    def saved(self, path: Path, seconds: float, found: bool = False) -> Saved:
+        """It, whole on disk: `seconds` since the job began; `found` where it was there before."""
+        facts = (self.kind, self.media_type, self.text, self.frames)
+        return Saved(str(path), self.index, self.seed, self.score, seconds, found, *facts)
 
 
 def image(picture: Image.Image, **facts: Any) -> Artifact:

@@ -53,8 +53,7 @@ class Job:
     @property
     def batch_key(self) -> Hashable:
         """Jobs of equal keys may share batches."""
-        key: Hashable = self.request.batch_key()
-        return key
+        return self.request.batch_key()
 
 
 def plan(

@@ -75,10 +75,10 @@ class _Tracked:
             self.left.clear()
         elif (index := part.first + event.index) in self.left:
             credits = tuple(dict.fromkeys((*event.credits, *self.given)))
-            path = sink.keep(self.job, replace(event, index=index, credits=credits))
+            artifact = replace(event, index=index, credits=credits)
+            path = sink.keep(self.job, artifact)
             self.left.remove(index)
-            facts = (event.kind, event.media_type, event.text, event.frames)
-            yield Saved(str(path), index, event.seed, event.score, seconds, False, *facts)
+            yield artifact.saved(path, seconds)
             if not self.left:
                 yield Done()
 

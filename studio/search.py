@@ -70,8 +70,7 @@ def search_request(
     """A search as a request; `without` is words, or a picture where it is a Path. Refused where it makes no sense."""
     fields = {"words": words, "like": {"path": str(like)} if like else None, "k": k, "meaning": meaning}
     unlike = {"unlike": {"path": str(without)}} if isinstance(without, Path) else {"without": without}
-    found: SearchRequest = make_request("search", **fields, **unlike, model=model)
-    return found
+    return make_request("search", **fields, **unlike, model=model)
 
 
 def embed_parts(asked: EmbedRequest) -> list[EmbedRequest]:

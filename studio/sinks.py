@@ -12,6 +12,7 @@ from studio.files import write_whole
 from studio.gallery import Gallery
 from studio.media import Artifact
 from studio.metadata import content, provenance, read, strip, write
+from studio.metadata.origin import placed
 from studio.planner import Job
 
 PNG_END = b"IEND\xaeB`\x82"  # Pillow reads a PNG that lacks it
@@ -101,12 +102,11 @@ def _found(path: Path, job: Job) -> Saved | None:
     """The artifact of this job that `path` holds already, if it is whole."""
     try:
         origin, data = read(path), content(path)
-        artifact = media.read(strip(data, path), media.media_type_of(path))
+        artifact = placed(media.read(strip(data, path), media.media_type_of(path)), origin)
         if artifact.kind != "text":
             media.frames(data)  # decodes: what is cut short is made again
     except (OSError, SyntaxError, ValueError, KeyError, EOFError):
         return None
     if origin.get("job_id") != job.id or (path.suffix == ".png" and not data.endswith(PNG_END)):
         return None
-    facts = (artifact.kind, artifact.media_type, artifact.text, artifact.frames)
-    return Saved(str(path), origin["index"], origin["seed"], origin["score"], 0.0, True, *facts)
+    return artifact.saved(path, 0.0, found=True)

@@ -42,8 +42,7 @@ class Backend(Protocol):
 
     def batch_key(self, request: Any) -> Hashable:
         """Requests of equal keys may be asked for at once."""
-        key: Hashable = request.batch_key()
-        return key
+        return request.batch_key()
 
 
 def one_by_one(make: Callable[[Any], Iterator[Made]]) -> Handler:

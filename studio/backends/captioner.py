@@ -142,12 +142,10 @@ def _processor(path: Path, **about: Any) -> Any:
 def _inputs(processor: Any, picture: Any, said: str) -> Mapping[str, Any]:
     """Tensors of the picture, and of what the model is asked, if it is."""
     if not said:
-        given: Mapping[str, Any] = processor(images=picture, return_tensors="pt")
-        return given
+        return processor(images=picture, return_tensors="pt")
     turn = {"role": "user", "content": [{"type": "image", "image": picture}, {"type": "text", "text": said}]}
     how: dict[str, Any] = {"add_generation_prompt": True, "tokenize": True, "return_dict": True}
-    asked: Mapping[str, Any] = processor.apply_chat_template([turn], **how, return_tensors="pt")
-    return asked
+    return processor.apply_chat_template([turn], **how, return_tensors="pt")
 
 
 def _reporting(report: Callable[[Any], None]) -> Any:

@@ -77,5 +77,4 @@ class Places:
 
     @property
     def _read(self) -> Read:
-        read: Read = getattr(self._backend, "read", fit)
-        return read
+        return getattr(self._backend, "read", fit)

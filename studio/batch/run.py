@@ -133,6 +133,9 @@ class Runner:
             self.problem = self.problem or str(refusal)
 
 
+Watch = Callable[[Runner], None]
+
+
 def groups(jobs: Sequence[Job], backend: Backend) -> Iterator[list[Job]]:
     """Jobs that may be asked of the backend at once, its `group` of artifacts or a little more at a time; no job twice,
     for one may be asked for under two names."""
@@ -159,29 +162,21 @@ def run_files(
     lists: Wildcards,
     out: Path | None,
     root: Path,
-    watch: Callable[[Runner], None],
+    watch: Watch,
     opener: Opener = open_backend,
     cluster: str | None = None,
 ) -> Runner:
-    """As `run`, of files, by the model of that name, here or on the Ray cluster at that address."""
+    """Begin or resume a batch in the folder `out` (None: one in the home `root`), here or on the Ray cluster at that
+    address. `watch` iterates the runner to its end, or stops it. Refused, and nothing written, for nothing to do.
+    """
     with opened_on(opener, model, cluster) as backend, sources.opened(files) as read:
         context = Context(model, backend.capabilities(), backend.digest(), lists)
-        return run(backend, read, context, out, root, watch)
+        return _run(backend, read, context, out, root, watch)
 
 
-def run(
-    backend: Backend,
-    read: Sequence[Source],
-    context: Context,
-    out: Path | None,
-    root: Path,
-    watch: Callable[[Runner], None],
+def _run(
+    backend: Backend, read: Sequence[Source], context: Context, out: Path | None, root: Path, watch: Watch
 ) -> Runner:
-    """The batch, begun or gone on with, in the folder `out` (None: one in the home `root`), and what came of it.
-    `watch` iterates the runner to its end, or stops it.
-
-    Refused, and nothing written, where there is nothing to do.
-    """
     facts: dict[str, Any] = {"source": sources.digest(read), "model": context.model, "digest": context.digest}
     if out is None:  # the same for the same prompts and model, so that the same command goes on with the same batch
         same = hashlib.sha256((facts["source"] + facts["digest"]).encode()).hexdigest()[:12]

@@ -14,6 +14,7 @@ from studio.media import Artifact, as_bytes, from_bytes
 from studio.planner import Job
 
 OWN = "studio"  # keyword of our record
+SAME = ("index", "seed", "score", "how", "candidates", "known", "read_as", "credits")  # in the record and the artifact
 
 
 def version() -> str:
@@ -51,22 +52,11 @@ class Origin(BaseModel):
 
 def origin(job: Job, artifact: Artifact) -> Origin:
     """The record of a finished artifact. Pictures that it was made from are named by file name and content."""
-    return Origin(
-        version=version(),
-        job_id=job.id,
-        digest=job.digest,
-        index=artifact.index,
-        seed=artifact.seed,
-        score=artifact.score,
-        how=dict(artifact.how),
-        space=artifact.space if artifact.vector else "",
-        vector=b64encode(as_bytes(artifact.vector)).decode() if artifact.vector else "",
-        candidates=artifact.candidates,
-        known=artifact.known,
-        read_as=artifact.read_as,
-        credits=artifact.credits,
-        request={**nameless(job.request.model_dump(mode="json")), "model": public_name(job.request.model)},
-    )
+    facts: dict[str, Any] = {name: getattr(artifact, name) for name in SAME}
+    if artifact.vector:
+        facts |= {"space": artifact.space, "vector": b64encode(as_bytes(artifact.vector)).decode()}
+    request = {**nameless(job.request.model_dump(mode="json")), "model": public_name(job.request.model)}
+    return Origin(version=version(), job_id=job.id, digest=job.digest, request=request, **facts)
 
 
 def placed(artifact: Artifact, found: dict[str, Any]) -> Artifact:

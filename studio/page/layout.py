@@ -12,18 +12,8 @@ from studio.page.context import QUIET, PageContext
 from studio.page.html import HERE, render, script
 from studio.page.language import translations
 
-TABS = (
-    "create",
-    "video",
-    "caption",
-    "sets",
-    "compare",
-    "search",
-    "gallery",
-    "queue",
-    "batch",
-    "models",
-)  # modules of `tabs/`
+# Modules of `tabs/`.
+TABS = ("create", "video", "caption", "sets", "compare", "search", "gallery", "queue", "batch", "models")
 STYLE_SHEETS = ("page.css", "tabs.css")
 EVENTS_MOST = 100  # events that wait; more are refused
 

@@ -16,7 +16,6 @@ from studio.disk.found import Found
 from studio.disk.look import look
 from studio.disk.machine import machine
 from studio.page.context import QUIET, PageContext
-from studio.page.html import script
 from studio.page.language import error_text, label, text
 from studio.page.making import notes
 
@@ -90,7 +89,7 @@ def build(context: PageContext) -> None:
         model = gr.Dropdown([(context.can.title, context.model)], label=label("serving.model"), elem_id="model")
         about: Any = {"label": label("serving.memory"), "elem_id": "memory", "visible": own}
         memory = gr.Dropdown([AUTO, *MEMORY], value=settings.memory() or AUTO, **about)
-    told = gr.HTML(js_on_load=script("serving.js"), elem_id="served")
+    told = gr.HTML(elem_id="served")
     gone = gr.HTML(visible="hidden")
 
     def load() -> tuple[Any, Any, str]:
@@ -117,9 +116,8 @@ def build(context: PageContext) -> None:
         return _estimate(_there(context).get(context.model))
 
     context.on_load(load, row, model, told)
-    model.input(pick, model, [told, gone], **QUIET).then(
-        None, gone, None, js="(picked) => studio.reloadKept(picked)", api_visibility="private"
-    )
+    reload = "(picked) => { if (picked) location.reload(); }"  # page.js keeps what was typed
+    model.input(pick, model, [told, gone], **QUIET).then(None, gone, None, js=reload, api_visibility="private")
     if own:
         memory.input(keep, memory, told, **QUIET)
 

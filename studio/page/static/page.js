@@ -81,8 +81,9 @@
     }
   });
 
-  // What is typed outlives the page: it is loaded anew for another language, or when the studio was started again.
-  const TYPED = ['#prompt', '#negative', '#seed', '#video-prompt', '#batch-lines'];
+  // What is typed outlives the page: it is loaded anew for another language or model, or when the studio was started again.
+  const TYPED = ['#prompt', '#negative', '#seed', '#video-prompt', '#video-negative'];
+  const OTHERS = ['#batch-lines', '#compare-prompt']; // which no picture's settings fill in
   const field = (name) => document.querySelector(`${name} textarea, ${name} input`);
   const type = (input, text) => {
     input.value = text;
@@ -92,7 +93,7 @@
   };
   const typed = JSON.parse(session.get('studio_typed')) || {};
   // The settings of a picture take the place of what was typed, also of what is in no input yet.
-  const forget = () => { for (const name of TYPED) if (name !== '#batch-lines') delete typed[name]; };
+  const forget = () => { for (const name of TYPED) delete typed[name]; };
   addEventListener('drop', forget, true);
   addEventListener('click', (event) => { if (event.target.closest?.('[data-do=settings]')) forget(); }, true);
   // Gradio makes what a fold holds when it is opened first; in the moment in which the fold comes it hears no click.
@@ -103,7 +104,7 @@
   };
   unfold();
   addEventListener('pagehide', () => {
-    for (const name of TYPED) if (field(name)) typed[name] = field(name).value;
+    for (const name of [...TYPED, ...OTHERS]) if (field(name)) typed[name] = field(name).value;
     session.set('studio_typed', JSON.stringify(typed));
   });
   const typing = new MutationObserver(() => { // a tab is made when it is opened first
