@@ -12,7 +12,7 @@ from sqlite3 import Row
 from models.messages import Refused
 from studio.database import Database, migrations
 from studio.media import as_bytes, from_bytes
-from studio.metadata import read
+from studio.metadata.files import read
 from studio.prompts import PICTURES
 from studio.search import EMBED_BATCH, INDEXED, search_request
 from studio.studio import Studio

@@ -19,8 +19,8 @@ from models.messages import Refused, did_you_mean
 from models.references.credits import Credit
 from studio.capabilities import FAST
 from studio.grid_sheet import sheet_of
-from studio.metadata import Provenance, content, encoded, texts, version
-from studio.metadata.origin import a1111_text, nameless
+from studio.metadata.files import content, encoded, texts
+from studio.metadata.origin import Provenance, a1111_text, nameless, version
 from studio.requests import SEEDS, ImageRequest, make_request
 
 KEYWORD = "studio-grid"  # of the chunk that holds what a sheet was made from

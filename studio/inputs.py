@@ -20,7 +20,7 @@ from studio.clips import moves
 from studio.fields import Picture
 from studio.files import ABANDONED, make_folder, sha256, write_whole
 from studio.home import Home
-from studio.metadata import credits_in, read
+from studio.metadata.files import credits_in, read
 from studio.prompts import PICTURES
 from studio.requests import MediaRequest, Request
 

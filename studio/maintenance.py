@@ -19,7 +19,7 @@ from studio.files import PART, is_plain, sha256
 from studio.gallery import Gallery
 from studio.home import DATABASE, Home
 from studio.media import MEDIA_TYPES
-from studio.metadata import read, strip
+from studio.metadata.files import read, strip
 from studio.metadata.origin import placed
 from studio.planner import Job
 from studio.requests import ANY_REQUEST

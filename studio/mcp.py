@@ -42,7 +42,8 @@ from studio.gallery import Gallery, Kept
 from studio.mcp_answers import Hits, JobOut, Jobs, PictureOut
 from studio.mcp_files import RESOURCE as FILE
 from studio.mcp_files import Files, FileStore
-from studio.metadata import credits_in, version
+from studio.metadata.files import credits_in
+from studio.metadata.origin import version
 from studio.planner import Job
 from studio.prompts import PICTURES
 from studio.queue import QueuedJob

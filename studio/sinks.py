@@ -11,8 +11,8 @@ from studio.events import Saved
 from studio.files import write_whole
 from studio.gallery import Gallery
 from studio.media import Artifact
-from studio.metadata import content, provenance, read, strip, write
-from studio.metadata.origin import placed
+from studio.metadata.files import content, read, strip, write
+from studio.metadata.origin import placed, provenance
 from studio.planner import Job
 
 PNG_END = b"IEND\xaeB`\x82"  # Pillow reads a PNG that lacks it

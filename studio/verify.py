@@ -17,10 +17,10 @@ from studio.capabilities import Capabilities
 from studio.export.clips import FORMATS, Clip, clip_file
 from studio.export.make import Wanted
 from studio.media import Artifact
-from studio.metadata import content, encoded, read_bytes, restore, strip, version
 from studio.metadata.files import KINDS as FILES
-from studio.metadata.files import media_type
-from studio.metadata.origin import Origin
+from studio.metadata.files import content, encoded, media_type, read_bytes, strip
+from studio.metadata.origin import Origin, version
+from studio.metadata.restore import restore
 from studio.planner import job_id, resolve
 from studio.requests import REQUESTS, make_request
 

@@ -9,7 +9,7 @@ import pytest
 import queue_kit
 from PIL import Image
 
-from studio.metadata import encoded
+from studio.metadata.files import encoded
 from studio.page.context import PageContext
 from studio.page.language import ASKED
 from studio.page.series_store import Member

@@ -27,7 +27,7 @@ from studio.events import Content, Done, Progress
 from studio.gallery import Filter
 from studio.home import Home
 from studio.mcp import server
-from studio.metadata import provenance_in, read, stripped, write
+from studio.metadata.files import provenance_in, read, stripped, write
 from studio.planner import Job, plan
 from studio.requests import CaptionRequest, make_request
 from studio.sinks import FolderSink, GallerySink

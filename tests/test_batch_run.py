@@ -24,7 +24,7 @@ from studio import sinks
 from studio.backends import fake
 from studio.backends.fake import Fake
 from studio.batch import folder as folders
-from studio.metadata import read
+from studio.metadata.files import read
 from studio.planner import job_id, resolve
 from studio.requests import make_request
 

@@ -26,7 +26,7 @@ from studio.export.clips import FORMATS, Clip, clip_file, whole
 from studio.export.drawing import seen_box
 from studio.export.moving import clip_within, enlarged, fit_clip, in_size, in_time, rimmed
 from studio.export.pack import Sticker, pack
-from studio.metadata import provenance_in, read
+from studio.metadata.files import provenance_in, read
 from studio.planner import resolve
 from studio.requests import make_request
 from studio.sinks import FolderSink

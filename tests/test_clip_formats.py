@@ -14,7 +14,8 @@ from tiny_files import artifact_of, job_of
 
 from models.messages import Refused
 from studio.export.clips import FORMATS, Clip, clip_file, sheet, webm, whole
-from studio.metadata import provenance, read_bytes, strip
+from studio.metadata.files import read_bytes, strip
+from studio.metadata.origin import provenance
 
 FILMS = ("webm", "mp4")
 SAYS = provenance(job_of(prompt="一只猫 🐱"), artifact_of())

@@ -15,10 +15,10 @@ from tiny_files import artifact_of, frames_of, job_of, picture_of, text_of
 
 from models.messages import Refused
 from studio.export.clips import Clip, clip_file
-from studio.metadata import Provenance, provenance, read_bytes, strip, texts, write
 from studio.metadata.exif_xmp import NAMESPACE, xmp_packet, xmp_settings
-from studio.metadata.files import CONTAINERS, media_type
+from studio.metadata.files import CONTAINERS, media_type, read_bytes, strip, texts, write
 from studio.metadata.leaks import plain_profile
+from studio.metadata.origin import Provenance, provenance
 
 TIMES = [40, 80, 120, 200]  # milliseconds of the frames
 STILL: dict[str, tuple[str, dict[str, object]]] = {

@@ -41,8 +41,7 @@ from studio.export.pack import pack
 from studio.export.training import Example, write_training_set
 from studio.grid import Axis, Grid
 from studio.mcp import hits_result
-from studio.metadata import credits_in, read_bytes
-from studio.metadata.files import KINDS
+from studio.metadata.files import KINDS, credits_in, read_bytes
 from studio.page.files import zipped
 from studio.page.html import render
 from studio.page.language import ASKED

@@ -30,7 +30,8 @@ from studio.disk.found import describe
 from studio.events import Progress
 from studio.fields import sides
 from studio.gallery import Filter
-from studio.metadata import read, restore
+from studio.metadata.files import read
+from studio.metadata.restore import restore
 from studio.planner import plan
 from studio.requests import make_request
 from studio.run import run_jobs

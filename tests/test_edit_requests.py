@@ -17,7 +17,7 @@ from studio.backends.base import Backend, run, run_batch
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
 from studio.media import Artifact
-from studio.metadata import read
+from studio.metadata.files import read
 from studio.planner import job_id, resolve
 from studio.requests import ImageRequest, make_request
 

@@ -27,7 +27,7 @@ from studio.backends.told import phrase
 from studio.capabilities import FAST
 from studio.events import Progress, Saved, Vector
 from studio.media import Artifact
-from studio.metadata import read
+from studio.metadata.files import read
 from studio.planner import resolve
 from studio.requests import ImageRequest, make_request
 from studio.sinks import FolderSink

@@ -20,8 +20,8 @@ from studio.backends.embedded import Embedded
 from studio.export.apps import APPS, app_named, fit, placed, within
 from studio.export.drawing import SEEN, Drawing, both, distance, indexed, outlined, resized, seen_box
 from studio.export.svg import _window, svg
-from studio.metadata import Provenance as Says
-from studio.metadata import provenance_in, read
+from studio.metadata.files import provenance_in, read
+from studio.metadata.origin import Provenance as Says
 from studio.page.files import made as page_file
 from studio.planner import resolve
 from studio.requests import make_request

@@ -30,7 +30,7 @@ from studio.backends.fake import Fake
 from studio.capabilities import FAST, Capabilities
 from studio.grid import Axis, Grid
 from studio.media import Artifact
-from studio.metadata import read
+from studio.metadata.files import read
 from studio.metadata.restore import restore
 from studio.page.context import PageContext
 from studio.page.tabs.create import CreateHandlers

@@ -19,7 +19,7 @@ from models.data.captions import MOODS
 from models.messages import Refused
 from studio.grid import MOST, Axis, Grid
 from studio.grid_sheet import lines_of
-from studio.metadata import read
+from studio.metadata.files import read
 from studio.requests import make_request
 from studio.sets import EMOTIONS, SUBJECTS, SUBJECTS_ZH, felt, make_set
 

@@ -18,9 +18,10 @@ from PIL.PngImagePlugin import PngInfo
 from tiny_files import MOVING, SUFFIXES, picture_of, write, write_moving
 
 from models.messages import Refused
-from studio.metadata import Provenance, encoded, read, stripped
 from studio.metadata.containers import LIMIT, png_chunk
 from studio.metadata.exif_xmp import NAMESPACE, xmp_packet
+from studio.metadata.files import encoded, read, stripped
+from studio.metadata.origin import Provenance
 
 KINDS = (*SUFFIXES, "gif")
 

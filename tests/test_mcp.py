@@ -32,7 +32,7 @@ from studio.api.guard import Guard
 from studio.gallery import Kept
 from studio.mcp import hits_result, http_routes
 from studio.mcp import server as tools_of
-from studio.metadata import read as read_settings
+from studio.metadata.files import read as read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = {

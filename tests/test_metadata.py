@@ -28,8 +28,10 @@ from tiny_files import (
 
 from models.messages import Refused
 from studio.fields import BIDI_CONTROLS
-from studio.metadata import Provenance, encoded, read, restore, texts
+from studio.metadata.files import encoded, read, texts
+from studio.metadata.origin import Provenance
 from studio.metadata.readers import parse_parameters
+from studio.metadata.restore import restore
 from studio.planner import resolve
 from studio.requests import ImageRequest, make_request
 

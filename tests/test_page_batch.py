@@ -22,7 +22,7 @@ from series_kit import idle_frame, keep, spoken, told  # noqa: F401 - a fixture
 
 from models.assets import assets
 from models.messages import Message
-from studio.metadata import encoded
+from studio.metadata.files import encoded
 from studio.page.context import PageContext
 from studio.page.files import zipped
 from studio.page.polling import busy, pace

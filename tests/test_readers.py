@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from studio.metadata import read
+from studio.metadata.files import read
 from studio.metadata.readers import parse_parameters, parsed, read_texts
 
 A1111 = """a castle (fog:1.2), <lora:old:0.8>

@@ -26,8 +26,10 @@ from studio.batch.plan import Context, Plan, plan
 from studio.batch.sources import Source
 from studio.events import Progress, Saved
 from studio.media import Artifact
-from studio.metadata import provenance, read, restore, write
+from studio.metadata.files import read, write
+from studio.metadata.origin import provenance
 from studio.metadata.readers import parse_parameters
+from studio.metadata.restore import restore
 from studio.planner import job_id, resolve
 from studio.requests import ImageRequest, make_request
 from studio.sinks import FolderSink

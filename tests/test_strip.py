@@ -15,8 +15,8 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 from tiny_files import MOVING, SUFFIXES, frames_of, write, write_moving
 
-from studio.metadata import read, stripped
 from studio.metadata.containers import PNG, png_chunk, png_chunks
+from studio.metadata.files import read, stripped
 from studio.metadata.leaks import plain_profile
 
 KINDS = (*SUFFIXES, *(f"moving {kind}" for kind in MOVING))

@@ -22,7 +22,8 @@ from studio.backends.fake import Fake
 from studio.export.clips import FORMATS, Clip, clip_file
 from studio.export.make import Wanted, exported
 from studio.media import Artifact
-from studio.metadata import encoded, provenance, version, write
+from studio.metadata.files import encoded, write
+from studio.metadata.origin import provenance, version
 from studio.planner import Job, resolve
 from studio.requests import ImageRequest, make_request
 from studio.verify import Verdict, verify

@@ -13,8 +13,9 @@ from studio import media
 from studio.backends.fake import Fake
 from studio.export.clips import Clip, clip_file
 from studio.media import Artifact
-from studio.metadata import encoded, provenance
 from studio.metadata.containers import PNG, png_chunk
+from studio.metadata.files import encoded
+from studio.metadata.origin import provenance
 from studio.planner import Job, job_id, resolve
 from studio.requests import make_request
 

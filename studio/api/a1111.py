@@ -39,7 +39,8 @@ from studio.capabilities import Capabilities
 from studio.events import Failed
 from studio.fields import Picture, sides
 from studio.media import quick_png
-from studio.metadata import texts, version
+from studio.metadata.files import texts
+from studio.metadata.origin import version
 from studio.requests import ImageRequest
 from studio.studio import Studio
 

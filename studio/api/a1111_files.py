@@ -15,7 +15,7 @@ from studio.api.a1111_state import OURS, PREFIX, UPSCALERS, Sent, Served, State,
 from studio.api.routing import Rejected
 from studio.api.uploads import checked, decoded, in_turn, uploads
 from studio.events import Cancelled, Done, Failed, Saved
-from studio.metadata import encoded, texts
+from studio.metadata.files import encoded, texts
 from studio.metadata.readers import PROGRAMS, parse_parameters
 from studio.requests import make_request
 

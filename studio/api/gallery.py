@@ -21,7 +21,7 @@ from studio.events import Saved
 from studio.export.clips import FORMATS
 from studio.export.make import Wanted, exported, one_file, stills
 from studio.gallery import PAGE, Filter, Gallery, Kept
-from studio.metadata import credits_in
+from studio.metadata.files import credits_in
 
 PREFIX = "/api/v1"
 # A file is named by its content: it never changes.

@@ -43,8 +43,7 @@ from studio.doors import ModelState, model_state, model_states
 from studio.events import Cancelled, Content, Done, Event, Failed, Progress, Saved
 from studio.heartbeat import silence
 from studio.media import data_url
-from studio.metadata import version
-from studio.metadata.origin import nameless
+from studio.metadata.origin import nameless, version
 from studio.planner import Job
 from studio.prompts import only
 from studio.queue import OPEN, QueuedJob, State

@@ -27,7 +27,7 @@ from models.references.credits import as_file
 from studio.batch.plan import Job, Plan
 from studio.batch.sources import Problem
 from studio.files import ready_folder, remove_empty, sha256, why, write_whole
-from studio.metadata import credits_in
+from studio.metadata.files import credits_in
 from studio.sinks import holds_another
 
 IDENTITY = ("source", "digest")

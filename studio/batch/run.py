@@ -21,7 +21,7 @@ from studio.batch.sources import Problem, Source
 from studio.events import Done, Failed, Progress, Saved, Unknown
 from studio.files import sha256
 from studio.foreground import exit_code
-from studio.metadata import version
+from studio.metadata.origin import version
 from studio.planner import Job as Planned
 from studio.run import explain, run_jobs
 from studio.sinks import FolderSink

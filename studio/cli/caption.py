@@ -13,7 +13,7 @@ from studio.clips import moves
 from studio.export.training import Example, check_new, kind_of, write_training_set
 from studio.foreground import Row
 from studio.inputs import notes, pictures_in
-from studio.metadata import read
+from studio.metadata.files import read
 from studio.planner import Job, plan_with
 from studio.requests import make_request
 

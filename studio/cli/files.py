@@ -23,7 +23,7 @@ from studio.export import apps as app_table
 from studio.export.make import Wanted, exported, sticker_of, stills
 from studio.export.pack import check_pack, pack, pack_name
 from studio.files import ready_folder, why, write_whole
-from studio.metadata import credits_in, credits_of_record, read, stripped
+from studio.metadata.files import credits_in, credits_of_record, read, stripped
 from studio.planner import resolve
 from studio.requests import make_request
 from studio.sinks import plain_name

@@ -18,7 +18,7 @@ from studio.export.pack import check_pack
 from studio.files import ready_folder, write_whole
 from studio.foreground import Batch
 from studio.grid import Axis, Grid
-from studio.metadata import credits_in
+from studio.metadata.files import credits_in
 from studio.requests import make_request
 from studio.sets import make_set, refuse_unknown
 from studio.sinks import holds_another

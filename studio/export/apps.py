@@ -15,7 +15,8 @@ from pydantic.dataclasses import dataclass
 from models.data.pixels import png, premultiply
 from models.messages import Refused, did_you_mean
 from studio.export.drawing import Box, Drawing, indexed, resized, seen_box
-from studio.metadata import Provenance, encoded
+from studio.metadata.files import encoded
+from studio.metadata.origin import Provenance
 
 LARGER = 1.5  # times: a small thing in a large picture is not blown up further than that
 PALETTES = (256, 128, 64, 32, 16, 8, 4, 2)

@@ -25,9 +25,10 @@ from models.messages import Refused
 from studio.clips import ClipFile, moves
 from studio.export.drawing import SEEN, indexed, resized
 from studio.media import animated_webp, on_ground, saved
-from studio.metadata import Provenance, encoded, write
 from studio.metadata.boxes import with_plays
 from studio.metadata.containers import EXTENSION, GIF_KEPT, IMAGE, PNG, gif_blocks, png_chunk, png_chunks
+from studio.metadata.files import encoded, write
+from studio.metadata.origin import Provenance
 
 MAX_PIXELS = 2**27  # of all frames together, which are in memory at the same time: 512 MB
 SHORTEST = 2  # hundredths of a second: what a GIF shows for less, viewers show for ten

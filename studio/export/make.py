@@ -20,8 +20,8 @@ from studio.export.moving import clip_rules, enlarged, fit_clip, in_size, in_tim
 from studio.export.pack import Sticker, zipped
 from studio.export.svg import svg
 from studio.fields import PROMPT_LIMIT
-from studio.metadata import Provenance, credits_in, encoded, provenance_in, read
-from studio.metadata.files import KINDS
+from studio.metadata.files import KINDS, credits_in, encoded, provenance_in, read
+from studio.metadata.origin import Provenance
 
 SHEET = "sheet"
 ALIASES = {"jpg": "jpeg", "apng": "png"}  # of a still picture's formats

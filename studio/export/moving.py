@@ -16,7 +16,7 @@ from models.messages import Refused
 from studio.export.apps import ALPHAS, APPS, PALETTES, App, Motion, best, coarsened, placed
 from studio.export.clips import FORMATS, Clip, clip_file
 from studio.export.drawing import Box, Drawing, Larger, is_more, outlined, resized, seen_box
-from studio.metadata import Provenance
+from studio.metadata.origin import Provenance
 
 # What is given up in turn where a clip is too large: details so many times as large, every nth frame alone.
 STEPS = ((1, 1), (2, 1), (1, 2), (2, 2), (2, 3), (4, 4), (8, 8), (16, 16))

@@ -26,7 +26,7 @@ from studio.export.clips import Clip
 from studio.export.drawing import Drawing
 from studio.export.moving import clip_rules, fit_clip
 from studio.media import saved
-from studio.metadata import Provenance, version
+from studio.metadata.origin import Provenance, version
 
 ABOUT = "about"  # the folder of what is for people
 NAME_LIMIT = 128  # characters; WhatsApp's limit for a pack's name

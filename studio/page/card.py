@@ -12,7 +12,8 @@ from studio.annotations import labels_in
 from studio.export.apps import APPS
 from studio.export.clips import FORMATS
 from studio.gallery import Kept
-from studio.metadata import credits_of_record, read, restore
+from studio.metadata.files import credits_of_record, read
+from studio.metadata.restore import restore
 from studio.page.clips import take
 from studio.page.context import PRESSED, PageContext, pressed_data, whole_number
 from studio.page.html import render, script

@@ -8,7 +8,7 @@ from models.messages import Refused
 from studio import media
 from studio.export.clips import Clip
 from studio.gallery import Gallery, Kept
-from studio.metadata import read
+from studio.metadata.files import read
 from studio.metadata.origin import placed
 from studio.planner import Job
 from studio.requests import ANY_REQUEST

@@ -21,7 +21,7 @@ from studio.export.clips import FORMATS, sheet
 from studio.export.drawing import Larger
 from studio.export.make import SHEET, Wanted, exported, one_file
 from studio.media import MEDIA_TYPES
-from studio.metadata import credits_in
+from studio.metadata.files import credits_in
 from studio.page.clips import opened_clip
 from studio.page.context import PageContext
 from studio.page.language import routes

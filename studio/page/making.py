@@ -17,7 +17,7 @@ from models.messages import Refused
 from studio import inputs, loras
 from studio.backends.registry import open_backend
 from studio.gallery import Filter
-from studio.metadata import read
+from studio.metadata.files import read
 from studio.page import presets, suggest
 from studio.page.context import LISTEN, PRESSED, QUIET, PageContext, pressed_data, whole_number
 from studio.page.form import Form, picker, style_input

@@ -14,7 +14,7 @@ from models.messages import Refused
 from studio import settings
 from studio.capabilities import Capabilities
 from studio.files import make_folder, write_whole
-from studio.metadata import encoded
+from studio.metadata.files import encoded
 
 PAINT = "#ec4899"
 PAINTED = 8  # levels of 255: less is a brush's softest rim

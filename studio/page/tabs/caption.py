@@ -16,7 +16,7 @@ from studio.batch.plan import safe_name
 from studio.clips import moves, picture_of
 from studio.export.training import Example, kind_of, training_set
 from studio.media import saved
-from studio.metadata import read
+from studio.metadata.files import read
 from studio.page.context import PageContext
 from studio.page.files import FOREVER, series_of, zip_response
 from studio.page.form import TAKES_FILES, Form, unable

@@ -13,7 +13,7 @@ from models.messages import Refused
 from studio.backends.registry import offered, open_backend
 from studio.gallery import Kept
 from studio.grid import Axis, Grid
-from studio.metadata import credits_in
+from studio.metadata.files import credits_in
 from studio.page.context import QUIET, PageContext, whole_number
 from studio.page.files import attachment, opened, series_of
 from studio.page.form import Form

@@ -7,7 +7,8 @@ import gradio as gr
 
 from models.messages import Refused
 from studio import inputs, loras
-from studio.metadata import read, restore
+from studio.metadata.files import read
+from studio.metadata.restore import restore
 from studio.page import making, picture_inputs
 from studio.page.context import PRESSED, QUIET, PageContext, pressed_data
 from studio.page.form import TAKES_FILES, Form, examples_here, unable

@@ -14,7 +14,7 @@ from studio.export.apps import APPS, App
 from studio.export.drawing import Larger, both
 from studio.export.pack import NAME_LIMIT, Sticker, pack, pack_name
 from studio.gallery import Kept
-from studio.metadata import provenance_in
+from studio.metadata.files import provenance_in
 from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data, whole_number
 from studio.page.files import attachment, no_slashes, opened, series_of
 from studio.page.form import Form, style_input

@@ -10,7 +10,8 @@ from models.data.motion import MOTIONS
 from models.messages import Refused
 from studio import inputs
 from studio.gallery import Filter
-from studio.metadata import read, restore
+from studio.metadata.files import read
+from studio.metadata.restore import restore
 from studio.page import making
 from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data
 from studio.page.form import Form, unable
