@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -144,22 +145,7 @@ def _cover(alpha: np.ndarray, width: float) -> np.ndarray:
     high, wide = alpha.shape
     times = -(-FINE // max(high, wide)) if max(high, wide) < FINE else 1
     fine = Image.fromarray(alpha).resize((wide * times, high * times), Image.Resampling.BICUBIC)
-    far = distance(np.asarray(fine) > 127, math.ceil(width * times) + 1)
+    outside = (np.asarray(fine) <= 127).astype(np.uint8)
+    far = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)  # pixels to the nearest opaque one
     cover = np.clip(width * times - far + 0.5, 0, 1)
     return cover.reshape(high, times, wide, times).mean((1, 3))
-
-
-def distance(inside: np.ndarray, reach: int) -> np.ndarray:
-    """Each pixel's distance to the nearest of bool (H, W), float32; exact up to `reach` pixels, then larger.
-
-    Down the columns first, then the shortest hypotenuse along the rows: scipy would be 110 MB for one function.
-    """
-    rows = np.arange(len(inside), dtype=np.float32)[:, None]
-    above = np.maximum.accumulate(np.where(inside, rows, -np.inf), 0)
-    below = np.minimum.accumulate(np.where(inside, rows, np.inf)[::-1], 0)[::-1]
-    column = np.minimum(np.minimum(rows - above, below - rows), reach + 1).astype(np.float32) ** 2
-    best = column.copy()
-    for step in range(1, min(reach, inside.shape[1] - 1) + 1):
-        np.minimum(best[:, step:], column[:, :-step] + step**2, out=best[:, step:])
-        np.minimum(best[:, :-step], column[:, step:] + step**2, out=best[:, :-step])
-    return np.sqrt(best)
