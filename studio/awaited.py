@@ -30,10 +30,7 @@ class Stopped(Exception):
 
 
 def awaitable(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], Awaitable[R]]:
-    """A blocking method as one that is awaited.
-
-    Where its task is cancelled, the blocking method raises `Stopped` at its next poll, and cleans up first.
-    """
+    """A blocking method as one that is awaited. Where that is cancelled it raises `Stopped` at its next poll."""
 
     @functools.wraps(method)
     async def twin(self: S, *args: P.args, **kwargs: P.kwargs) -> R:

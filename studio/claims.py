@@ -136,10 +136,7 @@ def _readable(connection: Connection, rows: list[Row]) -> list[QueuedJob]:
 
 
 def _fitting(jobs: list[QueuedJob]) -> list[QueuedJob]:
-    """The first job, whatever its size, and those after it that fit beside it in one shape.
-
-    One that crashed a worker is done alone: the others would be blamed with it.
-    """
+    """The first job, and those after it that fit into its shape. One that crashed a worker is done alone."""
     taken = jobs[:1]
     room = (taken[0].request.shape or 1) - taken[0].request.count if taken and not taken[0].crashes else 0
     for job in jobs[1:]:

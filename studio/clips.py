@@ -105,9 +105,7 @@ class ClipFile:
             yield last
 
     def choice(self, every: int | None = None, at: float | None = None, number: int | None = None) -> list[int]:
-        """The numbers of all frames, of one in `every`, of the one shown `at` so many seconds, or of so many evenly
-        spread. Refused where there is none.
-        """
+        """The numbers of all frames, one in `every`, that shown `at` a second, or `number` evenly spread ones."""
         given = [name for name, value in (("every", every), ("at", at), ("number", number)) if value is not None]
         if len(given) > 1:
             raise Refused("request.exclusive", first=given[0], second=given[1])
@@ -146,10 +144,7 @@ def pixels_of(path: str | Path, most: int, read: Callable[[Image.Image], np.ndar
 
 
 def resampled(path: str | Path, fps: int) -> np.ndarray:
-    """A clip as `fps` frames a second show it, each for whole milliseconds: premultiplied uint8 (T, 128, 128, 4).
-
-    Refused as for `ClipFile.open`.
-    """
+    """A clip at `fps`, frames of whole milliseconds: premultiplied uint8 (T, 128, 128, 4). Refused as for `open`."""
     clip, step = ClipFile.open(path), round(1000 / fps) / 1000
     shown: list[np.ndarray] = []
     for frame in clip.frames():

@@ -53,10 +53,7 @@ class Vector:
 
 @dataclass(frozen=True)
 class Saved:
-    """An artifact that is whole on disk. `seconds` since the job began; `found` where it was there before.
-
-    `kind`, `media_type`, `text` and `frames` are the artifact's.
-    """
+    """An artifact, whole on disk, with its facts; `seconds` since the job began; `found` where it was there before."""
 
     path: str
     index: int

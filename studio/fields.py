@@ -81,9 +81,7 @@ class Frozen(BaseModel):
 
 
 class Picture(Frozen):
-    """A file of a picture or a clip; where a picture is wanted, one frame of a clip is taken. `resolve` fills the
-    sha256 in: the content counts, not where it lies.
-    """
+    """A file of a picture, or of a clip of which a frame is taken. `resolve` adds the sha256, which identifies it."""
 
     path: str
     sha256: str = ""

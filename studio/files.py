@@ -107,8 +107,7 @@ def remove_parts(folder: Path) -> None:
 
 
 def remove_uploads(uploads: Iterable[Path]) -> None:
-    """Remove those files and folders that browsers and requests brought more than a day ago: nobody was left to do
-    it."""
+    """Remove those files and folders that browsers and requests brought more than a day ago."""
     for upload in uploads:
         with contextlib.suppress(OSError):
             if time.time() - upload.stat().st_mtime > DAY:

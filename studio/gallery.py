@@ -36,9 +36,7 @@ WORDS_LIMIT = 32  # words of a query that are looked at
 
 @dataclass(frozen=True, kw_only=True)
 class Kept(Annotations):
-    """An artifact of the gallery, with what is noted of it. `path` is the file, `made` is in seconds since the epoch;
-    the facts are those of `studio.media.Artifact`.
-    """
+    """An artifact of the gallery: annotations, and facts as `studio.media.Artifact` has them. `made`: epoch seconds."""
 
     number: int
     sha256: str
@@ -190,9 +188,7 @@ class Gallery:
         return self.folder / digest[:2] / f"{digest}{suffix}"
 
     def place(self, row: Row) -> Path:
-        """Where the file of a row lies: by its sha256, whatever else the row says. A link, a pipe or a name that leads
-        elsewhere is as good as a file that is gone.
-        """
+        """Where a row's file lies, by its sha256 alone. A link, a pipe or another name counts as no file at all."""
         path = self.file(str(row["sha256"]), PurePath(str(row["file"])).suffix)
         ours = NAME.fullmatch(path.name) and (is_plain(path) or not os.path.lexists(path))
         return path if ours else self.folder / "nowhere" / "nothing.png"
@@ -379,10 +375,7 @@ def spaced(text: str) -> str:
 
 
 def match(words: str, whole: bool = False) -> str:
-    """An FTS5 query in which every word counts and nothing is an operator; "" where there is no word.
-
-    Words may go on behind their last letter, unless they are meant `whole`.
-    """
+    """An FTS5 query of all words, as beginnings of words unless `whole`, without operators; "" where there is none."""
     seen = "".join(character if character.isprintable() else " " for character in words)  # NUL ends a C string
     phrases = [" ".join(spaced(word).split()) for word in seen.split()[:WORDS_LIMIT]]
     end = '"' if whole else '"*'

@@ -142,8 +142,7 @@ class Grid:
         return sheet_of(pictures, columns, rows, axes, self.request.prompt, self._common())
 
     def file(self, pictures: Sequence[Image.Image | None], credits: Iterable[Credit] = ()) -> bytes:
-        """The sheet as a PNG file that says what it was made from, to us and, in A1111's words, to others, and whom its
-        pictures are owed to."""
+        """The sheet as a PNG file that says what it was made from, in our words and A1111's, and its credits."""
         told = Provenance(self._parameters(), self.record(), KEYWORD, tuple(dict.fromkeys(credits)))
         return encoded(self.sheet(pictures), told, "png", optimize=True)
 

@@ -27,9 +27,7 @@ def sheet_of(
     title: str,
     note: str,
 ) -> Image.Image:
-    """The sheet, opaque RGBA: `pictures` row by row, with labels of `columns` and `rows`, the names of both `axes`, a
-    title and a note. None leaves a place empty.
-    """
+    """The sheet, opaque RGBA: `pictures` row by row, labels, the names of both `axes`, title and note. None: empty."""
     side = max([SMALLEST, *(min(max(one.size), LARGEST) for one in pictures if one)])
     columns, rows = ([_named(axis, text) for text in texts] for axis, texts in zip(axes, (columns, rows), strict=True))
     widest = max(font_for(text, TEXT).getlength(text) for text in rows)

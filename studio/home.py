@@ -25,9 +25,7 @@ class Home:
 
 
 class ProgressStore:
-    """The latest step and preview of each running job, for every process to see; in a database that does not wait for
-    the disk.
-    """
+    """The latest step and previews of each running job, for every process, in a database that waits for no disk."""
 
     def __init__(self, path: Path) -> None:
         self._database = Database(path, migrations("progress"), durable=False)
@@ -85,10 +83,7 @@ class ProgressStore:
 
 
 class JobEvents:
-    """The events of one job, polled from the store. KeyError, when polled, where nobody knows the job.
-
-    The first poll gets the state so far. Progress between two polls is left out: the latest holds it all.
-    """
+    """A job's events, polled: the state so far, then what is new, of progress the latest. KeyError for no such job."""
 
     def __init__(self, home: Home, job: str) -> None:
         self._home, self._job = home, job

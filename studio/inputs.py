@@ -31,10 +31,7 @@ SUFFIX = 8  # characters of a file's ending that are kept
 
 
 def keep(request: Request, root: Path) -> Any:
-    """The resolved request with its pictures read from the home `root`, each under its sha256. The job's id stays.
-
-    Refused where a picture has changed since the request was resolved, or can't be copied.
-    """
+    """The resolved request with its pictures in the home `root`. Refused where one changed or can't be copied."""
     folder = root / INPUTS
     return request.with_pictures(lambda picture: _copied(picture, folder))
 

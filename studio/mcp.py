@@ -62,9 +62,7 @@ Wait = Annotated[bool, Field(description="Without it the job is only put in the 
 
 
 def server(studio: Studio, model: str, local: bool = False) -> MCPServer:
-    """The tools of a studio. `model` is the usual one; a `local` client, this computer's user, may give pictures by
-    path.
-    """
+    """The tools of a studio. `model` is the usual one; a `local` client may give pictures by path."""
     about, tools = "Makes, edits and finds stickers on this computer.", Tools(studio, model, local)
     # At its usual level it would turn on the logs of every library.
     mcp = MCPServer("studio128", "Studio 128", about, WORDS["instructions"], version=version(), log_level="WARNING")

@@ -17,9 +17,7 @@ PICTURES = (".png", ".webp", ".jpg", ".jpeg", ".gif", ".avif", ".apng", ".webm",
 
 
 def summands(prompt: str) -> list[str]:
-    """The parts of a prompt `A + B`; the prompt alone where it has no sum, is quoted, or has too many. [] for an empty
-    one.
-    """
+    """The parts of a prompt `A + B`; the prompt alone where it has no sum, is quoted, or has too many; [] if empty."""
     parts = [part.strip() for part in SUM.split(prompt) if part.strip()]
     things = all(re.search(r"[^\W\d_]", part) and _closed(part) for part in parts)
     if 1 < len(parts) <= MIX_LIMIT and things and not QUOTED.fullmatch(prompt):

@@ -37,10 +37,7 @@ NEXT_PLACE = "(SELECT ifnull(max(place), 0) + 1 FROM jobs)"  # the end of the li
 
 @dataclass(frozen=True)
 class QueuedJob:
-    """A job as it stands. `message` says why it failed or is quarantined; times are seconds since the epoch.
-
-    `wish` is what somebody asked of one that is running.
-    """
+    """A job as it stands: `message` says why it failed, `wish` what somebody asked of it; times are epoch seconds."""
 
     id: str
     number: int

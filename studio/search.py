@@ -186,8 +186,7 @@ class Search:
 
 
 def best(scores: np.ndarray, count: int) -> np.ndarray:
-    """Places of the `count` highest of the scores (N,), highest first, of equals the first ones first. Sorting all of a
-    million takes five times as long as computing them; this a twentieth."""
+    """Places of the `count` highest of the scores (N,), highest first; a tenth of the time that sorting all takes."""
     if count < len(scores):
         least = np.partition(scores, len(scores) - count)[len(scores) - count]
         places = np.flatnonzero(scores >= least)

@@ -68,9 +68,7 @@ def refuse_unknown(members: Sequence[Member], read: Callable[[Sequence[str]], Se
 
 
 def felt(emotion: str, subject: str) -> str:
-    """The prompt for a subject that feels something, in the subject's language and as the captions of the training say
-    it.
-    """
+    """The prompt for a subject that feels something, in the subject's language, as the training's captions say it."""
     word = feeling(emotion, subject)
     if language_of(subject) == "zh":
         return f"{word}的{subject}" if language_of(word) == "zh" else f"{word} {subject}"

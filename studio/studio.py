@@ -154,10 +154,7 @@ class Studio:
             await asyncio.sleep(POLL)
 
     async def amake(self, jobs: Sequence[Job]) -> AsyncGenerator[tuple[str, Progress | Saved | End], None]:
-        """Submit planned jobs and report what happens, one job after the other, each event with the job's id.
-
-        Whoever stops listening before the end cancels the jobs.
-        """
+        """Submit planned jobs -> (job, event) of one after the other. Whoever stops listening cancels them."""
         submitted: list[str] = []
         try:
             for job in jobs:
@@ -329,9 +326,7 @@ class Studio:
         return None
 
     def space(self, model: str = "embedded") -> str:
-        """What the semantic space of a model is called; vectors of two spaces don't compare. Refused where the model is
-        not installed.
-        """
+        """The name of a model's semantic space: vectors of two don't compare. Refused where it is not installed."""
         backend = self._opener(model)
         backend.digest()
         return backend.space()

@@ -55,9 +55,7 @@ class Tree:
 
 
 def read_tree(text: str, source: str) -> Tree | None:
-    """The document in `text`, None where it is empty. Refused with `source`, `problem`, and `line` and `column` if
-    known.
-    """
+    """The document in `text`, None where it is empty. Refused with `source`, `problem`, and the place if known."""
     if len(text) > TEXT_LIMIT:
         raise _at(source, Message("syntax.too_long", {"most": TEXT_LIMIT}))
     try:

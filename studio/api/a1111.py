@@ -149,9 +149,7 @@ def _begin(state: State, body: Generation) -> Call:
 
 
 def _fields(body: Generation, can: Capabilities, notes: list[Message]) -> dict[str, Any]:
-    """Its fields that are no pictures; `notes` takes what is done otherwise. A sampler with steps of its own takes
-    none.
-    """
+    """Its fields that are no pictures; `notes` takes what is done otherwise. A sampler with fixed steps takes none."""
     notes += [Message("api.note_unknown", {"name": name}) for name in UNKNOWN if getattr(body, name)]
     styles = [name for name in body.styles or [] if name and name != "None"]
     if len(styles) > 1:

@@ -175,9 +175,7 @@ def _target(size: tuple[int, int], how: Upscaling) -> tuple[int, int]:
 
 
 def _file(data: bytes, name: str, box: Box | None, size: tuple[int, int], how: Upscaling) -> str:
-    """A picture, or what lies in its `box`, in `size`, cut where asked for, as a file in base64: `data` itself where
-    the box is all of it.
-    """
+    """A picture, or its part in `box`, in `size`, as a file in base64; `data` itself where the box is all of it."""
     picture = checked(data, name)
     if box == (0, 0, *size) and picture.size == size:
         return base64.b64encode(data).decode()

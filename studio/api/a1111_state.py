@@ -64,9 +64,7 @@ class Call:
 
 
 class State:
-    """The served studio, the chosen model, which holds for all clients as at A1111, and the open calls, oldest first.
-    May be used from any thread.
-    """
+    """The served studio, the model chosen for all clients, and the open calls, oldest first. For any thread."""
 
     def __init__(self, studio: Studio, model: str) -> None:
         self.studio, self._served, self.model = studio, model, model

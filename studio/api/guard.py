@@ -53,9 +53,7 @@ HEADERS = (
 
 
 class Guard:
-    """ASGI middleware. `anywhere` also lets this computer's other addresses in, where the user opened it to them; with
-    a `password` every request must bring it, under any user name (HTTP Basic).
-    """
+    """ASGI middleware. `anywhere`: at this computer's other addresses, too. Every request must bring a `password`."""
 
     def __init__(self, app: App, anywhere: bool = False, password: str = "") -> None:
         self.app, self.anywhere = app, anywhere

@@ -33,9 +33,7 @@ class Backend(Protocol):
         """Hex digest of the weights: part of a job's identity."""
 
     def space(self) -> str:
-        """What the semantic space is called: vectors of two spaces don't compare. "" where the model has none; Refused
-        as for `digest`.
-        """
+        """The semantic space's name: vectors of two spaces don't compare. "" where it has none; Refused as `digest`."""
 
     def load(self) -> None:
         """Bring the model into memory, once; Refused with a sentence that says which file is missing or altered."""

@@ -30,9 +30,7 @@ Events = list[tuple[int, Made | Failed]]
 
 @contextlib.contextmanager
 def opened(opener: Opener, model: str, address: str | None) -> Iterator[Backend]:
-    """The backend of that name: here, or on the cluster at the address, until the end. What it is asked about itself
-    the model says that is here.
-    """
+    """The backend of that name, here or on the cluster at the address; facts about it are asked of the model here."""
     own = opener(model)
     if address is None:
         yield own

@@ -37,9 +37,7 @@ from studio.requests import ClipRequest, ImageRequest
 
 
 class Diffusers(Backend):
-    """The pipeline in the folder or file `name`, or in the Hugging Face cache under that id. What it makes gets its
-    place in the semantic space that `Places` knows.
-    """
+    """The pipeline in the folder or file `name`, or in the Hugging Face cache under that id."""
 
     def __init__(self, name: str) -> None:
         self.name, self.title = name, Path(name).name.removesuffix(".safetensors")

@@ -75,10 +75,7 @@ class Enlarger:
         return {"sizes": (SIZE,), "beyond": Message("weights.no_upscaler", values)}
 
     def __call__(self, pixels: np.ndarray, request: ImageRequest | EnlargeRequest) -> np.ndarray:
-        """Premultiplied uint8 (S, S, 4) in the size that a resolved request asks for.
-
-        Refused where the part is missing, altered, or another one than when it was asked for.
-        """
+        """Premultiplied uint8 (S, S, 4) in the size asked for. Refused where the part is missing or replaced."""
         size, _ = sides(request.size or SIZE)
         if len(pixels) == size:
             return pixels

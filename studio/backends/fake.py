@@ -185,9 +185,7 @@ def _part(word: re.Match[str], nothing: bool) -> Part:
 
 
 def _picture(request: ImageRequest, seed: int) -> Image.Image:
-    """A face in the size asked for, laid over the picture that is given as strongly as asked for, where the mask is
-    white.
-    """
+    """A face in the size asked for, blended over the given picture by its strength, where the mask is white."""
     face, (given, mask) = _draw(request, seed), start(request)
     if given is not None:
         share = request.strength or 0.0
@@ -230,9 +228,7 @@ def _told(prompt: str) -> str:
 
 
 def _bounced(face: Image.Image, phase: float, strength: float) -> Image.Image:
-    """The face smaller and lower or higher, half as far as there is room at a strength of 1; back where it began at
-    phase 1.
-    """
+    """The face made smaller and moved up or down by half the room times `strength`; phase 1 is phase 0 again."""
     side = round(SIZE * 0.7)
     frame = Image.new("RGBA", (SIZE, SIZE))
     top = round((SIZE - side) * (0.5 + 0.25 * strength * math.sin(2 * math.pi * phase)))

@@ -30,9 +30,7 @@ def given_pixels(picture: Picture, place: Place = "first") -> np.ndarray:
 
 
 def given_frames(picture: Picture, read: Callable[[Image.Image], np.ndarray] = fit) -> np.ndarray:
-    """What stands for a file in a semantic space: premultiplied uint8 (T, 128, 128, 4), or whatever `read` makes of
-    each frame, T is 1 where it is still.
-    """
+    """Frames as an embedder reads them: premultiplied uint8 (T, 128, 128, 4), or of `read`; T is 1 if still."""
     return _checked(picture, lambda: pixels_of(picture.path, EMBEDDED_FRAMES, read))
 
 
@@ -82,9 +80,7 @@ def start(request: ImageRequest) -> tuple[np.ndarray | None, np.ndarray | None]:
 
 
 def to_describe(request: CaptionRequest) -> np.ndarray:
-    """The picture of a resolved request, of a clip its middle frame: premultiplied uint8 (128, 128, 4); Refused also
-    where all of it is transparent.
-    """
+    """The request's picture, or clip's middle frame: premultiplied uint8 (128, 128, 4); Refused if transparent."""
     return fit(seen(request))
 
 
@@ -134,10 +130,7 @@ class Slot:
 
 
 class Batches:
-    """The batches of resolved requests of one batch key, in their order, each of the shape that they share.
-
-    Raises ValueError where the batch keys differ.
-    """
+    """The batches of resolved requests of one batch key, in order, of their shape. ValueError for several keys."""
 
     def __init__(self, requests: Sequence[ImageRequest]) -> None:
         if len({request.batch_key() for request in requests}) > 1:
@@ -166,9 +159,7 @@ class Batches:
             yield number, Progress(turns.index(k) * steps + step, len(turns) * steps, mine)
 
     def chosen(self, slot: Slot, score: float, drawn: Any) -> Any | None:
-        """What was drawn for a slot's picture with the highest score, the first of equals, once the last candidate is
-        there; None before.
-        """
+        """The best-scored drawing of a slot's picture, once its last candidate is there; None before."""
         key = slot.number, slot.index
         self._drawn.setdefault(key, []).append((score, drawn))
         if len(self._drawn[key]) < self._wanted[slot.number]:

@@ -24,9 +24,7 @@ ERRORS = (ValueError, TypeError, RuntimeError, AttributeError, NotImplementedErr
 
 @dataclass(frozen=True)
 class Start:
-    """What is drawn upon: pictures of one size, straight RGB, and the mask, 255 where it is drawn anew. Without an
-    `image` there is only the `size` (width, height).
-    """
+    """What an edit starts from, of one `size` (width, height): straight RGB; the mask is 255 where it is drawn anew."""
 
     size: tuple[int, int]
     image: Image.Image | None = None
@@ -76,9 +74,7 @@ def chosen(by: dict[str, Pipeline], request: ImageRequest | ClipRequest) -> str:
 
 
 def arguments(one: Pipeline, request: ImageRequest | ClipRequest, start: Start, guide: str) -> dict[str, Any]:
-    """What the pipeline is called with, but for generator and callback; `guide` is the kind of network that reads the
-    control picture.
-    """
+    """The pipeline's arguments but for generator and callback; `guide` is the kind of the control network."""
     guidance = next((name for name in FIELDS["guidance"] if one.takes.get(name) is not None), "")
     asked: dict[str, Any] = {
         "prompt": loras.words(request.prompt),

@@ -55,9 +55,7 @@ def gives(one: Pipeline) -> str:
 
 
 def capabilities(folder: PipelineFolder, title: str, space: str) -> Capabilities:
-    """Of the pipeline in a folder; what it makes lies in that semantic space, if there is one. Refused where it makes
-    neither pictures nor clips.
-    """
+    """Of a folder's pipeline; `space` is its semantic space or "". Refused where it makes no pictures or clips."""
     own, by = folder.pipeline, calls(folder)
     task = gives(own)
     if not task:

@@ -113,9 +113,7 @@ class PipelineFolder:
 
 
 def _configured(weights: Path) -> Path:
-    """The folder whose configurations are those of a single file: beside it under its name, else a pipeline of the same
-    family on this disk.
-    """
+    """The folder with a single file's configurations: beside it under its name, else of its family on this disk."""
     beside = weights.with_suffix("")
     if (beside / INDEX).is_file():
         return beside

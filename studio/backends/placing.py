@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 
 def device() -> "torch.device":
-    """The one that is asked for (STUDIO_DEVICE, `--device`), else the accelerator where there is one. Refused where the
-    machine has none of that name.
-    """
+    """The one asked for (STUDIO_DEVICE, `--device`), else the accelerator if any. Refused where it is not there."""
     import torch
 
     asked = settings.device()
@@ -66,9 +64,7 @@ def chosen(found: Found | None) -> Memory:
 
 
 def placed(pipeline: Any, memory: Memory | None = None) -> Any:
-    """A pipeline that was just loaded, ready to be called and kept in memory in that way; None for one that was made
-    from another, whose way it goes on with.
-    """
+    """A loaded pipeline, ready and kept in memory in that way; None: as the pipeline that it was made from."""
     memory, here = memory or kept(pipeline), device()
     own = here.type in OFFLOADS
     pipeline.set_progress_bar_config(disable=True)

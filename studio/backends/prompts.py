@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 
 class PromptReading:
-    """Reads by the parser of the `pipeline` that is loaded, with its `vocabulary`, else by these parts alone, a tenth
-    of what draws."""
+    """Reads prompts by the loaded `pipeline`'s parser and `vocabulary`, else by those parts alone, a tenth of it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -63,16 +63,14 @@ def _together(
 
 
 def _understood(pipeline: "StickerPipeline", texts: Sequence[str], composite: bool = False) -> str:
-    """What is drawn of the texts, "" where that is what they say; beside a vector, a start or other things no
-    `composite` is drawn."""
+    """What is drawn of the texts, "" where that is what they say; `composite`: nothing else is drawn with them."""
     parsed = [pipeline.parse(text) for text in texts]
     found = [prompt.description if composite else prompt.encoded for prompt in parsed]
     return "" if found == list(texts) else " + ".join(found)
 
 
 def phrase(prompt: str, style: str) -> str:
-    """The prompt with its style as the captions of the training write it, in the prompt's language; one in quotation
-    marks stays in them, style and all."""
+    """The prompt with its style as training captions have it, in its language; inside of quotation marks, if quoted."""
     if not style:
         return prompt
     if QUOTED.fullmatch(prompt):

@@ -95,9 +95,7 @@ class _Reading:
         return [1.0] * len(row)
 
     def _apart(self, row: Sequence[int], values: Sequence[T], ends: tuple[T, T, T]) -> list[T]:
-        """A value of each token of a row, as the chunks have them: each with `ends` round it, what begins one, what
-        ends one, and what fills it up.
-        """
+        """A value of each token, as the chunks have them: between the first two of `ends`, filled up with the third."""
         first, last, fill = ends
         inside, made, eos = self._length - 2, list[T](), self._ends[1]
         end = row.index(eos, 1) if eos in row[1:] else len(row)

@@ -29,9 +29,7 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 @dataclass(frozen=True)
 class Row:
-    """What a line asks for, by its own names: not `typed` where numbers are text; `expand` says whether words are
-    drawn.
-    """
+    """What a line asks for, by its own names: not `typed` where numbers are text; `expand`: braces are drawn."""
 
     line: int
     fields: dict[str, Any]

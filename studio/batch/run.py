@@ -137,8 +137,7 @@ Watch = Callable[[Runner], None]
 
 
 def groups(jobs: Sequence[Job], backend: Backend) -> Iterator[list[Job]]:
-    """Jobs that may be asked of the backend at once, its `group` of artifacts or a little more at a time; no job twice,
-    for one may be asked for under two names."""
+    """Jobs to be asked for together, the backend's `group` of artifacts or a little more, no job twice in one."""
     alike: dict[Hashable, list[Job]] = {}
     for job in jobs:
         alike.setdefault(backend.batch_key(job.request), []).append(job)

@@ -155,9 +155,7 @@ def leave(code: int) -> None:
 
 
 def each(files: list[Path], do: Callable[[Path], dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
-    """A row a file, and the exit code: 1 where some were refused, 2 where all were. Stopped with Ctrl-C, the rows so
-    far.
-    """
+    """A row a file, and the exit code: 1 where some were refused, 2 where all were; the rows so far after Ctrl-C."""
     rows: list[dict[str, Any]] = []
     for file in files:
         try:
@@ -172,8 +170,6 @@ def each(files: list[Path], do: Callable[[Path], dict[str, Any]]) -> tuple[list[
 
 
 def printable(text: str, escape: Callable[[str], str] = ascii) -> str:
-    """Text from outside for a terminal: what would move the cursor, colour it or turn the line round is escaped, as in
-    Python or, by `json.dumps`, as in JSON.
-    """
+    """Text from outside for a terminal: what moves the cursor, colours or reverses text is escaped by `escape`."""
     shown = "\n\t\u200c\u200d"  # the last two join letters and emoji
     return "".join(c if c.isprintable() or c in shown else escape(c)[1:-1] for c in text)

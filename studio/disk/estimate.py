@@ -64,9 +64,7 @@ class Fit:
 
 
 def fit(found: Found, machine: Machine, pixels: int = SIDE * SIDE, word: str = AUTO) -> Fit | None:
-    """How a model fits, by the first way that does, or by the one that `word` names. None for what is no model of its
-    own, or broken; Refused for another word.
-    """
+    """How a model fits, by the first way that does or the one named. None for a broken model or a part of one."""
     if word not in (AUTO, *MEMORY):
         raise Refused("fit.unknown", word=word, hint=did_you_mean(word, (AUTO, *MEMORY)), words=[AUTO, *MEMORY])
     if not found.model or found.problem:

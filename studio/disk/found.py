@@ -28,9 +28,7 @@ _WRITES = ("ForConditionalGeneration", "ForCausalLM", "ForVision2Seq", "EncoderD
 
 @dataclass(frozen=True)
 class Component:
-    """A network of a model: how many numbers it has, those in matrices among them, and the bytes that they take as they
-    are stored; `packed` where they stay so.
-    """
+    """A network of a model: its parameters, those in matrices, and bytes stored; `packed` where it stays quantised."""
 
     name: str
     parameters: int
@@ -235,9 +233,7 @@ def with_networks(found: Found, folders: dict[str, Path]) -> Found:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a network, those without a variant ("fp16") before others; Refused where there are none,
-    or where some of them are missing.
-    """
+    """The safetensors files of a network, those without a variant ("fp16") first; Refused where any is missing."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         old = next((path for path in sorted(folder.iterdir()) if path.suffix.lower() in PICKLES), None)

@@ -24,9 +24,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Of one file; Refused where it is a pickle, empty, cut short, or its header lies: safetensors checks that the
-    header is as long as it says and that its tensors cover the file.
-    """
+    """Of one file; Refused where it is a pickle, empty, cut short, or its header does not cover its bytes."""
     if path.suffix.lower() in PICKLES:
         raise pickled(path)
     try:

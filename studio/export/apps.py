@@ -118,10 +118,7 @@ def placed(
     exact: bool = True,
     box: Box | None = None,
 ) -> Image.Image:
-    """What can be seen of a picture (RGBA), as large as it can be, in the middle of a transparent canvas of `size`.
-
-    `box` is what is seen of all frames, where the picture is one of them.
-    """
+    """What is seen of a picture, or of all its clip's frames (`box`), as large as fits on a transparent canvas."""
     drawing = picture if isinstance(picture, Drawing) else Drawing(picture)
     left, top, right, bottom = box or seen_box(drawing.pixels[..., 3])
     room = size[0] - 2 * margin, size[1] - 2 * margin

@@ -197,9 +197,7 @@ def clip_file(clip: Clip, kind: str, says: Provenance | None = None, **options: 
 
 
 def sheet(clip: Clip, says: Provenance | None = None) -> tuple[bytes, dict[str, Any]]:
-    """All frames on one PNG, row by row, and where they are: the array form that Aseprite writes and game engines read,
-    with the columns beside it.
-    """
+    """All frames on one PNG, and where they are: the array form that Aseprite writes and game engines read."""
     (width, height), columns = clip.size, math.ceil(math.sqrt(len(clip.frames)))
     rows = math.ceil(len(clip.frames) / columns)
     places = [(n % columns * width, n // columns * height) for n in range(len(clip.frames))]

@@ -108,8 +108,7 @@ def stills(clip: ClipFile, numbers: Sequence[int], plain: bool = False) -> Itera
 
 
 def one_file(files: Mapping[str, bytes], credits: Sequence[Credit] = ()) -> tuple[str, bytes]:
-    """Files as one, with its name: several in a ZIP that is called as the first of them and says whom they are owed
-    to."""
+    """Files as one, with its name: several in a ZIP that is called as the first and holds the credits."""
     name, data = next(iter(files.items()))
     return (name, data) if len(files) == 1 else (f"{Path(name).stem}.zip", zipped({**files, **as_file(credits)}))
 

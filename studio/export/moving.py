@@ -125,9 +125,7 @@ def _encodings(clip: Clip, kind: str, limit: int, says: Provenance | None, matte
 
 
 def enlarged(clip: Clip, size: tuple[int, int] | None, larger: Larger) -> Clip:
-    """A clip with its frames `larger` where `size` (width, height) asks for more pixels than they have and they are
-    square. Equal frames become equal ones: each is enlarged once.
-    """
+    """A clip with `larger` square frames where `size` (width, height) asks for more pixels; each is enlarged once."""
     if not size or not is_more(clip.size, size) or clip.size[0] != clip.size[1]:
         return clip
     found: dict[bytes, Image.Image | None] = {}

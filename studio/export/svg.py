@@ -41,8 +41,7 @@ TRACING = tomllib.loads(Path(__file__).with_name("tracing.toml").read_text(encod
 
 
 def svg(picture: Image.Image, credits: Sequence[Credit] = ()) -> str:
-    """A picture (RGBA, any size) as an SVG document of its size in pixels, without any soft edge, which says whom it is
-    owed to."""
+    """A picture (RGBA, any size) as an SVG document of its size in pixels, with its credits and no soft edge."""
     small = premultiply(np.asarray(picture.convert("RGBA")))
     height, width = small.shape[:2]
     scale = WORK / max(width, height)

@@ -70,8 +70,7 @@ def placed(artifact: Artifact, found: dict[str, Any]) -> Artifact:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a file says of its origin: A1111's text, our record as JSON under its keyword, if there are any, and whom it
-    is owed to."""
+    """What a file says of its origin: A1111's text, our record as JSON under its keyword, and its credits."""
 
     parameters: str
     record: str
@@ -117,9 +116,7 @@ def public_name(model: str) -> str:
 
 
 def parameters(job: Job, seed: int, size: tuple[int, int] | None = None) -> str:
-    """The text that A1111 and programs like it read; of any request, what it has. Settings are a last line of three or
-    more.
-    """
+    """The text that A1111 and programs like it read: prompts, then a line of three settings or more."""
     asked = {name: getattr(job.request, name, None) for name in ("steps", "scheduler", "guidance", "style", "strength")}
     drawing = {
         "Steps": asked["steps"],

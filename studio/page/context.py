@@ -84,9 +84,7 @@ class PageContext:
         return Wildcards(settings.wildcards(self.studio.home))
 
     def larger(self, path: Path) -> Image.Image | None:
-        """A picture in the largest size that the model makes of it; None where it has no other. Refused where it can't
-        be done now.
-        """
+        """A picture in the largest size that the model makes, if it has any. Refused where it can't be made now."""
         return self.studio.larger(path, model=self.model)
 
     def read(self, *texts: str) -> list[Reading]:

@@ -17,9 +17,7 @@ from studio.requests import make_request
 
 
 def describe(context: PageContext, kept: Kept, language: str) -> Kept:
-    """The picture with its caption. Waits for the worker, which answers between two steps of what it does; Refused
-    where the model can't.
-    """
+    """The picture with its caption. Waits for the worker, between two of its steps; Refused where the model can't."""
     studio, model = context.studio, context.model
     asked = make_request("caption", image={"path": str(kept.path)}, language=language, model=model)
     (answer,) = (one for one in studio.ask(resolve(asked, context.can)) if isinstance(one, Content))

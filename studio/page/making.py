@@ -99,9 +99,7 @@ class MakeHandlers:
         return ""
 
     def start(self, given: dict[str, Any]) -> tuple[str, Any, str]:
-        """Queue a job, or one an artifact where the seed draws the words -> stage of the first, history, what is worth
-        knowing of the files that it was given.
-        """
+        """Queue what the inputs ask for -> stage of the first job, history, notes on the files that it was given."""
         try:
             fields = {name: value for name, value in self.fields(given).items() if name not in self.context.can.lacks}
             jobs = self.studio.prepare(self.task, **fields)
@@ -170,9 +168,7 @@ def notes(**said: Sequence[str]) -> Markup:
 
 @dataclass
 class Inputs:
-    """What stands on the side of the inputs beside those of the form. `folds` are its accordions, each with the names
-    of the inputs whose values open it.
-    """
+    """The inputs beside those of the form. `folds` are accordions, with the names of the inputs that open them."""
 
     history: gr.Dropdown
     styles: gr.HTML
@@ -336,9 +332,7 @@ def _connect_active(handlers: MakeHandlers, form: Form, side: Inputs) -> None:
 def _connect_presets(
     handlers: MakeHandlers, form: Form, side: Inputs, fill: Callable[..., list[Any]], outputs: tuple[list[Any], gr.HTML]
 ) -> None:
-    """A preset that is picked fills the inputs; what is set is kept under a name, and forgotten. `outputs` are what
-    `fill` fills, and where is said what was done.
-    """
+    """Presets: one that is picked fills the inputs by `fill`. `outputs` are what that fills, and the status line."""
     home, (preset, keeps, forgets) = handlers.studio.home, side.presets
     (seen, inputs), (filled, told) = _seen(form), outputs
 

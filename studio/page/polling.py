@@ -158,9 +158,7 @@ def fingerprint(studio: "Studio", what: str) -> str:
 
 
 def pace(studio: "Studio", digest: str) -> float | None:
-    """Seconds a picture takes for each of its steps, by the latest jobs of the model `digest`; None where there are
-    none.
-    """
+    """Seconds a picture takes for each of its steps, by the model's latest jobs; None where there are none."""
     rows = studio.store.database.rows(DRAWN, LATEST, digest)
     work = sum(row["work"] for row in rows)
     return busy((row["started"], row["ended"]) for row in rows) / work if work else None
@@ -183,9 +181,7 @@ def estimate(studio: "Studio", digest: str, requests: Iterable[Any]) -> float | 
 
 @dataclass
 class Stage:
-    """What is known of the job on show; `left` is in seconds, `kept` are its pictures by their sha256. What the model
-    `can` do is offered below each.
-    """
+    """The job on show: seconds `left`, its pictures `kept` by sha256, and what the model `can` do with each."""
 
     job: QueuedJob
     ahead: int = 0
@@ -229,10 +225,7 @@ class Stage:
         return inputs.notes(self.job.request)
 
     def html(self, mine: bool = False) -> str:
-        """The whole stage. page.js asks for news of `data-job` and exchanges its pieces.
-
-        A job that was asked for on this very page (`mine`) stays when others begin.
-        """
+        """The whole stage; page.js exchanges its pieces. One of this very page (`mine`) stays when other jobs begin."""
         words = getattr(self.job.request, "prompt", "")
         reads = bool(words and self.can and "read" in self.can.tasks)
         return render("stage.stage", self.job, mine, tab_of(self.job.request.task), reads, **self.pieces())

@@ -132,9 +132,7 @@ class ShowHandlers(SeriesHandlers):
         return kept.get(ids[int(series.about.get("cover", 0))]) or next(iter(kept.values()), None)
 
     def show_panels(self, *more: str) -> list[gr.HTML]:
-        """HTML for the series on show, here, with `more` scripts, and for the others in small, which the tab renders
-        below it.
-        """
+        """HTML for the series on show, here, with `more` scripts; and for the others, which the tab renders below."""
         scripts = script("series.js", "download.js", *more)
         panel = self.context.html(render("series.nothing_yet", self.texts), scripts, elem_id=f"{self.kind}-show")
         return [panel, gr.HTML(js_on_load=LISTEN, elem_id=f"{self.kind}-list", render=False)]

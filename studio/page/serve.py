@@ -93,9 +93,7 @@ def _serve(listener: socket.socket, home: Path, model: str, password: str, anywh
 
 
 def _return_memory() -> None:
-    """Blocks of a megabyte and more go back to the system as soon as they are free: glibc would come to keep those of
-    large pictures, in each thread's arena.
-    """
+    """Give freed blocks of a megabyte and more back to the system at once: glibc keeps them in each thread's arena."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # another C library
             ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**20)

@@ -21,9 +21,7 @@ from studio.page.making import notes
 
 
 class Serving:
-    """The app of the model that is served. Another's is built when it is first picked, and kept: then a change is
-    instant. `build` makes the app of a page.
-    """
+    """The app of the served model. `build` makes another's when it is first picked; it is kept for the next change."""
 
     def __init__(self, context: PageContext, build: Callable[[PageContext], FastAPI]) -> None:
         self._context, self._build, self._apps = context, build, dict[str, FastAPI]()

@@ -99,9 +99,7 @@ def build(context: PageContext) -> None:
     filled, fill = making.build(context, handlers, form, lambda: _inputs(handlers, form), drop)
 
     def dropped(event: gr.EventData) -> list[Any]:
-        """A file was dropped on the page: its settings are back on the tab that made it; with none it is used on the
-        tab that is shown.
-        """
+        """A file was dropped: its settings go to the tab that made it; without any it is used on the tab shown."""
         said = pressed_data(event)
         path = context.uploaded(said.get("path", ""))
         task = making.task_of(path)

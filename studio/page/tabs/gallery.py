@@ -129,10 +129,7 @@ class GalleryHandlers:
         }
 
     async def similar(self, wanted: Wanted) -> dict[str, Any]:
-        """Pictures that do not have the words but mean something near, nearest first, as (number, HTML).
-
-        It waits for the worker, which answers between two steps of what it does, but first loads the model.
-        """
+        """Pictures without the words that mean something near, nearest first, as (number, HTML), from the worker."""
         matches = {kept.number for kept in await asyncio.to_thread(self.gallery.page, wanted, None, MATCHES)}
         if not wanted.words or len(matches) == MATCHES:
             return {"cells": []}

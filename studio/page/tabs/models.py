@@ -43,9 +43,7 @@ MARKDOWN = MarkdownIt("js-default")  # without HTML
 
 @dataclass(frozen=True)
 class Card:
-    """What a model card says: its licence, how good the part was measured to be ("" where it does not say), and all of
-    it as HTML.
-    """
+    """What a model card says: its licence, how good the part is ("" if not said), and all of it as HTML."""
 
     licence: str = ""
     score: str = ""
@@ -65,10 +63,7 @@ class Part:
 
 
 def parts(root: Path) -> list[Part]:
-    """The parts that drawing needs and the others that are there, read through and compared with the manifest.
-
-    WeightsError where the manifest itself is missing or damaged.
-    """
+    """The parts that drawing needs and others that are there, verified. WeightsError for a damaged manifest."""
     listed = listed_parts(root)
     return [_part(name, listed.get(name), root) for name in dict.fromkeys([*PARTS, *listed])]
 

@@ -24,10 +24,7 @@ class SearchHandlers:
         self.context, self.studio = context, context.studio
 
     async def search(self, words: str, like: str | None, without: str) -> AsyncIterator[str]:
-        """That it looks, then what was found.
-
-        The worker answers between two steps of what it does, but first loads the model.
-        """
+        """That it looks, then what was found. The worker answers between two steps, but first loads the model."""
         if not (words or "").strip() and not like:
             yield render("search.unsaid")
             return

@@ -67,9 +67,7 @@ class VideoHandlers(MakeHandlers):
         return values, notes(good=[text("video.extended")])
 
     def moved(self, prompt: str, event: gr.EventData) -> str:
-        """A motion was pressed: its words end the prompt, in the prompt's language, in the place of another motion's;
-        pressed once more, they go.
-        """
+        """A motion was pressed: its words end the prompt, in place of another motion's; pressed once more, they go."""
         motion = pressed_data(event).get("motion", "")
         if motion not in MOTIONS:
             return prompt
