@@ -256,10 +256,7 @@ class Gallery:
     # --- Marking ------------------------------------------------------------------------------------------------------
 
     def mark(self, digests: Iterable[str], **changes: Any) -> None:
-        """Change annotations of pictures; KeyError where one is not there, Refused where a value won't do.
-
-        Another caption is as sure as is said with it.
-        """
+        """Change annotations; a caption comes with how `sure` it is. KeyError for no picture, Refused for a bad one."""
         if "caption" in changes:
             changes = {"sure": None, "round_trip": None, **changes}
         check(changes)

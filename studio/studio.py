@@ -110,10 +110,7 @@ class Studio:
         return self.make("caption", model=model, image=picture, **fields)[0]
 
     def prepare(self, task: str, *, model: str = "embedded", **fields: Any) -> list[Job]:
-        """Jobs for it, planned and not yet submitted: one, or one an artifact where the seed draws the words.
-
-        Refused where it can't be done.
-        """
+        """Planned jobs, not yet submitted: one, or one an artifact where the seed draws words. Refused as `make`."""
         return self.plan(make_request(task, model=model, **given(fields)))
 
     def plan(self, asked: MediaRequest | Sequence[MediaRequest]) -> list[Job]:

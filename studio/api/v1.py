@@ -9,7 +9,7 @@ from shutil import disk_usage
 from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
@@ -243,6 +243,15 @@ def _sent(name: str, data: dict[str, Any], number: str | None = None) -> ServerS
 # --- What there is ----------------------------------------------------------------------------------------------------
 
 
+def _named(
+    served: ServedStudio, model: Annotated[str, Query(max_length=200, description="Else the usual one.")] = ""
+) -> str:
+    return offered(model or served.model, served.model)
+
+
+Model = Annotated[str, Depends(_named)]
+
+
 @about.get("/health", response_model=Health)
 def health(served: ServedStudio) -> Any:
     """Whether pictures can be made."""
@@ -261,35 +270,30 @@ def models(served: ServedStudio) -> list[ModelState]:
 
 
 @about.get("/styles")
-def styles(
-    served: ServedStudio, model: Annotated[str, Query(max_length=200, description="Else the usual one.")] = ""
-) -> list[Style]:
+def styles(model: Model) -> list[Style]:
     """The styles that a model knows."""
-    return list(open_backend(offered(model or served.model, served.model)).capabilities().styles)
+    return list(open_backend(model).capabilities().styles)
 
 
 @about.get("/suggest", response_model=Suggestions)
 def suggest(
     served: ServedStudio,
+    model: Model,
     text: Annotated[str, Query(description="A prompt, or how it begins.")],
     kind: Annotated[list[Kind] | None, Query(description="Only these kinds.")] = None,
     count: Annotated[int, Query(ge=1, le=MAX_SUGGESTED, description="At most so many of each kind.")] = 3,
-    model: Annotated[str, Query(max_length=200, description="Else the usual one.")] = "",
 ) -> Any:
     """Prompts to take in the place of a text."""
     kinds = {"kinds": tuple(kind)} if kind else {}
-    with_model = offered(model or served.model, served.model)
-    return {"suggestions": served.studio.suggest(text, count=count, model=with_model, **kinds)}
+    return {"suggestions": served.studio.suggest(text, count=count, model=model, **kinds)}
 
 
 @about.get("/read", response_model=Readings)
 def read(
-    served: ServedStudio,
-    text: Annotated[list[str], Query(description="A prompt. Repeat it for more.")],
-    model: Annotated[str, Query(max_length=200, description="Else the usual one.")] = "",
+    served: ServedStudio, model: Model, text: Annotated[list[str], Query(description="A prompt. Repeat it for more.")]
 ) -> Any:
     """What becomes of the words of prompts: drawn as what, left out, or not known."""
-    return {"readings": served.studio.read(*text, model=offered(model or served.model, served.model))}
+    return {"readings": served.studio.read(*text, model=model)}
 
 
 for part in (jobs, gallery.routes, about):

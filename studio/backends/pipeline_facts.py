@@ -1,6 +1,9 @@
 """What a pipeline can do, from its class and the configurations of its components, without torch or weights."""
 
 import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from models.messages import Refused
@@ -14,17 +17,7 @@ DENOISERS = ("unet", "transformer", "prior")  # names that components have in al
 ASPECTS = ((1, 1), (4, 3), (3, 2), (16, 9), (3, 4), (2, 3), (9, 16))  # of the sizes that are offered
 LARGEST = 2048  # pixels a side that may be asked for, or twice the model's own
 STEPS, GUIDANCE, FRAMES, LONGEST, RATE = 30, 5.0, 16, 257, 16  # where a pipeline names none
-# Fields of requests, and the parameters that do what they say: those of which a pipeline has none are lacking.
-FIELDS = {
-    "negative": ("negative_prompt",),
-    "steps": ("num_inference_steps",),
-    "guidance": ("guidance_scale", "true_cfg_scale"),
-    "strength": ("strength",),
-    "image": ("image",),
-    "mask": ("mask_image",),
-    "last": ("last_image",),
-    "size": ("height",),
-}
+FIELDS: dict[str, list[str]] = tomllib.loads(Path(__file__).with_name("parameters.toml").read_text(encoding="utf-8"))
 NEVER = ("style", "like", "mix", "expand", "variations", "extend", "motion_strength", "reference_strength")
 
 
@@ -92,7 +85,7 @@ def capabilities(folder: PipelineFolder, title: str, space: str) -> Capabilities
     )
 
 
-def _usual(takes: dict[str, Any], names: tuple[str, ...], otherwise: float) -> float:
+def _usual(takes: dict[str, Any], names: Sequence[str], otherwise: float) -> float:
     """The default of the first of the parameters that has a number for one."""
     found = (takes.get(name) for name in names)
     return next((one for one in found if isinstance(one, int | float) and not isinstance(one, bool)), otherwise)

@@ -1,6 +1,8 @@
 """The card: one picture in large, over whatever tab it was opened from, and what `data-do` buttons do on every tab."""
 
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -26,21 +28,7 @@ from studio.prompts import only
 LISTS = ("tags", "boards")
 VARIATIONS = 4  # that one press makes
 GIVEN = ("image", "last", "like", "mask", "mix")  # what a picture is made from: without it, it would be another one
-# What can be done next with each kind, where the model can.
-USES = {
-    "image": ("again", "vary", "start", "blend", "animate", "find"),
-    "clip": ("again", "extend", "find"),
-}
-NEEDS = {"animate": "clip", "extend": "clip"}
-# The tab that uses the picture; its settings go to the one that made it.
-HANDED = {
-    "find": "search",
-    "animate": "video",
-    "extend": "video",
-    "start": "create",
-    "blend": "create",
-    "words": "create",
-}
+USES: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_name("uses.toml").read_text(encoding="utf-8"))
 TASKS = ("image", "enlarge", "clip")  # that are made again
 
 Answer = tuple[Any, Any, Any]  # card, handed, tabs
@@ -69,8 +57,8 @@ class CardHandlers:
             if do in ("again", "vary"):
                 job = self._another(kept, do)
                 return self._handed(tab_of(job.request.task), "watch", job=self.context.studio.submit(job))
-            if do in HANDED or do == "settings":
-                tab = HANDED.get(do) or tab_of(task_of(kept.path))
+            # Its settings go to the tab that made it.
+            if tab := tab_of(task_of(kept.path)) if do == "settings" else USES.get(do, {}).get("tab"):
                 return self._handed(tab, do, picture=digest, style=value)
             if do == "frame":
                 taken = take(self.gallery, kept, whole_number(data.get("frame")))
@@ -94,7 +82,7 @@ class CardHandlers:
         except Refused:
             return render("card.gone")
         can, request, apps = self.context.can.tasks, origin.get("request", {}), list(APPS.values())
-        uses = [use for use in USES.get(kept.kind, ()) if NEEDS.get(use, "image") in can]
+        uses = [use for use, row in USES.items() if kept.kind in row["kinds"] and row.get("needs", "image") in can]
         describes = (
             "caption" in can or kept.caption if kept.kind != "text" else kept.caption or origin.get("known", True)
         )

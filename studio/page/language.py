@@ -6,12 +6,12 @@ language that was chosen on the page, else the browser's first choice.
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from gradio.context import LocalContext
 from gradio.i18n import I18nData
+from starlette.requests import cookie_parser
 
 from models.data.styles import STYLES
 from models.messages import DEFAULT, Message, Refused, catalogue
@@ -25,12 +25,9 @@ ASKED = ContextVar("language of a route's request", default=DEFAULT)
 
 def language_of(headers: Mapping[str, str]) -> str:
     """ "zh" or "en": as chosen on the page, else the browser's first choice."""
-    try:
-        chosen = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        chosen = None
-    if chosen is not None and chosen.value in LANGUAGES:
-        return chosen.value
+    chosen = cookie_parser(headers.get("cookie", "")).get(COOKIE)
+    if chosen in LANGUAGES:
+        return chosen
     return "zh" if headers.get("accept-language", "").lower().startswith("zh") else "en"
 
 

@@ -31,14 +31,7 @@ FAILED = 50  # jobs that failed, shown one by one
 PICTURES = 48
 PROBLEMS = 20  # bad lines that a batch remembers
 TEXT_MOST = 2**20  # characters that the box takes
-EXAMPLE = """\
-a smiling cat
-a {red|blue|green} dragon, fluent 3d style --d 1,2,3
-a (sleepy:1.4) panda --n hat --d 7 --s 20 --f sleepy-panda
-{2$$ and $$an apple|a pear|a lemon} on a plate --d 11
-一只戴帽子的小狗 --d 5
-a robot in love --strenght 2
-"""
+EXAMPLE = Path(__file__).with_name("batch_example.txt").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
