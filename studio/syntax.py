@@ -114,7 +114,8 @@ class _Draw:
             self.choices -= 1
             if self.choices < 0:
                 raise Refused("syntax.too_many_choices", most=CHOICES)
-            one = left.pop(_index(self.chance.random(), [each.weight for each in left]))
+            weights = [each.weight for each in left]  # where all are 0, they are equal
+            one = left.pop(self.chance.choices(range(len(left)), weights if any(weights) else None)[0])
             said.append(self._say(one, inside) if isinstance(one, _Option) else self._line(one, inside))
         return said
 
@@ -125,19 +126,6 @@ class _Draw:
             raise Refused("syntax.wildcard_depth", most=DEPTH)
         where = Message("syntax.wildcard_line", {"name": entry.source})
         return self.text(entry.text, where, (*inside, entry.source))
-
-
-def _index(chance: float, weights: Sequence[float]) -> int:
-    """The place in the row of weights that a chance in [0, 1) falls on; where all are 0, they are equal."""
-    total = sum(weights)
-    if not total:
-        return int(chance * len(weights))
-    left = chance * total
-    for index, weight in enumerate(weights):
-        left -= weight
-        if left < 0:
-            return index
-    return max(index for index, weight in enumerate(weights) if weight)  # rounding may leave a remainder
 
 
 class _Parser:

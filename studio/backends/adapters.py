@@ -14,20 +14,20 @@ from studio.files import sha256
 
 
 class Adapters:
-    """What is laid over the weights of a pipeline, whose components other pipelines share."""
+    """The LoRAs and the IP-Adapter of a pipeline, whose components other pipelines share."""
 
     def __init__(self) -> None:
-        self._worn: tuple[Lora, ...] = ()
-        self._sees: tuple[Any, str] | None = None
+        self._loras: tuple[Lora, ...] = ()
+        self._ip_adapter: tuple[Any, str] | None = None
 
-    def see(self, pipeline: Any, net: Found | None, digest: str = "", strength: float = 0.0) -> None:
-        """Through that IP-Adapter, so much; None through none. Refused where it does not fit."""
-        if self._sees and self._sees != (pipeline, digest if net else ""):
-            self._sees[0].unload_ip_adapter()
-            self._sees = None
+    def set_ip_adapter(self, pipeline: Any, net: Found | None, digest: str = "", strength: float = 0.0) -> None:
+        """Load that IP-Adapter, at that strength; None unloads the one there is. Refused where it does not fit."""
+        if self._ip_adapter and self._ip_adapter != (pipeline, digest if net else ""):
+            self._ip_adapter[0].unload_ip_adapter()
+            self._ip_adapter = None
         if net is None:
             return
-        if not self._sees:
+        if not self._ip_adapter:
             beside = loras.encoder(net)
             if getattr(pipeline, "image_encoder", None) is None and not beside.is_dir():
                 raise Refused("control.no_encoder", path=str(net.path), folder=str(beside))
@@ -38,14 +38,14 @@ class Adapters:
             except BaseException:
                 pipeline.unload_ip_adapter()
                 raise
-            self._sees = placing.placed(pipeline), digest
+            self._ip_adapter = placing.placed(pipeline), digest
         pipeline.set_ip_adapter_scale(strength)
 
-    def wear(self, pipeline: Any, wanted: tuple[Lora, ...]) -> None:
-        """These and no others. Refused where a file is another one by now, or fits nothing in the pipeline."""
-        if wanted == self._worn:
+    def set_loras(self, pipeline: Any, wanted: tuple[Lora, ...]) -> None:
+        """Load these LoRAs and no others. Refused where a file has changed, or fits nothing in the pipeline."""
+        if wanted == self._loras:
             return
-        self._worn = ()
+        self._loras = ()
         pipeline.unload_lora_weights()
         try:
             for number, one in enumerate(wanted):
@@ -56,7 +56,7 @@ class Adapters:
         except BaseException:
             pipeline.unload_lora_weights()
             raise
-        self._worn = wanted
+        self._loras = wanted
 
 
 def _load(pipeline: Any, one: Lora, adapter: str) -> None:

@@ -118,7 +118,7 @@ class Diffusers(Backend):
         asked = arguments(one, request, start, net.kind if net else "")
         pipeline, last, steps = self._pipeline(one.name, request, net), None, request.steps or 1
         if one.loras:
-            self._adapters.wear(pipeline, request.loras or ())
+            self._adapters.set_loras(pipeline, request.loras or ())
         words = {"prompt": asked.pop("prompt", "")} if "prompt" in one.takes else {}
         asked["generator"] = torch.Generator().manual_seed(seed)
 
@@ -178,12 +178,12 @@ class Diffusers(Backend):
         adapter, control = (net if net and (net.kind == "ip_adapter") is own else None for own in (True, False))
         key = f"{name} {digest if control else ''}"
         if key not in self._loaded:
-            self._adapters.see(first, None)
+            self._adapters.set_ip_adapter(first, None)
             more = {"controlnet": _controlnet(control)} if control else {}
             same = type(first) is cls and not control
             self._loaded[key] = first if same else placing.placed(cls.from_pipe(first, dtype=placing.dtype(), **more))
         pipeline = self._loaded[key]
-        self._adapters.see(pipeline, adapter, digest, getattr(request, "control_strength", None) or 0.0)
+        self._adapters.set_ip_adapter(pipeline, adapter, digest, getattr(request, "control_strength", None) or 0.0)
         if own := getattr(first, "scheduler", None):
             cls = getattr(diffusers, pipeline_facts.schedulers(self.folder)[request.scheduler])
             pipeline.scheduler = cls.from_config(own.config)
