@@ -18,8 +18,8 @@ from models.data.pixels import png, premultiply
 from models.messages import Refused
 from studio.backends.embedded import Embedded
 from studio.export.apps import APPS, app_named, fit, placed, within
-from studio.export.drawing import SEEN, Drawing, both, distance, indexed, outlined, resized, seen_box
-from studio.export.svg import _window, svg
+from studio.export.drawing import SEEN, Drawing, both, indexed, outlined, resized, seen_box
+from studio.export.svg import svg
 from studio.metadata.files import provenance_in, read
 from studio.metadata.origin import Provenance as Says
 from studio.page.files import made as page_file
@@ -210,21 +210,6 @@ def disc(side: int, radius: float, colour: str = "#0044cc") -> Image.Image:
     return big.resize((side, side), Image.Resampling.BOX)
 
 
-@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**31), st.integers(1, 14))
-@settings(max_examples=60)
-def test_distance_is_that_of_the_nearest_pixel(height, width, seed, reach):
-    inside = np.random.default_rng(seed).random((height, width)) < 0.15
-    far = distance(inside, reach)
-    places = np.argwhere(inside)
-    for y in range(height):
-        for x in range(width):
-            true = min((np.hypot(y - a, x - b) for a, b in places), default=np.inf)
-            if true <= reach:
-                assert far[y, x] == pytest.approx(true, abs=1e-4)
-            else:
-                assert far[y, x] > reach
-
-
 @pytest.mark.parametrize("side", [64, 128, 512])
 def test_a_disc_gets_a_ring_of_the_width_that_was_said(side):
     radius, share = 0.3 * side, 0.06
@@ -382,12 +367,3 @@ def test_apps_are_listed_and_found_by_other_names(studio):
 def test_fainter_than_seen_is_nothing():
     faint = Image.new("RGBA", (9, 9), (255, 0, 0, SEEN - 1))
     assert seen_box(np.asarray(faint)[..., 3]) == (0, 0, 9, 9)
-
-
-@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3, 9, 25]))
-@FEW
-def test_a_window_takes_the_extreme_of_all_that_it_covers(height, width, side):
-    pixels = np.random.default_rng(height * width).integers(0, 255, (height, width)).astype(np.uint8)
-    covered = np.lib.stride_tricks.sliding_window_view(np.pad(pixels, side // 2, "edge"), (side, side))
-    assert np.array_equal(_window(pixels, side, np.minimum), covered.min((-1, -2)))
-    assert np.array_equal(_window(pixels, side, np.maximum), covered.max((-1, -2)))
