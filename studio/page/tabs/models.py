@@ -24,7 +24,6 @@ from studio.backends.embedded import PARTS
 from studio.backends.registry import KINDS, MODELS, open_backend
 from studio.capabilities import Capabilities
 from studio.disk.estimate import fit
-from studio.disk.found import licence
 from studio.disk.look import look
 from studio.disk.machine import machine
 from studio.page.context import LISTEN, ONCE, QUIET, PageContext, in_order
@@ -35,6 +34,7 @@ from studio.page.language import error_text, has_text, label, reader, text
 NAMED = 60  # concepts that are listed
 CARD = "README.md"
 VOCABULARY = "vocabulary"  # the part that lists the concepts; its own module imports torch
+_LICENCE = re.compile(r"^license:\s*(\S+)", re.MULTILINE)
 # The item that says how good a part is, up to the next one.
 _SCORE = re.compile(r"^- \*\*(?:scores?|figures|results)\*\*:?((?:.|\n(?!- |\n))*)", re.IGNORECASE | re.MULTILINE)
 _MARKS = re.compile(r"\*\*|`")
@@ -87,9 +87,10 @@ def read_card(path: Path) -> Card:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return Card()
-    _, _, body = text[4:].partition("\n---\n") if text.startswith("---\n") else ("", "", text)
-    score, shown = _SCORE.search(body), Markup(MARKDOWN.render(body))
-    return Card(licence(path.parent), _MARKS.sub("", " ".join(score[1].split())) if score else "", shown)
+    head, _, body = text[4:].partition("\n---\n") if text.startswith("---\n") else ("", "", text)
+    licence, score = _LICENCE.search(head), _SCORE.search(body)
+    shown = Markup(MARKDOWN.render(body))
+    return Card(licence[1] if licence else "", _MARKS.sub("", " ".join(score[1].split())) if score else "", shown)
 
 
 @cache
