@@ -9,6 +9,7 @@ What is named here is imported when it is asked for, so that a look at the versi
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from studio.clips import ClipFile
     from studio.gallery import Filter
     from studio.studio import Studio
+
+# Threads that wait for one another sleep: where they spin, a picture beside other work takes several times as long
+# (benchmarks/busy.py). libgomp reads it when it is loaded, by torch, in this process and in workers.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __all__ = ["ClipFile", "Filter", "Refused", "Studio"]
 

@@ -1,5 +1,6 @@
-"""What a process freed it has again without asking the system."""
+"""What a process freed it has again without asking the system; its threads sleep while they wait."""
 
+import os
 import subprocess
 import sys
 
@@ -37,3 +38,12 @@ def test_pages_are_asked_for_once() -> None:
 def test_where_it_cannot_be_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert keep_freed_memory() is False
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="libgomp's message")
+@pytest.mark.parametrize(("said", "holds"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_threads_that_wait_sleep_unless_it_is_said_otherwise(said: dict[str, str], holds: str) -> None:
+    others = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    shown = {**others, **said, "OMP_DISPLAY_ENV": "true"}  # libgomp says what it has read
+    done = subprocess.run([sys.executable, "-c", "import studio, torch"], env=shown, capture_output=True, text=True)
+    assert f"OMP_WAIT_POLICY = '{holds}'" in done.stderr
