@@ -21,7 +21,7 @@ from models.language import LanguageModel
 from models.messages import Refused
 from models.pipelines.inputs import Vectors, each_vector
 from models.prompts.layout import SUM
-from models.prompts.negative import without
+from models.prompts.negative import beside
 from models.prompts.parsed import ParsedPrompt
 from models.prompts.parser import PromptParser, parse_literally
 from models.prompts.weighting import weighted_states
@@ -63,11 +63,9 @@ class ConditionEncoder:
             return prompt
         return self.parser.parse(prompt) if self.parser else parse_literally(prompt)
 
-    def _without(self, prompt: ParsedPrompt, negative: str) -> ParsedPrompt:
-        """A prompt as it is drawn beside a negative prompt (`models.prompts.negative`)."""
-        if not negative or self.parser is None:
-            return prompt
-        return without(prompt, self.parse(negative), self.parser.linker.concepts)
+    def parse_beside(self, prompt: Text, negative: str) -> ParsedPrompt:
+        """A prompt as it is drawn beside a negative prompt. ValueError where a weight of either is out of range."""
+        return beside(self.parse(prompt), negative, self.parser)
 
     def mix(self, parts: Sequence[tuple[float, Part]]) -> Tensor:
         """Weighted mix of texts, pictures, clips and vectors -> unit vector (1, 128). A negative weight takes away.

@@ -175,12 +175,13 @@ class Tools:
     async def read(
         self,
         texts: Annotated[list[str], Field(description="Prompts.", min_length=1)],
+        negative: Annotated[str, Field(description="What they are read beside.")] = "",
         model: Model = "",
     ) -> list[Reading]:
         """Say what becomes of the words of prompts before anything is drawn: drawn as what, left out, or not known.
         `instead` are prompts to take where one names nothing that can be drawn.
         """
-        return await self._studio.aread(*texts, model=self._served(model))
+        return await self._studio.aread(*texts, negative=negative, model=self._served(model))
 
     @_tool
     def status(

@@ -330,6 +330,7 @@ class ReadRequest(Request):
 
     task: Literal["read"] = "read"
     texts: tuple[Text, ...]
+    negative: Text = ""
 
     @model_validator(mode="after")
     def _something_to_read(self) -> Self:

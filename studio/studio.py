@@ -230,12 +230,13 @@ class Studio:
         asked = self._resolve(make_request("suggest", text=text, model=model, **fields))
         return [answer for answer in self.ask(asked) if isinstance(answer, Suggestion)]
 
-    def read(self, *texts: str, model: str = "embedded") -> list[Reading]:
-        """What becomes of the words of prompts, as `read("a dancing cat")[0].parts`: drawn, left out, or not known.
+    def read(self, *texts: str, negative: str = "", model: str = "embedded") -> list[Reading]:
+        """What becomes of the words of prompts, as `read("a dancing cat")[0].parts`: drawn, left out (also because the
+        negative prompt names it), or not known.
 
         Where one names nothing that can be drawn, `instead` holds prompts to take. Refused where one is empty.
         """
-        asked = self._resolve(make_request("read", texts=texts, model=model))
+        asked = self._resolve(make_request("read", texts=texts, negative=negative, model=model))
         return [answer for answer in self.ask(asked) if isinstance(answer, Reading)]
 
     def enlarge(self, picture: str | Path, size: int = 512, *, model: str = "embedded") -> Image.Image:

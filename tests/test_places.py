@@ -11,7 +11,6 @@ from models.data.scenes import make_scene
 from models.prompts import boxes
 from models.prompts.boxes import BACKDROP, PAIR, STAGE, Box, within
 from models.prompts.build import build_parser
-from models.prompts.negative import without
 from models.prompts.normalise import LONGEST_LETTERING, find_lettering
 from models.prompts.parsed import Layout, ParsedPrompt
 from models.prompts.parser import PromptParser
@@ -56,35 +55,6 @@ def test_what_one_of_two_wears_is_in_its_box() -> None:
         assert left.left <= box.left and box.left + box.width <= left.left + left.width
     found = layout_of("a dog to the left of a cat with sunglasses")
     assert found.boxes == (left, *(within(box, right) for box in PAIR["on the eyes"]))
-
-
-@pytest.mark.parametrize(
-    ("prompt", "negative", "left"),
-    [
-        ("a cat and a dog", "a dog, blurry", ["cat"]),
-        ("a cat with sunglasses to the left of a dog", "sunglasses", ["cat", "dog"]),
-        ("a cat and a dog", "a cat and a dog", ["cat", "dog"]),
-        ("a cat and a dog", "a bird", ["cat", "dog"]),
-    ],
-)
-def test_of_several_things_what_the_negative_prompt_names_is_not_drawn(
-    prompt: str, negative: str, left: list[str]
-) -> None:
-    parser = known("relations")
-    found = without(parser.parse(prompt), parser.parse(negative), parser.linker.concepts)
-    assert [one.text for one in (found.layout.prompts if found.layout else (found,))] == left
-
-
-@pytest.mark.parametrize(
-    ("prompt", "negative", "unwanted"),
-    [("a cat", "red, 模糊", ("red",)), ("a cat", "红色", ("red",)), ("a blue cat", "red", ()), ("a cat", "a dog", ())],
-)
-def test_a_reference_avoids_the_colours_that_the_negative_prompt_names(
-    prompt: str, negative: str, unwanted: tuple[str, ...]
-) -> None:
-    parser = known("relations")
-    target = without(parser.parse(prompt), parser.parse(negative), parser.linker.concepts).target
-    assert target is not None and target.unwanted == unwanted
 
 
 @pytest.mark.parametrize("prompt", ["a cat with a crown and sunglasses", "a cat wearing sunglasses and a crown"])

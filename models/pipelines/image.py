@@ -35,9 +35,10 @@ from models.lora import load_fast
 from models.messages import Refused
 from models.pipelines.call import DiffusersCall
 from models.pipelines.inputs import Start, Vectors, each, each_blend, each_vector
+from models.prompts.negative import in_paint, led_away
 from models.prompts.parsed import ParsedPrompt
 from models.prompts.parser import PART as PARSER
-from models.prompts.parser import PromptParser, parse_literally
+from models.prompts.parser import PromptParser
 from models.references.credits import Credit
 from models.references.store import Reference, ReferenceStore
 from models.sampling.condition import ComposedCondition, Condition
@@ -201,17 +202,18 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
         parsed, vectors, blends = list(map(self.parse, asked)), each_vector(vector, count), each_blend(blends, asked)
         room = [start is not None and start.has_room(number) for number in range(count)]
         parsed = [_worn(prompt) if small else prompt for prompt, small in zip(parsed, room, strict=True)]
-        parsed = [self._without(prompt, one) for prompt, one in zip(parsed, negatives, strict=True)]
+        parsed = [self.parse_beside(prompt, one) for prompt, one in zip(parsed, negatives, strict=True)]
         refers = words and sense and sampling.reference_strength > 0
         # Pictures that are drawn as their words say.
         free = [refers and row is None and (start is None or room[number]) for number, row in enumerate(vectors)]
         layouts = [prompt.layout if one and not start else None for prompt, one in zip(parsed, free, strict=True)]
         drawings = Drawings.of(parsed, seeds, layouts)
-        wanted = self.encode_condition(drawings.prompts, drawings.spread(vectors), words, sense)
         found = self.found(drawings.prompts, drawings.seeds, drawings.spread(free))
+        told = [in_paint(prompt, one.paint if one else "") for prompt, one in zip(drawings.prompts, found, strict=True)]
+        wanted = self.encode_condition(told, drawings.spread(vectors), words, sense)
         wanted = self._with_references(found, wanted, start.laid if start else None)
         meant = (self.encode_condition(parsed, vectors, words, sense) if any(layouts) else wanted).vector.clone()
-        unwanted = self.encode_condition(drawings.spread(list(map(parse_literally, negatives))), None, words, sense)
+        unwanted = self.encode_condition(list(map(led_away, told)), None, words, sense)
         asked_for = functools.cache(lambda prompt: self.blend(prompt.blend) if prompt.blend else None)
         rows = zip(drawings.spread(blends), drawings.prompts, drawings.spread(free), strict=True)
         several = [blend or (asked_for(prompt) if one else None) for blend, prompt, one in rows]

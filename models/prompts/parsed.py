@@ -20,6 +20,16 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Clause:
+    """A clause of a negative prompt with the mark before it, the concepts that it names or that are drawn for it, and
+    the colours that things are not to have."""
+
+    said: tuple[Segment, ...]
+    concepts: frozenset[int] = frozenset()
+    colours: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Layout:
     """Drawings of single entities in one picture (Collage Diffusion, arXiv 2303.00262): the prompt and the box of each,
     and the colours of the background (`compose.ground`)."""
@@ -47,6 +57,7 @@ class ParsedPrompt:
         target: what it shows, where that is one entity as large as the picture and on no background.
         blend: shares, in all 1, and the prompts of drawings that are blended to one; the first lies in the middle.
         layout: where it is drawn entity by entity.
+        away: of a negative prompt what is not done yet: what guidance leads away from.
     """
 
     text: str
@@ -62,6 +73,7 @@ class ParsedPrompt:
     target: Target | None = None
     blend: tuple[tuple[float, "ParsedPrompt"], ...] = ()
     layout: Layout | None = None
+    away: tuple[Clause, ...] = ()
 
     @property
     def words(self) -> str:

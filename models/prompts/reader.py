@@ -1,16 +1,17 @@
 """Says what becomes of each word of a prompt: drawn, left out, or not known; and what can be drawn instead."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
 from models.data.grammar import Language, article, language_of, regular
 from models.lexicon import CONCEPTS, LEXICONS, any_of, table, word_set
 from models.prompts.coverage import not_drawn
 from models.prompts.emoji import spelled
-from models.prompts.entities import Concept
+from models.prompts.entities import Concept, Entity
+from models.prompts.layout import SUM
+from models.prompts.negative import beside
 from models.prompts.normalise import core, words_of
-from models.prompts.parsed import ParsedPrompt
 from models.prompts.parser import PromptParser
 from models.prompts.reading import Part, Reading, State
 from models.prompts.rephrase import is_free
@@ -29,12 +30,12 @@ class Reader:
     def __init__(self, parser: PromptParser, vocabulary: Vocabulary | None = None) -> None:
         self.parser, self.vocabulary = parser, vocabulary
 
-    def read(self, text: str) -> Reading:
-        """The parts of a prompt. Refused where a weight is out of range."""
+    def read(self, text: str, negative: str = "") -> Reading:
+        """The parts of a prompt beside a negative one. Refused where a weight is out of range."""
         instead, (said, places) = self.instead(text), spelled(text)
         low = said.lower() if len(said.lower()) == len(said) else said
         found: list[Part] = []
-        for first, last, state, drawn_as, nearest in self._spans(low, bool(instead)):
+        for first, last, state, drawn_as, nearest in self._spans(low, negative, bool(instead)):
             start, end = (places[first][0], places[last - 1][1]) if first < last else (0, 0)
             if start < end and all(end <= one.start or start >= one.start + len(one.text) for one in found):
                 found.append(Part(text[start:end], start, state, drawn_as, nearest))
@@ -63,14 +64,21 @@ class Reader:
         parsed = self.parser.parse(_words_alone(text))
         return bool(parsed.entities or parsed.blend or parsed.layout or parsed.lettering)
 
-    def _spans(self, low: str, is_unknown: bool) -> Iterator[tuple[int, int, State, str, tuple[str, ...]]]:
+    def _spans(
+        self, low: str, negative: str, is_unknown: bool
+    ) -> Iterator[tuple[int, int, State, str, tuple[str, ...]]]:
         """(start, end, state, what it is drawn as, nearest) of words of a prompt in small letters; what is found first
         is so."""
         parsed = self.parser.parse(low)
         left: dict[str, tuple[str, ...]] = dict(not_drawn(parsed, self.vocabulary)) if self.vocabulary else {}
         unknown = {word for word, _ in self.vocabulary.unknown(plain(low))} if self.vocabulary else set()
         if not is_unknown:
-            yield from self._things(low, parsed)
+            kept = beside(parsed, negative, self.parser).entities
+            gone = [entity for entity in parsed.entities if entity not in kept]
+            whole = chain.from_iterable(_places(low, one.text.strip()) for one in gone if SUM not in one.text)
+            named = ((start, end) for start, end, *_ in self._things(low, gone))
+            yield from ((*place, "left_out", "", ()) for place in chain(whole, named))
+            yield from self._things(low, kept)
             for word in dict.fromkeys([*parsed.left_out, *left]):
                 state: State = "unknown" if word in unknown else "left_out"
                 yield from ((*span, state, "", left.get(word, ())) for span in _places(low, word))
@@ -82,9 +90,9 @@ class Reader:
                 marks = [match] if is_unknown else _HOW.finditer(low, *match.span())
                 yield from ((*one.span(), "unknown" if is_unknown else "drawn", "", ()) for one in marks)
 
-    def _things(self, low: str, parsed: ParsedPrompt) -> Iterator[tuple[int, int, State, str, tuple[str, ...]]]:
+    def _things(self, low: str, entities: Sequence[Entity]) -> Iterator[tuple[int, int, State, str, tuple[str, ...]]]:
         """Where entities are named: by their names, else by the words of their concepts."""
-        for entity in parsed.entities:
+        for entity in entities:
             concept, language = self.parser.concept(entity), language_of(entity.name or entity.text)
             beside = self._called(concept, language), self._beside(entity.concept, language)
             english = (word for word in _WORDS.findall(entity.text) if word not in word_set("function"))

@@ -58,7 +58,7 @@ SPEED = 3  # of encoding, 0 to 10: 8 takes seconds instead of minutes and gives 
 SUBSAMPLING = "4:4:4"  # a colour for every pixel: one for four, as in WebP, is too few at this size (LOG.md)
 TUNED = {"tune": "ssim"}  # closer than squared errors at the same size
 HAZE = 4  # levels of alpha that packing adds to what is clear and takes from what is opaque
-_KEPT = 32  # strips that stay decoded, 0.5 MB each
+_KEPT = 32  # strips that stay decoded, 0.5 MB each, and morphed drawings, 64 kB
 
 Rows = Mapping[tuple[int, str], int]  # of pictures, by a figure's number and a style
 
@@ -118,6 +118,7 @@ class ReferenceStore(FeatureExtractionMixin):
         self.typical = [[row] for row in range(len(pictures))] if typical is None else typical
         self.own, self.neighbours, self.two_sided = own or {}, neighbours or {}, frozenset(two_sided)
         self.figures = figures or {}
+        self._morphed = lru_cache(_KEPT)(self._morph)  # of a reference that is looked at, repainted and credited
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.pictures)} drawings)"
@@ -151,7 +152,7 @@ class ReferenceStore(FeatureExtractionMixin):
 
     def drawing(self, reference: Reference) -> np.ndarray:
         """Premultiplied uint8 (128, 128, 4): what `retrieve` found."""
-        drawing, _ = self._morphed(reference)
+        drawing, _ = self._morphed(reference.rows, reference.shares, reference.keeps_look)
         if reference.neighbour is not None:
             neighbour = enlarged(self.pictures[reference.neighbour]).astype(np.float32)
             drawing = ((1 - NEIGHBOUR_SHARE) * drawing + NEIGHBOUR_SHARE * neighbour).round().astype(np.uint8)
@@ -159,13 +160,12 @@ class ReferenceStore(FeatureExtractionMixin):
 
     def drawn_from(self, reference: Reference) -> list[int]:
         """Rows of the drawings that have a share in `drawing`: one with other parts has none."""
-        _, places = self._morphed(reference)
+        _, places = self._morphed(reference.rows, reference.shares, reference.keeps_look)
         neighbour = [] if reference.neighbour is None else [reference.neighbour]
         return [*(reference.rows[place] for place in places), *neighbour]
 
-    def _morphed(self, reference: Reference) -> tuple[np.ndarray, tuple[int, ...]]:
-        own = np.stack([enlarged(self.pictures[row]) for row in reference.rows])
-        return morphed(own, reference.shares, reference.keeps_look)
+    def _morph(self, rows: tuple[int, ...], *how: Any) -> tuple[np.ndarray, tuple[int, ...]]:
+        return morphed(np.stack([enlarged(self.pictures[row]) for row in rows]), *how)
 
     @cached_property
     def sources(self) -> dict[int, tuple[int, str, str]]:

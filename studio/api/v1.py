@@ -290,10 +290,13 @@ def suggest(
 
 @about.get("/read", response_model=Readings)
 def read(
-    served: ServedStudio, model: Model, text: Annotated[list[str], Query(description="A prompt. Repeat it for more.")]
+    served: ServedStudio,
+    model: Model,
+    text: Annotated[list[str], Query(description="A prompt. Repeat it for more.")],
+    negative: Annotated[str, Query(description="What they are read beside.")] = "",
 ) -> Any:
     """What becomes of the words of prompts: drawn as what, left out, or not known."""
-    return {"readings": served.studio.read(*text, model=model)}
+    return {"readings": served.studio.read(*text, negative=negative, model=model)}
 
 
 for part in (jobs, gallery.routes, about):

@@ -163,10 +163,12 @@ class Fake(Backend):
             yield from (Suggestion(kind, f"{request.text}, {style} style", 0.9) for style in styles)
 
     def _read(self, request: ReadRequest) -> Iterator[Made]:
-        """Each word is drawn as itself but those of UNKNOWN; NOTHING names nothing."""
+        """Each word is drawn as itself but those of UNKNOWN and of the negative prompt; NOTHING names nothing."""
         for text in request.texts:
-            nothing = plain(text).casefold() == NOTHING
-            yield Reading(text, tuple(_part(word, nothing) for word in re.finditer(r"\w+", text)), INSTEAD * nothing)
+            nothing, gone = plain(text).casefold() == NOTHING, plain(request.negative).split()
+            parts = (_part(word, nothing) for word in re.finditer(r"\w+", text))
+            parts = (replace(one, state="left_out") if one.text in gone else one for one in parts)
+            yield Reading(text, tuple(parts), INSTEAD * nothing)
 
     def _about(self, prompt: str) -> dict[str, Any]:
         return {"score": 0.5, "vector": _unit(plain(prompt)), "space": self.space()}

@@ -39,7 +39,7 @@ class PromptReading:
         from models.prompts.reader import Reader
 
         reader = Reader(*self._parts())
-        yield from (reader.read(text) for text in request.texts)
+        yield from (reader.read(text, request.negative) for text in request.texts)
 
     def refuse_unknown(self, request: ImageRequest) -> None:
         """Refused where words alone say what to draw, and name nothing that can be drawn."""

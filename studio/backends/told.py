@@ -45,11 +45,13 @@ def tell(pipeline: "StickerPipeline", request: ImageRequest) -> Told:
     if several:
         texts = [what for weight, what in parts if isinstance(what, str) and weight > 0]
         text, blend = _together(pipeline, request, parts)
-        return Told(text, _understood(pipeline, texts), request.negative, None, blend, *start(request))
+        left = None if blend else pipeline.parse_beside(text, request.negative)
+        read = left.description if left and not left.layout else _understood(pipeline, texts)  # of two only one
+        return Told(text, read, request.negative, None, blend, *start(request))
     vector = pipeline.mix(parts) if parts else None
     text = phrase(request.prompt, request.style)
     alone = vector is None and request.image is None
-    read = _understood(pipeline, [text], composite=alone)
+    read = _understood(pipeline, [text], request.negative, composite=alone)
     return Told(text, read, request.negative, vector, None, *start(request))
 
 
@@ -62,9 +64,10 @@ def _together(
     return "", pipeline.blend(parts, phrase("", request.style), references=request.image is None)
 
 
-def _understood(pipeline: "StickerPipeline", texts: Sequence[str], composite: bool = False) -> str:
-    """What is drawn of the texts, "" where that is what they say; `composite`: nothing else is drawn with them."""
-    parsed = [pipeline.parse(text) for text in texts]
+def _understood(pipeline: "StickerPipeline", texts: Sequence[str], negative: str = "", composite: bool = False) -> str:
+    """What is drawn of the texts beside a negative prompt, "" where that is what they say; `composite`: nothing else is
+    drawn with them."""
+    parsed = [pipeline.parse_beside(text, negative) for text in texts]
     found = [prompt.description if composite else prompt.encoded for prompt in parsed]
     return "" if found == list(texts) else " + ".join(found)
 

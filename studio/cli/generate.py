@@ -97,15 +97,15 @@ def suggest(common: Common, text: str, kind: list[str] | None = None, count: int
 
 
 @command("read")
-def read_prompts(common: Common, texts: list[str]) -> None:
+def read_prompts(common: Common, texts: list[str], **fields: Any) -> None:
     """Say what becomes of the words of prompts: drawn as what, left out, or not known."""
-    found = [asdict(one) for one in readings(texts, common.model)]
+    found = [asdict(one) for one in readings(texts, common.model, **given(fields))]
     common.print_rows(found, _said)
 
 
-def readings(texts: Sequence[str], model: str) -> list[Reading]:
+def readings(texts: Sequence[str], model: str, **fields: Any) -> list[Reading]:
     """What becomes of the words of prompts; none by a model that does not read them."""
-    return answers(Reading, "read", model, texts=tuple(texts)) if "read" in open_backend(model).tasks else []
+    return answers(Reading, "read", model, texts=tuple(texts), **fields) if "read" in open_backend(model).tasks else []
 
 
 def answers(kind: type[A], task: str, model: str, **fields: Any) -> list[A]:

@@ -87,13 +87,13 @@ class PageContext:
         """A picture in the largest size that the model makes, if it has any. Refused where it can't be made now."""
         return self.studio.larger(path, model=self.model)
 
-    def read(self, *texts: str) -> list[Reading]:
+    def read(self, *texts: str, negative: str = "") -> list[Reading]:
         """What becomes of the words of prompts. Refused where the worker does not say so in time: it may hang."""
         stop = threading.Event()
         timer, token = threading.Timer(ANSWERED, stop.set), STOP.set(stop)
         timer.start()
         try:
-            return self.studio.read(*texts, model=self.model)
+            return self.studio.read(*texts, negative=negative, model=self.model)
         except Stopped as error:
             raise Refused("studio.no_answer", seconds=f"{ANSWERED:g}") from error
         finally:

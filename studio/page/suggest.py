@@ -31,9 +31,10 @@ def router(context: PageContext) -> APIRouter:
     made, suggest = routes(), partial(context.studio.suggest, model=context.model)
 
     @made.get("/read")
-    def chips(text: Text, fixed: bool = False) -> Any:
-        """The chips of a prompt, as HTML; `fixed` ones change nothing."""
-        return {"html": render("chips.chips", context.read(text)[0], fixed) if has_words(text) else ""}
+    def chips(text: Text, negative: Text = "", fixed: bool = False) -> Any:
+        """The chips of a prompt beside a negative one, as HTML; `fixed` ones change nothing."""
+        reading = context.read(text, negative=negative)[0] if has_words(text) else None
+        return {"html": render("chips.chips", reading, fixed) if reading else ""}
 
     @made.get("/suggest/completion")
     def completion(text: Text) -> Any:

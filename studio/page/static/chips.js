@@ -2,21 +2,24 @@
 // the very text that it was made of.
 const WAIT = 300; // ms for which the text has stood still
 const holder = () => element.querySelector('.chips-of');
+// What is to be left out, which may stand in a fold that was never opened: the stage's chips of what is set know it.
+const without = () => document.querySelector(`#${holder()?.dataset.prompt.replace('prompt', 'active')} [data-name=negative]`)?.dataset.value ?? '';
 const box = () => document.querySelector(`#${holder()?.dataset.prompt} :is(textarea, input)`);
-let seen = '', shown = '', asking = new AbortController(), composing = false;
+let seen = '', shown = '', beside = '', asking = new AbortController(), composing = false;
 
-const read = async (text) => {
+const read = async (text, negative) => {
   shown = text;
+  beside = negative;
   asking.abort();
   asking = new AbortController();
   try {
-    const { html } = text.trim() ? await studio.fetchJson(`/read?text=${encodeURIComponent(text)}`, { signal: asking.signal }) : { html: '' };
+    const { html } = text.trim() ? await studio.fetchJson(`/read?${new URLSearchParams({ text, negative })}`, { signal: asking.signal }) : { html: '' };
     if (box()?.value === text) holder().innerHTML = html;
   } catch { /* an older text, or one that can't be read: the stage says why */ }
 };
 const follow = () => {
-  const text = box()?.value ?? '';
-  if (text !== shown && text === seen && !composing && !document.hidden) read(text);
+  const text = box()?.value ?? '', negative = without();
+  if ((text !== shown || negative !== beside) && text === seen && !composing && !document.hidden) read(text, negative);
   seen = text;
 };
 const write = (text, at) => {

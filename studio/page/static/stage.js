@@ -32,7 +32,8 @@ studio.follow({
 const tell = async (said) => {
   if (!said || said.dataset.told) return;
   said.dataset.told = 'true';
-  said.innerHTML = (await studio.fetchJson(`/read?fixed=true&text=${encodeURIComponent(said.dataset.text)}`)).html;
+  const { text, negative } = said.dataset;
+  said.innerHTML = (await studio.fetchJson(`/read?${new URLSearchParams({ fixed: true, text, negative })}`)).html;
 };
 const begin = () => {
   studio.showBackground();
