@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +94,12 @@ def device() -> str:
     return os.environ.get("STUDIO_DEVICE", "")
 
 
-def devices(cards: int) -> list[str]:
+def devices(cards: Callable[[], int]) -> list[str]:
     """Where a studio's workers compute, each on one: those of STUDIO_DEVICE, with commas between, else on so many
     cards, unless some are hidden from this process; else one where the studio chooses.
     """
-    several = cards > 1 and "CUDA_VISIBLE_DEVICES" not in os.environ
-    return device().split(",") if device() or not several else [f"cuda:{number}" for number in range(cards)]
+    count = 0 if device() or "CUDA_VISIBLE_DEVICES" in os.environ else cards()
+    return [f"cuda:{n}" for n in range(count)] if count > 1 else [one.strip() for one in device().split(",")]
 
 
 def dtype() -> str:

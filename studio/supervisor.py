@@ -3,6 +3,7 @@ it ended.
 """
 
 import contextlib
+import functools
 import multiprocessing
 import pickle
 import signal
@@ -49,29 +50,39 @@ class Workers:
     """Those of the home `root`. `opener` turns a model's name into a backend, in the worker."""
 
     def __init__(self, root: Path, database: Database, opener: Opener = open_backend) -> None:
-        self._opener, devices = opener, settings.devices(len(cards()))
-        slots = ["", *(f".{number}" for number in range(1, len(devices)))]
-        self.each = [Supervisor(root, database, opener, *one) for one in zip(slots, devices, strict=True)]
+        self._root, self._make = root, functools.partial(Supervisor, root, database, opener)
+        self._computes = functools.cache(lambda model: opener(model).capabilities().memory)
+        self._each: list[Supervisor] = []
+        self._lock, self._closed = threading.Lock(), False
+
+    @property
+    def each(self) -> "list[Supervisor]":
+        """They are found when the first is needed: to count the cards takes a moment. None once they were closed."""
+        with self._lock:
+            if not self._each and not self._closed:
+                devices = enumerate(settings.devices(lambda: len(cards())))
+                self._each = [self._make(f".{n}" if n else "", device) for n, device in devices]
+            return self._each
 
     def wake(self, model: str, load: bool = False) -> None:
         """Have them look into the queue for a job of `model`, or `load` it; those on further cards that nobody named
         only where it computes there.
         """
-        first, *others = self.each
-        first.wake(model if load else "")
-        with contextlib.suppress(Refused):
-            if others and (settings.device() or (model and self._opener(model).capabilities().memory)):
-                for one in others:
+        for number, one in enumerate(self.each):
+            with contextlib.suppress(Refused):
+                if not number or settings.device() or (model and self._computes(model)):
                     one.wake(model if load else "")
 
     def close(self) -> None:
         """End them; what they were doing goes back in line."""
-        for one in self.each:
+        with self._lock:
+            self._closed = True
+        for one in self._each:
             one.close()
 
     def trouble(self) -> Message | None:
         """What keeps one from its jobs, where something does."""
-        return next(filter(None, (one.trouble() for one in self.each)), None)
+        return next(filter(None, (one.problem for one in self._each)), None) or trouble(self._root)
 
 
 class Supervisor:
@@ -113,9 +124,11 @@ class Supervisor:
             with contextlib.suppress(Refused):  # the next worker puts back what this one can't
                 Claims(self._database, running.owner).release()
 
-    def trouble(self) -> Message | None:
-        """What keeps the worker from its jobs, where something does."""
-        return (self._running and self._running.sign.problem) or trouble(self._root)
+    @property
+    def problem(self) -> Message | None:
+        """What keeps the worker from its jobs, where it says so."""
+        running = self._running
+        return running.sign.problem if running else None
 
     @property
     def process(self) -> BaseProcess | None:

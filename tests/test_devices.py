@@ -3,21 +3,23 @@
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from conftest import Said
 from filelock import FileLock
 from patience import until
 from queue_kit import ask, claims, planned, put, work
 
-from models.messages import Message
+from models.messages import Message, Refused
 from studio import settings
 from studio.backends.fake import Fake
 from studio.capabilities import Capabilities
 from studio.disk import machine
 from studio.events import Done
 from studio.home import Home
+from studio.page import serve
 from studio.studio import Studio
 from studio.supervisor import Supervisor
 
@@ -88,9 +90,50 @@ def test_a_worker_for_each_card_begins_with_a_model_that_computes_there(
     monkeypatch.setattr("studio.supervisor.cards", lambda: [machine.machine("cpu")] * 2)
     for kind, expected in ((Fake, ["cuda:0"]), (Placed, ["cuda:0", "cuda:1"])):
         woken.clear()
-        with Studio(tmp_path, opener=lambda _, kind=kind: kind()) as studio:
-            studio.submit(planned(ask(str(kind))))
-        assert woken == expected
+        opened: list[str] = []
+        with Studio(tmp_path, opener=lambda model, kind=kind, opened=opened: opened.append(model) or kind()) as studio:
+            for n in range(3):
+                studio.submit(planned(ask(f"{kind} {n}")))
+        assert woken == 3 * expected
+        assert opened == ["fake"], "what a model computes on is asked once"
+
+
+@pytest.mark.parametrize("named", ["", "cpu, cpu"])
+def test_cards_are_counted_when_the_first_worker_is_needed_and_none_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setenv("STUDIO_DEVICE", named)
+    monkeypatch.setattr(Supervisor, "wake", lambda self, model="": None)
+    monkeypatch.setattr("studio.supervisor.cards", lambda: asked.append(True) or [])
+    with Studio(tmp_path) as studio:
+        assert studio.trouble() is None and not asked
+        studio.open("fake")
+        assert [one._device for one in studio._workers.each] == (["cpu", "cpu"] if named else [""])
+    assert asked == [True] * (not named)
+    with Studio(tmp_path) as studio:
+        studio.close()
+        studio.open("fake")
+        assert studio._workers.each == [], "what is closed starts nothing"
+
+
+@pytest.mark.parametrize(("named", "missing"), [("cpu,cud:0", "cud:0"), ("cpu,", "cpu,"), ("meta", "meta")])
+def test_a_device_that_is_not_there_is_refused_before_the_page_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], named: str, missing: str
+) -> None:
+    monkeypatch.setenv("STUDIO_DEVICE", named)
+    with pytest.raises(Refused, match=f"there is no device '{missing}' here; there are cpu"):
+        serve.open_page(tmp_path / "a home", "fake", "127.0.0.1", 0, None, False, False)
+    assert not (tmp_path / "a home").exists() and capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("command", [("generate", "a cat"), ("batch", "none.txt"), ("search", "a cat"), ("embed",)])
+def test_a_device_that_is_not_there_is_refused_before_a_command_begins(
+    studio: Callable[..., Said], monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("STUDIO_DEVICE", "")  # and so afterwards
+    said = studio(*command, "--device", "cud:0")
+    assert (said.code, said.out) == (2, "") and "there is no device 'cud:0' here" in said.err
 
 
 def test_cards_are_those_of_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,11 +144,11 @@ def test_cards_are_those_of_nvidia_smi(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(machine, "_which", lambda name: str(program))
     found = machine.machine
     assert [card.free >> 20 for card in (found(), found("cuda:0"), found("cuda:1"))] == [900, 500, 900]
-    assert found("cpu").device == "cpu" and settings.devices(len(machine.cards())) == ["cuda:0", "cuda:1"]
+    assert found("cpu").device == "cpu" and settings.devices(lambda: len(machine.cards())) == ["cuda:0", "cuda:1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert settings.devices(2) == [""], "somebody chose already"
+    assert settings.devices(lambda: 2) == [""], "somebody chose already"
     monkeypatch.setenv("STUDIO_DEVICE", "cuda:1,cpu")
-    assert settings.devices(2) == ["cuda:1", "cpu"]
+    assert settings.devices(lambda: 2) == ["cuda:1", "cpu"]
     for said in ("No devices were found", "1, 2, 3", "1"):
         program.write_text(f"#!/bin/sh\necho '{said}'\n")
         assert machine.cards() == [] and found().device == "cpu"

@@ -1,5 +1,10 @@
 """Where a pipeline computes, in which numbers, and how it is kept in memory: a row of `studio/disk/memory.toml`."""
 
+import contextlib
+import multiprocessing
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from models.hardware import native_dtype
@@ -14,19 +19,38 @@ if TYPE_CHECKING:
     import torch
 
 
-def device() -> "torch.device":
-    """The one asked for (STUDIO_DEVICE, `--device`), else the accelerator if any. Refused where it is not there."""
+def device(asked: str = "") -> "torch.device":
+    """The one asked for (else by STUDIO_DEVICE, `--device`), else the accelerator if any. Refused where it is not there:
+    no number can be put on it and read again.
+    """
     import torch
 
-    asked = settings.device()
+    asked = asked or settings.device()
     if not asked:
         return _accelerator() or torch.device("cpu")
     try:
-        torch.empty(1, device=asked)
+        torch.zeros(1, device=asked).tolist()
         return torch.device(asked)
     except (RuntimeError, AssertionError) as error:  # torch says it in either way
         there = {"cpu", str(_accelerator() or "cpu")}
         raise Refused("device.missing", device=asked, devices=sorted(there)) from error
+
+
+@contextlib.contextmanager
+def asked_beside() -> Iterator[None]:
+    """Refused at the end where one of the devices of STUDIO_DEVICE is not there: a process of its own tries them
+    meanwhile, for the caller's is to do without torch.
+    """
+    named = set(settings.devices(lambda: 0)) - {"cpu"}
+    if not (named and settings.device()):
+        yield
+        return
+    spawn, deaf = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=signal.signal, initargs=deaf) as process:
+        tried = [process.submit(device, one) for one in sorted(named)]
+        yield
+        for one in tried:
+            one.result()
 
 
 def _accelerator() -> "torch.device | None":

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib
 import inspect
 import json
 import tomllib
@@ -108,7 +109,10 @@ def command(name: str | None = None, before: str = "") -> Callable[[F], F]:
 
         @functools.wraps(function)
         def run(**given: Any) -> None:
-            function(Common(**{one: given.pop(one) for one in shared}), **given)
+            common = Common(**{one: given.pop(one) for one in shared})
+            if common.device not in ("", "cpu") and not given.get("cluster"):  # whose machines have others
+                importlib.import_module("studio.backends.placing").device()
+            function(common, **given)
 
         parameters = [
             one.replace(annotation=Annotated[one.annotation, _option(**words[one.name])])

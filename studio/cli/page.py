@@ -16,7 +16,8 @@ def open_studio(
     no_browser: bool = False,
     password: str | None = None,
     allow_network: bool = False,
+    device: str = "",
 ) -> None:
     """Open Studio 128 in the browser."""
-    settings.place(models=map(str, folders or ()))
+    settings.place(device=device, models=map(str, folders or ()))
     serve.open_page(common.root, common.model, host, port, password, allow_network, not no_browser)

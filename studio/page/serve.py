@@ -18,6 +18,7 @@ from jinja2 import ChoiceLoader, DictLoader
 from models.messages import Refused
 from studio import settings
 from studio.api.guard import PASSWORD_LEAST, Guard, is_loopback
+from studio.backends.placing import asked_beside
 from studio.backends.registry import open_backend
 
 if TYPE_CHECKING:
@@ -71,11 +72,12 @@ def _listen(host: str, port: int, others: bool) -> socket.socket:
 
 
 def _serve(listener: socket.socket, home: Path, model: str, password: str, anywhere: bool, browser: bool) -> None:
-    from studio.page.context import PageContext
-    from studio.studio import Studio
-
     _return_memory()
     settings.keep_uploads(home)
+    with asked_beside():
+        from studio.page.context import PageContext
+        from studio.studio import Studio
+
     studio = Studio(home)
     host, port = listener.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
