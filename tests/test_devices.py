@@ -122,6 +122,7 @@ def test_a_device_that_is_not_there_is_refused_before_the_page_opens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], named: str, missing: str
 ) -> None:
     monkeypatch.setenv("STUDIO_DEVICE", named)
+    monkeypatch.setattr(serve, "http_server", lambda *_: pytest.fail("it opens"))
     with pytest.raises(Refused, match=f"there is no device '{missing}' here; there are cpu"):
         serve.open_page(tmp_path / "a home", "fake", "127.0.0.1", 0, None, False, False)
     assert not (tmp_path / "a home").exists() and capfd.readouterr().out == ""
