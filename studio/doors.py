@@ -114,6 +114,15 @@ def model_state(name: str) -> ModelState:
     return ModelState(name=name, about=about, ready=not problem, problem=problem, digest=digest, capabilities=can)
 
 
+def model_problem(name: str) -> str:
+    """What is wrong with a model, "" where nothing is, as far as that is known at once."""
+    try:
+        open_backend(name).check()
+    except Refused as refusal:
+        return str(refusal)
+    return ""
+
+
 def model_states(usual: str) -> list[ModelState]:
     """All models, the usual one first."""
     others = [name for name in MODELS if name != usual.partition(":")[0]]

@@ -9,17 +9,21 @@ import json
 import sys
 import threading
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Literal, get_args
 
 import psutil
 
-from models.messages import Message
+from models.messages import Message, Refused
+from studio.files import write_whole
 
 BEAT = 1.0  # seconds between two signs
 HANGS = 60  # looks, a beat apart, that find no sign: a computer that slept looked at nothing meanwhile
 QUIET = 10.0  # seconds without a sign, after which it is said
+Loaded = Literal["loaded", "loading", "not loaded"]  # the furthest first
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,11 @@ class Heartbeat:
         self._sign, self._lock, self._holds = Sign(), threading.Lock(), False
         threading.Thread(target=self._beat, daemon=True).start()
 
-    def hold(self) -> None:
-        """The home is this worker's from now on."""
+    def hold(self, models: Mapping[str, Loaded] | None = None) -> None:
+        """The home is this worker's from now on; so far are `models` in its memory."""
         me = psutil.Process()
-        with contextlib.suppress(OSError):  # on a full disk nobody learns who hangs
-            self._file.write_text(json.dumps([me.pid, me.create_time()]))
+        with contextlib.suppress(Refused):  # on a full disk nobody learns who hangs
+            write_whole(self._file, json.dumps([me.pid, me.create_time(), dict(models or {})]).encode())
         self._holds = True
 
     def show(self, problem: Message | None = None) -> None:
@@ -87,10 +91,19 @@ class Watch:
 def silence(root: Path) -> float | None:
     """Seconds since the last sign of life of a home's workers, of the one that is silent longest; None without any."""
     seen = []
-    for file in filter(_process, _file(root).parent.glob("worker*.alive")):
+    for file in _living(root):
         with contextlib.suppress(OSError):
             seen.append(file.stat().st_mtime)
     return max(0.0, time.time() - min(seen)) if seen else None
+
+
+def loaded(root: Path, model: str) -> Loaded:
+    """Whether a home's workers have a model in memory, as the one says that is furthest."""
+    said: list[Loaded] = ["not loaded"]
+    for file in _living(root):
+        with contextlib.suppress(OSError, ValueError, LookupError):
+            said.append(json.loads(file.read_text())[2].get(model, said[0]))
+    return min(said, key=get_args(Loaded).index)
 
 
 def trouble(root: Path) -> Message | None:
@@ -109,11 +122,16 @@ def complain(text: object) -> None:
 def _process(file: Path) -> psutil.Process | None:
     """The worker that wrote the file, if it is still there."""
     try:
-        pid, created = json.loads(file.read_text())
+        pid, created, *_ = json.loads(file.read_text())
         process = psutil.Process(pid)
         return process if process.create_time() == created else None
     except (OSError, ValueError, TypeError, psutil.Error):
         return None
+
+
+def _living(root: Path) -> Iterator[Path]:
+    """The files of a home's workers that are there."""
+    return filter(_process, _file(root).parent.glob("worker*.alive"))
 
 
 def _file(root: Path, slot: str = "") -> Path:

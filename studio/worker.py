@@ -29,7 +29,7 @@ from studio.database import StoreTrouble
 from studio.disk.machine import machine
 from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Saved
 from studio.files import UPLOAD, remove_parts, remove_uploads
-from studio.heartbeat import BEAT, Heartbeat, Watch, complain
+from studio.heartbeat import BEAT, Heartbeat, Loaded, Watch, complain
 from studio.home import Home
 from studio.inputs import INPUTS
 from studio.media import Artifact
@@ -65,7 +65,7 @@ def serve(wakes: Connection, reports: Connection, root: Path, opener: Opener, ow
             lock.acquire(timeout=BEAT)
         watch.look()
     heart.hold()
-    _work(home, _LoadedModels(opener), wake, claims, heart.show)
+    _work(home, _LoadedModels(opener, heart.hold), wake, claims, heart.show)
 
 
 def _opened(root: Path, heart: Heartbeat) -> Home:
@@ -159,8 +159,9 @@ class _WakeUp:
 class _LoadedModels:
     """The models in memory, the one that was used last at the end, and whether their memory grows."""
 
-    def __init__(self, opener: Opener) -> None:
-        self._opener = opener
+    def __init__(self, opener: Opener, note: Callable[[dict[str, Loaded]], None] = lambda models: None) -> None:
+        self._opener, self._note = opener, note
+        self._loaded = set[str]()
         self._open: dict[str, tuple[Backend, str]] = {}  # with the digest of the files that it was opened with
         self._jobs, self._usual = 0, 0
 
@@ -171,6 +172,7 @@ class _LoadedModels:
         backend, digest = self._open.pop(model, (None, ""))
         if backend is None or backend.digest() != digest:
             backend = None
+            self._loaded.discard(model)
             self._make_room()
             backend, self._jobs = self._opener(model), 0
             digest = backend.digest()
@@ -179,14 +181,27 @@ class _LoadedModels:
 
     def _make_room(self) -> None:
         while self._open and (here := machine(device())).free < here.total * FREE:
-            self._open.pop(next(iter(self._open)))
+            self._open.pop(name := next(iter(self._open)))
+            self._loaded.discard(name)
             gc.collect()
+
+    def load(self, model: str) -> None:
+        """Bring a model into memory, and say so to who asks for the studio's health."""
+        backend = self.backend(model)
+        if fresh := model not in self._loaded:
+            self._note({**dict.fromkeys(self._loaded, "loaded"), model: "loading"})
+        try:
+            backend.load()
+            self._loaded.add(model)
+        finally:
+            if fresh:
+                self._note(dict.fromkeys(self._loaded, "loaded"))
 
     def warm(self, model: str) -> None:
         """Load a model before it is needed."""
         if model:
             with contextlib.suppress(Exception):  # the first job will say what is wrong
-                self.backend(model).load()
+                self.load(model)
 
     def has_grown(self) -> Message | None:
         """A message if the process holds far more memory than it did after the model's first jobs."""
@@ -256,6 +271,8 @@ class _Executor:
         digest = backend.digest()  # its files may have been replaced while they waited
         self._end(running, Failed(REPLACED), *(one for one in running if job_id(one.job.request, digest) != one.job.id))
         batch = list(running)
+        if batch:
+            loaded.load(batch[0].job.request.model)
         jobs = [Job(one.job.request, one.job.id, digest) for one in batch]
         with contextlib.closing(run_jobs(backend, jobs, self._sink)) as events:
             for number, event in events:

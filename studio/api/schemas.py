@@ -14,6 +14,7 @@ from studio.api.routing import TAG
 from studio.events import Reading, Saved, Suggestion
 from studio.fields import Ingredient, Picture
 from studio.gallery import Kept
+from studio.heartbeat import Loaded
 from studio.queue import MAX_PRIORITY, QueuedJob, State
 from studio.requests import DIGESTS, REQUESTS, MediaRequest
 
@@ -208,6 +209,7 @@ class Readings(BaseModel):
 class Health(BaseModel):
     """Whether pictures can be made. `problem` says why not: the model is "not ready", or the worker "stalled".
 
+    `loaded` says whether the model is in the worker's memory, or will be with the first job that asks for it;
     `worker_seen` are the seconds since the worker's last sign of life, None where there is no worker; `disk_free` are
     bytes.
     """
@@ -218,6 +220,7 @@ class Health(BaseModel):
     problem: str
     paused: bool
     jobs: dict[State, int]
+    loaded: Loaded
     worker_seen: float | None
     disk_free: int
 

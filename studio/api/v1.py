@@ -39,9 +39,9 @@ from studio.api.schemas import (
 from studio.api.uploads import Uploads, in_turn, uploads
 from studio.backends.registry import offered, open_backend
 from studio.capabilities import Style
-from studio.doors import ModelState, model_state, model_states
+from studio.doors import ModelState, model_problem, model_states
 from studio.events import Cancelled, Content, Done, Event, Failed, Progress, Saved
-from studio.heartbeat import silence
+from studio.heartbeat import loaded, silence
 from studio.media import data_url
 from studio.metadata.origin import nameless, version
 from studio.planner import Job
@@ -254,11 +254,12 @@ Model = Annotated[str, Depends(_named)]
 
 @about.get("/health", response_model=Health)
 def health(served: ServedStudio) -> Any:
-    """Whether pictures can be made."""
-    studio, missing = served.studio, model_state(served.model).problem
+    """Whether pictures can be made. It answers at once: nothing is loaded for it, no weights are read through."""
+    studio, missing = served.studio, model_problem(served.model)
     queue, trouble = studio.queue, studio.trouble()
     facts = {"version": version(), "model": served.model, "paused": queue.is_paused(), "jobs": queue.counts()}
     facts |= {"worker_seen": silence(studio.home), "disk_free": disk_usage(studio.home).free}
+    facts |= {"loaded": loaded(studio.home, served.model)}
     status = "not ready" if missing else "stalled" if trouble else "ok"
     return {"status": status, "problem": missing or str(trouble or ""), **facts}
 

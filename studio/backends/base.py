@@ -29,6 +29,10 @@ class Backend(Protocol):
     def capabilities(self) -> Capabilities:
         """Styles, schedulers and ranges; Refused where the model's files are missing or damaged."""
 
+    def check(self) -> None:
+        """Refused where its files are missing or damaged, as far as that is seen without reading them through."""
+        self.digest()
+
     def digest(self) -> str:
         """Hex digest of the weights: part of a job's identity."""
 

@@ -53,6 +53,9 @@ class Diffusers(Backend):
         """As the pipeline's class and configurations say."""
         return pipeline_facts.capabilities(self.folder, self.title, self.space())
 
+    def check(self) -> None:
+        _ = self.folder.files
+
     def digest(self) -> str:
         """Of all files that the pipeline is loaded from."""
         return self.folder.digest()
@@ -62,7 +65,7 @@ class Diffusers(Backend):
 
     def load(self) -> None:
         if not self._loaded or self._asked != settings.memory():
-            _ = self.folder.files  # says what is wrong before seconds go into importing torch
+            self.check()  # says what is wrong before seconds go into importing torch
             self._loaded, self._adapters, self._asked = {}, Adapters(), settings.memory()
             self._loaded = load(self.folder)
             self._previews = Previews(pipeline_facts.side_multiple(self.folder))
