@@ -3,12 +3,13 @@
 import contextlib
 import ctypes
 import errno
+import gc
 import logging
 import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,8 @@ def open_page(
     """Serve the page until it is stopped, which Ctrl-C does. Refused where it can't be."""
     open_backend(model)
     word = _password(password)
-    with contextlib.suppress(KeyboardInterrupt), _listen(host, port, allow_network or bool(word)) as listener:
+    others = allow_network or bool(word)
+    with contextlib.suppress(KeyboardInterrupt), _listen(host, port, others) as listener, _nothing_collected():
         _serve(listener, home, model, word, allow_network or not is_loopback(host), browser)
 
 
@@ -83,6 +85,8 @@ def _serve(listener: socket.socket, home: Path, model: str, password: str, anywh
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     def ready() -> None:
+        gc.freeze()
+        gc.enable()
         print(f"Studio 128 is open at {url} (Ctrl-C closes it)", flush=True)
         studio.open(model)
         if browser:
@@ -92,6 +96,18 @@ def _serve(listener: socket.socket, home: Path, model: str, password: str, anywh
         http_server(PageContext(studio, model), ready, anywhere, password).run(sockets=[listener])
     finally:
         studio.close()
+
+
+@contextlib.contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """While the page is imported and built all that comes stays: looking for garbage among it takes half a second, and
+    what is there when it opens (300,000 objects, frozen then) would hold up each answer in which a collection falls.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _return_memory() -> None:
