@@ -56,9 +56,9 @@ def serve(wakes: Connection, reports: Connection, root: Path, opener: Opener, ow
     place(device=device, home=root)
     slot = owner[SLOT:]
     heart = Heartbeat(root, reports, slot)
+    wake = _WakeUp(wakes)
     home = _opened(root, heart)
-    claims = Claims(home.database, owner)
-    wake = _WakeUp(wakes, claims)
+    claims = wake.claims = Claims(home.database, owner)
     lock, watch = FileLock(root / LOCK.format(slot)), Watch(root, slot)
     while not lock.is_locked:
         with contextlib.suppress(Timeout):
@@ -134,9 +134,11 @@ def alone(root: Path, slot: str | None = None) -> Iterator[None]:
 class _WakeUp:
     """Listens to the supervisor that started this worker; when it is gone, puts the jobs back and ends the process."""
 
-    def __init__(self, wakes: Connection, claims: Claims) -> None:
+    claims: Claims | None = None  # until the home is open
+
+    def __init__(self, wakes: Connection) -> None:
         self._woken, self._model = threading.Event(), ""
-        threading.Thread(target=self._listen, args=(wakes, claims), daemon=True).start()
+        threading.Thread(target=self._listen, args=(wakes,), daemon=True).start()
 
     def wait(self) -> str:
         """Until the supervisor calls, or a moment -> the model to load, if one was named."""
@@ -145,13 +147,14 @@ class _WakeUp:
         model, self._model = self._model, ""
         return model
 
-    def _listen(self, wakes: Connection, claims: Claims) -> None:
+    def _listen(self, wakes: Connection) -> None:
         try:
             with contextlib.suppress(EOFError, OSError):
                 while True:
                     self._model = wakes.recv() or self._model
                     self._woken.set()
-            claims.release()
+            if self.claims:
+                self.claims.release()
         finally:
             os._exit(0)  # no orphan goes on computing, store or no store
 

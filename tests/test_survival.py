@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import psutil
@@ -23,6 +24,7 @@ from studio.home import Home
 from studio.planner import resolve
 from studio.requests import ImageRequest, make_request
 from studio.sinks import GallerySink
+from studio.studio import Studio
 
 ROOT = Path(__file__).resolve().parent.parent
 CAN = Fake().capabilities()
@@ -182,3 +184,16 @@ def test_many_clients_put_jobs_while_the_worker_dies(
     assert home.queue.counts() == {"done": count}
     wanted = {(planned(r).id, n) for r in asked for n in range(r.count)}
     assert set(pictures(home)) == wanted and list(maintenance.inspect(home)) == []
+
+
+def test_a_worker_that_can_not_open_its_home_ends_with_the_studio(tmp_path: Path) -> None:
+    with Studio(tmp_path) as studio:
+        for file in (tmp_path / "cache").glob("live.db*"):
+            file.unlink()
+        (tmp_path / "cache" / "live.db").mkdir()
+        studio.open()
+        until(studio.trouble)
+        running = studio._workers.each[0]._running
+        assert running
+        running.wakes.close()
+        assert wait([running.process.sentinel], 60)

@@ -45,7 +45,7 @@ def asked_beside() -> Iterator[None]:
     if not (named and settings.device()):
         yield
         return
-    spawn, deaf = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's
+    spawn, deaf = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a word
     with ProcessPoolExecutor(1, mp_context=spawn, initializer=signal.signal, initargs=deaf) as process:
         tried = [process.submit(device, one) for one in sorted(named)]
         yield
