@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def device(asked: str = "") -> "torch.device":
-    """The one asked for (else by STUDIO_DEVICE, `--device`), else the accelerator if any. Refused where it is not there:
-    no number can be put on it and read again.
+    """The one asked for (else that of STUDIO_DEVICE, `--device`), else the accelerator if any. Refused where no number
+    can be put on it and read again.
     """
     import torch
 
@@ -45,8 +45,8 @@ def asked_beside() -> Iterator[None]:
     if not (named and settings.device()):
         yield
         return
-    spawn, deaf = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a word
-    with ProcessPoolExecutor(1, mp_context=spawn, initializer=signal.signal, initargs=deaf) as process:
+    spawn, silent = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it so
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=signal.signal, initargs=silent) as process:
         tried = [process.submit(device, one) for one in sorted(named)]
         yield
         for one in tried:
