@@ -105,7 +105,9 @@ class ClipFile:
             yield last
 
     def choice(self, every: int | None = None, at: float | None = None, number: int | None = None) -> list[int]:
-        """The numbers of all frames, one in `every`, that shown `at` a second, or `number` evenly spread ones."""
+        """The numbers of all frames, one in `every`, that shown `at` a second, or `number` evenly spread ones; Refused
+        where there is none.
+        """
         given = [name for name, value in (("every", every), ("at", at), ("number", number)) if value is not None]
         if len(given) > 1:
             raise Refused("request.exclusive", first=given[0], second=given[1])

@@ -86,8 +86,8 @@ def _copied(picture: Picture, folder: Path) -> Picture:
 
 
 def remove_unneeded(home: Home) -> None:
-    """Remove pictures that were given, but not within the hour, and that nothing names any more: no job but one that is
-    done and whose pictures are gone, no job that is yet to be put in line, and no picture of the gallery or its bin.
+    """Remove given pictures older than an hour that nothing names: no job but a done one whose artifacts are gone, no
+    series, and no artifact of the gallery or its bin.
     """
     folder = home.root / INPUTS
     old = {path.stem: path for path in folder.glob("*") if time.time() - path.stat().st_mtime > ABANDONED}

@@ -46,8 +46,8 @@ def run_jobs(
 
 
 class _Tracked:
-    """A job on its way: the artifacts that are `left` to be made, in `parts`: the whole request where none is there,
-    else one an artifact, for each has its seed and its shape.
+    """A job in progress: the artifacts `left` to be made, in `parts`. That is the whole request where none is there,
+    else a request for each, since each has a seed and a shape of its own.
     """
 
     def __init__(self, number: int, job: Job, found: set[int]) -> None:

@@ -17,7 +17,7 @@ Handler = Callable[[Sequence[Any], bool], Iterator[tuple[int, Made]]]
 
 class Backend(Protocol):
     """A model that the studio can use. All but `load` and the handlers are cheap and import no torch. It is asked for
-    `group` artifacts at once: a multiple of every shape, and what is done again where one of them fails.
+    `group` artifacts at a time, a multiple of every batch shape; where one fails, so many are made again.
     """
 
     group: int = 64

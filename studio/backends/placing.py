@@ -74,8 +74,8 @@ def dtype() -> "torch.dtype":
 
 
 def chosen(found: Found | None) -> Memory:
-    """How a model is to be kept: as asked for (STUDIO_MEMORY, `--memory`), else the first way that fits by the
-    estimate. Refused with that where none does; a way that is asked for is tried.
+    """How to keep a model in memory: the way asked for (STUDIO_MEMORY, `--memory`), else the first that fits by the
+    estimate. Refused with the estimate where none fits; a way that is asked for is tried.
     """
     word = settings.memory() or AUTO
     fits = fit(found, machine(settings.device()), word=word) if found else None
@@ -121,8 +121,8 @@ def here() -> dict[str, int | str]:
 
 
 def called(pipeline: Any, **asked: Any) -> Any:
-    """What a call gives. Where the memory does not suffice it is made once more, kept in the next smaller way, with the
-    same random numbers; Refused where that is not enough, or there is none.
+    """Call the pipeline. Where memory runs out it is called once more with the same random numbers, kept in the next
+    smaller way; Refused where that is not enough, or there is none.
     """
     generator = asked.get("generator")
     state = generator.get_state() if generator is not None else None

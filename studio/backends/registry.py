@@ -22,8 +22,8 @@ Opener = Callable[[str], "Backend"]  # what `open_backend` is; tests bring their
 
 @dataclass(frozen=True)
 class Kind:
-    """Where a backend's class is, what it is for, what may follow the colon in its name, whether it is no model at all
-    but there for trials and tests (such a one is not recommended), and whether a model is named by what follows alone.
+    """A backend: its class `cls` in `module`, a sentence `about` it, and the `argument` that may follow the colon in
+    its name. A `trial` one is for tests and never recommended; a `named` one is no model without its argument.
     """
 
     module: str
@@ -57,8 +57,8 @@ def open_backend(model: str) -> "Backend":
 
 
 def offered(model: str, served: str) -> str:
-    """A model that somebody who did not start the studio may name: the one that is served, or one of the table. Others,
-    such as those that take a folder, are for whoever starts it to choose.
+    """The model that a client names: the served one, or one of the table. Refused for others, such as those that take a
+    folder, which only whoever starts the studio may choose.
     """
     if model not in (served, *MODELS):
         raise Refused("model.unknown", model=model, hint=did_you_mean(model, MODELS), models=list(MODELS))

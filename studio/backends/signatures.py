@@ -37,8 +37,8 @@ def pipeline(name: str) -> Pipeline | None:
 
 @cache
 def counterpart(name: str, takes: str) -> str:
-    """The class that does with the same parts what takes a picture ("image"), a mask as well ("mask_image"), or a
-    ControlNet ("control"), as the tables of diffusers' automatic pipelines say; "" where there is none.
+    """The class with the same components that takes a picture ("image"), also a mask ("mask_image"), or a ControlNet
+    ("control"), as diffusers' tables of automatic pipelines say; "" where there is none.
     """
     tables = _tables()
     homes = [(task, key) for task, table in tables.items() for key, cls in table.items() if cls == name]

@@ -1,6 +1,6 @@
-"""Prompts as text encoders of any pipeline read them: weighted words, `(cat:1.3)`, whose tokens' states move as they
-come out, and more than CLIP reads at once, in chunks, whose states stand one behind the other, as in A1111. A pipeline
-whose code fixes the length of what it reads cuts the prompt as ever.
+"""Prompts for the text encoders of any pipeline, as A1111 reads them: weighted words, `(cat:1.3)`, move the states of
+their tokens, and a prompt longer than CLIP's limit is encoded in chunks whose states are joined. A pipeline whose code
+fixes the length cuts the prompt.
 """
 
 import math

@@ -64,7 +64,9 @@ class Fit:
 
 
 def fit(found: Found, machine: Machine, pixels: int = SIDE * SIDE, word: str = AUTO) -> Fit | None:
-    """How a model fits, by the first way that does or the one named. None for a broken model or a part of one."""
+    """How a model fits, by the first way that does or the one named. None for a broken model or a part of one; Refused
+    for a way that there is not.
+    """
     if word not in (AUTO, *MEMORY):
         raise Refused("fit.unknown", word=word, hint=did_you_mean(word, (AUTO, *MEMORY)), words=[AUTO, *MEMORY])
     if not found.model or found.problem:

@@ -1,5 +1,5 @@
-"""What is this? A picture or clip of the gallery is described; the answer is kept with it, and how near it comes to the
-words that the picture was made from: the round trip from prompt to picture to caption.
+"""Captions of the gallery's pictures and clips, on request. Kept with each is also the round trip: how near the caption
+comes to the words that the picture was made from.
 """
 
 from anyio import to_thread

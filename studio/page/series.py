@@ -87,8 +87,8 @@ class SeriesHandlers:
 
 
 class ShowHandlers(SeriesHandlers):
-    """A tab that shows one series place by place, and the others in small. `texts` is the tab's area of texts: what its
-    series are called (`yours`) and what stands there before the first one (`empty`).
+    """A tab that shows one series in full and the others in small. `texts` is its area of texts, with what its series
+    are called (`yours`) and what stands there before the first (`empty`).
     """
 
     texts = ""

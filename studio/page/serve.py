@@ -189,8 +189,8 @@ def _put_first(html: str) -> None:
 
 
 def _fetch_nothing() -> None:
-    """Replace the functions by which Gradio fetches addresses: it would fetch one that is given as an uploaded file,
-    and pass on what is at one that is asked for as a file.
+    """Replace the functions by which Gradio fetches addresses: one that is given as an uploaded file, and one that is
+    asked for as a file.
     """
     import gradio as gr
     from gradio import processing_utils
