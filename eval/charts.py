@@ -86,10 +86,11 @@ def curves(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         for name, value in (measured or line).items():
             if name not in COUNTERS and isinstance(value, int | float) and isfinite(value):
                 series.setdefault(f"{name}, evaluated" if measured else name, []).append((line["step"], float(value)))
-    return [_curve(name, points) for name, points in sorted(series.items())]
+    return [curve(name, points) for name, points in sorted(series.items())]
 
 
-def _curve(name: str, points: Sequence[tuple[int, float]]) -> dict[str, Any]:
+def curve(name: str, points: Sequence[tuple[int, float]]) -> dict[str, Any]:
+    """A polyline through points (step, value), as the page draws it."""
     across, up = Axis.over((x for x, _ in points), zero=False), Axis.over((y for _, y in points), zero=False)
     thin = [*points[:: -(-len(points) // POINTS)], points[-1]]
     drawn = " ".join(f"{across.at(x)},{100 - up.at(y)}" for x, y in thin)

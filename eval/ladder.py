@@ -13,16 +13,15 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader
 from PIL import Image, ImageEnhance, ImageFilter
 
+from eval.charts import curve
 from eval.extractors import Extractor, network
 from eval.folders import Features, PictureFolder
 from eval.report import add_outputs, publish, refusing
 from eval.rows import Row
 from eval.score import add_extractors, cache_of, extractors_of, feature_rows
 from models.data.pixels import read_picture
-from models.data.stored import whole
 from models.messages import Refused
 
 TABLE = tomllib.loads(Path(__file__).with_name("ladders.toml").read_text(encoding="utf-8"))
@@ -125,34 +124,21 @@ def _rows(ladder: str, steps: list[str], figures: list[dict[str, float]], n: int
             )  # fmt: skip
 
 
-def plot(found: dict[str, list[Row]]) -> str:
-    """SVG: a panel a ladder, a line a measure from its least to its greatest over the steps."""
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
-    panels = {name: [_line(row) for row in rows] for name, rows in found.items()}
-    steps = {name: [step for step, _ in rows[0].against] for name, rows in found.items()}
-    return environment.get_template("ladder.svg.j2").render(panels=panels, steps=steps)
-
-
-def _line(row: Row) -> tuple[str, list[float]]:
-    """A measure and its values scaled to [0, 1]."""
-    values = np.array([value for _, value in row.against])
-    scaled = (values - values.min()) / max(1e-12, float(np.ptp(values)))
-    return row.name.partition(" goes ")[0], [round(float(value), 4) for value in scaled]
-
-
 @refusing
 def main(words: list[str]) -> int:
     """Entry point: 0 done, 1 where a measure does not see something, 2 refused."""
     made = argparse.ArgumentParser(prog="python -m eval ladder", description="Does every measure see worse pictures?")
     made.add_argument("folder", type=Path, metavar="FOLDER", help="of pictures: half is made worse")
-    made.add_argument("--plot", type=Path, metavar="FILE", help="write the curves here, as SVG")
     add_extractors(made)
     add_outputs(made)
     arguments = made.parse_args(words)
     with network(arguments.download):
         found = ladder_rows(arguments.folder, extractors_of(arguments, "EffLite0"), cache_of(arguments))
-    document = publish(f"ladder {arguments.folder}", found, arguments)
-    if arguments.plot:
-        with whole(arguments.plot) as part:
-            part.write_text(plot(found), encoding="utf-8")
+    curves = {
+        f"Ladder: {name}": [
+            curve(row.name, [(step, value) for step, (_, value) in enumerate(row.against)]) for row in rows
+        ]
+        for name, rows in found.items()
+    }
+    document = publish(f"ladder {arguments.folder}", found, arguments, curves=curves)
     return 0 if all(row["met"] for row in document["rows"]) else 1

@@ -104,16 +104,17 @@ def compared(document: Document, other: Document) -> Document:
 def joined(paths: Sequence[Path]) -> Document:
     """One document of files that were written before: JSON of tables, and `stats.jsonl` of trainings. Refused for
     others."""
-    found: Document = {"title": ", ".join(path.stem for path in paths), "rows": [], "trainings": {}, "stamps": {}}
+    found: Document = {"title": ", ".join(path.stem for path in paths), "rows": [], "curves": {}, "stamps": {}}
     for path in paths:
         text = path.read_text(encoding="utf-8")
         try:
             if path.suffix == ".jsonl":
-                found["trainings"][path.parent.name] = curves(map(json.loads, text.splitlines()))
+                found["curves"][f"Training: {path.parent.name}"] = curves(map(json.loads, text.splitlines()))
                 continue
             document = json.loads(text)
             for run in document.get("runs", [document]):
                 found["rows"] += [row for row in run["rows"] if cells(row)]
+            found["curves"] |= document.get("curves", {})
             found["stamps"][path.name] = document.get("stamps")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Refused("eval.no_document", path=str(path)) from error

@@ -32,11 +32,11 @@ def test_a_measure_that_sees_nothing_is_named(
     blind = type(TINY)("blind", "blind", TINY.prepare, lambda x: x.flatten(1) * 0)
     monkeypatch.setattr(score, "extractor", lambda name, source: TINY if name == "tiny" else blind)
     monkeypatch.setitem(ladder.TABLE, "steps", {"lost alpha": [1.0], "dropped modes": [0.2]})
-    files = ("--cache", str(tmp_path / "cache"), "--plot", str(tmp_path / "plot.svg"))
+    files = ("--cache", str(tmp_path / "cache"), "--html", str(tmp_path / "page.html"))
     assert command.main(["ladder", str(folder), "--extractor", "tiny", "--extractor", "blind", "--json", *files]) == 1
     rows = {(row["group"], row["name"]): row for row in json.loads(capsys.readouterr().out)["rows"]}
     assert rows["lost alpha", "FD-tiny goes up"]["value"] == rows["dropped modes", "Vendi-tiny goes down"]["value"] == 1
     assert rows["lost alpha", "FD-blind goes up"]["value"] == 0
-    assert (tmp_path / "plot.svg").read_text().count("<polyline") == len(rows)
+    assert (tmp_path / "page.html").read_text().count("<polyline") == len(rows), "a curve of every measure"
     assert command.main(["ladder", str(draw(tmp_path / "few", 4, seed=1)), "--extractor", "tiny", *files]) == 2
     assert "24 or more" in capsys.readouterr().err

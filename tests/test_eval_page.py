@@ -54,7 +54,7 @@ def page(tmp_path: Path) -> Page:
     swept = [Row(name, 0.5, 8, against=((SECONDS, x), (KERNEL_NAME, y))) for name, (x, y) in SETTINGS.items()]
     made = document(*swept, Row("a & b", 1.5, 8, interval=(1, 2), goal=2.0, shown=strips(np.arange(9.0), pictures)))
     other = document(Row("a & b", 3.0, 8, interval=(2.5, 3.5)))
-    return Page(as_html(compared(made, other) | {"trainings": joined([run])["trainings"]}))
+    return Page(as_html(compared(made, other) | {"curves": joined([run])["curves"]}))
 
 
 def test_every_plot_has_a_title_and_a_description_and_the_page_needs_no_other_file(page: Page) -> None:
