@@ -97,8 +97,9 @@ def run(names: list[str], tried: list[Sampling], context: Context, arguments: ar
     them where they ship. 0 done, 1 where something that was asked for by name was missing."""
     if tried:
         found = list(sweeping.sweep(context, tried, arguments.count, arguments.times))
-        facts = {"settings": sweeping.settings(found), "weights": context.parts.digests(IMAGE)}
-        publish("sweep", {"sweep": sweeping.rows(found)}, arguments, split="val", seed=SEED, **facts)
+        settings = [vars(one) | {"hooks": sorted(one.hooks)} for one in tried]
+        facts = {"settings": settings, "weights": context.parts.digests(IMAGE), "split": "val", "seed": SEED}
+        publish("sweep", {"sweep": found}, arguments, **facts)
         return 0
     if not names:
         made = ReferenceStatistics.fit(FeatureStatistics.of(context.features_of(context.train)), context.world.digest)

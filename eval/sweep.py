@@ -5,18 +5,16 @@ Settings are chosen here and measured by the table, which reads other pictures.
 
 import argparse
 import itertools
-import json
 import statistics
 import timeit
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from eval import sets
 from eval.charts import SECONDS
 from eval.context import SEED, Context
 from eval.distribution import KERNEL_NAME
-from eval.generator import jsonable
 from eval.metrics.image import judge
 from eval.rows import Row, wilson
 from eval.statistics import kernel_distance
@@ -28,24 +26,6 @@ from models.sampling.schedulers import SCHEDULERS
 OWN = Sampling()  # what is not tried stays as it ships
 TIMED = 3  # single pictures, of which the median is said
 COUNT = 128  # cells that each setting draws, unless it is said
-
-
-@dataclass(frozen=True)
-class Swept:
-    """What a setting gave with `n` pictures: shares in [0, 1], the 95 % interval of one, KID x 1000, seconds a single
-    picture. `styles` is the share of the right style among the ten nearest: the nearest alone is one bit a picture.
-
-    KID and not FD, whose covariance a hundred pictures do not fill.
-    """
-
-    sampling: Sampling
-    n: int
-    concept: float
-    concept_interval: tuple[float, float]
-    style: float
-    styles: float
-    kernel: float
-    seconds: float
 
 
 def _span(text: str) -> tuple[float, float]:
@@ -101,22 +81,26 @@ def samplings(arguments: argparse.Namespace) -> list[Sampling]:
     return [Sampling(batch=BATCH, hooks=OWN.hooks - {one.pop("without")}, **one) for one in settings]
 
 
-def sweep(context: Context, tried: Sequence[Sampling], count: int, times: int = 1) -> Iterator[Swept]:
-    """Each setting on the same `count` cells and seeds, `times` of each."""
+def sweep(context: Context, tried: Sequence[Sampling], count: int, times: int = 1) -> Iterator[Row]:
+    """Each setting on the same `count` cells and seeds, `times` of each: the share whose concept is found, beside the
+    style of the nearest drawing and of the ten nearest (the nearest alone is one bit a picture), KID x 1000 and seconds
+    a single picture. KID and not FD, whose covariance a hundred pictures do not fill."""
     cells = sets.chosen(context.world, count)
     asked = cells * times
     prompts = [sets.prompt(picture) for picture in asked]
     trained = context.features_of(sets.partners(context.world, asked, "0"))
-    for sampling in tried:
+    for name, sampling in zip(names(tried), tried, strict=True):
         made = context.generate(prompts, sampling=sampling)
         features = context.features(made)
         found, kernel = judge(context, asked, made, features), kernel_distance(features, trained, seed=SEED)[0]
-        concept, style, styles = (float(answers.mean()) for answers in (found.concept, found.style, found.styles))
-        interval, seconds = (
-            wilson(float(found.concept.sum()) / times, len(cells)),
-            _seconds(context, prompts[0], sampling),
-        )
-        yield Swept(sampling, len(asked), concept, interval, style, styles, 1000 * kernel, seconds)
+        yield Row(
+            name, float(found.concept.mean()), len(asked),
+            interval=wilson(float(found.concept.sum()) / times, len(cells)),
+            against=(
+                ("style", float(found.style.mean())), ("style of the ten nearest", float(found.styles.mean())),
+                (KERNEL_NAME, 1000 * kernel), (SECONDS, _seconds(context, prompts[0], sampling)),
+            ),
+        )  # fmt: skip
 
 
 def _seconds(context: Context, prompt: str, sampling: Sampling) -> float:
@@ -125,25 +109,11 @@ def _seconds(context: Context, prompt: str, sampling: Sampling) -> float:
     return statistics.median(taken)
 
 
-def settings(results: Sequence[Swept]) -> Any:
-    """What the JSON holds beside the rows."""
-    return json.loads(json.dumps(results, default=jsonable))
-
-
-def rows(results: Sequence[Swept]) -> list[Row]:
-    """The concept's share of each setting, by the name of what was tried, beside its other figures."""
-    every = [{name: _said(one.sampling, name) for name in TRIED} for one in results]
+def names(tried: Sequence[Sampling]) -> list[str]:
+    """What each setting is called: what differs between them, or everything where nothing does."""
+    every = [{name: _said(one, name) for name in TRIED} for one in tried]
     varied = [name for name in TRIED if len({own[name] for own in every}) > 1] or list(TRIED)
-    return [
-        Row(
-            ", ".join(f"{name} {own[name]}" for name in varied), one.concept, one.n, interval=one.concept_interval,
-            against=(
-                ("style", one.style), ("style of the ten nearest", one.styles),
-                (KERNEL_NAME, one.kernel), (SECONDS, one.seconds),
-            ),
-        )
-        for one, own in zip(results, every, strict=True)
-    ]  # fmt: skip
+    return [", ".join(f"{name} {own[name]}" for name in varied) for own in every]
 
 
 def _said(sampling: Sampling, name: str) -> str:
