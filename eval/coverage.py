@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eval.neighbours import unit
+
 K = 5  # neighbours; as in dgm-eval and prdc
 ROWS = 1000  # of a matrix of distances that are held at once
 
@@ -65,14 +67,9 @@ def _distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[int, np.ndarray]]
 
 def nearest_cosine(made: np.ndarray, real: np.ndarray) -> np.ndarray:
     """(N,) 1 - |cosine| to the nearest real sample."""
-    y = _unit(real)
-    parts = [np.abs(_unit(made[i : i + ROWS]) @ y.T).max(1) for i in range(0, len(made), ROWS)]
+    y = unit(real)
+    parts = [np.abs(unit(made[i : i + ROWS]) @ y.T).max(1) for i in range(0, len(made), ROWS)]
     return 1 - np.minimum(np.concatenate(parts), 1)
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    x = np.asarray(x, np.float64)
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
 def vendi(blocks: Iterable[np.ndarray]) -> float:
@@ -80,8 +77,8 @@ def vendi(blocks: Iterable[np.ndarray]) -> float:
     which are those of the unit features' second moment (D, D), however many samples there are."""
     total, n = np.zeros(()), 0
     for block in blocks:
-        unit = _unit(block)
-        total, n = total + unit.T @ unit, n + len(unit)
+        x = unit(block)
+        total, n = total + x.T @ x, n + len(x)
     values = np.linalg.eigvalsh(total / n)
     values = values[values > 1e-12]
     return float(np.exp(-(values * np.log(values)).sum()))

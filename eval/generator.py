@@ -6,6 +6,7 @@ what a generator lacks does not apply to it. The studio's own pipeline is `Stick
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass, replace
 from functools import cache, cached_property
@@ -51,24 +52,7 @@ DATA = (NAMES, "vocabulary", "prototypes")  # parts that are made of pictures' n
 IMAGE = (*SPACE, "autoencoder", "dit", NAMES, "prototypes", FAST)
 
 # What a metric may need, and what is said of a generator without it.
-LACKS = {
-    "image": "makes no pictures",
-    "clip": "makes no clips",
-    "caption": "makes no captions",
-    "fast": "has no fast variant",
-    "conditions": "does not take text and vector as separate conditions",
-    "references": "draws from no reference drawings",
-    "sources": "does not say which drawings it drew from",
-    "negative": "takes no negative prompt and no guidance",
-    "drafts": "draws clips from no drafts",
-    "blind": "has no blind decoder",
-    "blends": "does not blend two prompts",
-    "autoencoder": "has no autoencoder",
-    "embeddings": "does not embed text and pictures",
-    "vocabulary": "has no vocabulary",
-    "parser": "does not parse prompts",
-    "experts": "has no mixture of experts",
-}
+LACKS: dict[str, str] = tomllib.loads(Path(__file__).with_name("abilities.toml").read_text(encoding="utf-8"))
 
 
 class Generator(Protocol):

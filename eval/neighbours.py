@@ -17,9 +17,13 @@ from models.data.world import Picture
 
 def cosine(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     """(Q, D) and (G, D) -> cosines (Q, G) in float64; a zero vector has cosine 0 with everything."""
-    left, right = (np.asarray(x, np.float64) for x in (queries, gallery))
-    left, right = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (left, right))
-    return left @ right.T
+    return unit(queries) @ unit(gallery).T
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (N, D) at length 1, in float64; zeros stay zeros."""
+    x = np.asarray(vectors, np.float64)
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from jinja2 import Environment, FileSystemLoader
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -23,7 +22,7 @@ from starlette.routing import Route
 
 from eval.folders import PictureFolder
 from eval.metrics.ratings import RATINGS
-from eval.report import refusing
+from eval.report import refusing, rendered
 from models.data.pixels import read_picture
 from models.data.stored import whole
 from models.data.world import data_folder
@@ -86,8 +85,7 @@ def app(ratings: Ratings) -> Starlette:
         spoken = request.headers.get("accept-language", "")[:2]
         language = spoken if spoken in languages() else DEFAULT
         words = {name: Message(f"eval.rate.{name}").text(language) for name in TEXTS}
-        environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
-        return HTMLResponse(environment.get_template("rate.html.j2").render(words=words, language=language))
+        return HTMLResponse(rendered("rate.html.j2", words=words, language=language))
 
     def picture(request: Request) -> Response:
         found = ratings.pictures.get(request.path_params["name"])

@@ -12,9 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader
-
-from eval.report import Document, as_json, by_group, markdown_table, refusing
+from eval.report import Document, as_json, by_group, markdown_table, refusing, rendered
 from eval.table import METRICS
 from models.data.stored import whole
 from models.weights import listed_parts, part_digests
@@ -90,8 +88,7 @@ class Figures:
             value = dict(row["against"])[beside] if beside else row["value"]
             return (f"{100 * value:.0f}" if share else f"{value:.1f}") + ("†" if older and not beside else "")
 
-        environment = Environment(loader=FileSystemLoader(Path(__file__).parent))
-        return environment.get_template(name).render(of=of, marked=marked)
+        return rendered(name, of=of, marked=marked)
 
     def pages(self, root: Path = ROOT) -> dict[Path, str]:
         """All pages that show figures, as they must be."""

@@ -13,7 +13,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, FileSystemLoader, select_autoescape
 from rich.console import Console
 
 from eval.charts import OTHER, bar, curves, difference, front
@@ -77,10 +77,16 @@ def as_json(document: Document) -> str:
 def as_html(document: Document) -> str:
     """One page that needs no other file: each figure with its interval drawn beside what it must be read against, time
     against distance, curves over training, pictures from the best to the worst, and another run."""
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     groups = {name: [row | {"bar": bar(row)} for row in rows] for name, rows in by_group(document).items()}
     shown = {"document": document, "groups": groups, "front": front(document["rows"])}
-    return environment.get_template("report.html.j2").render(shown, number=number)
+    return rendered("report.html.j2", **shown, number=number)
+
+
+def rendered(template: str, **values: Any) -> str:
+    """A template of this folder, filled in."""
+    folder = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=folder, autoescape=select_autoescape(["html.j2"]))
+    return environment.get_template(template).render(values)
 
 
 FORMATS: dict[str, Callable[[Document], str]] = {

@@ -17,12 +17,12 @@ from eval.generator import SPACE, StickerGenerator
 from eval.metrics import metric
 from eval.metrics.captions import BLIND, named_row
 from eval.metrics.reconstruction import PARTS, alpha_iou, psnr_on_white
+from eval.metrics.retrieval import SPOKEN
 from eval.neighbours import cosine, same
 from eval.pairs import direction_rows
 from eval.rows import Row, mean_row, missing_where, prefixed, share_row
 from models.data.captions import caption
 from models.data.fresh import load_fresh
-from models.data.grammar import LANGUAGES
 from models.data.world import Picture
 
 
@@ -54,7 +54,7 @@ def retrieval_rows(context: Context, asked: Sequence[Picture], pixels: np.ndarra
     """R@1, 5, 10 and mAP of captions and pictures, both ways; right is the one picture, or caption, of the thing."""
     embedder, right = context.parts.embedder, same(range(len(asked)), range(len(asked)))
     images = embedder.image(pixels).numpy()
-    for language, spoken in zip(LANGUAGES, ("English", "Chinese"), strict=True):
+    for language, spoken in SPOKEN.items():
         texts = embedder.text([caption(picture, SEED, language, style=False) for picture in asked]).numpy()
         for way, scores in (("text to image", cosine(texts, images)), ("image to text", cosine(images, texts))):
             rows = prefixed(f"{spoken} captions of {len(asked)}", direction_rows(way, scores, right))

@@ -16,19 +16,16 @@ from eval import sets
 from eval.context import SEED, Context
 from eval.generator import SPACE
 from eval.metrics import metric
-from eval.metrics.retrieval import K
+from eval.metrics.retrieval import SPOKEN, K
 from eval.metrics.scenes import held_out_choices, preferred
-from eval.metrics.words import Words, chinese_words, concept_shares, english_words, named_concepts
+from eval.metrics.words import MORE, Words, chinese_words, concept_shares, english_words, named_concepts
 from eval.neighbours import cosine, expected_recall, places, same
 from eval.rows import MissingError, Row, mean_row
 from models.data.captions import caption
-from models.data.grammar import LANGUAGES
 from models.data.scenes import ATTRIBUTES
 from models.data.world import Picture
 from models.train.lexicon import is_held_out
 
-SPOKEN = dict(zip(LANGUAGES, ("English", "Chinese"), strict=True))
-MORE = 5  # times as many words are drawn, as by `words`, of which the dictionary did not teach one in ten
 OURS = "space"
 
 
