@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eval.generator import IMAGE, Media, Parts, digest_of, drawing_code
-from models.data.clips import FRAMES, Clip, Track, centroids, direction_of, make_clip, pose, posed
+from models.data.clips import FRAMES, PLAIN_TRIES, Clip, Track, centroids, direction_of, plain_clip, pose, posed
 from models.data.motion import EN, MOTIONS, ZH, Move, Speed
 from models.data.pixels import SIZE
 from models.data.world import World
@@ -26,7 +26,6 @@ from models.sampling.condition import Condition
 from models.video import Frames, VideoDiT
 
 DIRECTED = tuple(name for name in MOTIONS if direction_of(name))
-TRIES = 1000  # seeds looked at for each clip
 MOMENTS = 10
 
 
@@ -41,14 +40,9 @@ class ClipPrompt:
 
 
 def asked_clips(world: World, count: int, split: str, motions: Sequence[str], seed: int) -> Iterator[Clip]:
-    """`count` clips of one thing on nothing, of pairs of concept and motion of one split, the motions in turn.
-
-    Of normal strength and at most 8 frames a second, so that what is asked for is seen. ValueError for a small world.
-    """
-    for number in range(count):
-        motion = motions[number % len(motions)]
-        drawn = (make_clip(world, seed + number * TRIES + i, split, motion=motion) for i in range(TRIES))
-        yield next(clip for clip in drawn if not clip.background.colours and clip.strength == 1 and clip.fps <= 8)
+    """`count` plain clips of pairs of concept and motion of one split, the motions in turn. ValueError for a small
+    world."""
+    return (plain_clip(world, seed + n * PLAIN_TRIES, split, motions[n % len(motions)]) for n in range(count))
 
 
 def prompt_of(world: World, clip: Clip, seed: int) -> ClipPrompt:

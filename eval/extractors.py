@@ -29,7 +29,7 @@ from models.data.pixels import fit, premultiply, to_tensor
 from models.messages import Message, Refused, did_you_mean
 from models.open_clip import OpenClip
 from models.space import Embedder
-from models.weights import weights_digest
+from models.weights import file_sha256, weights_digest
 
 ROWS: dict[str, dict[str, str]] = tomllib.loads(Path(__file__).with_name("extractors.toml").read_text(encoding="utf-8"))
 BATCH = 32
@@ -221,7 +221,7 @@ def inception(_: str, source: Source) -> Extractor:
         raise Refused("eval.no_inception")
     if not path.is_file():
         raise Refused("eval.no_file", path=str(path))
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    found = file_sha256(path)
     if found != INCEPTION_SHA256 and not source.any_weights:
         raise Refused("eval.other_inception", path=str(path), found=found[:12], expected=INCEPTION_SHA256[:12])
     try:

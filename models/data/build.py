@@ -27,6 +27,7 @@ from models.data.concepts import Emojibase, Meaning
 from models.data.packages import DICTIONARY, PACKAGES, Package
 from models.data.stored import progress, whole
 from models.data.world import Picture
+from models.weights import file_sha256
 
 CHUNK = 128  # pictures; what a kill loses at most, twice
 
@@ -217,7 +218,7 @@ def describe(icons: list[Icon], images: np.ndarray) -> list[Picture]:
     for i, icon in enumerate(progress(icons, "describing pictures")):
         if not images[i, ..., 3].any():
             raise ValueError(f"{icon.package.name}: {icon.name} renders to nothing")
-        thumbs[i] = images[i].reshape(16, 8, 16, 8, 4).mean((1, 3), dtype=np.float32).ravel()
+        thumbs[i] = splits.thumbs(images[i : i + 1])[0]
         colours.append(main_colours(images[i]))
     roots = splits.merge_lookalikes(
         [icon.meaning.concept for icon in icons], [icon.package.family for icon in icons], thumbs
@@ -245,7 +246,7 @@ def _manifest(pictures: list[Picture], folder: Path, lock: dict) -> dict[str, An
         changed = f"rasterised or resized to {pixels.SIZE} x {pixels.SIZE} RGBA" if package.kind != "text" else "none"
         about = {name: value for name, value in asdict(package).items() if name not in ("set", "home")}
         rows.append({**about, **lock[package.name], "pictures": count, "modification": changed})
-    hashes = {name: packages.sha256_file(folder / name) for name in ("pixels.npy", "pictures.jsonl")}
+    hashes = {name: file_sha256(folder / name) for name in ("pixels.npy", "pictures.jsonl")}
     body = {"packages": rows, "renderer": renderer_version(), "pictures": len(pictures), "files": hashes}
     return {**body, "digest": hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()}
 

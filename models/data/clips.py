@@ -45,6 +45,7 @@ REST = np.array([0, 0, 0, 1, 1, 1], np.float32)
 NO_GROUND = Background()
 LEAST_WIDTH = 0.03  # of what is seen edge on
 _TRIES = 200
+PLAIN_TRIES = 1000  # seeds looked at for a plain clip
 _DIRECTIONS = {(0, -1): "left", (0, 1): "right", (1, -1): "up", (1, 1): "down"}
 _AFFINE = Image.Transform.AFFINE
 
@@ -306,6 +307,13 @@ def make_clip(world: World, seed: int, split: str = "train", pictures: str = "tr
         if drawn and _in_split(world, drawn):
             return _finished(drawn, rng)
     raise ValueError(f"no clip of split {split!r} of {kind} after {_TRIES} draws; use a larger world")
+
+
+def plain_clip(world: World, seed: int, split: str, motion: str) -> Clip:
+    """The first from `seed` on of one thing on nothing, of normal strength and at most 8 frames a second, so that its
+    motion is seen. ValueError as in `make_clip`."""
+    drawn = (make_clip(world, seed + n, split, motion=motion) for n in range(PLAIN_TRIES))
+    return next(clip for clip in drawn if not clip.background.colours and clip.strength == 1 and clip.fps <= 8)
 
 
 def _in_split(world: World, clip: Clip) -> bool:

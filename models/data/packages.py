@@ -4,7 +4,6 @@ Versions, sha256 and licences are pinned in `lock.json` beside this file; a pack
 refused. `python -m models.data build --update-lock` writes the lock anew after a deliberate change of version.
 """
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -13,6 +12,8 @@ import tempfile
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+
+from models.weights import file_sha256
 
 LOCK = Path(__file__).with_name("lock.json")
 
@@ -55,11 +56,6 @@ FRESH_LOCK: dict[str, dict[str, str]] = {FRESH.name: _TABLE["fresh_lock"]}
 LINKED = {spdx: Licence(**row) for spdx, row in _TABLE["licences"].items()}
 
 
-def sha256_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def read_lock() -> dict[str, dict[str, str]]:
     """`{package: {version, sha256, licence}}` as committed."""
     return json.loads(LOCK.read_text())
@@ -76,7 +72,7 @@ def fetch(package: Package, downloads: Path, lock: dict[str, dict[str, str]]) ->
     path = downloads / f"{package.name.removeprefix('@').replace('/', '-')}-{pin['version']}.tgz"
     if not path.exists():
         npm_pack(f"{package.name}@{pin['version']}", downloads)
-    if (found := sha256_file(path)) != pin["sha256"]:
+    if (found := file_sha256(path)) != pin["sha256"]:
         raise ValueError(f"{path} has sha256 {found}, the lock says {pin['sha256']}; delete the file and build again")
     with tarfile.open(path) as archive:
         check_licence(package, declared_licence(package, archive))
@@ -131,6 +127,6 @@ def update_lock(downloads: Path) -> dict[str, dict[str, str]]:
         with tarfile.open(path) as archive:
             version = json.loads(read_member(archive, "package.json"))["version"]
             check_licence(package, declared_licence(package, archive))
-        lock[package.name] = {"version": version, "sha256": sha256_file(path), "licence": package.licence}
+        lock[package.name] = {"version": version, "sha256": file_sha256(path), "licence": package.licence}
     LOCK.write_text(json.dumps(lock, indent=2, sort_keys=True) + "\n")
     return lock

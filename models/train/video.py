@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from models.autoencoder import Autoencoder
 from models.data.animated import load_animated
-from models.data.clips import FRAMES, REST, Clip, direction_seen, make_clip
+from models.data.clips import FRAMES, PLAIN_TRIES, REST, Clip, direction_seen, plain_clip
 from models.data.pixels import to_tensor, to_uint8
 from models.dit import DiT, velocity_to
 from models.hardware import native_dtype
@@ -222,8 +222,7 @@ class VideoTask(Task):
         clips = list[Clip]()
         for number, motion in enumerate(DIRECTED + OTHERS):
             with suppress(ValueError):  # a small world has no held-out pair of every motion
-                drawn = (make_clip(self.world, 1000 * number + i, "val", motion=motion) for i in range(1000))
-                clips.append(next(c for c in drawn if not c.background.colours and c.strength == 1 and c.fps <= 8))
+                clips.append(plain_clip(self.world, PLAIN_TRIES * number, "val", motion))
         items = [item_of(self.world, clip, 0, True) for clip in clips]
         if animated := self.clips.animated:
             rows = [row for split in ("train", "val") for row in animated.rows(split)[:ACTED]]
