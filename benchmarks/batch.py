@@ -6,14 +6,14 @@ the batch's share of the bare speed. Then sixteen requests of one picture each, 
 and one at a time, against one request of sixteen pictures; on tiny parts, whose networks leave the overhead to be seen.
 """
 
-import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from timing import medians, parser, show, write_json  # the file beside this one
+from timing import in_milliseconds, medians, parser, write  # the file beside this one
+from tiny_parts import save_tiny_parts
 
 from models.pipelines.image import BATCH, StickerPipeline
 from models.sampling.loop import Sampling
@@ -22,9 +22,6 @@ from studio.backends.embedded import SHAPES, Embedded
 from studio.cli import batch as command
 from studio.planner import resolve
 from studio.requests import ImageRequest, make_request
-
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
-from tiny_parts import save_tiny_parts
 
 GOAL = 0.9
 COUNT = 16
@@ -74,12 +71,10 @@ def main() -> None:
         tiny = Embedded(str(save_tiny_parts(root / "tiny")))
         tiny.load()
         times = medians(together(tiny), options.repeats)
-    if options.json:
-        write_json({"threads": options.threads, "batch": batch, "requests": times})
-        return
     alone, took = batch.values()
-    print(f"bare pipeline {alone:.2f} s, studio batch {took:.2f} s: {alone / took:.2f} of its speed (at least {GOAL})")
-    show(times)
+    share = f"bare pipeline {alone:.2f} s, studio batch {took:.2f} s: {alone / took:.2f} of its speed (at least {GOAL})"
+    document = {"threads": options.threads, "batch": batch, "requests": times}
+    write(document, [share, *in_milliseconds(times)], options)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 
-from timing import medians, parser, show, write_json  # the file beside this one
+from timing import in_milliseconds, medians, parser, write  # the file beside this one
 
 from models.pipelines.image import StickerPipeline
 
@@ -65,12 +65,9 @@ def main() -> None:
         alone = medians(turns, options.repeats)
         with busy(options.others):
             beside = medians(turns, options.repeats)
-    if options.json:
-        write_json({"alone": alone, "beside": beside})
-        return
-    for title, seconds in (("alone", alone), (f"beside {options.others} processes that compute", beside)):
-        print(title)
-        show(seconds)
+    lines = ["alone", *in_milliseconds(alone)]
+    lines += [f"beside {options.others} processes that compute", *in_milliseconds(beside)]
+    write({"alone": alone, "beside": beside}, lines, options)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from timing import parser, write_json  # the file beside this one
+from timing import parser, write  # the file beside this one
 
 from models.data.pixels import SIZE
 from models.pipelines.video import ClipPipeline, DrawnClip
@@ -56,13 +56,10 @@ def main() -> None:
     made.add_argument("--weights", type=Path, metavar="DIR")
     options = made.parse_args()
     found = measured(options)
-    if options.json:
-        write_json(found)
-        return
-    print(f"{found['threads']} threads, {found['peak_mb']} MB at most; goals for 16 frames {GOALS}")
-    for name, row in found.items():
-        if isinstance(row, dict):
-            print(f"  {name:20} first preview {row['preview']:.2f} s, whole {row['seconds']:.2f} s")
+    head = f"{found['threads']} threads, {found['peak_mb']} MB at most; goals for 16 frames {GOALS}"
+    rows = ((name, row) for name, row in found.items() if isinstance(row, dict))
+    lines = (f"{name:20} first preview {row['preview']:.2f} s, whole {row['seconds']:.2f} s" for name, row in rows)
+    write(found, [head, *lines], options)
 
 
 if __name__ == "__main__":

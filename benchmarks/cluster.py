@@ -8,7 +8,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from timing import parser, ratio, write_json  # the file beside this one
+from timing import parser, ratio, write  # the file beside this one
 
 from studio.backends.base import Backend
 from studio.backends.cluster import opened
@@ -46,11 +46,12 @@ def main() -> None:
         rows = compared(cluster.address, asked.jobs, asked.repeats)
     finally:
         cluster.shutdown()
-    if asked.json:
-        write_json(rows)
-    for name, (here, there, over) in {} if asked.json else rows.items():
-        each = 1000 / asked.jobs
-        print(f"  {name:10s} {here * each:7.2f} ms a job here {there * each:7.2f} ms there  x{over:.2f}")
+    each = 1000 / asked.jobs
+    lines = (
+        f"{name:10s} {here * each:7.2f} ms a job here {there * each:7.2f} ms there  x{over:.2f}"
+        for name, (here, there, over) in rows.items()
+    )
+    write(rows, lines, asked)
 
 
 if __name__ == "__main__":

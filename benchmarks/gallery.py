@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from timing import medians, parser, write_json  # the file beside this one
+from timing import medians, parser, write  # the file beside this one
 
 from studio.backends.base import run
 from studio.backends.fake import Fake
@@ -138,13 +138,13 @@ def main() -> None:
             table[f"gallery of {count:,}"] = gallery(count, options.repeats, Path(folder))
     with tempfile.TemporaryDirectory() as folder:
         table["queue"] = queue(4 * options.repeats, Path(folder))
-    if options.json:
-        write_json(table)
-        return
-    for name, row in table.items():
-        for what, value in row.items():
-            goal = f"   at most {GOALS[what]:g}" if what in GOALS else ""
-            print(f"{name:<20} {what:<14} {value:8.2f}{goal}")
+    goals = {what: f"   at most {goal:g}" for what, goal in GOALS.items()}
+    lines = (
+        f"{name:<20} {what:<14} {value:8.2f}{goals.get(what, '')}"
+        for name, row in table.items()
+        for what, value in row.items()
+    )
+    write(table, lines, options)
 
 
 if __name__ == "__main__":

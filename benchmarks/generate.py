@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timing import parser, write_json  # the file beside this one
+from timing import parser, write  # the file beside this one
 
 from models.data.colours import COLOURS
 from models.hardware import native_dtype
@@ -64,14 +64,13 @@ def main() -> None:
         command = [sys.executable, __file__, *sys.argv[1:], "--one", "--json"]
         answer = subprocess.run(command, env={**os.environ, **OLD_LAPTOP}, check=True, capture_output=True, text=True)
         rows += json.loads(answer.stdout)
-    if options.json:
-        write_json(rows)
-        return
+    lines = []
     for row in rows:
-        print(f"{row['isa']}, oneDNN {row['onednn']}, {row['dtype']}, {row['threads']} threads")
+        lines.append(f"{row['isa']}, oneDNN {row['onednn']}, {row['dtype']}, {row['threads']} threads")
         for name, goals in GOALS.items():
             times = ", ".join(f"{count}: {time:.2f} s" for count, time in row.get(name, {}).items())
-            print(f"  {name:8} {times or 'none'}; goals {goals}")
+            lines.append(f"  {name:8} {times or 'none'}; goals {goals}")
+    write(rows, lines, options)
 
 
 if __name__ == "__main__":

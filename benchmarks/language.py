@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from timing import medians, parser, write_json  # the file beside this one
+from timing import medians, parser, write  # the file beside this one
 from torch import Tensor, nn
 
 from models.language import LanguageConfig, LanguageModel
@@ -89,13 +89,12 @@ def main() -> None:
         "parameters": {kind: parameters(build(kind, options.preset)) for kind in KINDS},
         "tokens a second": speed(options.preset, options.rows, options.repeats),
     }
-    if options.json:
-        write_json({"threads": options.threads, "preset": options.preset, **result})
-        return
-    for kind, counts in result["parameters"].items():
-        print(f"  {kind:22s} " + ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in counts.items()))
-    for name, rate in result["tokens a second"].items():
-        print(f"  {name:28s} {rate:8.0f} tokens/s")
+    lines = [
+        f"{kind:22s} " + ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in counts.items())
+        for kind, counts in result["parameters"].items()
+    ]
+    lines += [f"{name:28s} {rate:8.0f} tokens/s" for name, rate in result["tokens a second"].items()]
+    write({"threads": options.threads, "preset": options.preset, **result}, lines, options)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,14 @@ import sys
 import tempfile
 import threading
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
-from timing import parser, write_json  # the file beside this one
+from timing import parser, write  # the file beside this one
 
 from studio.disk.estimate import MEMORY, needs
 from studio.disk.found import describe
@@ -33,30 +34,13 @@ def save_stable_diffusion(folder: Path, share: float = 1.0, tokenizer: Any = Non
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    down = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",)
-    up = ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3
-    text = CLIPTextConfig(
-        hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, projection_dim=768
-    )
+    sizes = tomllib.loads(Path(__file__).with_name("stable_diffusion.toml").read_text(encoding="utf-8"))
+    sizes["unet"]["block_out_channels"] = [round(share * wide) for wide in sizes["unet"]["block_out_channels"]]
     with torch.device("meta"):
         networks: dict[str, Any] = {
-            "unet": UNet2DConditionModel(
-                sample_size=64,
-                cross_attention_dim=768,
-                down_block_types=down,
-                up_block_types=up,
-                block_out_channels=[round(share * wide) for wide in (320, 640, 1280, 1280)],
-            ),
-            "vae": AutoencoderKL(
-                block_out_channels=(128, 256, 512, 512),
-                down_block_types=("DownEncoderBlock2D",) * 4,
-                up_block_types=("UpDecoderBlock2D",) * 4,
-                layers_per_block=2,
-                latent_channels=4,
-                sample_size=512,
-                scaling_factor=0.18215,
-            ),
-            "text_encoder": CLIPTextModel(text),
+            "unet": UNet2DConditionModel(**sizes["unet"]),
+            "vae": AutoencoderKL(**sizes["vae"]),
+            "text_encoder": CLIPTextModel(CLIPTextConfig(**sizes["text_encoder"])),
         }
     for network in networks.values():
         network.to_empty(device="cpu")
@@ -66,13 +50,9 @@ def save_stable_diffusion(folder: Path, share: float = 1.0, tokenizer: Any = Non
             else:
                 tensor.data.copy_(torch.arange(tensor.numel()).view(tensor.shape))  # positions of the text
     StableDiffusionPipeline(
-        **networks,
-        tokenizer=tokenizer,
-        scheduler=DDIMScheduler(beta_schedule="scaled_linear", clip_sample=False, steps_offset=1),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    ).save_pretrained(folder)
+        **networks, tokenizer=tokenizer, scheduler=DDIMScheduler(**sizes["scheduler"]),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    ).save_pretrained(folder)  # fmt: skip
 
 
 @contextmanager
@@ -107,13 +87,9 @@ def draw(folder: Path, word: str, size: int, steps: int) -> dict[str, float]:
         ids = torch.randint(0, 49_000, (2, 77), generator=torch.Generator().manual_seed(0))
         words, negative = pipeline.text_encoder(ids).last_hidden_state.split(1)
         start = time.perf_counter()
+        sides = {"height": size, "width": size}
         pipeline(
-            prompt_embeds=words,
-            negative_prompt_embeds=negative,
-            height=size,
-            width=size,
-            num_inference_steps=steps,
-            output_type="np",
+            prompt_embeds=words, negative_prompt_embeds=negative, **sides, num_inference_steps=steps, output_type="np"
         )
     return {"bytes": most[0], "seconds": time.perf_counter() - start}
 
@@ -144,12 +120,12 @@ def main() -> None:
         if not folder.is_dir():
             save_stable_diffusion(folder)
         rows = compared(options, folder)
-    if options.json:
-        write_json(rows)
-        return
-    for row in rows:
-        held = [f"{float(row[name]) / 1e9:5.2f} GB {name}" for name in ("estimated", "measured")]
-        print(f"  {row['memory']:10s} {held[0]}  {held[1]}  {float(row['apart']):+.1%} (goal: {GOAL:.0%})")
+    lines = (
+        f"{row['memory']:10s} {float(row['estimated']) / 1e9:5.2f} GB estimated  {float(row['measured']) / 1e9:5.2f} GB"
+        f" measured  {float(row['apart']):+.1%} (goal: {GOAL:.0%})"
+        for row in rows
+    )
+    write(rows, lines, options)
 
 
 if __name__ == "__main__":

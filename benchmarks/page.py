@@ -1,22 +1,19 @@
 """How long a person waits: for the page, for the first picture, for the first preview, for Stop.
 
-`python benchmarks/page.py [--model embedded] [--runs 3]`. Needs Debian's chromium and the extra `test`. Each run starts
-`python app.py` anew in an empty home, so models are loaded cold; the medians are printed with the goals beside them. A
-bare loop of torch products is timed in the same run, so that figures of two machines can be set side by side.
+`python benchmarks/page.py`. Needs Debian's chromium and the extra `test`. Each run starts `python app.py` anew in an
+empty home, so models are loaded cold; the medians are printed with the goals beside them. A bare loop of torch products
+is timed in the same run, so that figures of two machines can be set side by side.
 """
 
-import argparse
-import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from timing import page as serving  # the file beside this one
+from timing import parser, write
+
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu"]
 GOALS = {
@@ -30,15 +27,13 @@ PROMPT = "#prompt textarea, #prompt input"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="embedded")
-    parser.add_argument("--runs", type=int, default=3)
-    options = parser.parse_args()
-    runs = [_run(options.model) for _ in range(options.runs)]
+    options = parser(__doc__ or "", model="embedded", repeats=3).parse_args()
+    runs = [_run(options.model) for _ in range(options.repeats)]
     medians = {name: statistics.median(run[name] for run in runs) for name in GOALS}
-    for name, goal in GOALS.items():
-        print(f"{name:40} {medians[name]:6.2f} s   goal {goal:g} s", file=sys.stderr)
-    print(json.dumps({"model": options.model, "runs": options.runs, **medians, "products": _products()}, indent=1))
+    products = _products()
+    lines = [f"{name:40} {medians[name]:6.2f} s   goal {goal:g} s" for name, goal in GOALS.items()]
+    document = {"model": options.model, "runs": options.repeats, **medians, "products": products}
+    write(document, [*lines, f"products {products:.2f} s"], options)
 
 
 def _run(model: str) -> dict[str, float]:
@@ -47,24 +42,17 @@ def _run(model: str) -> dict[str, float]:
 
     with sync_playwright() as driver, tempfile.TemporaryDirectory() as home:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        command = [sys.executable, "app.py", "--no-browser", "--port", "0", "--home", home, "--model", model]
         began = time.perf_counter()
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                assert process.stdout
-                url = next(word for word in process.stdout.readline().split() if word.startswith("http"))
-                urllib.request.urlopen(url, timeout=60).read()
-                took = {"page answers": time.perf_counter() - began}
-                page = browser.new_page()
-                page.set_default_timeout(120_000)
-                page.goto(url)
-                page.wait_for_selector("#make:not([disabled])")
-                page.wait_for_selector("#style input")
-                took["interactive in the browser"] = time.perf_counter() - began
-                return took | _used(page)
-            finally:
-                process.terminate()
-                browser.close()
+        with serving(home, model) as url:
+            urllib.request.urlopen(url, timeout=60).read()
+            took = {"page answers": time.perf_counter() - began}
+            page = browser.new_page()
+            page.set_default_timeout(120_000)
+            page.goto(url)
+            page.wait_for_selector("#make:not([disabled])")
+            page.wait_for_selector("#style input")
+            took["interactive in the browser"] = time.perf_counter() - began
+            return took | _used(page)
 
 
 def _used(page: Any) -> dict[str, float]:

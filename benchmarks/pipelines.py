@@ -5,7 +5,6 @@ pipeline in memory, and of one that is loaded for it. The goals are 3 % and, for
 a Stable Diffusion with 0.3 of the U-Net's channels is built, whose steps take longer than 50 ms.
 """
 
-import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +14,7 @@ from typing import Any
 import diffusers
 import torch
 from memory import save_stable_diffusion  # the files beside this one
-from timing import parser, ratio, write_json
+from timing import parser, ratio, write
 
 from studio.backends import placing
 from studio.backends.base import run
@@ -23,8 +22,6 @@ from studio.backends.diffusers import Diffusers
 from studio.events import Progress
 from studio.planner import plan
 from studio.requests import make_request
-
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
 
 class FirstStep(Exception):
@@ -86,10 +83,11 @@ def main() -> None:
 
             save_stable_diffusion(Path(made), 0.3, byte_tokenizer())
         rows = compared(asked.folder or made, asked.steps, asked.size, asked.repeats)
-    if asked.json:
-        write_json(rows)
-    for name, (bare, ours, over) in {} if asked.json else rows.items():
-        print(f"  {name:28s} {bare:8.3f} s bare {ours:8.3f} s ours {100 * (over - 1):+6.1f} %")
+    lines = (
+        f"{name:28s} {bare:8.3f} s bare {ours:8.3f} s ours {100 * (over - 1):+6.1f} %"
+        for name, (bare, ours, over) in rows.items()
+    )
+    write(rows, lines, asked)
 
 
 if __name__ == "__main__":

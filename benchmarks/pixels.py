@@ -8,13 +8,14 @@ that recorded. `compare` prints each prompt whose pixels differ, and exits with 
 import argparse
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from PIL import Image, ImageDraw
+
+from models.assets import prompt_list
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -40,7 +41,8 @@ def main() -> int:
 def draw(folder: Path) -> dict[str, str]:
     """Draw every prompt -> sha256 of its pixels by the prompt's file, line and picture."""
     _start(folder)
-    prompts = [*_lines(ROOT / "assets/prompts/sheet.txt"), *_lines(HERE / "pixels.txt")]
+    own = (HERE / "pixels.txt").read_text(encoding="utf-8").splitlines()
+    prompts = [*prompt_list("sheet"), *(line for line in own if not line.startswith("#"))]
     lines = [line if "--d " in line else f"{line} --d {number}" for number, line in enumerate(prompts, 1)]
     (folder / "words.txt").write_text("\n".join(lines), encoding="utf-8")
     edits = [
@@ -53,22 +55,11 @@ def draw(folder: Path) -> dict[str, str]:
     found = {}
     for file in ("words.txt", "edits.jsonl"):
         out = folder / file.split(".")[0]
-        command = ["batch", str(folder / file), "--out", str(out), "--home", str(folder / "home")]
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        subprocess.run(
-            [sys.executable, "-c", "from studio.cli import main; main()", *command],
-            check=True,
-            cwd=ROOT,
-            env=environment,
-        )
+        options = ["--out", str(out), "--home", str(folder / "home")]
+        subprocess.run([sys.executable, "-m", "studio", "batch", str(folder / file), *options], check=True, cwd=ROOT)
         for path in sorted(out.rglob("*.png")):
             found[f"{file}/{path.relative_to(out)}"] = _hash(path)
     return found
-
-
-def _lines(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _start(folder: Path) -> None:

@@ -5,7 +5,7 @@ The product with all of them, the best of the scores, and a full sort in its pla
 """
 
 import numpy as np
-from timing import medians, parser, show, write_json  # the file beside this one
+from timing import in_milliseconds, medians, parser, write  # the file beside this one
 
 from studio.media import DIM
 from studio.search import best
@@ -35,7 +35,7 @@ def main() -> None:
         "full sort": lambda: np.argsort(-scores, kind="stable")[:WANTED],
     }
     seconds = medians(work, options.repeats)
-    write_json(seconds) if options.json else show(seconds)
+    write(seconds, in_milliseconds(seconds), options)
 
 
 if __name__ == "__main__":

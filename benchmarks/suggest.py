@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from timing import parser, show, write_json  # the file beside this one
+from timing import in_milliseconds, parser, write  # the file beside this one
 
 from models.assets import prompt_list
 from models.prompts.parser import PromptParser
@@ -44,7 +44,7 @@ def main() -> None:
     seconds = {"parse": median(reader.parse, prompts)}
     seconds["read, parsed before"] = median(Reader(reader, vocabulary).read, prompts)
     seconds |= {kind: median(lambda text, kind=kind: suggester.suggest(text, [kind]), prompts) for kind in KINDS}
-    write_json(seconds) if options.json else show(seconds)
+    write(seconds, in_milliseconds(seconds), options)
 
 
 if __name__ == "__main__":

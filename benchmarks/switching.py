@@ -5,8 +5,6 @@ first step, by the model that drew the last one and by the other, in turns. And 
 answer while a model is loaded and draws its first picture, and afterwards. The goals are no difference, and 0.5 s.
 """
 
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -16,13 +14,11 @@ from statistics import median
 
 import httpx
 from memory import save_stable_diffusion  # the files beside this one
-from timing import parser, write_json
+from timing import page, parser, write
 
 from studio.events import Progress
 from studio.studio import Studio
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT / "tests"))
 seeds = count()
 
 
@@ -49,24 +45,18 @@ def switched(one: Path, other: Path, repeats: int) -> dict[str, float]:
 def answered(model: Path) -> dict[str, float]:
     """Seconds until the page and `/api/v1/health` answer, median and most: while the model is loaded, and after."""
     took: dict[tuple[str, str], list[float]] = {}
-    with tempfile.TemporaryDirectory() as home:
-        command = [sys.executable, "app.py", "--no-browser", "--port", "0", "--home", home]
-        command += ["--model", f"diffusers:{model}"]
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout
-            url = next(word for word in process.stdout.readline().split() if word.startswith("http"))
-            asked = {"prompt": "a cat", "steps": 1, "width": 128, "height": 128}
-            drawing = threading.Thread(target=lambda: httpx.post(f"{url}/sdapi/v1/txt2img", json=asked, timeout=600))
-            drawing.start()
-            httpx.get(url, timeout=60)  # what is computed once
-            while drawing.is_alive() or len(took.get(("/", "loaded"), ())) < 50:
-                when = "loading" if drawing.is_alive() else "loaded"
-                for path in ("/", "/api/v1/health"):
-                    began = time.perf_counter()
-                    httpx.get(url + path, timeout=60).raise_for_status()
-                    took.setdefault((path, when), []).append(time.perf_counter() - began)
-                time.sleep(0.02)
-            process.terminate()
+    with tempfile.TemporaryDirectory() as home, page(home, f"diffusers:{model}") as url:
+        asked = {"prompt": "a cat", "steps": 1, "width": 128, "height": 128}
+        drawing = threading.Thread(target=lambda: httpx.post(f"{url}/sdapi/v1/txt2img", json=asked, timeout=600))
+        drawing.start()
+        httpx.get(url, timeout=60)  # what is computed once
+        while drawing.is_alive() or len(took.get(("/", "loaded"), ())) < 50:
+            when = "loading" if drawing.is_alive() else "loaded"
+            for path in ("/", "/api/v1/health"):
+                began = time.perf_counter()
+                httpx.get(url + path, timeout=60).raise_for_status()
+                took.setdefault((path, when), []).append(time.perf_counter() - began)
+            time.sleep(0.02)
     figures = {"median": median, "most": max}
     return {f"{path}, {when}, {name}": of(each) for (path, when), each in took.items() for name, of in figures.items()}
 
@@ -80,10 +70,7 @@ def main() -> None:
         for each in (one, other):
             save_stable_diffusion(each, asked.share, byte_tokenizer())
         rows = {**switched(one, other, asked.repeats), **answered(one)}
-    if asked.json:
-        write_json(rows)
-    for name, value in {} if asked.json else rows.items():
-        print(f"  {name:32s} {value:8.3f}")
+    write(rows, (f"{name:32s} {value:8.3f}" for name, value in rows.items()), asked)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,18 @@
-"""What benchmarks share: options, medians of work that takes turns, and how results are printed."""
+"""What benchmarks share: options, medians of work that takes turns, the page in a process, how results are printed."""
 
 import argparse
 import json
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "tests"))  # tiny models
 
 
 def parser(doc: str, **defaults: Any) -> argparse.ArgumentParser:
@@ -46,12 +53,24 @@ def ratio(first: Callable[[], object], second: Callable[[], object], repeats: in
     return a, b, statistics.median(one / other for other, one in taken)
 
 
-def show(seconds: dict[str, float], note: Callable[[float], str] = lambda _: "") -> None:
-    """A line for each: milliseconds, and the ratio to the first."""
+@contextmanager
+def page(home: str, model: str) -> Iterator[str]:
+    """The page's address while `python app.py` runs with this model in the folder `home`."""
+    command = [sys.executable, "app.py", "--no-browser", "--port", "0", "--home", home, "--model", model]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            yield next(word for word in process.stdout.readline().split() if word.startswith("http"))
+        finally:
+            process.terminate()
+
+
+def in_milliseconds(seconds: dict[str, float]) -> Iterator[str]:
+    """A line for each, with the ratio to the first."""
     base = next(iter(seconds.values()))
-    for name, value in seconds.items():
-        print(f"  {name:40s} {value * 1000:9.2f} ms  x{value / base:.2f}{note(value)}")
+    return (f"{name:40s} {value * 1000:9.2f} ms  x{value / base:.2f}" for name, value in seconds.items())
 
 
-def write_json(document: Any) -> None:
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+def write(document: Any, lines: Iterable[str], options: argparse.Namespace) -> None:
+    """Print the document with --json, else the lines."""
+    print(json.dumps(document, indent=2, ensure_ascii=False) if options.json else "\n".join(lines))
