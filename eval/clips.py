@@ -113,9 +113,9 @@ def still(asked: Sequence[ClipPrompt]) -> np.ndarray:
     return np.stack([np.repeat(given(one)[None], FRAMES, 0) for one in asked])
 
 
-def shuffled(clips: Sequence[np.ndarray] | np.ndarray, seed: int = 0) -> np.ndarray:
+def shuffled(clips: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
     """The same frames in another order, another one for each clip."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     return np.stack([clip[rng.permutation(len(clip))] for clip in clips])
 
 
@@ -182,12 +182,10 @@ def seam(clip: np.ndarray) -> float:
     return float(difference(clip[-1], clip[0]) / max(beside.mean(), 1e-6))
 
 
-def motion_classifier(
-    clips: np.ndarray, kinds: np.ndarray, steps: int = 600, seed: int = 0
-) -> Callable[..., np.ndarray]:
+def motion_classifier(clips: np.ndarray, kinds: np.ndarray, steps: int = 600) -> Callable[..., np.ndarray]:
     """A small network trained on `moments` (N, T, MOMENTS) of real clips and their kinds (N,): it tells the kinds (M,)
     of others."""
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     inputs, labels = torch.from_numpy(clips).float(), torch.from_numpy(kinds)
     mean, deviation = inputs.mean((0, 1)), inputs.std((0, 1)) + 1e-3
     network = _Kinds(clips.shape[1], int(labels.max()) + 1)

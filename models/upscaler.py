@@ -81,10 +81,10 @@ def bicubic() -> Tensor:
     return enlarged[:, 0, middle, middle].reshape(WINDOW**2, SCALE**2).T.contiguous()
 
 
-def lanczos(pixels: np.ndarray, scale: int = SCALE) -> np.ndarray:
+def lanczos(pixels: np.ndarray) -> np.ndarray:
     """What the network is measured against: premultiplied uint8 (H, W, 4) by Pillow's filter, rings cut off."""
     height, width = pixels.shape[:2]
     picture = Image.frombuffer("RGBa", (width, height), np.ascontiguousarray(pixels), "raw", "RGBa", 0, 1)
-    enlarged = np.array(picture.resize((scale * width, scale * height), Image.Resampling.LANCZOS))
+    enlarged = np.array(picture.resize((SCALE * width, SCALE * height), Image.Resampling.LANCZOS))
     enlarged[..., :3] = np.minimum(enlarged[..., :3], enlarged[..., 3:])
     return enlarged

@@ -17,7 +17,8 @@ from models.presets import preset
 from models.prompts.still import named_motions
 from models.space import CLIP_FRAMES, DIM, MOTION, Embedder, MotionHead, SemanticSpace
 from models.train.loop import TaskOptions
-from models.train.motion import PAIRS, MotionTask, item_of, recall
+from models.train.motion import PAIRS, MotionTask, item_of
+from models.train.space_validation import recall
 from models.weights import WeightsError, load_part, part_digests, record_part, save_part, weights_digest
 
 
@@ -161,6 +162,6 @@ def test_what_is_exported_opens_and_fresh_it_is_the_mean(options: TaskOptions, t
 
 
 def test_recall_is_the_share_of_texts_that_find_their_own_clip() -> None:
-    rows = torch.eye(12, DIM)
-    assert recall(rows, rows) == 1
-    assert recall(rows, rows.flip(0), k=1) == 0
+    cosines, own = torch.eye(12), torch.eye(12, dtype=torch.bool)
+    assert recall(cosines, own, 10) == 1
+    assert recall(cosines.flip(0), own, 1) == 0

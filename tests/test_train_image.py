@@ -115,7 +115,7 @@ def test_the_batch_says_what_was_drawn(task: ImageTask) -> None:
 
 
 def test_noise_levels_are_spread_evenly() -> None:
-    levels = noise_levels(np.random.default_rng(0), 1000, Mix(time_mean=0.4, time_std=1.2))
+    levels = noise_levels(np.random.default_rng(0), 1000, 0.4, 1.2)
     assert ((levels > 0) & (levels < 1)).all()
     assert torch.logit(levels).mean().item() == pytest.approx(0.4, abs=0.02)
     assert torch.logit(levels).std().item() == pytest.approx(1.2, abs=0.03)

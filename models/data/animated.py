@@ -55,11 +55,10 @@ class AnimatedSet:
         return [row for row, picture in enumerate(self.pictures) if picture.split == split]
 
 
-def animated_caption(picture: Picture, seed: int, language: Language | None = None) -> str:
-    """An animated picture in words; another seed, another wording."""
+def animated_caption(picture: Picture, seed: int) -> str:
+    """An animated picture in words, English or Chinese; another seed, another wording."""
     rng = stream("animated caption", picture.id, seed)
-    if language is None:
-        language = "zh" if "zh" in picture.names and rng.random() < CHINESE_SHARE else "en"
+    language: Language = "zh" if "zh" in picture.names and rng.random() < CHINESE_SHARE else "en"
     s = subject(picture, rng, language)
     template = rng.choice(_EN if language == "en" else _ZH)
     return spread_case(template.format(s=s, a=article(s) if language == "en" else s), rng, shout=False)

@@ -8,7 +8,6 @@ Shapes: T frames; pixels are premultiplied uint8 (T, 128, 128, 4); a pose is sev
 
 from __future__ import annotations
 
-import functools
 import math
 import random
 from collections.abc import Sequence
@@ -283,27 +282,22 @@ def posed(source: np.ndarray, track: Track, numbers: np.ndarray) -> np.ndarray:
 # --- Drawing one by seed ---------------------------------------------------------------------------------------------
 
 
-def make_clip(world: World, seed: int, split: str = "train", pictures: str = "train", motion: str = "") -> Clip:
-    """Draw a clip.
+def make_clip(world: World, seed: int, split: str = "train", motion: str = "") -> Clip:
+    """Draw a clip of training pictures: the same world and arguments give the same one.
 
     Args:
-        world: where the pictures come from.
-        seed: another seed, another clip; the same world and arguments give the same clip.
         split: "train", "val" or "test": whose pairs of concept and motion (`motion_split`) it shows.
-        pictures: split of the world that gives the pictures. Anything but "train" is for evaluation.
         motion: what a single thing is to do; a clip of one thing then. "" draws it.
     """
     if split not in SCENE_SPLITS:
         raise ValueError(f"unknown clip split {split!r}; there are {', '.join(SCENE_SPLITS)}")
-    if split == "train" and pictures != "train":
-        raise ValueError(f"training clips are made of training pictures, not of {pictures!r}; give split='test'")
-    rng = stream("clip", split, pictures, motion, seed)
+    rng = stream("clip", split, "train", motion, seed)
     kind = "one" if motion else rng.choices(tuple(KIND_WEIGHTS), tuple(KIND_WEIGHTS.values()))[0]
     fps = rng.choices(tuple(RATES), tuple(RATES.values()))[0]
     strength = 1.0 if rng.random() < NORMAL_SHARE else math.exp(rng.uniform(*map(math.log, STRENGTHS)))
     base = Clip(seed, split, (), fps=fps, strength=strength, loop=rng.random() < LOOP_SHARE)
     for _ in range(_TRIES):
-        drawn = _MAKERS[kind](world, base, rng, pictures, motion)
+        drawn = _MAKERS[kind](world, base, rng, motion)
         if drawn and _in_split(world, drawn):
             return _finished(drawn, rng)
     raise ValueError(f"no clip of split {split!r} of {kind} after {_TRIES} draws; use a larger world")
@@ -331,18 +325,13 @@ def _finished(clip: Clip, rng: random.Random) -> Clip:
     return replace(clip, tracks=tracks, loop=loop, ease=ease)
 
 
-@functools.lru_cache(maxsize=8)
-def _everything(world: World, pictures: str) -> tuple[Picture, ...]:
-    return tuple(world.split(pictures, allow_test=pictures != "train"))
-
-
 def _move(rng: random.Random, names: tuple[str, ...] = tuple(MOTIONS)) -> Move:
     return Move(rng.choice(names), rng.choices(tuple(SPEEDS), (1, 2, 1))[0])
 
 
-def _one(world: World, base: Clip, rng: random.Random, pictures: str, motion: str) -> Clip:
+def _one(world: World, base: Clip, rng: random.Random, motion: str) -> Clip:
     """A sticker, as large as it was drawn or smaller."""
-    shown = rng.choice(_everything(world, pictures))
+    shown = rng.choice(world.split("train"))
     move = _move(rng, (motion,) if motion else tuple(MOTIONS))
     side = SIZE if rng.random() < WHOLE_SHARE else rng.randint(60, 104)
     clip = replace(base, tracks=(Track(shown.index, side, SIZE / 2, SIZE / 2, move),))
@@ -361,9 +350,9 @@ def _place(clip: Clip, rng: random.Random) -> tuple[float, float]:
     return x, y
 
 
-def _two(world: World, base: Clip, rng: random.Random, pictures: str, motion: str) -> Clip:
+def _two(world: World, base: Clip, rng: random.Random, motion: str) -> Clip:
     """Two things side by side, each with a motion of its own."""
-    stock: Material = material(world, pictures)
+    stock: Material = material(world, "train")
     shown = [rng.choice(stock.by_concept[concept]) for concept in rng.sample(stock.concepts, 2)]
     sides = [rng.randint(48, 62) for _ in shown]
     middle, order = SIZE / 2 + rng.uniform(-14, 14), rng.sample((0.25, 0.75), 2)
@@ -375,9 +364,9 @@ def _two(world: World, base: Clip, rng: random.Random, pictures: str, motion: st
     return replace(base, tracks=tracks, background=_ground(taken, rng))
 
 
-def _scene(world: World, base: Clip, rng: random.Random, pictures: str, motion: str) -> Clip:
+def _scene(world: World, base: Clip, rng: random.Random, motion: str) -> Clip:
     """A scene whose objects move together."""
-    scene = make_scene(world, rng.randrange(2**31), "train", pictures=pictures)
+    scene = make_scene(world, rng.randrange(2**31))
     move = _move(rng, _MOVED_WHOLE)
     tracks = tuple(
         Track(o.picture, o.box[2], o.box[0] + o.box[2] / 2, o.box[1] + o.box[3] / 2, move, o.colour)

@@ -65,9 +65,9 @@ def place(shape: tuple[int, int], size: int = SIZE) -> tuple[tuple[int, int], in
     return (width, height), (size - width) // 2, (size - height) // 2
 
 
-def load_picture(path: str | Path, size: int = SIZE) -> np.ndarray:
-    """Read one picture file -> premultiplied uint8 (size, size, 4), by `fit`; raises as `read_picture` does."""
-    return fit(read_picture(path), size)
+def load_picture(path: str | Path) -> np.ndarray:
+    """Read one picture file -> premultiplied uint8 (128, 128, 4), by `fit`; raises as `read_picture` does."""
+    return fit(read_picture(path))
 
 
 def read_picture(path: str | Path) -> Image.Image:

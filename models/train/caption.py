@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import send_to_device
 from PIL import Image
 from torch import Tensor, nn
 
@@ -33,7 +34,7 @@ from models.pipelines.caption import PART, CaptionPipeline, Decoding, ranking_fi
 from models.presets import preset
 from models.space import Embedder
 from models.tokenizer import TEXT_LENGTH
-from models.train.caption_data import FROZEN, SHARD, SHARDS, CaptionSource, Shown, asked, drawn_pool, held_out_scenes
+from models.train.caption_data import FROZEN, SHARD, SHARDS, CaptionSource, Shown, asked, drawn_pool, held_out
 from models.train.detector import plainest
 from models.train.loop import Task, TaskOptions, unwrapped
 from models.weights import listed_parts, part_digests, save_part
@@ -111,7 +112,7 @@ class CaptionTask(Task):
         labels = ids.masked_fill(~mask, -100)
         labels[:, :2] = -100
         found = {"sight": sight, "shown": visible, "ids": ids, "mask": mask, "labels": labels}
-        return {name: _to(value, self.options.device) for name, value in found.items()}
+        return send_to_device(found, self.options.device)
 
     def _ids(self, texts: list[tuple[int, str]]) -> tuple[Tensor, Tensor]:
         """<bos> ask text <eos>: ids (R, L) and mask of real tokens."""
@@ -139,15 +140,8 @@ class CaptionTask(Task):
 
     @cached_property
     def validation(self) -> dict[str, list[Shown]]:
-        """Held-out cells of `val`, pictures that the generator drew of them, and scenes of held-out combinations."""
-        trained = {picture.concept for picture in self.world.split("train")}
-        cells = [p for p in self.world.split("val") if p.concept in trained and not p.skin]
-        found = {"cells": [Shown(self.world.pixels[p.index], p) for p in evenly(cells, self.validated)]}
-        if self.seen_drawn:
-            shards = -(-self.validated // self.seen_drawn.size)
-            found["drawn"] = [one for n in range(shards) for one in self.seen_drawn.shard(n)][: self.validated]
-        scenes = held_out_scenes(self.world, self.validated)
-        return found | ({"scenes": scenes} if scenes else {})
+        count, trained = self.validated, {picture.concept for picture in self.world.split("train")}
+        return held_out(self.world, trained, self.seen_drawn, count, count, count)
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
@@ -250,9 +244,3 @@ class Telling:
     @staticmethod
     def _entity(names: Mapping[str, str], x: float, y: float) -> Entity:
         return Entity(tuple(names.get(language, "") for language in LANGUAGES), x, y)
-
-
-def _to(value: Any, device: torch.device) -> Any:
-    if isinstance(value, dict):
-        return {name: tuple(part.to(device) for part in parts) for name, parts in value.items()}
-    return value.to(device)

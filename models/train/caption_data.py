@@ -7,7 +7,7 @@ smaller, compressed. What is said is true of what is shown: a picture on a groun
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -23,7 +23,7 @@ from models.data.captions import caption, tags
 from models.data.colours import main_colours
 from models.data.grammar import Language
 from models.data.pixels import SIZE, fit
-from models.data.sampling import Sampler
+from models.data.sampling import Sampler, evenly
 from models.data.scene_words import TEMPLATES, thing
 from models.data.scenes import Scene, make_scene
 from models.data.stored import whole
@@ -88,7 +88,8 @@ def spoilt(pixels: np.ndarray, rng: np.random.Generator, share: float = 1.0) -> 
     ground, cut, small, compressed = rng.random(4) < share * np.array([GROUNDED, CUT, SMALLER, COMPRESSED])
     image = Image.fromarray(np.ascontiguousarray(pixels), "RGBa")
     if cut and (box := image.getbbox()):
-        left, top, right, bottom = (round(edge * rng.uniform(0.3, 1)) for edge in _margins(box))
+        margins = box[0], box[1], SIZE - box[2], SIZE - box[3]
+        left, top, right, bottom = (round(edge * rng.uniform(0.3, 1)) for edge in margins)
         image = image.crop((left, top, SIZE - right, SIZE - bottom))
     if small:
         side = int(rng.integers(40, 112))
@@ -104,10 +105,6 @@ def spoilt(pixels: np.ndarray, rng: np.random.Generator, share: float = 1.0) -> 
         flat.save(file, "JPEG", quality=int(rng.integers(30, 95)))
         flat = Image.open(file).convert("RGB")
     return fit(flat), True
-
-
-def _margins(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    return box[0], box[1], SIZE - box[2], SIZE - box[3]
 
 
 class DrawnPool:
@@ -164,14 +161,24 @@ def drawn_pool(options: TaskOptions, split: str, size: int = SHARD) -> DrawnPool
     return DrawnPool(options.world, draw, folder, options.seed, split, size)
 
 
-def held_out_scenes(world: World, count: int) -> list[Shown]:
-    """Scenes of combinations of `val`, of `count` seeds; a small world has few."""
-    found = list[Shown]()
-    for seed in range(count):
+def held_out(
+    world: World, concepts: Container[str], pool: DrawnPool | None, cells: int, drawn: int, scenes: int
+) -> dict[str, list[Shown]]:
+    """At most so many held-out cells of `val`, of `concepts`; of the `pool` of pictures that the generator drew of
+    such; and of scenes of held-out combinations, of which a small world has few."""
+    pictures = [p for p in world.split("val") if p.concept in concepts and not p.skin]
+    found = {"cells": [Shown(world.pixels[p.index], p) for p in evenly(pictures, cells)]}
+    if pool:
+        found["drawn"] = [one for number in range(-(-drawn // pool.size)) for one in pool.shard(number)][:drawn]
+    shown = list[Shown]()
+    for seed in range(scenes):
         with suppress(ValueError):
-            scene = make_scene(world, seed, "val")
-            found.append(Shown(scene.render(world), scene, bool(scene.background.colours)))
-    return found
+            shown.append(shown_scene(world, make_scene(world, seed, "val")))
+    return found | ({"scenes": shown} if shown else {})
+
+
+def shown_scene(world: World, scene: Scene) -> Shown:
+    return Shown(scene.render(world), scene, bool(scene.background.colours))
 
 
 class CaptionSource:
@@ -183,8 +190,7 @@ class CaptionSource:
     def show(self, rng: np.random.Generator, known: int) -> Shown:
         draw, number = rng.random(), int(rng.integers(2**31 - 1))
         if draw < SCENES:
-            scene = make_scene(self.world, number)
-            shown = Shown(scene.render(self.world), scene, bool(scene.background.colours))
+            shown = shown_scene(self.world, make_scene(self.world, number))
         elif self.drawn and known and draw < SCENES + DRAWN:
             shown = self.drawn.shard(int(rng.integers(known)))[int(rng.integers(self.drawn.size))]
         else:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from accelerate.utils import send_to_device
 from PIL import Image
 from torch import Tensor, nn
 
@@ -28,7 +29,7 @@ from models.detector import PART, Detector, Read
 from models.hardware import native_dtype
 from models.presets import preset
 from models.space import Embedder
-from models.train.caption_data import FROZEN, SHARDS, Shown, drawn_pool, held_out_scenes
+from models.train.caption_data import FROZEN, SHARD, SHARDS, Shown, drawn_pool, held_out, shown_scene
 from models.train.loop import Task, TaskOptions, unwrapped
 from models.train.space_batches import UNTURNED
 from models.weights import part_digests, save_part, weights_digest
@@ -76,8 +77,7 @@ class DetectorTask(Task):
         if draw < OUTSIDE:
             return outside_picture(4 * number + int(rng.choice(SEEN_KINDS)), seed=2)
         if draw < OUTSIDE + SCENES:
-            scene = make_scene(self.world, number)
-            return Shown(scene.render(self.world), scene, bool(scene.background.colours))
+            return shown_scene(self.world, make_scene(self.world, number))
         if self.drawn and draw < OUTSIDE + SCENES + DRAWN:
             return self.drawn.shard(number % SHARDS)[int(rng.integers(self.drawn.size))]
         picture = self.sampler.draw(rng, 1)[0]
@@ -109,7 +109,7 @@ class DetectorTask(Task):
         places = torch.tensor([thing[2:] for thing in things], dtype=torch.float32).view(-1, 2)
         single = torch.tensor([len(own) == 1 for own in centres])
         found = {"pixels": pixels, "things": table, "centres": places, "single": single}
-        return {name: value.to(self.options.device) for name, value in found.items()}
+        return send_to_device(found, self.options.device)
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         # Without autocast: convolutions by channel take longer in bf16 on a CPU (46 pictures a second against 71).
@@ -129,13 +129,7 @@ class DetectorTask(Task):
 
     @cached_property
     def validation(self) -> dict[str, list[Shown]]:
-        """Held-out cells of `val`, pictures that the generator drew of them, and scenes of held-out combinations."""
-        cells = [p for p in self.world.split("val") if p.concept in self.numbers and not p.skin]
-        found = {"cells": [Shown(self.world.pixels[p.index], p) for p in evenly(cells, LARGEST)]}
-        if self.seen_drawn:
-            found["drawn"] = [one for number in range(2) for one in self.seen_drawn.shard(number)]
-        scenes = held_out_scenes(self.world, SCENES_SEEN)
-        return found | ({"scenes": scenes} if scenes else {})
+        return held_out(self.world, self.numbers, self.seen_drawn, LARGEST, 2 * SHARD, SCENES_SEEN)
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:

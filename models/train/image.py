@@ -97,11 +97,12 @@ class Samples:
         return Samples(*(array[index] for array in vars(self).values()))
 
 
-def noise_levels(rng: np.random.Generator, count: int, mix: Mix) -> Tensor:
-    """`count` logit-normal times in (0, 1), one from each of `count` equal slices of probability."""
+def noise_levels(rng: np.random.Generator, count: int, mean: float | Tensor, std: float) -> Tensor:
+    """`count` logit-normal times in (0, 1), one from each of `count` equal slices of probability; the mean is one for
+    all or (count,)."""
     uniform = (rng.permutation(count) + rng.random(count)) / count
     normal = torch.special.ndtri(torch.from_numpy(uniform).clamp(1e-6, 1 - 1e-6))
-    return torch.sigmoid(mix.time_mean + mix.time_std * normal).float()
+    return torch.sigmoid(mean + std * normal).float()
 
 
 class ImageTask(Task):
@@ -218,7 +219,8 @@ class ImageTask(Task):
         return torch.where(draft.flatten(1).any(1) | high, raised, times)
 
     def times(self, rng: np.random.Generator, count: int, mix: Mix | None = None) -> Tensor:
-        return noise_levels(rng, count, mix or self.mix)
+        mix = mix or self.mix
+        return noise_levels(rng, count, mix.time_mean, mix.time_std)
 
     def flow(self, latents: Tensor, noise: Tensor, times: Tensor, condition: Condition) -> dict[str, Tensor]:
         """x_t = (1 - t) x0 + t noise and what the network is asked for there (rectified flow, arXiv 2209.03003)."""

@@ -33,6 +33,7 @@ from models.presets import preset
 from models.space import MOTION, Embedder, MotionHead, lines
 from models.tokenizer import encode_texts
 from models.train.loop import Task, TaskOptions
+from models.train.space_validation import recall
 from models.weights import part_digests, save_part, weights_digest
 
 MADE_WITH = ("language", "vision", "space")
@@ -217,14 +218,12 @@ class MotionTask(Task):
         order = torch.rand(places.shape[:2], generator=torch.Generator().manual_seed(0)).argsort(1)
         mixed = places.gather(1, order[..., None].expand_as(places))
         clips = {"": means + model(places), "_mean": means, "_shuffled": means + model(mixed)}
-        figures = {f"words_to_clips_r{K}{name}": recall(texts, found) for name, found in clips.items()}
+        words, own = F.normalize(texts, dim=-1), torch.eye(len(texts), dtype=torch.bool)
+        figures = {
+            f"words_to_clips_r{K}{name}": recall(words @ F.normalize(found.float(), dim=-1).T, own, K)
+            for name, found in clips.items()
+        }
         return {**figures, "away": float(1 - F.cosine_similarity(clips[""], means).mean())}
 
     def export(self, model: nn.Module, folder: Path) -> None:
         save_part(model, MOTION, folder, part_digests(("vision", "space"), self.options.parts))
-
-
-def recall(texts: Tensor, clips: Tensor, k: int = K) -> float:
-    """Share of texts (N, 128) whose clip (N, 128) is among the `k` nearest."""
-    cosines = F.normalize(texts.float(), dim=-1) @ F.normalize(clips.float(), dim=-1).T
-    return float(((cosines > cosines.diag()[:, None]).sum(1) < k).float().mean())

@@ -32,7 +32,7 @@ from models.sampling.condition import Condition
 from models.space import Embedder
 from models.train.clip_pool import ClipItem, ClipPool, Clips, animated_item, encode_clips, item_of
 from models.train.encoded import Encoder
-from models.train.image import FROZEN
+from models.train.image import FROZEN, noise_levels
 from models.train.loop import Task, TaskOptions, grid, psnr, unwrapped
 from models.video import Frames, VideoDiT
 from models.weights import load_part, part_digests, save_part, weights_digest
@@ -195,10 +195,9 @@ class VideoTask(Task):
     def _levels(self, draft: Tensor, acted: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Noise levels (B,), logit-normal, and whether words, vector and last frame are given, each (B,)."""
         count, mix = len(draft), self.mix
-        uniform = torch.from_numpy((rng.permutation(count) + rng.random(count)) / count)
         mean = mix.time_mean + acted * mix.acted
         mean = torch.where(draft.flatten(1).any(1), mean, mix.time_mean + mix.undrafted)
-        t = torch.sigmoid(mean + mix.time_std * torch.special.ndtri(uniform.clamp(1e-6, 1 - 1e-6))).float()
+        t = noise_levels(rng, count, mean, mix.time_std)
         text, vector, last = torch.from_numpy(rng.random((3, count)))
         return t, text >= mix.drop_text, vector >= mix.drop_vector, last < mix.last
 
