@@ -54,22 +54,15 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Extractor:
-    """Pictures in, features out.
+    """Pictures in, features out."""
 
-    Attributes:
-        name: as measures carry it.
-        identity: names weights and preprocessing; features of two identities are never mixed.
-        prepare: one picture -> tensor, of one shape for pictures of one size.
-        network: (N, ...) of such -> (N, D).
-        text: N texts -> (N, D) in the same space, where there is one.
-        classes: features (N, D) -> logits (N, K), where the network tells classes (Inception alone).
-    """
-
-    name: str
-    identity: str
-    prepare: Callable[[Image.Image], Tensor]
-    network: Callable[[Tensor], Tensor]
+    name: str  # as measures carry it
+    identity: str  # names weights and preprocessing; features of two identities are never mixed
+    prepare: Callable[[Image.Image], Tensor]  # one picture -> tensor, of one shape for pictures of one size
+    network: Callable[[Tensor], Tensor]  # (N, ...) of such -> (N, D)
+    # N texts -> (N, D) in the same space, where there is one.
     text: Callable[[Sequence[str]], Tensor] | None = field(default=None, repr=False)
+    # Features (N, D) -> logits (N, K), where the network tells classes (Inception alone).
     classes: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
 
     @property

@@ -58,15 +58,11 @@ class Features:
 
 @dataclass(frozen=True, eq=False)
 class PictureFolder:
-    """The pictures below a folder, in the order of their hashes.
-
-    Attributes:
-        broken: sentences about files that can't be read, filled as they are met.
-    """
+    """The pictures below a folder, in the order of their hashes."""
 
     path: Path
     files: list[tuple[str, Path]]  # sha256 and file
-    broken: dict[Path, str] = field(default_factory=dict)
+    broken: dict[Path, str] = field(default_factory=dict)  # sentences about files that can't be read, as they are met
 
     @classmethod
     def read(cls, path: Path) -> "PictureFolder":

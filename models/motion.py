@@ -64,21 +64,13 @@ def time_basis(times: Tensor, loop: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a clip moves.
+    """How a clip moves."""
 
-    Attributes:
-        curves: (B, K, BASIS, POSE), weights of the basis functions.
-        start: (B, K), added to the opacity at all times: what fades in begins at 0.
-        places: (B, K, PLACE) of the movers at rest.
-        owners: (B, K + 1, CELLS, CELLS) logits of what a cell of the picture belongs to; 0 stays where it is.
-        left_out: (B,), root mean square by which the draft is expected to miss the latents.
-    """
-
-    curves: Tensor
-    start: Tensor
-    places: Tensor
-    owners: Tensor
-    left_out: Tensor
+    curves: Tensor  # (B, K, BASIS, POSE), weights of the basis functions
+    start: Tensor  # (B, K), added to the opacity at all times: what fades in begins at 0
+    places: Tensor  # (B, K, PLACE) of the movers at rest
+    owners: Tensor  # (B, K + 1, CELLS, CELLS) logits of what a cell of the picture belongs to; 0 stays where it is
+    left_out: Tensor  # (B,), root mean square by which the draft is expected to miss the latents
 
     def poses(self, times: Tensor, loop: Tensor) -> Tensor:
         """(B, T, K, POSE) at `times` (B, T)."""

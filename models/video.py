@@ -34,22 +34,14 @@ EVERY = 2  # blocks of the image generator for one of motion
 
 @dataclass(frozen=True)
 class Frames:
-    """What is known of a clip's frames.
+    """What is known of a clip's frames."""
 
-    Attributes:
-        times: (B, T) in [0, 1], as `models.motion.frame_times` gives them, or some of them.
-        loop: (B,) bool.
-        asked: (B, SETTINGS) of `models.motion.settings`.
-        draft: (B, T, C, S, S) latents of the picture as it is planned to move; zeros in clips without.
-        first, last: (B, C, S, S) latents of the picture at rest, and of the last frame; zeros where not given.
-    """
-
-    times: Tensor
-    loop: Tensor
-    asked: Tensor
-    draft: Tensor
-    first: Tensor
-    last: Tensor
+    times: Tensor  # (B, T) in [0, 1], as `models.motion.frame_times` gives them, or some of them
+    loop: Tensor  # (B,) bool
+    asked: Tensor  # (B, SETTINGS) of `models.motion.settings`
+    draft: Tensor  # (B, T, C, S, S) latents of the picture as it is planned to move; zeros in clips without
+    first: Tensor  # (B, C, S, S) latents of the picture at rest; zeros where not given
+    last: Tensor  # (B, C, S, S) latents of the last frame; zeros where not given
 
     def of(self, index: Tensor) -> "Frames":
         """Those frames of the clips, in that order."""

@@ -36,17 +36,11 @@ _ZH = ("{s}的动画", "{s}动态表情", "动态的{s}", "{s}在动", "{s}")
 
 @dataclass(frozen=True)
 class AnimatedSet:
-    """Clips with the pictures whose names they have.
+    """Clips with the pictures whose names they have."""
 
-    Attributes:
-        pictures: N of the world.
-        frames: (N, FRAMES, 128, 128, 4) premultiplied uint8; each runs on from its last frame into its first.
-        fps: (N,) frames a second.
-    """
-
-    pictures: tuple[Picture, ...]
-    frames: np.ndarray
-    fps: np.ndarray
+    pictures: tuple[Picture, ...]  # N of the world
+    frames: np.ndarray  # (N, FRAMES, 128, 128, 4) premultiplied uint8; each runs on from its last frame into its first
+    fps: np.ndarray  # (N,) frames a second
 
     def rows(self, split: str, allow_test: bool = False) -> list[int]:
         """Those of one split of the world; a test split must be asked for, as in `World.split`."""

@@ -143,45 +143,29 @@ def direction_seen(clip: np.ndarray) -> str:
 
 @dataclass(frozen=True)
 class Track:
-    """One thing of a clip and how it moves.
+    """One thing of a clip and how it moves."""
 
-    Attributes:
-        picture: row in the world.
-        side: of the thing at rest, in pixels; `x`, `y`: its middle.
-        move: what is performed.
-        colour: what it is painted with, None where it keeps its own colours.
-    """
-
-    picture: int
-    side: int
-    x: float
+    picture: int  # row in the world
+    side: int  # of the thing at rest, in pixels
+    x: float  # its middle
     y: float
     move: Move
-    colour: str | None = None
+    colour: str | None = None  # what it is painted with, None where it keeps its own colours
 
 
 @dataclass(frozen=True)
 class Clip:
-    """The exact truth of a clip.
-
-    Attributes:
-        split: whose pairs of concept and motion it shows.
-        tracks: the things, nearest last.
-        fps: frames a second; with FRAMES of them a clip lasts FRAMES / fps.
-        strength: of the amplitudes.
-        loop: whether the last frame runs into the first.
-        scene: whose objects move, all in one way; None for one or two things with motions of their own.
-    """
+    """The exact truth of a clip."""
 
     seed: int
-    split: str
-    tracks: tuple[Track, ...]
+    split: str  # whose pairs of concept and motion it shows
+    tracks: tuple[Track, ...]  # the things, nearest last
     background: Background = NO_GROUND
-    fps: int = 8
-    strength: float = 1.0
+    fps: int = 8  # frames a second; with FRAMES of them a clip lasts FRAMES / fps
+    strength: float = 1.0  # of the amplitudes
     ease: Ease = "even"
-    loop: bool = False
-    scene: Scene | None = None
+    loop: bool = False  # whether the last frame runs into the first
+    scene: Scene | None = None  # whose objects move, all in one way; None for one or two things with own motions
 
     @property
     def seconds(self) -> float:

@@ -25,33 +25,19 @@ Curve = Literal["ramp", "cycle", "sine", "hop", "swell", "circle"]
 
 @dataclass(frozen=True)
 class Motion:
-    """One motion.
+    """One motion."""
 
-    Attributes:
-        en: (third person, participle) pairs: ("slides to the left", "sliding to the left").
-        zh: verbs.
-        curve: how its phase runs, see Curve.
-        move: displacement (right, down) in sides of the picture, at curve value 1.
-        turn: rotation in degrees, clockwise.
-        scale: change of size; 0.2 is a fifth larger at curve value 1.
-        squash: change of height against width at equal area.
-        flip: half turns about the upright axis: the width is multiplied by its cosine.
-        opacity: change of opacity, added to 1 (or to 0 where it is positive).
-        cycles: periods in one clip at normal speed.
-        loops: whether the last frame runs into the first.
-    """
-
-    en: tuple[tuple[str, str], ...]
-    zh: tuple[str, ...]
-    curve: Curve
-    move: tuple[float, float] = (0.0, 0.0)
-    turn: float = 0.0
-    scale: float = 0.0
-    squash: float = 0.0
-    flip: float = 0.0
-    opacity: float = 0.0
-    cycles: float = 1.0
-    loops: bool = True
+    en: tuple[tuple[str, str], ...]  # (third person, participle): ("slides to the left", "sliding to the left")
+    zh: tuple[str, ...]  # verbs
+    curve: Curve  # how its phase runs
+    move: tuple[float, float] = (0.0, 0.0)  # displacement (right, down) in sides of the picture, at curve value 1
+    turn: float = 0.0  # degrees, clockwise
+    scale: float = 0.0  # change of size; 0.2 is a fifth larger at curve value 1
+    squash: float = 0.0  # change of height against width at equal area
+    flip: float = 0.0  # half turns about the upright axis: the width is multiplied by its cosine
+    opacity: float = 0.0  # change of opacity, added to 1 (or to 0 where it is positive)
+    cycles: float = 1.0  # periods in one clip at normal speed
+    loops: bool = True  # whether the last frame runs into the first
 
 
 def _motion(en: str, zh: str, move: Sequence[float] = (0.0, 0.0), **law: Any) -> Motion:

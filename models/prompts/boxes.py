@@ -13,28 +13,20 @@ Anchor = Literal["", "head", "neck", "middle", "face"]
 
 @dataclass(frozen=True)
 class Box:
-    """Where one drawing goes.
-
-    Attributes:
-        left, top, width, height: in pixels of SIZE.
-        z: higher is nearer.
-        align: at which height a drawing stands that is lower than its box: 0 at the top, 1 at the bottom.
-        anchor: "head" and "neck" move what is worn to those of what lies below it, wherever they are
-            (`models.compose.accessories`), "middle" to where what lies in the box has most room
-            (`models.compose.anchors`); "face" there, and only its eyes and mouth.
-        close_up: whether of an animal its face goes there: what is too small for legs, or wears something on its head.
-        lettering: written on the drawing, where it has most room (`models.compose.lettering`).
-    """
+    """Where one drawing goes, in pixels of SIZE."""
 
     left: int
     top: int
     width: int
     height: int
-    z: int = 0
-    align: float = 0.5
+    z: int = 0  # higher is nearer
+    align: float = 0.5  # at which height a drawing stands that is lower than its box: 0 at the top, 1 at the bottom
+    # "head" and "neck" move what is worn to those of what lies below it, wherever they are
+    # (`models.compose.accessories`), "middle" to where what lies in the box has most room (`models.compose.anchors`);
+    # "face" there, and only its eyes and mouth.
     anchor: Anchor = ""
-    close_up: bool = False
-    lettering: str = ""
+    close_up: bool = False  # of an animal its face goes there: it is too small for legs, or wears something on its head
+    lettering: str = ""  # written on the drawing, where it has most room (`models.compose.lettering`)
 
 
 Boxes = tuple[Box, ...]

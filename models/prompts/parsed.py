@@ -41,39 +41,23 @@ class Layout:
 
 @dataclass(frozen=True)
 class ParsedPrompt:
-    """A prompt as `models.prompts.parser.PromptParser.parse` understands it.
+    """A prompt as `models.prompts.parser.PromptParser.parse` understands it."""
 
-    Attributes:
-        text: as it was typed.
-        encoded: what the text encoder reads: the prompt itself, or captions' words for it; weights stay marked.
-        segments: the same without marks, in runs of one weight.
-        description: what is drawn of it, in words.
-        literal: whether it is read word for word.
-        style: one of `models.data.styles.STYLES`, or "".
-        background: the colours of the background: none, one, or two of a gradient.
-        lettering: words to be written in the picture.
-        entities: what it names, in order, with what it says of each.
-        left_out: words of it that nothing of the drawing says.
-        target: what it shows, where that is one entity as large as the picture and on no background.
-        blend: shares, in all 1, and the prompts of drawings that are blended to one; the first lies in the middle.
-        layout: where it is drawn entity by entity.
-        away: of a negative prompt what is not done yet: what guidance leads away from.
-    """
-
-    text: str
-    encoded: str
-    segments: tuple[Segment, ...] = ()
-    description: str = ""
-    literal: bool = False
-    style: str = ""
-    background: tuple[str, ...] = ()
-    lettering: str = ""
-    entities: tuple[Entity, ...] = ()
-    left_out: tuple[str, ...] = ()
-    target: Target | None = None
+    text: str  # as it was typed
+    encoded: str  # what the text encoder reads: the prompt itself, or captions' words for it; weights stay marked
+    segments: tuple[Segment, ...] = ()  # the same without marks, in runs of one weight
+    description: str = ""  # what is drawn of it, in words
+    literal: bool = False  # whether it is read word for word
+    style: str = ""  # one of `models.data.styles.STYLES`, or ""
+    background: tuple[str, ...] = ()  # the colours of the background: none, one, or two of a gradient
+    lettering: str = ""  # words to be written in the picture
+    entities: tuple[Entity, ...] = ()  # what it names, in order, with what it says of each
+    left_out: tuple[str, ...] = ()  # words of it that nothing of the drawing says
+    target: Target | None = None  # what it shows, where that is one entity as large as the picture, on no background
+    # Shares, in all 1, and the prompts of drawings that are blended to one; the first lies in the middle.
     blend: tuple[tuple[float, "ParsedPrompt"], ...] = ()
-    layout: Layout | None = None
-    away: tuple[Clause, ...] = ()
+    layout: Layout | None = None  # where it is drawn entity by entity
+    away: tuple[Clause, ...] = ()  # of a negative prompt what is not done yet: what guidance leads away from
 
     @property
     def words(self) -> str:

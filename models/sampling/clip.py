@@ -29,18 +29,12 @@ SHARED = 0.5  # of the noise's variance is the same in all frames (PYoCo, arXiv 
 
 @dataclass(frozen=True)
 class ClipSampling:
-    """How a clip is drawn.
+    """How a clip is drawn."""
 
-    Attributes:
-        steps: calls of the network.
-        least, most: noise level that the draft lies under at first; without a draft it is 1.
-        drafted: whether the picture is moved by the plan; without it, the motion attention is alone.
-    """
-
-    steps: int = 4
-    least: float = 0.2
+    steps: int = 4  # calls of the network
+    least: float = 0.2  # noise level that the draft lies under at first; without a draft it is 1
     most: float = 0.9
-    drafted: bool = True
+    drafted: bool = True  # whether the picture is moved by the plan; without it, the motion attention is alone
 
 
 def clip_noise(generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:

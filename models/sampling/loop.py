@@ -39,35 +39,25 @@ REFERENCE_SHARE = 0.1  # of a reference in the noise that a picture begins with:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How pictures are drawn, the same for all of one call.
+    """How pictures are drawn, the same for all of one call."""
 
-    Attributes:
-        steps: from noise to picture, 1 to MAX_STEPS; each is a call of the network (guidance runs two passes in one).
-        guidance: 0 to 100; 1 is none, more follows the prompt more closely.
-        interval: noise levels (low, high) between which guidance works, within [0, 1].
-        scheduler: a name in `models.sampling.schedulers.SCHEDULERS`, None for the pipeline's own.
-        strength: of a start from a picture, in (0, 1]: 1 forgets it.
-        batch: pictures drawn together, None for the pipeline's choice.
-        fast: whether the fast variant of the generator draws; it knows the plan of FAST_SAMPLING and no other.
-        temperature: scales the noise that a picture begins with, in [0, 2]; 1 is training's. The network is told 1:
-            with less it draws fewer and clearer parts, and pictures are more alike. Not where a picture is the start.
-        cooling: power of the noise level that the temperature falls with on the way, in [0, 4]; 0 keeps it.
-        reference_strength: how much a picture is drawn from reference drawings (`models.references`), in [0, 1]. 0 is
-            the generator alone, which draws several things at once instead of one by one.
-        hooks: names of HOOKS that are on. The refiner also needs noise that is cooled, and REFINER_STEPS or more steps
-            left at noise level REFINED_FROM.
-    """
-
-    steps: int = 16
-    guidance: float = GUIDANCE
-    interval: tuple[float, float] = (GUIDED_FROM, 1.0)
-    scheduler: str | None = None
-    strength: float = 1.0
-    batch: int | None = None
-    fast: bool = False
-    temperature: float = 0.8  # clearer to the eye, and nearer by KID, as is cooling (LOG.md)
-    cooling: float = 1.0
+    steps: int = 16  # 1 to MAX_STEPS; each is a call of the network (guidance runs two passes in one)
+    guidance: float = GUIDANCE  # 0 to 100; 1 is none, more follows the prompt more closely
+    interval: tuple[float, float] = (GUIDED_FROM, 1.0)  # noise levels within [0, 1] between which guidance works
+    scheduler: str | None = None  # a name in `models.sampling.schedulers.SCHEDULERS`, None for the pipeline's own
+    strength: float = 1.0  # of a start from a picture, in (0, 1]: 1 forgets it
+    batch: int | None = None  # pictures drawn together, None for the pipeline's choice
+    fast: bool = False  # whether the fast variant draws; it knows the plan of FAST_SAMPLING and no other
+    # Scales the noise that a picture begins with, in [0, 2]; not where a picture is the start. 1 is training's. The
+    # network is told 1: with less it draws fewer and clearer parts, and pictures are more alike. Clearer to the eye,
+    # and nearer by KID, as is cooling (LOG.md).
+    temperature: float = 0.8
+    cooling: float = 1.0  # power of the noise level that the temperature falls with, in [0, 4]; 0 keeps it
+    # How much a picture is drawn from reference drawings (`models.references`), in [0, 1]. 0 is the generator alone,
+    # which draws several things at once instead of one by one.
     reference_strength: float = 1.0
+    # Names of HOOKS that are on. The refiner also needs noise that is cooled, and REFINER_STEPS or more steps left at
+    # noise level REFINED_FROM.
     hooks: frozenset[str] = frozenset(HOOKS)
 
     def __post_init__(self) -> None:

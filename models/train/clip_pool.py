@@ -35,25 +35,19 @@ WHOLE = np.array([0.5, 0.5, 1], np.float32)  # place of a mover that is the whol
 
 @dataclass(frozen=True)
 class ClipItem:
-    """A clip before it is encoded: pixels, words and truth.
+    """A clip before it is encoded: pixels (premultiplied uint8), words and truth."""
 
-    Attributes:
-        rest: (128, 128, 4) premultiplied uint8; `frames` and `draft` (T, 128, 128, 4), None where there are none.
-        poses: (MOVERS, T, POSE); `places` (MOVERS, PLACE) in sides of the picture; `owners` (CELLS, CELLS).
-        movers: how many there are; -1 where it is not known how things move.
-    """
-
-    rest: np.ndarray
+    rest: np.ndarray  # (128, 128, 4)
     caption: str
-    poses: np.ndarray
-    places: np.ndarray
-    owners: np.ndarray
-    movers: int
+    poses: np.ndarray  # (MOVERS, T, POSE)
+    places: np.ndarray  # (MOVERS, PLACE) in sides of the picture
+    owners: np.ndarray  # (CELLS, CELLS)
+    movers: int  # how many there are; -1 where it is not known how things move
     loop: bool
     fps: float
     strength: float
-    frames: np.ndarray | None = None
-    draft: np.ndarray | None = None
+    frames: np.ndarray | None = None  # (T, 128, 128, 4), None where there are none
+    draft: np.ndarray | None = None  # likewise
 
 
 @dataclass(frozen=True)

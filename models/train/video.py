@@ -50,40 +50,26 @@ CLAMP_TIME = 0.2  # drawing takes no step below it, and what is left of a clip t
 
 @dataclass(frozen=True)
 class ClipMix:
-    """What a step draws.
+    """What a step draws."""
 
-    Attributes:
-        frames: of a clip, so many at random times.
-        whole: every so many steps, one has all frames of fewer clips, and one has single frames of more.
-        shards, every: a new shard of clips joins the pool after so many steps, up to so many.
-        animated: share of clips from the animated set, whose motion no draft has: it is what the motion layers are for.
-        planned: rows of the planner's half, from shards of their own, `plans`, which come `often`.
-        begin: before that step the planner learns alone: what it can't say yet, nothing else can.
-        last: share of clips whose last frame is given too.
-        drop_text, drop_vector: shares without words, without vector.
-        time_mean, time_std: of the logit-normal noise levels, for drawing begins at `ClipSampling.least` where the
-            draft has all of the motion. `undrafted` is added to the mean where there is no draft, `acted` where the
-            motion is in no draft: there it begins higher.
-        planner: weight of the planner's loss.
-    """
-
-    frames: int = 6
-    whole: int = 8
-    shards: int = 100
-    every: int = 40
-    animated: float = 0.6
-    planned: int = 64
-    plans: int = 100
-    often: int = 20
-    begin: int = 200
-    last: float = 0.15
-    drop_text: float = 0.1
-    drop_vector: float = 0.5
+    frames: int = 6  # of a clip, so many at random times
+    whole: int = 8  # every so many steps, one has all frames of fewer clips, and one has single frames of more
+    shards: int = 100  # of clips, at most,
+    every: int = 40  # of which a new one joins the pool after so many steps
+    animated: float = 0.6  # share of clips from the animated set, whose motion no draft has: for the motion layers
+    planned: int = 64  # rows of the planner's half, from shards of their own:
+    plans: int = 100  # at most so many,
+    often: int = 20  # a new one after so many steps
+    begin: int = 200  # before that step the planner learns alone: what it can't say yet, nothing else can
+    last: float = 0.15  # share of clips whose last frame is given too
+    drop_text: float = 0.1  # share without words
+    drop_vector: float = 0.5  # share without vector
+    # Of the logit-normal noise levels: drawing begins at `ClipSampling.least` where the draft has all of the motion.
     time_mean: float = -0.8
     time_std: float = 1.2
-    undrafted: float = 2.0
-    acted: float = 1.2
-    planner: float = 1.0
+    undrafted: float = 2.0  # added to the mean where there is no draft, for there drawing begins higher,
+    acted: float = 1.2  # and where the motion is in no draft
+    planner: float = 1.0  # weight of the planner's loss
 
 
 class VideoTask(Task):
