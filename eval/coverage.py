@@ -20,16 +20,12 @@ ROWS = 1000  # of a matrix of distances that are held at once
 
 @dataclass(frozen=True, eq=False)
 class Coverage:
-    """One answer a sample, of which the measures are means.
+    """One answer a sample, of which the measures are means."""
 
-    `precision`, `density` (N,): whether a made sample is in the ball of some real one, and in how many over K.
-    `recall`, `coverage` (M,): whether a real sample is in the ball of some made one, and whether its own holds one.
-    """
-
-    precision: np.ndarray
-    recall: np.ndarray
-    density: np.ndarray
-    coverage: np.ndarray
+    precision: np.ndarray  # (N,) whether a made sample is in the ball of some real one
+    recall: np.ndarray  # (M,) whether a real sample is in the ball of some made one
+    density: np.ndarray  # (N,) in how many balls of real samples a made one is, over K
+    coverage: np.ndarray  # (M,) whether a real sample's own ball holds a made one
 
 
 def coverage(made: np.ndarray, real: np.ndarray, k: int = K) -> Coverage:

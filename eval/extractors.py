@@ -42,13 +42,12 @@ INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb91
 
 @dataclass(frozen=True)
 class Source:
-    """Where weights come from: the studio's under `weights` (None: the shipped ones), a file of Inception's, and
-    whether a network may be used."""
+    """Where weights come from."""
 
-    weights: Path | None = None
-    inception: Path | None = None
+    weights: Path | None = None  # folder of the studio's, None: the shipped ones
+    inception: Path | None = None  # file of Inception's
     any_weights: bool = False  # also a file that is not the known one
-    download: bool = False
+    download: bool = False  # whether a network may be used
     cache: Path | None = None
 
 

@@ -56,20 +56,14 @@ LACKS: dict[str, str] = tomllib.loads(Path(__file__).with_name("abilities.toml")
 
 
 class Generator(Protocol):
-    """What is measured.
+    """What is measured."""
 
-    Attributes:
-        name: as the table calls it.
-        media: what `generate` returns, for N prompts: "image" uint8 (N, H, W, 4) premultiplied, "clip" uint8
-            (N, T, H, W, 4) premultiplied, "caption" N strings.
-        abilities: further keys of LACKS that it has.
-        parts: names of the weights that make its media; () where they are not in our manifest.
-    """
-
-    name: str
+    name: str  # as the table calls it
+    # What `generate` returns, for N prompts: "image" uint8 (N, H, W, 4) premultiplied, "clip" uint8 (N, T, H, W, 4)
+    # premultiplied, "caption" N strings.
     media: Media
-    abilities: frozenset[str]
-    parts: tuple[str, ...]
+    abilities: frozenset[str]  # further keys of LACKS that it has
+    parts: tuple[str, ...]  # names of the weights that make its media; () where they are not in our manifest
 
     def settings(self, **options: Any) -> str:
         """How `generate` samples with these options, in words."""
@@ -100,20 +94,13 @@ class part(cached_property[T]):
 
 class Parts:
     """Weights under `root` (None: the shipped ones), and names, words and references of the training pictures alone,
-    where there are such: what users have is of all pictures, the held-out ones too.
-
-    Attributes:
-        autoencoder: in fp32, so that a figure does not depend on the processor's dtypes.
-        pipeline, clips: of images, and the video generator on it, in the dtype that ships for this processor.
-        captions: the captioner on the parts of the space.
-        references: numbered as `parser` numbers its names.
-        judge: of scenes; it has no part in making them.
-        open_clip: models that are measured beside the space, by name; those `named`, or the one that ships.
-    """
+    where there are such: what users have is of all pictures, the held-out ones too. `named` are models of open_clip
+    that are measured beside the space, instead of the one that ships."""
 
     def __init__(self, root: Path | None = None, named: Sequence[str] = ()) -> None:
         self.root, self.named = root, named
 
+    # In fp32, so that a figure does not depend on the processor's dtypes.
     autoencoder: part[Autoencoder] = part(lambda own: load_part(Autoencoder, "autoencoder", own.root))
     embedder = part(lambda own: Embedder.load(own.root))
     pipeline = part(lambda own: StickerPipeline.assemble(own.root, split=own.split))

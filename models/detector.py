@@ -36,12 +36,11 @@ MEAN, SPREAD = 127 / 255, 128 / 255  # how EfficientNet-Lite reads colours
 
 @dataclass(frozen=True)
 class Read:
-    """Logarithms of probabilities: `whole` (B, C) of one thing, `places` (B, G, G, C) of the thing in a cell; `there`
-    (B, G, G) are logits of whether a thing's centre lies there."""
+    """What the network says of B pictures: logarithms of probabilities, and logits."""
 
-    whole: Tensor
-    places: Tensor
-    there: Tensor
+    whole: Tensor  # (B, C) of one thing
+    places: Tensor  # (B, G, G, C) of the thing in a cell
+    there: Tensor  # (B, G, G) logits of whether a thing's centre lies there
 
 
 @dataclass(frozen=True)

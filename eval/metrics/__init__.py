@@ -16,12 +16,11 @@ Measure = Callable[["Context"], Iterator[Row]]
 
 @dataclass(frozen=True)
 class Metric:
-    """Rows of the table from an evaluation context, and what they need of the generator (keys of `LACKS`); one that is
-    `final` is measured where it is asked for by name, and of what ships."""
+    """Rows of the table from an evaluation context."""
 
     rows: Measure
-    needs: tuple[str, ...] = ()
-    final: bool = False
+    needs: tuple[str, ...] = ()  # of the generator, keys of `LACKS`
+    final: bool = False  # measured where it is asked for by name alone, and of what ships
 
 
 METRICS: dict[str, Metric] = {}

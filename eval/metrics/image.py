@@ -41,19 +41,14 @@ CONDITIONS = {
 
 @dataclass(frozen=True)
 class Judged:
-    """What is seen in made pictures, each asked for by one held-out picture: answers (N,), bool but for one share.
+    """What is seen in N made pictures, each asked for by one held-out picture."""
 
-    `concept`: one of the 10 nearest drawings shows the concept. `other`: one of them shows another cell's concept, the
-    control. `style`: the nearest has the style. `styles`: the share of the 10 that have it. `copied`: some training
-    picture is as near as a copy is (`eval.copies`). `pixels`: what was judged.
-    """
-
-    concept: np.ndarray
-    other: np.ndarray
-    style: np.ndarray
-    styles: np.ndarray
-    copied: np.ndarray
-    pixels: np.ndarray
+    concept: np.ndarray  # (N,) bool: one of the 10 nearest drawings shows the concept
+    other: np.ndarray  # (N,) bool, the control: one of them shows another cell's concept
+    style: np.ndarray  # (N,) bool: the nearest has the style
+    styles: np.ndarray  # (N,) the share of the 10 that have it
+    copied: np.ndarray  # (N,) bool: some training picture is as near as a copy is (`eval.copies`)
+    pixels: np.ndarray  # what was judged
 
 
 def judge(context: Context, asked: list[Picture], made: np.ndarray, features: np.ndarray | None = None) -> Judged:

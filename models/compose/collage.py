@@ -28,13 +28,12 @@ _SEED_STEP = 0x5851F42D4C957F2D  # odd, 63 bits: gives each thing of a picture a
 
 @dataclass(frozen=True)
 class Drawings:
-    """What is drawn for N pictures: `prompts` and `seeds` of M drawings, the number of the picture that each is for
-    (`pictures`, ascending), and of each picture its layout, None where it is not laid out."""
+    """What is drawn for N pictures: M drawings."""
 
-    prompts: tuple[ParsedPrompt, ...]
-    seeds: tuple[int, ...]
-    pictures: tuple[int, ...]
-    layouts: tuple[Layout | None, ...]
+    prompts: tuple[ParsedPrompt, ...]  # of each drawing
+    seeds: tuple[int, ...]  # likewise
+    pictures: tuple[int, ...]  # the number of the picture that each is for, ascending
+    layouts: tuple[Layout | None, ...]  # of each picture, None where it is not laid out
 
     @staticmethod
     def of(prompts: Sequence[ParsedPrompt], seeds: Sequence[int], layouts: Sequence[Layout | None]) -> "Drawings":

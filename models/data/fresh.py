@@ -26,12 +26,11 @@ NAMES = "emojibase-data"
 
 @dataclass(frozen=True)
 class FreshSet:
-    """Pictures whose `index` is their row in `pixels` (N, 128, 128, 4) uint8 premultiplied, in no skin tone; and how
-    many drawings of the package were left out, by the reason."""
+    """Pictures in no skin tone."""
 
-    pictures: tuple[Picture, ...]
-    pixels: np.ndarray
-    left_out: dict[str, int]
+    pictures: tuple[Picture, ...]  # `index` is the row in `pixels`
+    pixels: np.ndarray  # (N, 128, 128, 4) uint8 premultiplied
+    left_out: dict[str, int]  # how many drawings of the package are not there, by the reason
 
 
 def fetch_fresh(world: World) -> FreshSet:

@@ -73,14 +73,13 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Scene:
-    """The exact truth of a scene. `relation` is that of the first object to the second, None unless kind is
-    "relation"; `split` tells whether its combination of attributes may be trained on."""
+    """The exact truth of a scene."""
 
     kind: Kind
-    split: str
+    split: str  # whether its combination of attributes may be trained on
     seed: int
     objects: tuple[SceneObject, ...]
-    relation: str | None = None
+    relation: str | None = None  # of the first object to the second, None unless kind is "relation"
     background: Background = Background()
 
     @property

@@ -22,12 +22,11 @@ Callback = Callable[["DiffusersCall", int, float, dict[str, Any]], dict[str, Any
 
 @dataclass
 class StickerOutput(BaseOutput):
-    """What a call returns: `images` as `output_type` says, the `seeds` that make each again, and of each the `credits`:
-    the stored drawings that it was drawn from."""
+    """What a call returns."""
 
-    images: Any
-    seeds: list[int]
-    credits: list[tuple[Credit, ...]]
+    images: Any  # as `output_type` says
+    seeds: list[int]  # that make each again
+    credits: list[tuple[Credit, ...]]  # of each, the stored drawings that it was drawn from
 
 
 class DiffusersCall(DiffusionPipeline):

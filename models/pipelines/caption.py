@@ -43,15 +43,14 @@ Told = Sequence[Sequence[Entity]]  # of each picture
 
 @dataclass(frozen=True)
 class Decoding:
-    """How captions are written. `guidance` above 1 goes away from what would be said of any picture (classifier-free
-    guidance, arXiv 2307.16686); beams are written without it, with `candidates` as their number."""
+    """How captions are written."""
 
     way: Literal["sample", "beam"] = "sample"
-    candidates: int = 1
+    candidates: int = 1  # or beams, which are written without guidance
     top_p: float = 0.9
     temperature: float = 0.7
     repetition: float = 1.1
-    guidance: float = 1.0
+    guidance: float = 1.0  # above 1 goes away from what would be said of any picture (arXiv 2307.16686)
 
     @property
     def rows(self) -> int:

@@ -35,13 +35,11 @@ SMALLEST = 0.7  # of a drawn picture, so that it has room to move
 
 @dataclass(frozen=True)
 class ClipStep:
-    """`step` of `total` steps are done; the frames so far (T, 64, 64, 4), at step 0 the draft, None where no previews
-    are asked for.
-    """
+    """`step` of `total` steps are done."""
 
     step: int
     total: int
-    preview: np.ndarray | None = None
+    preview: np.ndarray | None = None  # (T, 64, 64, 4), the frames so far, at step 0 the draft; None unless asked for
 
 
 @dataclass(frozen=True)

@@ -94,13 +94,13 @@ class Concept:
 
 @dataclass(frozen=True)
 class Entity:
-    """A phrase of a normalised prompt (`text`), the number of the concept that it names, and the name as it stands
-    there, or "". `own` is what is said of the entity itself, where the phrase says something of its parts too: blue
-    eyes make no blue cat, and two ears no two bears."""
+    """An entity of a prompt."""
 
-    text: str
-    concept: int
-    name: str = ""
+    text: str  # the phrase of the normalised prompt
+    concept: int  # its number
+    name: str = ""  # as it stands there, or ""
+    # What is said of the entity itself, where the phrase says something of its parts too: blue eyes make no blue cat,
+    # and two ears no two bears.
     own: str = ""
 
     @property

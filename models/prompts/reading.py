@@ -8,24 +8,19 @@ State = Literal["drawn", "left_out", "unknown"]
 
 @dataclass(frozen=True)
 class Part:
-    """Words as they stand in a prompt, from character `start` on, and what becomes of them.
-
-    `drawn_as` is the thing that they are drawn as, "" where they name none; `nearest` are things that can be drawn in
-    their place.
-    """
+    """Words as they stand in a prompt, and what becomes of them."""
 
     text: str
-    start: int
+    start: int  # their first character
     state: State
-    drawn_as: str = ""
-    nearest: tuple[str, ...] = ()
+    drawn_as: str = ""  # the thing that they are drawn as, "" where they name none
+    nearest: tuple[str, ...] = ()  # things that can be drawn in their place
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The parts of a prompt, in order, none over another; `instead` are prompts to take where it names nothing that can
-    be drawn."""
+    """What becomes of a prompt."""
 
     text: str
-    parts: tuple[Part, ...]
-    instead: tuple[str, ...] = ()
+    parts: tuple[Part, ...]  # in order, none over another
+    instead: tuple[str, ...] = ()  # prompts to take where it names nothing that can be drawn

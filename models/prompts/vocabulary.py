@@ -35,12 +35,11 @@ CHINESE = re.compile(r"[\u3400-\u9fff]+")
 
 @dataclass(frozen=True)
 class Words:
-    """What needs no vector to be known: English words that captions or the space taught (`known`) or that name no thing
-    (`unasked`), pairs of Chinese characters that captions hold and single ones that are names (`pairs`)."""
+    """What needs no vector to be known."""
 
-    known: frozenset[str]
-    unasked: frozenset[str]
-    pairs: frozenset[str]
+    known: frozenset[str]  # English words that captions or the space taught
+    unasked: frozenset[str]  # English words that name no thing
+    pairs: frozenset[str]  # pairs of Chinese characters that captions hold, and single ones that are names
 
     def candidates(self, prompt: str) -> list[str]:
         """Words of a prompt that may be unknown, in order, each once."""

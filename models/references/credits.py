@@ -19,15 +19,14 @@ _HOMES = {package.set: package.home for package in PACKAGES if package.set}
 
 @dataclass(frozen=True)
 class Credit:
-    """A stored drawing that a picture was drawn from: the `set` that it is of, the `name` of what it shows, its
-    `maker`, the SPDX identifier of its `licence`, and how it was `changed`. A picture that `copied` it has the same
-    16-pixel thumbnail as it or its mirror image (`models.data.splits.SAME_DRAWING`)."""
+    """A stored drawing that a picture was drawn from."""
 
-    set: str
-    name: str
+    set: str  # that it is of
+    name: str  # of what it shows
     maker: str = ""
-    licence: str = ""
-    changed: str = REDRAWN
+    licence: str = ""  # its SPDX identifier
+    changed: str = REDRAWN  # how
+    # Whether the picture has the same 16-pixel thumbnail as it or its mirror image (`models.data.splits.SAME_DRAWING`).
     copied: bool = False
 
     @property
@@ -46,16 +45,15 @@ def credit(style: str, name: str, changed: str = REDRAWN, copied: bool = False) 
 
 @dataclass(frozen=True)
 class SetCredit:
-    """The `names` of the drawings of one set by one maker under one licence; `home` and `link` are where set and
-    licence are found, "" for those that are in no table. `line` is what to paste beside pictures."""
+    """The drawings of one set by one maker under one licence."""
 
     set: str
     names: tuple[str, ...]
     maker: str
     licence: str
-    home: str
-    link: str
-    line: str
+    home: str  # where the set is found, "" for one that is in no table
+    link: str  # likewise the licence
+    line: str  # what to paste beside pictures
 
 
 def by_set(credits: Iterable[Credit]) -> list[SetCredit]:

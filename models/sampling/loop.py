@@ -83,29 +83,25 @@ FAST_SAMPLING = Sampling(FAST_STEPS, guidance=1.0, scheduler="euler", fast=True,
 
 @dataclass(frozen=True)
 class Progress:
-    """Call number `step` of `total` of the whole work is done. `preview` is premultiplied uint8 (n, h, w, 4) of the
-    pictures `first` to `first + n`, None unless asked for."""
+    """Call number `step` of `total` of the whole work is done."""
 
     step: int
     total: int
-    first: int
-    preview: np.ndarray | None = None
+    first: int  # the first of the pictures that it is of
+    preview: np.ndarray | None = None  # of them, premultiplied uint8 (n, h, w, 4); None unless asked for
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures `first` to `first + n` are done: premultiplied uint8 `pixels` (n, 128, 128, 4) and `latents`. `batch` is
-    the shape that they were drawn in: with seeds and settings it makes them again, bit for bit. `wanted` (n, 128) are
-    the semantic vectors that they were conditioned on,
-    `credits` of each the stored drawings that it was drawn from."""
+    """Pictures `first` to `first + n` are done."""
 
     first: int
-    pixels: np.ndarray
+    pixels: np.ndarray  # premultiplied uint8 (n, 128, 128, 4)
     latents: Tensor
     seeds: tuple[int, ...]
-    batch: int
-    wanted: Tensor
-    credits: tuple[tuple[Credit, ...], ...]
+    batch: int  # the shape that they were drawn in: with seeds and settings it makes them again, bit for bit
+    wanted: Tensor  # (n, 128), the semantic vectors that they were conditioned on
+    credits: tuple[tuple[Credit, ...], ...]  # of each, the stored drawings that it was drawn from
 
 
 def seeded_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Callable[[], Tensor]:

@@ -33,14 +33,14 @@ def _second_order(scheduler: Scheduler, evaluations: int) -> None:
 
 @dataclass(frozen=True)
 class Sampler:
-    """A class of diffusers and its arguments, what plans the noise levels of a number of evaluations of the network,
-    whether steps add noise (`stochastic`), and whether noise that is taken from the latents between two steps stays
-    away (`keeps_changes`): UniPC's corrector goes back to the latents before its last step."""
+    """A class of diffusers and its arguments."""
 
     scheduler: str
     config: dict[str, Any] = field(default_factory=dict)
-    plan: Callable[[Scheduler, int], None] = _plain
-    stochastic: bool = False
+    plan: Callable[[Scheduler, int], None] = _plain  # sets the noise levels of a number of evaluations of the network
+    stochastic: bool = False  # whether steps add noise
+    # Whether noise that is taken from the latents between two steps stays away: UniPC's corrector goes back to those
+    # before its last step.
     keeps_changes: bool = True
 
 

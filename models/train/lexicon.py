@@ -60,13 +60,8 @@ class Entry:
 
 
 class Lexicon:
-    """Entries, the meaning of each, and the meanings of the concepts.
-
-    Attributes:
-        entries: words that may be trained on.
-        vectors: (N, K) float32 unit vectors, the teacher's.
-        concepts: (C, K) float32 unit vectors of the training concepts, in the order of their names.
-    """
+    """Words that may be trained on, N `entries`, with the teacher's `vectors` (N, K), and those of C training
+    `concepts` (C, K) in the order of their names; float32, of unit length."""
 
     def __init__(
         self, entries: Sequence[Entry], vectors: np.ndarray, concepts: np.ndarray, groups: Sequence[int] = ()

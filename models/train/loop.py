@@ -94,14 +94,11 @@ class Recipe:
 
 @dataclass
 class Length:
-    """How long to train: so many steps, or so many minutes of training time (evaluation is not counted).
-
-    `piece` is after how many minutes of wall time to stop for now: the schedules go on when the run is resumed.
-    """
+    """How long to train: so many steps, or so many minutes of training time (evaluation is not counted)."""
 
     steps: int | None = None
     minutes: float | None = None
-    piece: float | None = None
+    piece: float | None = None  # minutes of wall time after which to stop for now: resumed, the schedules go on
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

@@ -49,12 +49,11 @@ Rows = dict[str, Any]  # latents `x` (B, C, S, S), `given` (B, K), and the field
 
 @dataclass
 class SamplingPath:
-    """A sampling path: noise levels of its `first` steps, and of the `rest`, which the gradient flows through;
-    `frechets`: the distance of each set of features for pictures of this path."""
+    """A sampling path."""
 
-    first: list[float]
-    rest: list[float]
-    frechets: list[ConditionalFrechet]
+    first: list[float]  # noise levels of its first steps
+    rest: list[float]  # and of the others, which the gradient flows through
+    frechets: list[ConditionalFrechet]  # the distance of each set of features for pictures of this path
 
     @property
     def unlike(self) -> float:
