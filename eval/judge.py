@@ -86,25 +86,17 @@ class Fusion(nn.Module):
 
 
 class Judge(ModelMixin, ConfigMixin):
-    """Scores pairs of picture and caption.
-
-    Args:
-        channels: of the maps at 32, 16 and 8 places a side.
-        blocks: ConvNeXt blocks at 16 and at 8.
-        width: of words and of places where they meet.
-        heads, rounds: of looking.
-        buckets: of the hash table of letter groups.
-    """
+    """Scores pairs of picture and caption."""
 
     @register_to_config
     def __init__(
         self,
-        channels: tuple[int, int, int] = (64, 128, 256),
-        blocks: tuple[int, int] = (2, 6),
-        width: int = 192,
-        heads: int = 4,
-        rounds: int = 2,
-        buckets: int = 8192,
+        channels: tuple[int, int, int] = (64, 128, 256),  # of the maps at 32, 16 and 8 places a side
+        blocks: tuple[int, int] = (2, 6),  # ConvNeXt's, at 16 and at 8
+        width: int = 192,  # of words and of places where they meet
+        heads: int = 4,  # of looking
+        rounds: int = 2,  # likewise
+        buckets: int = 8192,  # of the hash table of letter groups
     ) -> None:
         super().__init__()
         low, middle, high = channels

@@ -17,26 +17,18 @@ PREVIEW_SIZE = 64  # pixels a side of a preview, enlarged smoothly from one per 
 
 
 class Autoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]  # the library types config_name twice
-    """Encoder and decoder with the latent's scale inside, so that no caller multiplies.
-
-    Args:
-        widths: channels at 1/2, 1/4 and 1/8 of the picture's resolution.
-        encoder_blocks, decoder_blocks: residual blocks at each of them, in the same order.
-        latent_channels: C.
-        latent_mean, latent_std: of the raw latent, per channel, measured over the training pictures; zeros and ones
-            until they are.
-        preview: (C + 1) rows of RGBA, the least-squares map from a latent's pixel to its colour, for cheap previews.
-    """
+    """Encoder and decoder with the latent's scale inside, so that no caller multiplies."""
 
     @register_to_config
     def __init__(
         self,
-        widths: tuple[int, int, int] = (48, 96, 192),
-        encoder_blocks: tuple[int, int, int] = (1, 2, 3),
-        decoder_blocks: tuple[int, int, int] = (2, 3, 4),
-        latent_channels: int = 8,
-        latent_mean: list[float] | None = None,
-        latent_std: list[float] | None = None,
+        widths: tuple[int, int, int] = (48, 96, 192),  # channels at 1/2, 1/4 and 1/8 of the picture's resolution
+        encoder_blocks: tuple[int, int, int] = (1, 2, 3),  # residual ones at each of them
+        decoder_blocks: tuple[int, int, int] = (2, 3, 4),  # likewise, in the same order
+        latent_channels: int = 8,  # C
+        latent_mean: list[float] | None = None,  # of the raw latent's channels, over the training pictures, once known
+        latent_std: list[float] | None = None,  # likewise
+        # (C + 1) rows of RGBA, the least-squares map from a latent's pixel to its colour, for cheap previews.
         preview: list[list[float]] | None = None,
     ) -> None:
         super().__init__()

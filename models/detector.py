@@ -56,23 +56,16 @@ class Thing:
 
 
 class Detector(ModelMixin, ConfigMixin):
-    """What is shown, and where.
-
-    Args:
-        names: of each concept, in the order of LANGUAGES; "" where a language has none.
-        middle, last: how many of EfficientNet-Lite1's blocks make the grid's first map, and all of them.
-        hidden: channels of the head of places.
-        width: numbers of a concept's vector.
-    """
+    """What is shown, and where."""
 
     @register_to_config
     def __init__(
         self,
-        names: Sequence[Sequence[str]],
-        middle: int = 15,
-        last: int = 21,
-        hidden: int = 256,
-        width: int = 128,
+        names: Sequence[Sequence[str]],  # of each concept, in the order of LANGUAGES; "" where a language has none
+        middle: int = 15,  # blocks of EfficientNet-Lite1 that make the grid's first map
+        last: int = 21,  # all blocks
+        hidden: int = 256,  # channels of the head of places
+        width: int = 128,  # numbers of a concept's vector
     ) -> None:
         super().__init__()
         from efficientnet_lite_pytorch import EfficientNet

@@ -22,20 +22,7 @@ MIN_TIME = 1e-3  # noise level below which x - x0 is nothing but rounding
 
 
 class DiT(ModelMixin, ConfigMixin):
-    """Text- and vector-conditioned Diffusion Transformer on latents.
-
-    Args:
-        width: D; `depth`: blocks; `heads`: must divide D.
-        channels, size, patch: C, S and P of the latent. context: T. vector: V.
-        prediction: what the last layer means: "x", the clean latent, is the only one.
-        long_skips: block i also feeds block depth - 1 - i.
-        carry: the output is what the last layer says plus the input, times a learned number for each value of a
-            patch and each time (EDM's c_skip, arXiv 2206.00364, section 5, but learned, from zero): where little is to
-            be mended, the blocks need not carry the picture itself through their norms.
-        warp: how many numbers tell how a training picture was warped (`models.data.variety`), 0 for none.
-        draft: whether it reads the latent of a reference (`models.references.store`), patch upon patch beside the noisy
-            one, scaled by a gate that depends on the time: where little noise is left, a reference says nothing.
-    """
+    """Text- and vector-conditioned Diffusion Transformer on latents."""
 
     config: Any
     _supports_gradient_checkpointing = True
@@ -45,18 +32,23 @@ class DiT(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(
         self,
-        width: int = 256,
-        depth: int = 10,
-        heads: int = 4,
-        channels: int = 8,
-        size: int = 16,
-        patch: int = 2,
-        context: int = 256,
-        vector: int = 128,
-        prediction: str = "x",
-        long_skips: bool = True,
+        width: int = 256,  # D
+        depth: int = 10,  # blocks
+        heads: int = 4,  # must divide D
+        channels: int = 8,  # C
+        size: int = 16,  # S
+        patch: int = 2,  # P
+        context: int = 256,  # T
+        vector: int = 128,  # V
+        prediction: str = "x",  # what the last layer means: the clean latent is the only one
+        long_skips: bool = True,  # block i also feeds block depth - 1 - i
+        # The output is what the last layer says plus the input, times a learned number for each value of a patch and
+        # each time (EDM's c_skip, arXiv 2206.00364, section 5, but learned, from zero): where little is to be mended,
+        # the blocks need not carry the picture itself through their norms.
         carry: bool = False,
-        warp: int = 0,
+        warp: int = 0,  # numbers that tell how a training picture was warped (`models.data.variety`), 0 for none
+        # Whether it reads the latent of a reference (`models.references.store`), patch upon patch beside the noisy one,
+        # scaled by a gate that depends on the time: where little noise is left, a reference says nothing.
         draft: bool = False,
     ) -> None:
         super().__init__()

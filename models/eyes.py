@@ -9,6 +9,7 @@ Shapes: B pictures, L tokens of W numbers; K things, T tokens of a name, D width
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -50,6 +51,7 @@ class Looker:
 
     def __init__(self, embedder: Embedder, detector: Detector | None) -> None:
         self.embedder, self.detector = embedder, detector
+        self._ids = cache(self._tokens_of)
 
     @torch.no_grad()
     def look(self, pixels: Tensor) -> Looked:
@@ -112,16 +114,12 @@ class Looker:
         tokens = torch.cat([words, before, 2 * marks], -1)
         return tokens.flatten(1, 3), (ids != tokenizer.pad_token_id).flatten(1)
 
-    def _ids(self, name: str) -> list[int]:
-        """Tokens of a name as it is written inside a text."""
-        if not hasattr(self, "_known"):
-            self._known: dict[str, list[int]] = {}
-        if name not in self._known:
-            tokenizer = self.embedder.tokenizer
-            encoded = tokenizer([name], add_special_tokens=False)["input_ids"][0]
-            alone = tokenizer.convert_tokens_to_ids("\u0120")  # the space before a Chinese name: none inside a text
-            self._known[name] = (encoded[1:] if encoded[:1] == [alone] else encoded)[:NAME_TOKENS]
-        return self._known[name]
+    def _tokens_of(self, name: str) -> list[int]:
+        """Of a name as it is written inside a text."""
+        tokenizer = self.embedder.tokenizer
+        encoded = tokenizer([name], add_special_tokens=False)["input_ids"][0]
+        alone = tokenizer.convert_tokens_to_ids("\u0120")  # the space before a Chinese name: none inside a text
+        return (encoded[1:] if encoded[:1] == [alone] else encoded)[:NAME_TOKENS]
 
     def width(self, eye: str) -> int:
         """W of an eye."""

@@ -91,13 +91,8 @@ class Plan:
 
 
 class MotionPlanner(nn.Module):
-    """Transformer over the picture's patches and a query for each mover, reading the caption by cross-attention.
-
-    Args:
-        width, depth, heads: of its blocks, which are the image generator's.
-        channels, size: C and S of the latent.
-        context: width of the text's token states.
-    """
+    """Transformer over the picture's patches and a query for each mover, reading the caption, `context` numbers a
+    token, by cross-attention. Its blocks are the image generator's; `channels` and `size` are C and S."""
 
     def __init__(self, width: int, depth: int, heads: int, channels: int, size: int, context: int) -> None:
         super().__init__()

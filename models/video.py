@@ -53,14 +53,8 @@ class Frames:
 
 
 class VideoDiT(ModelMixin, ConfigMixin):
-    """What a clip needs beside the image generator: motion blocks, the inputs of given frames, the planner.
-
-    Args:
-        width, depth, channels, size, patch, context: the image generator's.
-        heads: of the motion attention.
-        hidden: of the motion blocks' feed-forward layers.
-        planner_size: arguments of `MotionPlanner` besides those.
-    """
+    """What a clip needs beside the image generator: motion blocks, the inputs of given frames, the planner. Sizes are
+    the image generator's where nothing else is said."""
 
     config: Any
 
@@ -69,13 +63,13 @@ class VideoDiT(ModelMixin, ConfigMixin):
         self,
         width: int = 256,
         depth: int = 10,
-        heads: int = 4,
+        heads: int = 4,  # of the motion attention
         channels: int = 8,
         size: int = 16,
         patch: int = 2,
         context: int = 256,
-        hidden: int = 256,
-        planner_size: dict[str, int] | None = None,
+        hidden: int = 256,  # of the motion blocks' feed-forward layers
+        planner_size: dict[str, int] | None = None,  # arguments of `MotionPlanner` besides those
     ) -> None:
         super().__init__()
         values = patch * patch * (3 * channels + 3)
@@ -148,12 +142,8 @@ class VideoDiT(ModelMixin, ConfigMixin):
 
 
 class MotionBlock(nn.Module):
-    """Attention over the tokens of a clip and a feed-forward layer; both start at zero.
-
-    Args:
-        width, heads: of the attention; E = width / heads must be a multiple of 4.
-        hidden: of the feed-forward layer.
-    """
+    """Attention over the tokens of a clip and a feed-forward layer of `hidden` numbers; both start at zero. E = width /
+    heads must be a multiple of 4."""
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()

@@ -49,18 +49,12 @@ SHOWN = 24
 
 
 class CaptionTask(Task):
-    """Recipe "caption".
-
-    Args:
-        drawn: whether it also learns on pictures of the generator, where there is one among the parts.
-        validated, ranked: how many pictures a checkpoint looks at.
-        shard: drawn pictures in a shard.
-    """
+    """Recipe "caption"."""
 
     def __init__(
         self,
         options: TaskOptions,
-        drawn: bool = True,
+        drawn: bool = True,  # whether it also learns on pictures of the generator, where there is one among the parts
         validated: int = VALIDATED,
         ranked: int = RANKED,
         shard: int = SHARD,

@@ -177,15 +177,7 @@ def _latents(pictures: list[np.ndarray], encoder: Encoder) -> Tensor:
 
 
 class ClipPool:
-    """Training clips in shards.
-
-    Args:
-        world, encoder, seed: what the shards are made of.
-        animated: clips of the animated set, None for none.
-        folder: where they are kept, None for memory alone.
-        made_with: digest of the frozen parts.
-        rows, moving: of a shard, and those of them with frames: one without costs a thirtieth.
-    """
+    """Training clips in shards."""
 
     def __init__(
         self,
@@ -193,10 +185,10 @@ class ClipPool:
         encoder: Encoder,
         seed: int,
         animated: AnimatedSet | None,
-        folder: Path | None,
-        made_with: str,
-        rows: int,
-        moving: int,
+        folder: Path | None,  # where they are kept, None for memory alone
+        made_with: str,  # digest of the frozen parts
+        rows: int,  # of a shard
+        moving: int,  # and those of them with frames: one without costs a thirtieth
     ) -> None:
         self.world, self.encoder, self.seed, self.animated = world, encoder, seed, animated
         self.rows, self.moving = rows, moving

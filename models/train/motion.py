@@ -146,11 +146,7 @@ class Reader:
 
 
 class MotionTask(Task):
-    """Recipe "motion".
-
-    Args:
-        clips, held: of code, to learn from and to validate on.
-    """
+    """Recipe "motion"; `clips` of code are learnt from, and `held` of them validated on."""
 
     def __init__(self, options: TaskOptions, clips: int = CLIPS, held: int = HELD) -> None:
         self.options, self.counts = options, (clips, held)

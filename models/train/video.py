@@ -73,13 +73,7 @@ class ClipMix:
 
 
 class VideoTask(Task):
-    """Recipe "video".
-
-    Args:
-        mix: what a step draws.
-        sizes: what differs from the preset.
-        clips, rows: in a shard of clips with their frames, and of clips for the planner.
-    """
+    """Recipe "video"."""
 
     sampling = ClipSampling()
 
@@ -87,9 +81,9 @@ class VideoTask(Task):
         self,
         options: TaskOptions,
         mix: ClipMix = ClipMix(),
-        sizes: dict[str, Any] | None = None,
-        clips: int = 48,
-        rows: int = 512,
+        sizes: dict[str, Any] | None = None,  # what differs from the preset
+        clips: int = 48,  # in a shard of clips with their frames
+        rows: int = 512,  # in a shard of clips for the planner
     ) -> None:
         self.options, self.world, self.mix = options, options.world, mix
         self.embedder = Embedder.load(options.parts)
