@@ -1,5 +1,5 @@
 """The environment of all tests. Whatever is set on this machine, lies in the user's folders, or computes here: they
-compute on the processor, and know of no model.
+compute on the processor, and know of no model. What they start imports this checkout.
 """
 
 import os
@@ -13,3 +13,4 @@ for name in [name for name in os.environ if name.startswith(("STUDIO_", "HF_"))]
     del os.environ[name]
 os.environ |= {"STUDIO_HOME": str(FOLDER / "home"), "HF_HOME": str(FOLDER / "hf"), "HF_HUB_OFFLINE": "1"}
 os.environ |= {"STUDIO_DEVICE": "cpu", "GRADIO_ANALYTICS_ENABLED": "False"}
+os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)

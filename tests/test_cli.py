@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -230,10 +229,7 @@ def test_stopping_leaves_whole_pictures_only(tmp_path: Path, stop: signal.Signal
 
 
 def _python(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=PATIENCE
-    )
+    return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=PATIENCE)
 
 
 # --- The home ---------------------------------------------------------------------------------------------------------

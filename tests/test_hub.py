@@ -13,8 +13,6 @@ from disk_kit import pipeline, weights
 from patience import PATIENCE
 from tiny_hub import TOKEN, TinyHub, tiny_hub
 
-ROOT = Path(__file__).resolve().parent.parent
-
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[tuple[str, type[TinyHub]]]:
@@ -33,7 +31,7 @@ def models(hub: tuple[str, type[TinyHub]], tmp_path: Path) -> Callable[..., subp
 
     def run(*arguments: object, **more: str) -> subprocess.CompletedProcess:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        environment |= {"PYTHONPATH": str(ROOT), "HF_ENDPOINT": hub[0], "HF_HOME": str(tmp_path / "hf")}
+        environment |= {"HF_ENDPOINT": hub[0], "HF_HOME": str(tmp_path / "hf")}
         environment |= {"STUDIO_HOME": str(tmp_path / "home"), "no_proxy": "127.0.0.1", **more}
         code = "from studio import cli; cli.main()"
         command = [sys.executable, "-c", code, "models", *map(str, arguments)]

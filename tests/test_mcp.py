@@ -108,7 +108,7 @@ async def client(kind: str, address: str, home: Path) -> AsyncIterator[Any]:
     command = mcp.StdioServerParameters(
         command=sys.executable,
         args=["-m", "studio", "mcp", "--model", SERVED, "--home", str(home)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=dict(os.environ),
         cwd=ROOT,
     )
     mode = "legacy" if "older" in kind else "auto"
@@ -319,9 +319,8 @@ def test_stdout_carries_the_protocol_and_nothing_else(tmp_path: Path) -> None:
         },
     ]
     command = [sys.executable, "-m", "studio", "mcp", "--model", "fake", "--home", str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, env=environment, cwd=ROOT, **pipes)
+    process = subprocess.Popen(command, cwd=ROOT, **pipes)
     assert process.stdin and process.stdout
     for message in said:
         process.stdin.write(json.dumps(message) + "\n")

@@ -63,6 +63,7 @@ def test_a_person_draws_with_a_pipeline_and_goes_over_to_another(
         until(lambda: httpx.get(f"{url}/sdapi/v1/sd-models", timeout=60).json()[0]["title"].startswith(other), 0.2)
         page.wait_for_function("document.querySelector('#model input')?.value === 'another'")
         page.wait_for_function("document.querySelector('#prompt textarea')?.value === 'a cat <lora:sketch:0.5>'")
+        page.wait_for_function("document.querySelector('#negative :is(textarea, input)')?.value === 'dog'")
         turn_to(page, "Video")
         page.wait_for_selector("#tabs >> text=can't make clips")
         turn_to(page, "Create")

@@ -1,7 +1,6 @@
 """`from studio import Studio`: light to import, blocking and awaited, and honest about what can't be done."""
 
 import asyncio
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,14 +21,11 @@ from studio import Filter, Refused, Studio
 from studio.backends.fake import Fake
 from studio.requests import ImageRequest, make_request
 
-ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "gradio", "fastapi", "mcp", "diffusers", "transformers")
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE)
+    return subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE)
 
 
 def test_the_import_is_light() -> None:

@@ -1,7 +1,6 @@
 """Nothing is lost, nothing is done twice, nothing is half-written, whatever is killed and whenever."""
 
 import hashlib
-import os
 import random
 import subprocess
 import sys
@@ -59,7 +58,7 @@ class Server:
 
     def start(self) -> subprocess.Popen:
         command = [sys.executable, str(self.script), str(self.root)]
-        return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        return subprocess.Popen(command, cwd=ROOT)
 
     def worker(self) -> psutil.Process | None:
         try:
