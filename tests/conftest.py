@@ -65,6 +65,13 @@ def refusal(call: Callable[[], Any]) -> str:
     return ""
 
 
+def one_sentence(call: Callable[[], Any]) -> str:
+    """The same, where it must be refused, with one sentence."""
+    sentence = refusal(call)
+    assert "\n" not in sentence and sentence.endswith("."), sentence
+    return sentence
+
+
 @pytest.fixture
 def studio(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path

@@ -33,6 +33,12 @@ def ask(prompt: str = "a cat", **settings: Any) -> Any:
     return resolve(make_request("image", prompt=prompt, **{"model": "fake", "seed": 1, "steps": 4, **settings}), CAN)
 
 
+def ask_of(backend: Backend, **fields: Any) -> Any:
+    """The same for pictures of any model."""
+    asked = make_request("image", **{"prompt": "a cat", "seed": 1, "steps": 2, **fields})
+    return resolve(asked, backend.capabilities())
+
+
 def planned(request: Any, backend: Backend | None = None) -> Job:
     """The job of a resolved request."""
     digest = (backend or open_backend(request.model)).digest()

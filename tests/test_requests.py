@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import one_sentence
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -23,10 +24,8 @@ from studio.requests import ANY_REQUEST, REQUESTS, SEEDS, ImageRequest, SearchRe
 
 
 def refusal(**fields: object) -> str:
-    with pytest.raises(Refused) as caught:
-        resolve(make_request("image", **{"prompt": "a cat", **fields}), CAN)
-    sentence = str(caught.value)
-    assert "\n" not in sentence and len(sentence) < 250 and sentence.endswith("."), sentence
+    sentence = one_sentence(lambda: resolve(make_request("image", **{"prompt": "a cat", **fields}), CAN))
+    assert len(sentence) < 250
     return sentence
 
 

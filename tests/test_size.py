@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import one_sentence
 from PIL import Image
+from queue_kit import ask_of as ask
 from queue_kit import made, picture, planned, run_job
 from tiny_parts import save_tiny_parts, save_tiny_upscaler
 
@@ -63,22 +65,12 @@ def changed(folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(folder, tmp_path / "changed"))
 
 
-def ask(backend: Backend, **fields: Any) -> ImageRequest:
-    return resolve(
-        make_request("image", **{"prompt": "a cat", "seed": 1, "steps": 2, **fields}), backend.capabilities()
-    )
-
-
 def pixels(result: Artifact) -> np.ndarray:
     return np.asarray(picture(result))
 
 
 def refusal(**fields: Any) -> str:
-    with pytest.raises(Refused) as caught:
-        resolve(make_request("image", **{"prompt": "a cat", **fields}), CAN)
-    sentence = str(caught.value)
-    assert "\n" not in sentence and sentence.endswith(".")
-    return sentence
+    return one_sentence(lambda: ask(Fake(), **fields))
 
 
 # --- What is asked ----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from queue_kit import picture, planned, run_job, work
+from queue_kit import ask_of, picture, planned, run_job, work
 
 from models.messages import Refused
 from studio.backends.base import Backend, Handler, run, run_batch
@@ -19,15 +19,14 @@ from studio.batch.run import groups
 from studio.events import Done, Failed, Progress, Saved
 from studio.home import Home
 from studio.media import Artifact
-from studio.planner import Job, resolve
-from studio.requests import ImageRequest, make_request
+from studio.planner import Job
+from studio.requests import ImageRequest
 from studio.run import run_jobs
 from studio.sinks import FolderSink
 
 
 def ask(backend: Backend, prompt: str = "a cat", **fields: object) -> ImageRequest:
-    fields = {"seed": 1, "steps": 2, "shape": 8, **fields}
-    return resolve(make_request("image", prompt=prompt, **fields), backend.capabilities())
+    return ask_of(backend, **{"prompt": prompt, "shape": 8, **fields})
 
 
 def results(events: Iterator[tuple[int, Progress | Artifact]]) -> dict[tuple[int, int], Artifact]:
