@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from models.prompts.vocabulary import Vocabulary
     from models.space import Embedder
 
+for _name in ("torchao", "torch.utils._pytree", "diffusers.quantizers"):  # diffusers imports torchao where it is
+    logging.getLogger(_name).setLevel(logging.ERROR)  # installed, which then names each of its files that doesn't fit
+
 
 @contextlib.contextmanager
 def weights_needed(code: str = "model.weights") -> Iterator[None]:
@@ -69,9 +72,7 @@ def reading(root: Path) -> "tuple[PromptParser, Vocabulary | None]":
 
 
 def silence() -> None:
-    """Neither bars nor warnings of the libraries that load weights, nor of torchao, which diffusers imports."""
-    for name in ("torchao", "torch.utils._pytree", "diffusers.quantizers"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    """Neither bars nor warnings of the libraries that load weights."""
     import diffusers
     import transformers
 
