@@ -1,5 +1,5 @@
 """Features, statistics, metrics and the table that they make."""
 
-from studio.backends.loading import silence
+from models.quiet import silence
 
 silence()

@@ -10,11 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from models.quiet import silence
 from studio import media, settings
 from studio.backends import placing
 from studio.backends.base import Backend, Handler, Made, one_by_one
 from studio.backends.given import seen
-from studio.backends.loading import loads, silence
+from studio.backends.loading import loads
 from studio.backends.pipeline_calls import explained
 from studio.backends.stepwise import Returned, stepwise
 from studio.backends.vectors import Places

@@ -15,13 +15,14 @@ from PIL import Image
 
 from models.messages import Refused
 from models.prompts.weighting import plain
+from models.quiet import silence
 from studio import loras, media, settings
 from studio.backends import pipeline_facts, placing, signatures
 from studio.backends.adapters import Adapters
 from studio.backends.base import Backend, Handler, Made, one_by_one
 from studio.backends.given import Batches
 from studio.backends.latents import Previews
-from studio.backends.loading import loads, silence
+from studio.backends.loading import loads
 from studio.backends.pipeline_calls import Start, arguments, chosen, explained, watched
 from studio.backends.pipeline_folder import PipelineFolder
 from studio.backends.signatures import Pipeline

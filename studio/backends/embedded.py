@@ -16,6 +16,7 @@ from models.data.pixels import SIZE, fit, png
 from models.data.styles import STYLES
 from models.messages import Message, Refused
 from models.prompts.weighting import plain
+from models.quiet import silence
 from models.sampling.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, GUIDED_FROM, SCHEDULERS
 from models.weights import WeightsError, fits, weights_digest, weights_root
 from studio import media
@@ -269,7 +270,7 @@ class Embedded(Backend):
         """What makes the vectors, alone: a tenth of what draws."""
         from models.space import Embedder
 
-        loading.silence()
+        silence()
         with weights_needed():
             return self._pipeline.embedder if self._pipeline else Embedder.load(self.root)
 

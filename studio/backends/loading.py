@@ -1,12 +1,12 @@
 """What backends load; the libraries say nothing meanwhile, and what is wrong is one sentence."""
 
 import contextlib
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.messages import Refused
+from models.quiet import silence
 from models.weights import WeightsError, listed_parts
 
 if TYPE_CHECKING:
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from models.prompts.parser import PromptParser
     from models.prompts.vocabulary import Vocabulary
     from models.space import Embedder
-
-for _name in ("torchao", "torch.utils._pytree", "diffusers.quantizers"):  # diffusers imports torchao where it is
-    logging.getLogger(_name).setLevel(logging.ERROR)  # installed, which then names each of its files that doesn't fit
 
 
 @contextlib.contextmanager
@@ -69,13 +66,3 @@ def reading(root: Path) -> "tuple[PromptParser, Vocabulary | None]":
     silence()
     parser = PromptParser.load(Embedder.load(root), root)
     return parser, vocabulary(parser.embedder, root)
-
-
-def silence() -> None:
-    """Neither bars nor warnings of the libraries that load weights."""
-    import diffusers
-    import transformers
-
-    for library in (diffusers, transformers):
-        library.utils.logging.set_verbosity_error()
-        library.utils.logging.disable_progress_bar()

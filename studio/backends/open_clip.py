@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.messages import Message, Refused
+from models.quiet import silence
 from studio import settings
 from studio.backends import placing
 from studio.backends.base import Backend, Handler, one_by_one
 from studio.backends.given import as_it_is
-from studio.backends.loading import silence, weights_needed
+from studio.backends.loading import weights_needed
 from studio.backends.vectors import vectors
 from studio.capabilities import Capabilities
 from studio.disk.digests import Digests
