@@ -25,6 +25,9 @@ from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
 from studio.studio import Studio
 
+# A job in a shell's background ignores Ctrl-C, and so would what its tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # No test fails because the machine is busy.
 hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
