@@ -384,12 +384,8 @@ def test_a_worker_that_grows_is_started_anew_and_nobody_is_blamed(
 ) -> None:
     loaded = worker._LoadedModels(open_backend)
     memory = iter([100, 110, 120, 1200, 1300])
-
-    class Process:
-        def memory_info(self) -> SimpleNamespace:
-            return SimpleNamespace(rss=next(memory) << 20)
-
-    monkeypatch.setattr(worker.psutil, "Process", Process)
+    process = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=next(memory) << 20))
+    monkeypatch.setattr(worker.psutil, "Process", lambda: process)
     assert [bool(loaded.has_grown()) for _ in range(5)] == [False, False, False, False, True]
     finish(studio, drawing("warm up"))
     running = studio._workers.each[0]._running
