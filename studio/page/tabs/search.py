@@ -5,15 +5,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import gradio as gr
-from fastapi import APIRouter
 
 from models.messages import Refused
 from studio.gallery import Filter
-from studio.map import Point, points
 from studio.page.context import PRESSED, QUIET, PageContext, pressed_data
 from studio.page.form import Form
-from studio.page.html import render, script, url
-from studio.page.language import label, routes
+from studio.page.html import render
+from studio.page.language import label
 from studio.search import NEAR
 
 MOST = 60  # pictures of one answer
@@ -86,31 +84,10 @@ def build(context: PageContext) -> None:
             copies = gr.Button(form.said("copies"), size="sm", elem_id="search-copies")
         with gr.Column(scale=8, min_width=320):
             hits = context.html(elem_id="search-hits")
-            plane = context.html(script=script("map.js"), elem_id="map")
     context.on_load(lambda: render("search.nothing"), hits)
-    context.on_load(lambda: render("map.tab"), plane)
     given = [words, like, without]
     triggers = [find.click, words.submit, without.submit]
     gr.on(triggers, handlers.search, given, hits, trigger_mode="always_last", **QUIET)
     copies.click(handlers.duplicates, None, hits, trigger_mode="once", **QUIET)
     hits.select(handlers.thin, None, hits, **PRESSED)
     context.handed.change(handlers.handed, context.handed, [*given, hits], **QUIET)
-
-
-def router(context: PageContext) -> APIRouter:
-    made, studio = routes(), context.studio
-
-    @made.get("/map")
-    def drawn() -> Any:
-        """The points of the map, or why there is none."""
-        found = points(studio.gallery, studio.store.search, studio.space(context.model))
-        return {"points": [_point(one) for one in found]}
-
-    return made
-
-
-def _point(point: Point) -> dict[str, Any]:
-    kept = point.picture
-    thumbnail = "" if kept.kind == "text" else url(kept.path, small=True)
-    place = {"x": round(point.x, 4), "y": round(point.y, 4)}
-    return {"picture": kept.sha256, **place, "words": (kept.prompt or kept.text)[:80], "thumbnail": thumbnail}
