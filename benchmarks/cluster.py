@@ -10,9 +10,8 @@ from pathlib import Path
 
 from timing import parser, ratio, write  # the file beside this one
 
-from studio.backends.base import Backend
+from studio.backends.base import Backend, open_backend
 from studio.backends.cluster import opened
-from studio.backends.registry import open_backend
 from studio.planner import Job, plan
 from studio.requests import make_request
 from studio.run import run_jobs

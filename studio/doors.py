@@ -16,7 +16,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel
 
 from models.messages import Refused
-from studio.backends.registry import KINDS, MODELS, open_backend
+from studio.backends.base import KINDS, MODELS, open_backend
 from studio.capabilities import FAST
 from studio.fields import Picture
 from studio.requests import REQUESTS

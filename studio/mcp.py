@@ -32,7 +32,7 @@ from studio import inputs
 from studio.api.gallery import small
 from studio.api.guard import BODY_LIMIT
 from studio.api.uploads import Uploads, in_turn, uploads
-from studio.backends.registry import offered, open_backend
+from studio.backends.base import offered, open_backend
 from studio.capabilities import Style
 from studio.clips import ClipFile
 from studio.doors import SETTINGS, ModelState, Setting, model_states, request_fields, with_settings

@@ -17,8 +17,7 @@ from models.compose.masks import fit_mask, levels
 from models.messages import Message, Refused
 from models.prompts.weighting import plain
 from studio import loras, settings
-from studio.backends.base import Backend
-from studio.backends.registry import no_task
+from studio.backends.base import Backend, no_task
 from studio.capabilities import Capabilities
 from studio.clips import ClipFile, picture_of
 from studio.fields import Lora, Picture, sides

@@ -15,8 +15,7 @@ from models.assets import prompt_list
 from models.data.pixels import fit, load_picture, png
 from models.data.sheet import captioned
 from models.messages import Refused
-from studio.backends.base import Backend
-from studio.backends.registry import open_backend
+from studio.backends.base import Backend, open_backend
 from studio.clips import ClipFile
 from studio.foreground import run
 from studio.planner import plan

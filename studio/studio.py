@@ -18,7 +18,7 @@ from PIL import Image
 from models.messages import Message, Refused
 from studio import inputs, settings
 from studio.awaited import STOP, Stopped, awaitable
-from studio.backends.registry import Opener, open_backend
+from studio.backends.base import Opener, open_backend
 from studio.duplicates import Duplicates, Group
 from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Reading, Saved, Suggestion, Vector
 from studio.files import ready_folder, write_whole

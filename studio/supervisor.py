@@ -20,7 +20,7 @@ from filelock import Timeout
 
 from models.messages import Message, Refused
 from studio import settings
-from studio.backends.registry import Opener, open_backend
+from studio.backends.base import Opener, open_backend
 from studio.claims import Claims
 from studio.database import Database
 from studio.disk.machine import cards

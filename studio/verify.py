@@ -11,8 +11,7 @@ import numpy as np
 from models.data.pixels import premultiply
 from models.messages import Refused
 from studio import media
-from studio.backends.base import Backend, run
-from studio.backends.registry import MODELS, open_backend
+from studio.backends.base import MODELS, Backend, open_backend, run
 from studio.capabilities import Capabilities
 from studio.export.clips import FORMATS, Clip, clip_file
 from studio.export.make import Wanted

@@ -22,8 +22,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from models.messages import Message, Refused
-from studio.backends.base import Backend, run
-from studio.backends.registry import Opener
+from studio.backends.base import Backend, Opener, run
 from studio.claims import SLOT, Claims
 from studio.database import StoreTrouble
 from studio.disk.machine import machine

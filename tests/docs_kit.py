@@ -28,7 +28,7 @@ FENCE = re.compile(r'```(\w*)(?: title="([^"]+)")?$')
 NOT_RUN = re.compile(r"<!-- not run: (.{10,}) -->")
 PORT = "7860"  # as the pages write it; the server of the tests has another
 # Where the pages name no model they mean the embedded one, whose weights are large and slow: here another one draws.
-STAND_IN = 'from studio.backends import registry\n\nregistry.KINDS["embedded"] = registry.KINDS["fake"]\n'
+STAND_IN = 'from studio.backends import base\n\nbase.KINDS["embedded"] = base.KINDS["fake"]\n'
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ from PIL import Image
 
 from models.messages import Message, Refused
 from studio import media, worker
-from studio.backends.base import Backend, run
+from studio.backends.base import Backend, Opener, open_backend, run
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
-from studio.backends.registry import Opener, open_backend
 from studio.claims import Claims
 from studio.events import Done, Failed
 from studio.gallery import Gallery

@@ -19,11 +19,10 @@ from patience import PATIENCE
 from PIL import Image
 from pipeline_kit import artifacts, pixels
 
-from studio.backends.base import run
+from studio.backends.base import open_backend, run
 from studio.backends.captioner import Captioner
 from studio.backends.diffusers import Diffusers
 from studio.backends.open_clip import OpenClipModel
-from studio.backends.registry import open_backend
 from studio.clips import ClipFile
 from studio.events import Progress, Vector
 from studio.folders import index_gallery
@@ -164,7 +163,7 @@ def test_a_caption_is_the_same_again_and_is_asked_for_as_the_model_can(
 def test_capabilities_are_read_without_torch(models: Callable[[str], Path], pipelines: Callable[[str], Path]) -> None:
     code = f"""
 import sys
-from studio.backends.registry import open_backend
+from studio.backends.base import open_backend
 for name in {[f"open_clip:{models('clip')}", f"transformers:{models('talker')}", f"diffusers:{pipelines('sd')}"]!r}:
     backend = open_backend(name)
     backend.capabilities(), backend.digest(), backend.space()

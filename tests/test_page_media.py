@@ -11,7 +11,7 @@ from patience import PATIENCE
 from PIL import Image
 from queue_kit import planned
 
-from studio.backends.registry import open_backend
+from studio.backends.base import open_backend
 from studio.export.apps import APPS
 from studio.home import Home
 from studio.planner import resolve

@@ -10,7 +10,7 @@ from page_kit import HOSTILE, PHONE, client_of, stays_text
 from queue_kit import claims, planned
 
 from models.messages import Message
-from studio.backends.registry import open_backend
+from studio.backends.base import open_backend
 from studio.events import Failed, Saved
 from studio.home import Home
 from studio.page.context import PageContext

@@ -16,8 +16,8 @@ from series_kit import idle_frame, spoken, told  # noqa: F401 - a fixture
 
 from models.data.motion import MOTIONS
 from studio import media
+from studio.backends.base import no_task
 from studio.backends.fake import Fake
-from studio.backends.registry import no_task
 from studio.gallery import Filter
 from studio.page.card import CardHandlers
 from studio.page.context import PageContext

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from queue_kit import CAN
 
 from models.messages import Refused
-from studio.backends import registry
+from studio.backends import base
 from studio.backends.base import Handler, run
 from studio.backends.fake import Fake
 from studio.capabilities import FAST
@@ -312,9 +312,9 @@ def test_a_task_that_the_model_lacks_is_refused_before_any_work(task: str, field
 
 
 def test_a_refusal_names_a_model_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    able = registry.Kind("studio.backends.fake", "Fake", "a model like any other")
-    monkeypatch.setitem(registry.KINDS, "house", able)
-    refused = registry.no_task(Painter().capabilities(), "caption")
+    able = base.Kind("studio.backends.fake", "Fake", "a model like any other")
+    monkeypatch.setitem(base.KINDS, "house", able)
+    refused = base.no_task(Painter().capabilities(), "caption")
     assert refused.text("en") == "Fake can't describe pictures, only draw pictures; embedded, house can."
     assert refused.text("zh") == "Fake 不会描述图片，只会画图；embedded、house 会。"
 

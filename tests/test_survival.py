@@ -17,8 +17,8 @@ from patience import until
 from queue_kit import planned, run_job
 
 from studio import maintenance
+from studio.backends.base import open_backend
 from studio.backends.fake import Fake
-from studio.backends.registry import open_backend
 from studio.home import Home
 from studio.planner import resolve
 from studio.requests import ImageRequest, make_request

@@ -26,9 +26,8 @@ from queue_kit import ask, planned, run_job, work
 from models.messages import Message, Refused
 from studio import heartbeat, settings, supervisor, worker
 from studio.api import v1
-from studio.backends.base import Backend
+from studio.backends.base import Backend, open_backend
 from studio.backends.fake import Fake
-from studio.backends.registry import open_backend
 from studio.claims import Claims
 from studio.database import StoreTrouble
 from studio.events import Cancelled, Done, End, Failed, Progress, Saved

@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict
 
 from models.messages import Message, Refused
 from studio.api.routing import Rejected, Route, served
-from studio.backends.registry import MODELS, open_backend
+from studio.backends.base import MODELS, open_backend
 from studio.capabilities import Capabilities
 from studio.events import Cancelled, Done, End, Failed, Progress
 from studio.queue import QueuedJob

@@ -37,7 +37,7 @@ from studio.api.schemas import (
     Suggestions,
 )
 from studio.api.uploads import Uploads, in_turn, uploads
-from studio.backends.registry import offered, open_backend
+from studio.backends.base import offered, open_backend
 from studio.capabilities import Style
 from studio.doors import ModelState, model_problem, model_states
 from studio.events import Cancelled, Content, Done, Event, Failed, Progress, Saved

@@ -13,7 +13,7 @@ from typing import Any
 from models.quiet import silence
 from studio import media, settings
 from studio.backends import placing
-from studio.backends.base import Backend, Handler, Made, one_by_one
+from studio.backends.base import Backend, Event, Handler, per_request
 from studio.backends.given import seen
 from studio.backends.loading import loads
 from studio.backends.pipeline_calls import explained
@@ -65,8 +65,8 @@ class Captioner(Backend):
 
     @property
     def tasks(self) -> Mapping[str, Handler]:
-        done = {"caption": one_by_one(self._captions)}
-        return {**done, **({"embed": one_by_one(self._places.vectors)} if self.space() else {})}
+        done = {"caption": per_request(self._captions)}
+        return {**done, **({"embed": per_request(self._places.vectors)} if self.space() else {})}
 
     def load(self) -> None:
         _ = self._loaded
@@ -85,7 +85,7 @@ class Captioner(Backend):
             )
             return made.to(placing.device()).eval(), _processor(self.found.path, **about)
 
-    def _captions(self, request: CaptionRequest) -> Iterator[Made]:
+    def _captions(self, request: CaptionRequest) -> Iterator[Event]:
         """The likeliest text, then others that are drawn by the seed, each with the mean probability of its tokens."""
         kind = "long" if request.long else "tags" if request.tags else "short"
         yield Progress(0, TOKENS[kind])

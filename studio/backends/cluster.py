@@ -14,8 +14,7 @@ from typing import Any, cast
 from models.cluster import TRIES, Cluster
 from models.messages import Message, Refused
 from studio import settings
-from studio.backends.base import Backend, Made, run_batch
-from studio.backends.registry import Opener
+from studio.backends.base import Backend, Event, Opener, run_batch
 from studio.events import Failed, Progress
 from studio.fields import Picture
 from studio.files import sha256
@@ -25,7 +24,7 @@ from studio.run import explain
 GROUP = 4096  # artifacts that are asked for at once; each group's last ones leave devices idle
 Piece = list[tuple[int, int, Any]]  # made together: each artifact as a request, whose it is and which of it
 Files = dict[str, tuple[str, bytes]]  # names and contents of the pictures that requests name, by sha256
-Events = list[tuple[int, Made | Failed]]
+Events = list[tuple[int, Event | Failed]]
 
 
 @contextlib.contextmanager
@@ -43,7 +42,7 @@ def opened(opener: Opener, model: str, address: str | None) -> Iterator[Backend]
         yield cast(Backend, SimpleNamespace(**asked, **{fact.__name__: fact for fact in facts}))
 
 
-def _share(cluster: Cluster, requests: Sequence[Any], previews: bool) -> Iterator[tuple[int, Made | Failed]]:
+def _share(cluster: Cluster, requests: Sequence[Any], previews: bool) -> Iterator[tuple[int, Event | Failed]]:
     """Of any tasks and batch keys. One that fails does not spoil the others."""
     pieces = deque(_pieces(requests))
     for piece, events in cluster.share(pieces, _sent):
@@ -107,7 +106,7 @@ def _made_there(backend: Backend, requests: list[Any], files: Files) -> Events:
         return [(n, one) for n, one in events if not isinstance(one, Progress) or one.unknown or one.read_as]
 
 
-def _made(backend: Backend, numbered: list[tuple[int, Any]]) -> Iterator[tuple[int, Made | Failed]]:
+def _made(backend: Backend, numbered: list[tuple[int, Any]]) -> Iterator[tuple[int, Event | Failed]]:
     """Where they fail together, each is made alone."""
     try:
         for place, event in run_batch(backend, [request for _, request in numbered], previews=False):

@@ -19,7 +19,7 @@ from models.quiet import silence
 from studio import loras, media, settings
 from studio.backends import pipeline_facts, placing, signatures
 from studio.backends.adapters import Adapters
-from studio.backends.base import Backend, Handler, Made, one_by_one
+from studio.backends.base import Backend, Event, Handler, per_request
 from studio.backends.given import Batches
 from studio.backends.latents import Previews
 from studio.backends.loading import loads
@@ -73,14 +73,14 @@ class Diffusers(Backend):
 
     @property
     def tasks(self) -> Mapping[str, Handler]:
-        makes = {"image": self._images, "clip": one_by_one(self._clips)}
+        makes = {"image": self._images, "clip": per_request(self._clips)}
         task = pipeline_facts.gives(self.folder.pipeline)
         done: dict[str, Handler] = {task: makes[task]} if task in makes else {}
-        return {**done, **({"embed": one_by_one(self._places.vectors)} if self.space() else {})}
+        return {**done, **({"embed": per_request(self._places.vectors)} if self.space() else {})}
 
     # --- Pictures and clips -------------------------------------------------------------------------------------------
 
-    def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Iterator[tuple[int, Made]]:
+    def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Iterator[tuple[int, Event]]:
         """One call a picture, with a generator of its own: so it is the same in whatever company."""
         if any(request.ranker not in (None, self.space()) for request in requests):
             raise Refused("model.ranker_replaced")
@@ -97,7 +97,7 @@ class Diffusers(Backend):
                 if made is not None:
                     yield slot.number, made
 
-    def _clips(self, request: ClipRequest) -> Iterator[Made]:
+    def _clips(self, request: ClipRequest) -> Iterator[Event]:
         for index, seed in enumerate(request.seeds()):
             for step in self._called(request, seed, True):
                 if isinstance(step, Returned):

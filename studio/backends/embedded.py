@@ -21,7 +21,7 @@ from models.sampling.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, 
 from models.weights import WeightsError, fits, weights_digest, weights_root
 from studio import media
 from studio.backends import loading
-from studio.backends.base import Backend, Handler, Made, one_by_one
+from studio.backends.base import Backend, Event, Handler, per_request
 from studio.backends.given import Batches, ClipEnds, given_pixels, to_describe, to_enlarge
 from studio.backends.loading import weights_needed
 from studio.backends.prompts import PromptReading
@@ -155,12 +155,12 @@ class Embedded(Backend):
 
     @property
     def tasks(self) -> Mapping[str, Handler]:
-        done = {"image": self._images, "embed": one_by_one(self._vectors), "enlarge": one_by_one(self._enlarged)}
-        done |= {"suggest": one_by_one(self._reads.suggested), "read": one_by_one(self._reads.read)}
-        parts = {"clip": (VIDEO, one_by_one(self._clips)), "caption": (CAPTIONER[0], self._captions)}
+        done = {"image": self._images, "embed": per_request(self._vectors), "enlarge": per_request(self._enlarged)}
+        done |= {"suggest": per_request(self._reads.suggested), "read": per_request(self._reads.read)}
+        parts = {"clip": (VIDEO, per_request(self._clips)), "caption": (CAPTIONER[0], self._captions)}
         return {**done, **{task: does for task, (part, does) in parts.items() if _optional(part, self.root)}}
 
-    def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Iterator[tuple[int, Made]]:
+    def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Iterator[tuple[int, Event]]:
         """A batch after the other; the words of a request are read when its first batch comes."""
         from models.sampling.loop import Pictures
 
@@ -198,7 +198,7 @@ class Embedded(Backend):
         picture, about = png(self._enlarge(pixels, request)), self._about(request, batch, place)
         return media.image(picture, index=index, **facts, **about)
 
-    def _clips(self, request: ClipRequest) -> Iterator[Made]:
+    def _clips(self, request: ClipRequest) -> Iterator[Event]:
         """The picture of each clip, drawn or given, and then that picture moved; the preview moves as well."""
         from models.pipelines.video import ClipStep
         from models.prompts.still import can_loop
@@ -223,7 +223,7 @@ class Embedded(Backend):
                 about = {**self._about(request, 1, place), "index": index, "seed": seed, "credits": credits}
                 yield _animated(frames, request, **about)
 
-    def _still(self, request: ClipRequest, index: int, each: int) -> Generator[Made, None, tuple[np.ndarray, Any]]:
+    def _still(self, request: ClipRequest, index: int, each: int) -> Generator[Event, None, tuple[np.ndarray, Any]]:
         """The picture that clip `index` begins with, drawn as the request says: (128, 128, 4), and its credits."""
         from models.prompts.still import still_prompt
 
@@ -237,7 +237,7 @@ class Embedded(Backend):
             yield replace(event, step=index * each + event.step, total=request.count * each, previews=shown)
         raise AssertionError("a picture ends what is drawn")
 
-    def _captions(self, requests: Sequence[CaptionRequest], previews: bool) -> Iterator[tuple[int, Made]]:
+    def _captions(self, requests: Sequence[CaptionRequest], previews: bool) -> Iterator[tuple[int, Event]]:
         """The best candidate of each; of a picture that the captioner does not know a sentence that says so."""
         if requests[0].captioner != self.capabilities().captioner:
             raise Refused("model.captioner_replaced")
@@ -263,7 +263,7 @@ class Embedded(Backend):
             about = {**self._about(request, shape, embedder.text([one.text])[0]), "score": one.score}
             yield media.caption(one.text, one.others, known, request.language, seed=request.seed or 0, **about)
 
-    def _vectors(self, request: EmbedRequest) -> Iterator[Made]:
+    def _vectors(self, request: EmbedRequest) -> Iterator[Event]:
         yield from vectors(self._loaded().embedder, request)
 
     def embedder(self) -> "Embedder":
@@ -274,7 +274,7 @@ class Embedded(Backend):
         with weights_needed():
             return self._pipeline.embedder if self._pipeline else Embedder.load(self.root)
 
-    def _enlarged(self, request: EnlargeRequest) -> Iterator[Made]:
+    def _enlarged(self, request: EnlargeRequest) -> Iterator[Event]:
         pipeline = self._loaded()
         yield Progress(0, 1)
         place = pipeline.embedder.image(given_pixels(request.image)[None])[0]

@@ -23,7 +23,7 @@ from models.prompts.weighting import plain, segments
 from models.references.credits import Credit, credit
 from models.sampling.schedulers import GUIDANCE
 from studio import media
-from studio.backends.base import Backend, Handler, Made, one_by_one
+from studio.backends.base import Backend, Event, Handler, per_request
 from studio.backends.given import Batches, ClipEnds, given_frames, start, to_describe, to_enlarge
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
 from studio.events import Progress, Reading, Suggestion, Unknown, Vector
@@ -93,9 +93,9 @@ class Fake(Backend):
     def tasks(self) -> Mapping[str, Handler]:
         single: dict[str, Any] = {"clip": self._clips, "caption": self._caption, "enlarge": self._enlarged}
         single |= {"embed": self._vectors, "suggest": self._suggested, "read": self._read}
-        return {"image": self._images, **{task: one_by_one(make) for task, make in single.items()}}
+        return {"image": self._images, **{task: per_request(make) for task, make in single.items()}}
 
-    def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Iterator[tuple[int, Made]]:
+    def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Iterator[tuple[int, Event]]:
         for request in requests:
             if plain(request.prompt).casefold() == NOTHING:
                 raise Refused("reading.nothing", text=request.prompt, instead=list(INSTEAD))
@@ -117,7 +117,7 @@ class Fake(Backend):
                 if (best := together.chosen(slot, 0.5, made)) is not None:
                     yield slot.number, best
 
-    def _clips(self, request: ClipRequest) -> Iterator[Made]:
+    def _clips(self, request: ClipRequest) -> Iterator[Event]:
         """A face that bounces, one step a frame; the preview is the clip so far."""
         frames, ends = request.frames or 1, ClipEnds.of(request)
         for index, seed in enumerate(request.seeds()):
@@ -132,7 +132,7 @@ class Fake(Backend):
             whole = [png(frame) for frame in ends.joined(np.stack([fit(frame) for frame in made]))]
             yield media.clip(whole, request.fps or 1, request.loop, index=index, seed=seed, **about)
 
-    def _caption(self, request: CaptionRequest) -> Iterator[Made]:
+    def _caption(self, request: CaptionRequest) -> Iterator[Event]:
         """The main colour of the picture, and a mood for each candidate; what has no colour is unknown."""
         yield Progress(0, 1)
         time.sleep(self.seconds)
@@ -146,23 +146,23 @@ class Fake(Backend):
         about = {**self._about(texts[0]), "score": scored[0][1] if known else 0.1}
         yield media.caption(texts[0], scored[1:], known, request.language, seed=seed, **about)
 
-    def _enlarged(self, request: EnlargeRequest) -> Iterator[Made]:
+    def _enlarged(self, request: EnlargeRequest) -> Iterator[Event]:
         yield Progress(0, 1)
         picture = _in_size(png(to_enlarge(request)), request.size)
         yield media.image(picture, vector=_unit(request.image.sha256), space=self.space())
 
-    def _vectors(self, request: EmbedRequest) -> Iterator[Made]:
+    def _vectors(self, request: EmbedRequest) -> Iterator[Event]:
         yield from (Vector("text", text, _unit(text)) for text in request.texts)
         for one in request.images:
             yield Vector("image" if len(given_frames(one)) == 1 else "clip", one.path, _unit(one.sha256))
 
-    def _suggested(self, request: SuggestRequest) -> Iterator[Made]:
+    def _suggested(self, request: SuggestRequest) -> Iterator[Event]:
         """The text in each style, as every kind; nothing for what ends with a full stop."""
         styles = [] if request.text.endswith(".") else list(STYLES)[: request.count]
         for kind in request.kinds:
             yield from (Suggestion(kind, f"{request.text}, {style} style", 0.9) for style in styles)
 
-    def _read(self, request: ReadRequest) -> Iterator[Made]:
+    def _read(self, request: ReadRequest) -> Iterator[Event]:
         """Each word is drawn as itself but those of UNKNOWN and of the negative prompt; NOTHING names nothing."""
         for text in request.texts:
             nothing, gone = plain(text).casefold() == NOTHING, plain(request.negative).split()

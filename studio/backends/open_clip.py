@@ -10,7 +10,7 @@ from models.messages import Message, Refused
 from models.quiet import silence
 from studio import settings
 from studio.backends import placing
-from studio.backends.base import Backend, Handler, one_by_one
+from studio.backends.base import Backend, Handler, per_request
 from studio.backends.given import as_it_is
 from studio.backends.loading import weights_needed
 from studio.backends.vectors import vectors
@@ -47,7 +47,7 @@ class OpenClipModel(Backend):
 
     @property
     def tasks(self) -> Mapping[str, Handler]:
-        return {"embed": one_by_one(lambda request: vectors(self._loaded, request, self.read))}
+        return {"embed": per_request(lambda request: vectors(self._loaded, request, self.read))}
 
     def digest(self) -> str:
         """Of the model's files; of a tag, whose file is open_clip's to find, the name."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from models.messages import Refused
 from studio.backends import loading
-from studio.backends.base import Made
+from studio.backends.base import Event
 from studio.events import Unknown
 from studio.prompts import summands
 from studio.requests import ImageRequest, ReadRequest, SuggestRequest
@@ -28,14 +28,14 @@ class PromptReading:
         self._alone: tuple[PromptParser, Vocabulary | None] | None = None
         self._suggester: Suggester | None = None
 
-    def suggested(self, request: SuggestRequest) -> Iterator[Made]:
+    def suggested(self, request: SuggestRequest) -> Iterator[Event]:
         from models.prompts.suggest import Suggester
 
         if self._suggester is None:
             self._suggester = Suggester(*self._parts())
         yield from self._suggester.suggest(request.text, request.kinds, request.count)
 
-    def read(self, request: ReadRequest) -> Iterator[Made]:
+    def read(self, request: ReadRequest) -> Iterator[Event]:
         from models.prompts.reader import Reader
 
         reader = Reader(*self._parts())

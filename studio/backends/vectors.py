@@ -10,8 +10,8 @@ from PIL import Image
 from models.data.pixels import fit
 from models.messages import Refused
 from studio import settings
+from studio.backends.base import open_backend
 from studio.backends.given import EMBEDDED_FRAMES, given_frames
-from studio.backends.registry import open_backend
 from studio.events import Vector
 from studio.requests import EmbedRequest
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from models.messages import Message, Refused
-from studio.backends.base import Backend
+from studio.backends.base import Backend, Opener, open_backend
 from studio.backends.cluster import opened as opened_on
-from studio.backends.registry import Opener, open_backend
 from studio.batch import sources
 from studio.batch.folder import Folder, Record, opened
 from studio.batch.plan import Context, Job, Plan, plan, safe_name

@@ -15,7 +15,7 @@ import typer
 
 from models.messages import Refused
 from studio import settings
-from studio.backends.registry import open_backend
+from studio.backends.base import open_backend
 from studio.doors import Setting, with_settings
 from studio.foreground import STOPPED
 from studio.wildcards import Wildcards

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
-from studio.backends.registry import open_backend
+from studio.backends.base import open_backend
 from studio.batch import sources
 from studio.batch.plan import Context, Job, Plan, plan
 from studio.batch.run import Runner, refuse_nothing, run_files

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from models.messages import Message, Refused
-from studio.backends.base import Backend
-from studio.backends.registry import open_backend
+from studio.backends.base import Backend, open_backend
 from studio.cli.base import Common, command, warn
 from studio.cli.generate import finish, run_here
 from studio.clips import moves

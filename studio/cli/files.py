@@ -15,8 +15,8 @@ from PIL import Image
 
 from models.messages import Message, Refused
 from models.references.credits import Credit, as_file, by_set, lines
+from studio.backends.base import open_backend
 from studio.backends.embedded import Embedded
-from studio.backends.registry import open_backend
 from studio.cli.base import Common, command, each, leave
 from studio.clips import ClipFile, moves, video_format
 from studio.export import apps as app_table

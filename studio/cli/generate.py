@@ -8,9 +8,8 @@ from typing import Any, TypeVar
 from models.data.grammar import language_of
 from models.messages import Message, Refused
 from studio import media
-from studio.backends.base import Backend
+from studio.backends.base import Backend, open_backend
 from studio.backends.base import run as run_request
-from studio.backends.registry import open_backend
 from studio.cli.base import Common, command, leave, warn
 from studio.doors import request_fields
 from studio.events import Reading, Suggestion, Vector

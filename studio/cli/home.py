@@ -10,7 +10,7 @@ from filelock import Timeout
 
 from models.messages import Refused
 from studio import maintenance
-from studio.backends.registry import open_backend
+from studio.backends.base import open_backend
 from studio.cli.base import Common, command, leave, warn
 from studio.files import make_folder, why
 from studio.folders import Folders, Step, index_gallery

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from models.messages import Message, Refused
 from studio import settings
-from studio.backends.registry import MODELS, open_backend
+from studio.backends.base import MODELS, open_backend
 from studio.cli.base import Common, command, leave, warn
 from studio.disk.digests import Digests
 from studio.disk.download import download

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models.messages import Message, Refused
-from studio.backends.registry import MODELS
+from studio.backends.base import MODELS
 from studio.capabilities import FAST, Capabilities
 from studio.fields import read_size, sides
 from studio.metadata.files import content

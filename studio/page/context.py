@@ -21,7 +21,7 @@ from PIL import Image
 from models.messages import Refused
 from studio import settings
 from studio.awaited import STOP, Stopped
-from studio.backends.registry import open_backend
+from studio.backends.base import open_backend
 from studio.capabilities import Capabilities
 from studio.events import Reading
 from studio.page.polling import Poll

@@ -8,7 +8,7 @@ import gradio as gr
 
 from models.assets import assets, prompt_list
 from models.data.grammar import language_of
-from studio.backends.registry import able, no_task
+from studio.backends.base import able, no_task
 from studio.capabilities import Range, Style
 from studio.media import data_url
 from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from models.messages import Refused
 from studio import inputs, loras
-from studio.backends.registry import open_backend
+from studio.backends.base import open_backend
 from studio.gallery import Filter
 from studio.metadata.files import read
 from studio.page import presets, suggest

@@ -19,8 +19,8 @@ from jinja2 import ChoiceLoader, DictLoader
 from models.messages import Refused
 from studio import settings
 from studio.api.guard import PASSWORD_LEAST, Guard, is_loopback
+from studio.backends.base import open_backend
 from studio.backends.placing import asked_beside
-from studio.backends.registry import open_backend
 
 if TYPE_CHECKING:
     import uvicorn

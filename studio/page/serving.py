@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from models.messages import Refused
 from studio import settings
-from studio.backends.registry import KINDS
+from studio.backends.base import KINDS
 from studio.disk.estimate import AUTO, MEMORY, fit
 from studio.disk.found import Found
 from studio.disk.look import look

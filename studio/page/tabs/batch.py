@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from models.messages import Refused
 from studio import settings
-from studio.backends.registry import open_backend
+from studio.backends.base import open_backend
 from studio.batch.plan import Context, Job, Plan, plan
 from studio.batch.sources import Problem, Source
 from studio.files import make_folder, write_whole

@@ -11,7 +11,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from models.messages import Message, Refused
 from studio import inputs
-from studio.backends.registry import open_backend
+from studio.backends.base import open_backend
 from studio.batch.plan import safe_name
 from studio.clips import moves, picture_of
 from studio.export.training import Example, kind_of, training_set

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from PIL import Image
 
 from models.messages import Refused
-from studio.backends.registry import offered, open_backend
+from studio.backends.base import offered, open_backend
 from studio.gallery import Kept
 from studio.grid import Axis, Grid
 from studio.metadata.files import credits_in

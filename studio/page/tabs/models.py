@@ -20,8 +20,8 @@ from models.assets import assets
 from models.messages import Message, Refused
 from models.weights import WeightsError, listed_parts, part_folder
 from studio import maintenance, settings
+from studio.backends.base import KINDS, MODELS, open_backend
 from studio.backends.embedded import PARTS
-from studio.backends.registry import KINDS, MODELS, open_backend
 from studio.capabilities import Capabilities
 from studio.disk.estimate import fit
 from studio.disk.look import look

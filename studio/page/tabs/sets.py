@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException
 from fastapi.responses import Response
 
 from models.messages import Refused
-from studio.backends.registry import open_backend
+from studio.backends.base import open_backend
 from studio.batch.plan import safe_name
 from studio.export.apps import APPS, App
 from studio.export.drawing import Larger, both
