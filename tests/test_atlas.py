@@ -7,7 +7,7 @@ import torch
 from fixture_world import fixture_world
 from safetensors.torch import load, save
 
-from models.data.compose import resized
+from models.data.pixels import resized
 from models.references.store import SIDE, STRIP, Atlas, packed, unpacked
 
 LAST = 3  # pictures of the last strip

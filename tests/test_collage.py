@@ -16,7 +16,7 @@ from test_embedded import ask
 from tiny_parts import save_tiny_parts
 
 from models.compose.collage import Drawings, collage
-from models.data.compose import ground
+from models.data.colours import ground
 from models.data.pixels import unpremultiply
 from models.pipelines.image import StickerPipeline
 from models.prompts.boxes import ON_IT, PAIR, WHOLE, Box
@@ -73,7 +73,7 @@ def test_what_is_nearer_covers_and_the_ground_is_behind_all() -> None:
 
 
 def test_a_preview_is_laid_as_the_picture_is() -> None:
-    from models.data.compose import resized
+    from models.data.pixels import resized
 
     told, red, green = Layout(("r", "g"), PAIR["in front of"], ("white",)), square((255, 0, 0)), square((0, 255, 0), 90)
     whole = collage(told, iter([red, green]))

@@ -17,9 +17,8 @@ from page_kit import client_of
 from queue_kit import made
 from tiny_parts import save_tiny_parts
 
-from models.data.compose import resized
 from models.data.packages import LINKED, PACKAGES
-from models.data.pixels import fit
+from models.data.pixels import fit, resized
 from models.pipelines.image import StickerPipeline
 from models.prompts.boxes import Box
 from models.prompts.build import build_parser

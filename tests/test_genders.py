@@ -8,7 +8,7 @@ import torch
 from bags import Bags
 from cooks import peopled
 
-from models.data.compose import resized
+from models.data.pixels import resized
 from models.data.world import Picture, World, pictures_by_concept
 from models.pipelines.image import StickerPipeline
 from models.prompts.attributes import GENDERS

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from tiny_parts import give_variant, save_tiny_parts
 
 from models.data.colours import black_and_white, colour_shares
-from models.data.compose import resized
+from models.data.pixels import resized
 from models.data.variety import can_be_mirrored
 from models.data.world import Picture, World, pictures_by_concept
 from models.messages import Refused

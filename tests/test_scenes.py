@@ -6,12 +6,20 @@ import numpy as np
 import pytest
 from fixture_world import fixture_world
 
-from models.data.colours import COLOURS, PAINTS, main_colours
-from models.data.combinations import AXIS, counts_of, is_material, paints_of, relation_split
-from models.data.compose import ground, put, resized
-from models.data.grammar import size
-from models.data.scene_words import MAX_COUNT, OPPOSITE
-from models.data.scenes import KINDS, Background, Scene, make_scene
+from models.data.colours import COLOURS, PAINTS, ground, main_colours
+from models.data.grammar import MAX_COUNT, OPPOSITE, size
+from models.data.pixels import put, resized
+from models.data.scenes import (
+    AXIS,
+    KINDS,
+    Background,
+    Scene,
+    counts_of,
+    is_material,
+    make_scene,
+    paints_of,
+    relation_split,
+)
 
 WORLD = fixture_world()
 SCENES = [make_scene(WORLD, seed) for seed in range(300)]

@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 
 from models.autoencoder import Autoencoder
 from models.space import Embedder
-from models.train import checkpoint, loop, optimizers
+from models.train import checkpoint, loop
 from models.train.autoencoder import AutoencoderTask
 from models.train.encoded import CHUNK, Encoded, Encoder, Item, encode_all
 from models.train.loop import Length, Recipe, TaskOptions, Trainer, learning_rate
@@ -303,17 +303,17 @@ def stepped(kind: type[torch.optim.Optimizer]) -> tuple[torch.Tensor, int]:
 def test_muon_rounds_nothing_where_bf16_is_emulated_and_comes_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     plain, rounded = stepped(torch.optim.Muon)
     assert rounded > 0
-    monkeypatch.setattr(optimizers, "native_dtype", lambda: torch.float32)
-    whole, none = stepped(optimizers.Muon)
+    monkeypatch.setattr(loop, "native_dtype", lambda: torch.float32)
+    whole, none = stepped(loop.Muon)
     assert none == 0
     assert not torch.equal(whole, plain)
     assert torch.allclose(whole, plain, atol=0.005)  # steps of 0.1 times numbers of 0.2 or so, in eight bits
-    nothing = optimizers.Muon([weight := torch.nn.Parameter(torch.ones(2, 2))])
+    nothing = loop.Muon([weight := torch.nn.Parameter(torch.ones(2, 2))])
     nothing.param_groups[0]["params"].clear()  # a process that was given no share
     nothing.step()
     assert weight.eq(1).all()
-    monkeypatch.setattr(optimizers, "native_dtype", lambda: torch.bfloat16)
-    assert torch.equal(stepped(optimizers.Muon)[0], plain)
+    monkeypatch.setattr(loop, "native_dtype", lambda: torch.bfloat16)
+    assert torch.equal(stepped(loop.Muon)[0], plain)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fixture_world import fixture_world
 
-from models.data.combinations import paints_of
+from models.data.scenes import paints_of
 from models.data.variety import (
     AS_IT_IS,
     MIRRORED,

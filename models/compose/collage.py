@@ -13,8 +13,8 @@ from PIL import Image
 from models.compose.accessories import worn
 from models.compose.anchors import ROOM, features, is_dark, middle, on_dark
 from models.compose.lettering import write
-from models.data.compose import ground, put, resized
-from models.data.pixels import SIZE
+from models.data.colours import ground
+from models.data.pixels import SIZE, put, resized
 from models.prompts.boxes import Box
 from models.prompts.parsed import Layout, ParsedPrompt
 from models.sampling.loop import MAX_SEED

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from models.compose.anchors import DARK, middle
 from models.compose.fonts import Font, font_for, wrap
-from models.data.compose import put, resized
+from models.data.pixels import put, resized
 
 SEEN = 128  # alpha from which a pixel is part of a thing
 SHARP = 4  # letters are drawn so many times larger and averaged

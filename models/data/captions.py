@@ -10,7 +10,7 @@ import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from models.data.colours import COLOURS, colour_words
 from models.data.grammar import (
@@ -19,6 +19,7 @@ from models.data.grammar import (
     SKIN_EN,
     SKIN_ZH,
     Language,
+    Length,
     article,
     fit,
     size,
@@ -29,14 +30,12 @@ from models.data.styles import Style, style_of
 from models.data.world import Picture
 from models.lexicon import CONCEPTS, LEXICONS
 
-Length = Literal["short", "long"]
-
 TAGGED_KEYWORDS = 4
 STYLED_SHARE = 0.6  # of captions that leave it open: as many prompts name no style at all
 # Templates. s: subject, cs: subject with its colour, a_...: with article, noun: emoji, sticker, icon; style: its words.
 TEMPLATES: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("captions.json").read_text(encoding="utf-8"))
 # Keywords that say nothing of what is drawn, and colours: CLDR's apple is red, the one of a black set is not.
-_EMPTY_WORDS = frozenset({"face", "emoji", "ily", "xoxo", "symbol", "sign", "脸", "表情", "符号", "gray", *COLOURS}) | {
+EMPTY_WORDS = frozenset({"face", "emoji", "ily", "xoxo", "symbol", "sign", "脸", "表情", "符号", "gray", *COLOURS}) | {
     character for colour in COLOURS.values() for character in (colour.zh, colour.zh[:-1])
 }
 
@@ -133,7 +132,7 @@ def _words(named: Mood | Style, language: Language) -> tuple[str, ...]:
 @functools.cache
 def telling_keywords(keywords: tuple[str, ...], name: str) -> tuple[str, ...]:
     """Keywords that add to the name: no number, no abbreviation, no word that the name has."""
-    said = frozenset(name.lower().replace("-", " ").split()) | _EMPTY_WORDS
+    said = frozenset(name.lower().replace("-", " ").split()) | EMPTY_WORDS
     return tuple(
         word
         for word in keywords

@@ -17,15 +17,12 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image
 
-from models.data import compose
 from models.data.captions import subject
-from models.data.colours import hue_shift
-from models.data.combinations import HELD_OUT, SCENE_SPLITS, Material, material
-from models.data.grammar import CHINESE_SHARE, Language, article, spread_case, stream
+from models.data.colours import ground, hue_shift
+from models.data.grammar import CHINESE_SHARE, GROUNDS, Language, article, spread_case, stream
 from models.data.motion import EN, MOTIONS, SPEEDS, ZH, Motion, Move, Speed, motion_caption
-from models.data.pixels import SIZE
-from models.data.scene_words import GROUNDS
-from models.data.scenes import Background, Scene, make_scene
+from models.data.pixels import SIZE, put, resized
+from models.data.scenes import HELD_OUT, SCENE_SPLITS, Background, Material, Scene, make_scene, material
 from models.data.splits import held_out_split
 from models.data.world import Picture, World
 
@@ -187,18 +184,18 @@ class Clip:
 
         `poses`, one (T, POSE) a track, take the place of the clip's own.
         """
-        canvas = np.repeat(compose.ground(self.background.colours)[None], frames, 0)
+        canvas = np.repeat(ground(self.background.colours)[None], frames, 0)
         for track, own in zip(self.tracks, poses or [self.poses(t, frames) for t in self.tracks], strict=True):
             source = _source(world, track)
             for frame, numbers in zip(canvas, own, strict=True):
-                compose.put(frame, posed(source, track, numbers), 0, 0)
+                put(frame, posed(source, track, numbers), 0, 0)
         return canvas
 
     def rest(self, world: World) -> np.ndarray:
         """The picture that is given: everything as it stands before it moves, (128, 128, 4)."""
-        canvas = compose.ground(self.background.colours)
+        canvas = ground(self.background.colours)
         for track in self.tracks:
-            compose.put(canvas, posed(_source(world, track), track, REST), 0, 0)
+            put(canvas, posed(_source(world, track), track, REST), 0, 0)
         return canvas
 
     def owners(self, world: World, cells: int) -> np.ndarray:
@@ -246,7 +243,7 @@ def _together(things: list[Picture], tracks: tuple[Track, ...], rng: random.Rand
 
 def _source(world: World, track: Track) -> np.ndarray:
     """The thing of a track in its size and colour, premultiplied uint8 (side, side, 4)."""
-    picture = compose.resized(world.pixels[track.picture], track.side, track.side)
+    picture = resized(world.pixels[track.picture], track.side, track.side)
     return hue_shift(picture, track.colour) if track.colour else picture
 
 

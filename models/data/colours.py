@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from models.data.grammar import Language, chinese_list, english_list
+from models.data.pixels import SIZE
 from models.lexicon import LEXICONS
 from models.messages import Refused
 
@@ -38,6 +39,7 @@ COLOURS: dict[str, Colour] = {
     for name, row in _TABLE.items()
 }
 NAMES = tuple(COLOURS)
+_GROUNDS = {"light blue": "BFE3FF", "beige": "F5E3C3"}  # sRGB hex values of backgrounds that have no paint
 PAINTS = tuple(name for name, colour in COLOURS.items() if colour.paint)
 
 _TO_LMS = np.array([
@@ -181,6 +183,18 @@ def _painted(lab: np.ndarray, alpha: np.ndarray, target: tuple[float, float, flo
     scale = np.ones_like(chroma) if tinted_whole else np.clip(chroma / (weight * chroma).sum(), 0.7, 1.2)
     painted[:, 1], painted[:, 2] = scale * target[1], scale * target[2]
     return lab + body[:, None] * (painted - lab)
+
+
+def ground(colours: tuple[str, ...]) -> np.ndarray:
+    """A background alone, premultiplied uint8 (128, 128, 4): transparent, plain, or a gradient from top to bottom."""
+    canvas = np.zeros((SIZE, SIZE, 4), np.uint8)
+    if colours:
+        codes = (_GROUNDS.get(colour) or str(COLOURS[colour].paint) for colour in (colours[0], colours[-1]))
+        first, last = (np.array([int(code[i : i + 2], 16) for i in (0, 2, 4)], np.float32) for code in codes)
+        ramp = np.linspace(0, 1, SIZE, dtype=np.float32)[:, None]
+        canvas[..., :3] = np.round(first + ramp * (last - first)).astype(np.uint8)[:, None]
+        canvas[..., 3] = 255
+    return canvas
 
 
 def colour_words(names: tuple[str, ...], language: Language) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from models.lexicon import LEXICONS
 
 Language = Literal["en", "zh"]
+Length = Literal["short", "long"]  # of a caption
 
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 CHINESE_SHARE = 0.35  # of captions whose language is left open
@@ -30,6 +31,14 @@ _MANY = "|".join(many for one, many in _IRREGULAR.items() if one != many and man
 _KEPT = rf"men|women|people|children|cherries|blueberries|fries|aries|series|(?:{_IE})s"
 _ODD_PLURAL = re.compile(rf"\b(?!(?:{_KEPT})\b)(?:{_MANY}|[a-z]+(?:[^aeiou\W]ies|(?:x|ch|sh)es))\b")
 NUMBERS = {language: LEXICONS[language].numbers for language in LANGUAGES}
+
+# Templates of scene captions by language. Each relation has its wordings in the same order as its opposite, so that a
+# seed picks the same one for a contrast. Measure words go by the last word of the English name.
+SCENE_TEMPLATES: dict[str, Any] = json.loads(Path(__file__).with_name("scenes.json").read_text(encoding="utf-8"))
+OPPOSITE: dict[str, str] = SCENE_TEMPLATES.pop("opposite")  # of relations
+GROUNDS: list[str] = SCENE_TEMPLATES.pop("grounds")  # colours of backgrounds
+RELATIONS = {language: SCENE_TEMPLATES[language]["relations"] for language in LANGUAGES}
+MAX_COUNT = 4  # of one thing in a scene
 
 
 def stream(*keys: object) -> random.Random:

@@ -9,16 +9,14 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from models.data.colours import COLOURS
-from models.data.grammar import LANGUAGES, NUMBERS, Language, plural
-from models.data.scene_words import OPPOSITE, RELATIONS_EN, RELATIONS_ZH
+from models.data.grammar import LANGUAGES, NUMBERS, OPPOSITE, RELATIONS, Language, plural
 from models.data.scenes import Scene
 from models.data.world import Picture
 
 Fact = tuple[str, ...]  # ("thing", concept), ("colour", concept, its), ("count", concept, its), ("relation", its, a, b)
-RELATIONS = {"en": RELATIONS_EN, "zh": RELATIONS_ZH}
 _KEPT = ("left of", "above", "in front of")  # of a relation and its opposite the one that facts are written in
 # Icons called "left" and "2": what says where and how many things are names nothing.
-_WORDS = frozenset(re.findall(r"[a-z]+", " ".join(form for forms in RELATIONS_EN.values() for form in forms)))
+_WORDS = frozenset(re.findall(r"[a-z]+", " ".join(form for forms in RELATIONS["en"].values() for form in forms)))
 _COLOUR_WORDS: dict[str, dict[str, str]] = {
     "en": {name: name for name in COLOURS},
     "zh": {colour.zh: name for name, colour in COLOURS.items()},

@@ -130,6 +130,25 @@ def _eight_bits(grey: Image.Image) -> Image.Image:
     return Image.fromarray((np.asarray(grey) // 257).astype(np.uint8))
 
 
+def resized(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Premultiplied (H, W, 4) to another size. Hamming's window has no negative lobe: rgb <= alpha holds."""
+    image = Image.frombuffer("RGBa", picture.shape[1::-1], np.ascontiguousarray(picture), "raw", "RGBa", 0, 1)
+    return np.asarray(image.resize((width, height), Image.Resampling.HAMMING))
+
+
+def put(canvas: np.ndarray, picture: np.ndarray, left: int, top: int) -> None:
+    """Lay a premultiplied picture over the canvas in place (Porter and Duff's "over"); what lies outside is cut off."""
+    height, width = picture.shape[:2]
+    y0, x0 = max(top, 0), max(left, 0)
+    y1, x1 = min(top + height, canvas.shape[0]), min(left + width, canvas.shape[1])
+    if y0 >= y1 or x0 >= x1:
+        return
+    picture = picture[y0 - top : y1 - top, x0 - left : x1 - left]
+    below = canvas[y0:y1, x0:x1]
+    through = (255 - picture[..., 3:]).astype(np.uint16)
+    below[:] = picture + ((below * through + 127) // 255).astype(np.uint8)
+
+
 def to_tensor(pixels: np.ndarray) -> Tensor:
     """uint8 (H, W, 4) or (N, H, W, 4) -> float32 (N, 4, H, W) in [0, 1]."""
     import torch

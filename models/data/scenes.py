@@ -1,50 +1,131 @@
-"""Scenes: one to four stickers put together by code, so that colour, count and place are known exactly.
+"""Scenes: one to four stickers composed by code, so that colour, count and place are known exactly.
 
 `make_scene` draws the truth from a seed, `Scene.render` makes its pixels, `Scene.caption` says it in words, and
 `Scene.contrast` gives the scene that differs in a single attribute, for forced-choice tests.
+
+Compositions are tested on combinations that training never showed: a cat and red were both seen, a red cat was not.
+Each combination falls into "train", "val" or "test" by hash, the same on every machine.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
-from models.data import compose, scene_words
-from models.data.colours import PAINTS, hue_shift
-from models.data.combinations import (
-    AXIS,
-    SCENE_SPLITS,
-    Material,
-    counts_of,
-    material,
-    paints_of,
-    relation_split,
+from models.data.colours import COLOURS, NAMES, PAINTS, ground, hue_shift
+from models.data.grammar import (
+    CHINESE_SHARE,
+    GROUNDS,
+    MAX_COUNT,
+    NUMBERS,
+    OPPOSITE,
+    SCENE_TEMPLATES,
+    WORDS,
+    Language,
+    Length,
+    article,
+    fit,
+    is_plural,
+    plural,
+    spread_case,
+    stream,
 )
-from models.data.grammar import Language, stream
-from models.data.pixels import SIZE
-from models.data.scene_words import GROUNDS, OPPOSITE
+from models.data.pixels import SIZE, put, resized
+from models.data.splits import fraction, held_out_split
+from models.data.styles import style_of
 from models.data.world import Picture, World
 
 Kind = Literal["colour", "count", "relation", "pair"]
 Attribute = Literal["colour", "binding", "count", "relation"]
-Ground = Literal["transparent", "plain", "gradient"]
 Size = Literal["small", "large"]
 Box = tuple[int, int, int, int]
 
+SCENE_SPLITS = ("train", "val", "test")
+HELD_OUT = 0.2  # share of combinations, half for val and half for test
 # What a scene may be asked about, and the kind of scene that has it.
 ATTRIBUTES: dict[Attribute, Kind] = {"colour": "colour", "binding": "pair", "count": "count", "relation": "relation"}
 KINDS: tuple[Kind, ...] = ("colour", "count", "relation", "pair")
 KIND_WEIGHTS = (0.25, 0.2, 0.3, 0.25)
 SAME_STYLE = 0.85  # of two-object scenes: people expect one hand to have drawn both
 PAINTED = 0.25  # of objects whose colour is not what the scene is about
-_GROUND_KINDS: tuple[Ground, ...] = ("transparent", "plain", "gradient")
+TRIES = 200  # draws until a combination of the wanted split turns up; a held-out one is one in ten
+# The axis that a relation shares with its opposite.
+AXIS = {
+    "left of": "beside", "right of": "beside", "above": "stacked", "below": "stacked",
+    "in front of": "overlapping", "behind": "overlapping",
+}  # fmt: skip
+# CLDR groups of what can stand beside another thing.
+THINGS = frozenset({"animals-nature", "food-drink", "travel-places", "activities", "objects", "smileys-emotion"})
+_FACES = frozenset({"face", "cat", "monkey", "ghost", "robot", "alien", "skull", "heart"})
+# Words of concepts that are no object of their own: landscapes that fill the picture, people, signs, things that differ
+# in a detail which is lost when small (clocks, moons, banknotes), and whatever has a colour in its name.
+_UNFIT = frozenset(WORDS["unfit"]) | frozenset(word for name in NAMES for word in name.split())
 _SIDES: dict[Size | None, tuple[int, int]] = {None: (72, 94), "small": (40, 54), "large": (108, 126)}
-_TRIES = 200  # draws until a combination of the wanted split turns up; a held-out one is one in ten
+
+
+# --- Material and held-out combinations ------------------------------------------------------------------------------
+
+
+@functools.cache
+def paints_of(concept: str, split: str) -> tuple[str, ...]:
+    """Colours that the concept may have in scenes of this split."""
+    return tuple(colour for colour in PAINTS if held_out_split(HELD_OUT, "scene", "colour", concept, colour) == split)
+
+
+@functools.cache
+def counts_of(concept: str, split: str) -> tuple[int, ...]:
+    """How often the concept may stand in a scene of this split.
+
+    Half of the concepts have one number held out, never more: a training scene always has a neighbour to be told from.
+    """
+    held_out, half = divmod(int(fraction("scene", "count", concept) * 4 * MAX_COUNT), 2)
+    if split == "train":
+        return tuple(n for n in range(1, MAX_COUNT + 1) if n != held_out + 1)
+    return (held_out + 1,) if held_out < MAX_COUNT and split == ("val", "test")[half] else ()
+
+
+def relation_split(relation: str, first: str, second: str) -> str:
+    """Split of two concepts in a relation. A relation and its opposite, and both orders, share a split: a scene's
+    contrast stays on its side."""
+    return held_out_split(HELD_OUT, "scene", "relation", AXIS[relation], *sorted((first, second)))
+
+
+def is_material(picture: Picture) -> bool:
+    """Whether the picture shows one thing that can be named in three words, moved, counted and recoloured."""
+    words = frozenset(picture.concept.split("-"))
+    if picture.group not in THINGS or picture.skin or picture.gender or words & _UNFIT or len(words) > 3:
+        return False
+    return picture.group != "smileys-emotion" or bool(words & _FACES)
+
+
+class Material:
+    """The pictures of one split that scenes are made of, by concept and by style."""
+
+    def __init__(self, pictures: list[Picture]) -> None:
+        self.by_concept: dict[str, list[Picture]] = defaultdict(list)
+        self.by_style: dict[str, dict[str, list[Picture]]] = defaultdict(lambda: defaultdict(list))
+        for picture in filter(is_material, pictures):
+            self.by_concept[picture.concept].append(picture)
+            self.by_style[picture.style][picture.concept].append(picture)
+        self.concepts = tuple(self.by_concept)
+        self.countable = tuple(c for c, rows in self.by_concept.items() if not is_plural(rows[0].names["en"]))
+        if len(self.concepts) < 2 or not self.countable:
+            raise ValueError("these pictures hold fewer than two things that a scene can be made of")
+
+
+@functools.lru_cache(maxsize=16)
+def material(world: World, pictures: str) -> Material:
+    """Scene material of one split of the world."""
+    return Material(world.split(pictures, allow_test=pictures != "train"))
+
+
+# --- A scene ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -54,8 +135,8 @@ class Background:
     colours: tuple[str, ...] = ()
 
     @property
-    def kind(self) -> Ground:
-        return _GROUND_KINDS[len(self.colours)]
+    def kind(self) -> Literal["transparent", "plain", "gradient"]:
+        return ("transparent", "plain", "gradient")[len(self.colours)]
 
 
 @dataclass(frozen=True)
@@ -69,6 +150,17 @@ class SceneObject:
     z: int = 0  # stacking order, higher is nearer
     colour: str | None = None  # what it was painted with, None where it keeps its own colours
     size: Size | None = None  # where the scene says so
+
+    def describe(self, language: Language, number: str = "") -> str:
+        """The object with its size and colour, without article; a Chinese `number` takes the measure word."""
+        if language == "en":
+            return " ".join(word for word in (self.size, self.colour, self.names["en"]) if word)
+        templates = SCENE_TEMPLATES["zh"]
+        default = "只" if self.group == "animals-nature" else "个"
+        measure = templates["measures"].get(self.names["en"].split(" ")[-1].lower()) or default
+        colour = f"{COLOURS[self.colour].zh}的" if self.colour else ""
+        name = self.names.get("zh") or self.names["en"]
+        return f"{number}{measure if number else ''}{colour}{templates['sizes'].get(self.size, '')}{name}"
 
 
 @dataclass(frozen=True)
@@ -95,30 +187,75 @@ class Scene:
     def render(self, world: World) -> np.ndarray:
         """Premultiplied uint8 (128, 128, 4): the objects over their background, lowest z first. `world` must be the one
         that the scene was made from."""
-        canvas = compose.ground(self.background.colours)
+        canvas = ground(self.background.colours)
         for item in sorted(self.objects, key=lambda item: item.z):
             left, top, width, height = item.box
-            picture = compose.resized(world.pixels[item.picture], width, height)
-            compose.put(canvas, hue_shift(picture, item.colour) if item.colour else picture, left, top)
+            picture = resized(world.pixels[item.picture], width, height)
+            put(canvas, hue_shift(picture, item.colour) if item.colour else picture, left, top)
         return canvas
 
     def caption(
-        self,
-        seed: int,
-        language: Language | None = None,
-        length: scene_words.Length | None = None,
-        grounded: bool = False,
+        self, seed: int, language: Language | None = None, length: Length | None = None, grounded: bool = False
     ) -> str:
-        """The scene in words: always its objects with their given colours, their count or relation; a long one may add
-        style and background, and with `grounded` a background that is there is always said. A scene and its contrast
-        get the same wording for the same seed."""
-        return scene_words.scene_caption(self, seed, language, length, grounded)
+        """The scene in words: its objects with their given colours, their count or relation.
+
+        A long caption may add style and background; with `grounded` it always names a background that is not
+        transparent. The draws do not depend on colours, numbers or relations: for one seed, a scene and its contrast
+        get the same wording.
+        """
+        rng = stream("scene caption", self.seed, seed)
+        if language is None:
+            language = "zh" if rng.random() < CHINESE_SHARE else "en"
+        is_long = rng.random() < 0.5 if length is None else length == "long"
+        text = self._objects_clause(rng, language)
+        if grounded and self.background.colours:
+            extra = self._background_clause(rng, language, always=True)
+            extra += self._style_clause(rng, language) if is_long else []
+        else:
+            extra = self._style_clause(rng, language) + self._background_clause(rng, language) if is_long else []
+            rng.shuffle(extra)
+        return spread_case(fit(text, extra, SCENE_TEMPLATES[language]["joint"]), rng, shout=False)
+
+    def _objects_clause(self, rng: random.Random, language: Language) -> str:
+        templates, first, numbers = SCENE_TEMPLATES[language], self.objects[0], NUMBERS[language]
+        if self.kind == "count" and language == "zh":
+            return first.describe("zh", numbers[self.count])
+        if self.kind == "count":
+            number = str(self.count) if rng.random() < 0.2 else numbers[self.count]
+            noun = first.describe("en")
+            return f"{number} {noun if self.count == 1 else plural(noun)}"
+        if language == "zh":  # people write "a cat is left of a dog" with or without 一只
+            number = "一" if rng.random() < 0.5 else ""
+            phrases = [item.describe("zh", number) for item in self.objects]
+        else:
+            phrases = [article(item.describe("en")) for item in self.objects]
+        if self.kind == "colour":
+            return rng.choice(templates["singles"]).format(a=phrases[0])
+        template = rng.choice(templates["relations"][self.relation] if self.relation else templates["pairs"])
+        return template.format(a=phrases[0], b=phrases[1])
+
+    def _style_clause(self, rng: random.Random, language: Language) -> list[str]:
+        draw = rng.random()
+        template = rng.choice(SCENE_TEMPLATES["en"]["paired_styles"]) if language == "en" else "{}风格"
+        if not self.style or draw >= 0.6:
+            return []
+        style = style_of(self.style)
+        return [template.format(rng.choice(style.en if language == "en" else style.zh))]
+
+    def _background_clause(self, rng: random.Random, language: Language, always: bool = False) -> list[str]:
+        kind, colours = self.background.kind, self.background.colours
+        named, other = rng.random() < (0.4 if kind == "transparent" else 0.85), rng.random() >= 0.7
+        if not (named or always):
+            return []
+        names = colours if language == "en" else [COLOURS[colour].zh for colour in colours]
+        template = SCENE_TEMPLATES[language]["backgrounds"][kind][other]
+        return [template.format(*names, a=article(colours[0]) if colours else "")]
 
     def contrast(self, attribute: Attribute) -> Scene:
         """This scene with one attribute changed.
 
-        "colour" paints one object in another colour, "binding" lets two objects change colours, "count" adds or takes
-        one, "relation" lets the two objects change places. The contrast of a training scene is made of training
+        "colour" paints one object in another colour, "binding" swaps the colours of two objects, "count" adds or takes
+        one, "relation" swaps the places of the two objects. The contrast of a training scene is made of training
         combinations again. ValueError where the scene has no such attribute.
         """
         changed = _CONTRASTS[attribute](self, stream("contrast", attribute, self.seed))
@@ -147,7 +284,7 @@ def make_scene(
     if kind not in KINDS:
         raise ValueError(f"unknown kind of scene {kind!r}; there are {', '.join(KINDS)}")
     stock = material(world, pictures)
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         drawn = _MAKERS[kind](stock, rng, split)
         if drawn is not None:
             objects, relation = drawn
@@ -163,7 +300,7 @@ def choices(
     return scenes, [scene.contrast(attribute) for scene in scenes]
 
 
-# --- the four kinds --------------------------------------------------------------------------------------------------
+# --- The four kinds --------------------------------------------------------------------------------------------------
 # Each returns objects and relation, or None where the draw fell on a combination of another split.
 
 Drawn = tuple[tuple[SceneObject, ...], str | None] | None
@@ -197,10 +334,10 @@ def _relation_scene(stock: Material, rng: random.Random, split: str) -> Drawn:
         return None
     boxes = _LAYOUTS[AXIS[relation]](rng)  # of the left, upper or front object, and of the other one
     near_first = relation in ("left of", "above", "in front of")
-    one, two = boxes if near_first else boxes[::-1]
+    first_box, second_box = boxes if near_first else boxes[::-1]
     objects = (
-        object_of(first, one, int(near_first), _extra_colour(first.concept, rng)),
-        object_of(second, two, int(not near_first), _extra_colour(second.concept, rng)),
+        object_of(first, first_box, int(near_first), _extra_colour(first.concept, rng)),
+        object_of(second, second_box, int(not near_first), _extra_colour(second.concept, rng)),
     )
     return objects, relation
 
@@ -237,8 +374,9 @@ def _two(stock: Material, rng: random.Random) -> tuple[Picture, Picture]:
     first = _any(stock, rng)
     for _ in range(8):
         second = _any(stock, rng)
-        if rng.random() < SAME_STYLE and len(stock.styled_concepts[first.style]) > 1:
-            second = rng.choice(stock.by_style[first.style][rng.choice(stock.styled_concepts[first.style])])
+        same_style = stock.by_style[first.style]
+        if rng.random() < SAME_STYLE and len(same_style) > 1:
+            second = rng.choice(same_style[rng.choice(tuple(same_style))])
         if second.concept != first.concept:
             return first, second
     other = next(concept for concept in stock.concepts if concept != first.concept)
@@ -270,7 +408,7 @@ def _background(world: World, objects: tuple[SceneObject, ...], rng: random.Rand
     return Background(tuple(rng.sample(free, kind)) if len(free) >= kind else ())
 
 
-# --- places ----------------------------------------------------------------------------------------------------------
+# --- Places ----------------------------------------------------------------------------------------------------------
 
 
 def _box(x: float, y: float, side: int) -> Box:
@@ -322,7 +460,7 @@ def _places(count: int, rng: random.Random) -> list[Box]:
     return [_box(SIZE * x + rng.randint(-2, 2), SIZE * y + rng.randint(-2, 2), side) for x, y in centres]
 
 
-# --- contrasts -------------------------------------------------------------------------------------------------------
+# --- Contrasts -------------------------------------------------------------------------------------------------------
 
 
 def _other_colour(scene: Scene, rng: random.Random) -> Scene | None:
@@ -335,16 +473,15 @@ def _other_colour(scene: Scene, rng: random.Random) -> Scene | None:
     pool = paints_of(old.concept, "train") if scene.split == "train" else PAINTS
     colour = rng.choice([paint for paint in pool if paint not in taken])
     same = scene.kind == "count"  # all of them are one thing in one colour
-    objects = tuple(dataclasses.replace(o, colour=colour) if o is old or same else o for o in scene.objects)
-    return dataclasses.replace(scene, objects=objects)
+    objects = tuple(replace(o, colour=colour) if o is old or same else o for o in scene.objects)
+    return replace(scene, objects=objects)
 
 
 def _swapped_colours(scene: Scene, rng: random.Random) -> Scene | None:
     if scene.kind != "pair":
         return None
     first, second = scene.objects
-    one, two = dataclasses.replace(first, colour=second.colour), dataclasses.replace(second, colour=first.colour)
-    return dataclasses.replace(scene, objects=(one, two))
+    return replace(scene, objects=(replace(first, colour=second.colour), replace(second, colour=first.colour)))
 
 
 def _other_count(scene: Scene, rng: random.Random) -> Scene | None:
@@ -354,17 +491,16 @@ def _other_count(scene: Scene, rng: random.Random) -> Scene | None:
     pool = counts_of(concept, "train")  # every held-out number has a neighbour there
     nearest = min(abs(n - scene.count) for n in pool if n != scene.count)
     count = rng.choice([n for n in pool if abs(n - scene.count) == nearest])
-    objects = tuple(dataclasses.replace(scene.objects[0], box=box) for box in _places(count, rng))
-    return dataclasses.replace(scene, objects=objects)
+    objects = tuple(replace(scene.objects[0], box=box) for box in _places(count, rng))
+    return replace(scene, objects=objects)
 
 
 def _swapped_places(scene: Scene, rng: random.Random) -> Scene | None:
     if scene.relation is None:
         return None
     first, second = scene.objects
-    one = dataclasses.replace(first, box=second.box, z=second.z)
-    two = dataclasses.replace(second, box=first.box, z=first.z)
-    return dataclasses.replace(scene, objects=(one, two), relation=OPPOSITE[scene.relation])
+    objects = replace(first, box=second.box, z=second.z), replace(second, box=first.box, z=first.z)
+    return replace(scene, objects=objects, relation=OPPOSITE[scene.relation])
 
 
 _CONTRASTS: dict[str, Callable[[Scene, random.Random], Scene | None]] = {

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.data import captions, grammar, motion, scene_words, styles
+from models.data import captions, grammar, motion, styles
 from models.data.captions import caption
 from models.data.colours import NAMES
 from models.data.grammar import stream
@@ -22,6 +22,7 @@ from models.data.motion import motion_caption
 from models.data.sampling import Sampler
 from models.data.scenes import make_scene
 from models.data.world import Picture, World
+from models.lexicon import CONCEPTS
 
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 _POINTED = {"n": "noun", "v": "verb", "a": "adj", "s": "adj", "r": "adv"}
@@ -207,9 +208,11 @@ def caption_words(world: World) -> frozenset[str]:
         texts += [*style.en, style.noun_en]
     texts += [word for mood in captions.MOODS for word in (*mood.en, *mood.signs)]
     texts += [form for row in motion.MOTIONS.values() for pair in row.en for form in pair]
-    for module in (captions, scene_words, motion):
-        tables = (value for name, value in vars(module).items() if name.strip("_").isupper())
-        texts += [text for value in tables for text in _strings(value)]
+    tables = (
+        *(CONCEPTS, grammar.SKIN_EN, grammar.NUMBERS, grammar.LANGUAGES, grammar.OPPOSITE, grammar.GROUNDS),
+        *(grammar.SCENE_TEMPLATES, captions.TEMPLATES, captions.EMPTY_WORDS, motion.EN, motion.ZH, motion.HEARD),
+    )
+    texts += [text for table in tables for text in _strings(table)]
     texts += [
         "mostly all in colours expression mood feeling love drawn small large on a an gradient from to background"
     ]

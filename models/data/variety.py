@@ -11,10 +11,9 @@ from random import Random
 import numpy as np
 from PIL import Image
 
-from models.data.combinations import is_material, paints_of
 from models.data.grammar import stream
 from models.data.pixels import SIZE
-from models.data.scenes import Scene, object_of
+from models.data.scenes import Scene, is_material, object_of, paints_of
 from models.data.world import Picture
 
 # Where a mirror makes another thing of it: signs, letters and flags, and icons that no group explains.

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from models.autoencoder import preview
 from models.data.clips import FRAMES
-from models.data.compose import put, resized
-from models.data.pixels import SIZE, to_tensor, to_uint8
+from models.data.pixels import SIZE, put, resized, to_tensor, to_uint8
 from models.motion import frame_times, reach, settings
 from models.pipelines.image import StickerPipeline
 from models.prompts.parser import parse_literally

@@ -3,8 +3,7 @@
 import re
 
 from models.data.colours import COLOURS
-from models.data.grammar import SKIN_EN, SKIN_ZH, article, language_of
-from models.data.scene_words import MAX_COUNT
+from models.data.grammar import MAX_COUNT, SKIN_EN, SKIN_ZH, article, language_of
 from models.lexicon import LEXICONS, pattern, rewrite, table
 
 BLACK_AND_WHITE = "black and white"  # a paint

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from models.data.captions import caption
-from models.data.combinations import THINGS
+from models.data.scenes import THINGS
 from models.data.splits import fraction
 from models.data.text import (
     HYPERNYMS,

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from models.data.colours import COLOURS
-from models.data.grammar import as_said, language_of, singular
-from models.data.scene_words import GROUNDS
+from models.data.grammar import GROUNDS, as_said, language_of, singular
 from models.lexicon import pattern
 from models.prompts import boxes, composites
 from models.prompts.attributes import count_in, with_expression

@@ -32,7 +32,7 @@ class Clause:
 @dataclass(frozen=True)
 class Layout:
     """Drawings of single entities in one picture (Collage Diffusion, arXiv 2303.00262): the prompt and the box of each,
-    and the colours of the background (`compose.ground`)."""
+    and the colours of the background (`colours.ground`)."""
 
     prompts: tuple["ParsedPrompt", ...]
     boxes: tuple[Box, ...]

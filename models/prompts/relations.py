@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 
-from models.data.grammar import singular
-from models.data.scene_words import OPPOSITE, PAIRS_EN, PAIRS_ZH, RELATIONS_EN, RELATIONS_ZH
+from models.data.grammar import OPPOSITE, RELATIONS, SCENE_TEMPLATES, singular
 from models.lexicon import LEXICONS, pattern
 from models.prompts import boxes
 from models.prompts.boxes import PAIR, Boxes, matched, within
@@ -33,11 +32,11 @@ def forms(relation: str) -> tuple[str, ...]:
 @cache
 def relation_of() -> dict[str, str]:
     """By form, how the first entity stands to the second. Those of captions go before what people say besides."""
-    found = dict.fromkeys((*PAIRS_EN, *PAIRS_ZH), "left of")
+    found = dict.fromkeys((*SCENE_TEMPLATES["en"]["pairs"], *SCENE_TEMPLATES["zh"]["pairs"]), "left of")
     for relation in dict.fromkeys(name for one in LEXICONS.values() for name in one.rows["relations"]):
         if relation not in ("worn", "printed"):
             found |= dict.fromkeys(forms(relation), relation)
-    for table in (RELATIONS_EN, RELATIONS_ZH):
+    for table in RELATIONS.values():
         found |= {form: relation for relation, forms_of in table.items() for form in forms_of}
     for lexicon in LEXICONS.values():
         sides = dict(lexicon.rows["sides"])

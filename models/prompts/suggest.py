@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from models.data.colours import COLOURS, PAINTS, colour_words
+from models.data.grammar import SCENE_TEMPLATES as TEMPLATES
 from models.data.grammar import Language, article, language_of, stream
-from models.data.scene_words import TEMPLATES
 from models.data.styles import STYLES, Finish, styled
 from models.lexicon import LEXICONS, any_of, expressions, pattern, table
 from models.prompts.attributes import with_expression

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import islice, pairwise, product
 
 from models.data.colours import COLOURS, colour_words
-from models.data.grammar import NUMBERS, SKIN_EN, SKIN_ZH, Language, article, plural
-from models.data.scene_words import RELATIONS_EN, RELATIONS_ZH, TEMPLATES, ZH
+from models.data.grammar import NUMBERS, RELATIONS, SKIN_EN, SKIN_ZH, Language, article, plural
+from models.data.grammar import SCENE_TEMPLATES as TEMPLATES
 from models.data.styles import styled
 from models.lexicon import LEXICONS, expressions, table
 from models.prompts.attributes import BLACK_AND_WHITE, gender_in, skin_tones_in, without_skin_tone
@@ -96,7 +96,7 @@ class Writer:
     def _chinese(self, entity: Entity, name: str) -> str:
         concept = self.parser.concept(entity)
         head = (concept.english_names or (name,))[0].split(" ")[-1].lower()
-        measure = ZH["measures"].get(head) or ("只" if concept.group == ANIMALS else "个")
+        measure = TEMPLATES["zh"]["measures"].get(head) or ("只" if concept.group == ANIMALS else "个")
         colours = tuple(colour for colour in entity.colours if COLOURS[colour].zh[:1] not in name)
         words = *_adjectives(entity, "zh"), colour_words(colours, "zh") if colours else "", "小小" * entity.is_small
         number = NUMBERS["zh"][entity.count] + measure if entity.count > 1 else ""
@@ -130,7 +130,7 @@ class Writer:
         relation = relations.get(form, "")
         if form in (*TEMPLATES["en"]["pairs"], *TEMPLATES["zh"]["pairs"]) or not form:
             return [*found, *dict.fromkeys(templates["pairs"])][:FORMS]
-        of_captions = RELATIONS_EN if language == "en" else RELATIONS_ZH
+        of_captions = RELATIONS[language]
         plain = [one for one in (*of_captions.get(relation, ()), *rows.get(relation, ())) if one.count("{") == 2]
         return list(dict.fromkeys([*found, *plain]))[:FORMS]
 

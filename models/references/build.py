@@ -10,9 +10,8 @@ import torch
 
 from models.autoencoder import Autoencoder
 from models.data.colours import hue_shift
-from models.data.compose import resized
 from models.data.grammar import stream
-from models.data.pixels import to_tensor
+from models.data.pixels import resized, to_tensor
 from models.data.sampling import evenly
 from models.data.variety import can_be_mirrored
 from models.data.world import Picture, World, pictures_by_concept

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from models.data.compose import resized
+from models.data.pixels import resized
 from models.references.neighbours import COARSE, aligned, disagreement
 
 # DIS (arXiv 1603.03590) cuts a picture into as many stripes as there are threads, and flows differ where stripes meet.

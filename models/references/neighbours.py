@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from models.data.compose import put, resized
+from models.data.pixels import put, resized
 from models.data.world import Picture, World
 from models.space import Embedder
 

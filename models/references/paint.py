@@ -7,8 +7,7 @@ Sets draw each gesture and person six times: in the yellow of emoji, and in the 
 import numpy as np
 
 from models.data.colours import black_and_white, colour_shares, hue_shift, oklab, srgb
-from models.data.compose import resized
-from models.data.pixels import SIZE
+from models.data.pixels import SIZE, resized
 from models.prompts.attributes import BLACK_AND_WHITE
 
 MOSTLY = 0.6  # of the visible pixels in the colour asked for: with less of it neutral parts are painted too

@@ -21,10 +21,9 @@ from PIL import Image
 from models.captioner import ASKS, Kind
 from models.data.captions import caption, tags
 from models.data.colours import main_colours
-from models.data.grammar import Language
+from models.data.grammar import SCENE_TEMPLATES, Language
 from models.data.pixels import SIZE, fit
 from models.data.sampling import Sampler, evenly
-from models.data.scene_words import TEMPLATES, thing
 from models.data.scenes import Scene, make_scene
 from models.data.stored import whole
 from models.data.world import Picture, World
@@ -79,7 +78,7 @@ def scene_tags(scene: Scene, language: Language, seed: int) -> str:
     """The things of a scene with their colours, or their number."""
     if scene.kind == "count":
         return scene.caption(seed, language, "short")
-    return TEMPLATES[language]["joint"].join(thing(item, language) for item in scene.objects)
+    return SCENE_TEMPLATES[language]["joint"].join(item.describe(language) for item in scene.objects)
 
 
 def spoilt(pixels: np.ndarray, rng: np.random.Generator, share: float = 1.0) -> tuple[np.ndarray, bool]:
