@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.neighbours import unit
+from eval.neighbours import TIE, unit
 
 K = 5  # neighbours; as in dgm-eval and prdc
 ROWS = 1000  # of a matrix of distances that are held at once
@@ -34,31 +34,31 @@ def coverage(made: np.ndarray, real: np.ndarray, k: int = K) -> Coverage:
     if least <= k:
         raise ValueError(f"balls of {k} neighbours need {k + 1} pictures or more on each side, got {least}")
     made_radius, real_radius = _radius(made, k), _radius(real, k)
-    inside, count, recall = [], [], np.zeros(len(real), bool)
-    nearest = np.full(len(real), np.inf)
-    for start, block in _distances(made, real):
-        within = block <= real_radius
+    inside, count = [], []
+    recalled, covered = np.zeros(len(real), bool), np.zeros(len(real), bool)
+    for start, block, slack in _distances(made, real):
+        within = block <= real_radius + slack
         inside.append(within.any(1))
         count.append(within.sum(1) / k)
-        recall |= (block <= made_radius[start : start + len(block), None]).any(0)
-        nearest = np.minimum(nearest, block.min(0))
-    return Coverage(np.concatenate(inside), recall, np.concatenate(count), nearest <= real_radius)
+        recalled |= (block <= made_radius[start : start + len(block), None] + slack).any(0)
+        covered |= within.any(0)
+    return Coverage(np.concatenate(inside), recalled, np.concatenate(count), covered)
 
 
 def _radius(x: np.ndarray, k: int) -> np.ndarray:
     """(N,) squared distance to the k-th neighbour; a sample is its own zeroth."""
-    return np.concatenate([np.partition(block, k, axis=1)[:, k] for _, block in _distances(x, x)])
+    return np.concatenate([np.partition(block, k, axis=1)[:, k] for _, block, _ in _distances(x, x)])
 
 
-def _distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Blocks of squared distances (ROWS, M) with the row that they start at; what rounding left of equal ones is 0."""
+def _distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Blocks of squared distances (ROWS, M) with the row that they start at, and by how much they may be off where the
+    features are of float32: a sample on the border of a ball is inside, whatever rounding says."""
     y = np.asarray(y, np.float64)
-    own = np.square(y).sum(1)
+    norms = np.square(y).sum(1)
     for start in range(0, len(x), ROWS):
         block = np.asarray(x[start : start + ROWS], np.float64)
-        both = np.square(block).sum(1)[:, None] + own
-        found = both - 2 * block @ y.T
-        yield start, np.where(found < 1e-12 * both, 0, found)
+        both = np.square(block).sum(1)[:, None] + norms
+        yield start, np.maximum(both - 2 * block @ y.T, 0), TIE * both
 
 
 def nearest_cosine(made: np.ndarray, real: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Nearest neighbours among real pictures, and ranks in a gallery.
 
-Equal scores are settled by expectation, not by the order a sort happens to leave: an embedding that is constant then
-gets exactly chance, where `topk` and `argsort` can give it 1.
+Rounding never decides between equal candidates. Scores that differ by at most `TIE` are equal: two equal vectors get
+cosines that differ in their last bits, by the kernel that multiplies them. A metric gives tied candidates their
+expected share, so a constant embedding gets exactly chance; `ranked` orders them by their place in the gallery.
 
 Shapes: N pictures, Q queries, G gallery items, D features; `right` (Q, G) says which items answer which query.
 """
@@ -13,6 +14,10 @@ from math import comb
 import numpy as np
 
 from models.data.world import Picture
+
+# Vectors come in float32. Two cosines whose vectors are one unit in the last place apart in every number differ by at
+# most this: 2^-23 relative for each of the two candidates and for the norm of each.
+TIE = 4 * 2.0**-23
 
 
 def cosine(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
@@ -64,8 +69,25 @@ def places(scores: np.ndarray, right: np.ndarray) -> Places:
     if lonely.size:
         raise ValueError(f"query {lonely[0]} has no right answer in the gallery; leave it out")
     best = np.where(right, scores, -np.inf).max(1, keepdims=True)
-    tied = scores == best
-    return Places((scores > best).sum(1), tied.sum(1), (tied & right).sum(1))
+    tied = np.abs(scores - best) <= TIE
+    return Places((scores > best + TIE).sum(1), tied.sum(1), (tied & right).sum(1))
+
+
+def average_precision(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """(Q,) mean precision at each right item; among equal scores that at their last, so a constant gets what chance
+    does."""
+    precisions = []
+    for row, wanted in zip(scores, right, strict=True):
+        ordered, hits = np.sort(-row), np.sort(-row[wanted])
+        rank, hit_rank = (np.searchsorted(values, hits + TIE, "right") for values in (ordered, hits))
+        precisions.append(float(np.mean(hit_rank / rank)))
+    return np.array(precisions)
+
+
+def preferred(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Of two scores (N,): 1 where the first is higher, 0 where the second is, one half where they are equal."""
+    apart = np.asarray(first, np.float64) - second
+    return 0.5 * (1 + np.sign(np.where(np.abs(apart) <= TIE, 0, apart)))
 
 
 def same(keys: Sequence[object], others: Sequence[object]) -> np.ndarray:
@@ -80,21 +102,34 @@ def expected_recall(right: np.ndarray, k: int) -> float:
     return float(np.mean([_chance(min(k, gallery), gallery, count) for count in right.sum(1).tolist()]))
 
 
-def hubness(scores: np.ndarray, k: int = 10) -> tuple[float, int]:
-    """Skewness of how often an item is among the `k` best of a query, and the largest such count (a hub)."""
-    nearest = np.argpartition(-scores, min(k, scores.shape[1]) - 1, axis=1)[:, :k]
-    counts = np.bincount(nearest.ravel(), minlength=scores.shape[1]).astype(np.float64)
+def hubness(scores: np.ndarray, k: int = 10) -> tuple[float, float]:
+    """Skewness of how often an item is among the `k` best of a query, and the largest such count (a hub). Items tied at
+    the last place share it."""
+    k = min(k, scores.shape[1])
+    last = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
+    above, tied = scores > last + TIE, np.abs(scores - last) <= TIE
+    counts = (above + tied * ((k - above.sum(1)) / tied.sum(1))[:, None]).sum(0)
     spread = counts.std()
-    return float(((counts - counts.mean()) ** 3).mean() / spread**3) if spread else 0.0, int(np.max(counts))
+    skewness = float(((counts - counts.mean()) ** 3).mean() / spread**3) if spread > 1e-9 else 0.0
+    return skewness, float(counts.max())
+
+
+def ranked(scores: np.ndarray, count: int) -> np.ndarray:
+    """Indices (Q, count) of the items of highest score, best first; equal ones in the order of the gallery."""
+    count = min(count, scores.shape[1])
+    last = -np.partition(-scores, count - 1, axis=1)[:, count - 1]
+    rows = []
+    for row, least in zip(scores, last - TIE, strict=True):
+        items = np.flatnonzero(row >= least)
+        items = items[np.argsort(-row[items], kind="stable")]
+        group = np.cumsum(-np.diff(row[items], prepend=row[items[:1]]) > TIE)
+        rows.append(items[np.lexsort((items, group))][:count])
+    return np.array(rows, np.int64).reshape(len(scores), count)
 
 
 def nearest(features: np.ndarray, gallery: np.ndarray, count: int) -> np.ndarray:
     """Indices (N, count) of the gallery items of highest cosine, best first."""
-    scores = cosine(features, gallery)
-    count = min(count, scores.shape[1])
-    best = np.argpartition(-scores, count - 1, axis=1)[:, :count]
-    order = np.take_along_axis(-scores, best, 1).argsort(1, kind="stable")
-    return np.take_along_axis(best, order, 1)
+    return ranked(cosine(features, gallery), count)
 
 
 def concept_found(pictures: list[Picture], gallery: list[Picture], rows: np.ndarray) -> np.ndarray:

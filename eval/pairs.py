@@ -18,7 +18,7 @@ import numpy as np
 from eval.captions import bleu, bleu_counts, cider_d, rouge_l
 from eval.extractors import Extractor
 from eval.folders import PictureFolder
-from eval.neighbours import cosine, expected_recall, hubness, places, same
+from eval.neighbours import average_precision, cosine, expected_recall, hubness, places, same
 from eval.rows import Row, mean_row
 from models.data.pixels import read_picture
 from models.messages import Refused
@@ -194,7 +194,7 @@ def direction_rows(name: str, scores: np.ndarray, right: np.ndarray) -> Iterator
     skewness, most = hubness(scores)
     notes = {
         RECALLS[0]: f"of {scores.shape[1]}; median rank {np.median(found.rank()):.1f}",
-        RECALLS[-1]: f"hubs: skewness {skewness:.1f}, one is among the ten nearest of {most}",
+        RECALLS[-1]: f"hubs: skewness {skewness:.1f}, one is among the ten nearest of {most:.0f}",
     }
     for k in RECALLS:
         yield mean_row(
@@ -203,14 +203,3 @@ def direction_rows(name: str, scores: np.ndarray, right: np.ndarray) -> Iterator
         )  # fmt: skip
     by_chance = (("shuffled", float(average_precision(shuffled, right).mean())),)
     yield mean_row(f"{name}: mAP", average_precision(scores, right), against=by_chance, seeds="bootstrap 0")
-
-
-def average_precision(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """(Q,) mean precision at each right item; among equal scores that at their last, so a constant gets what chance
-    does."""
-    found = []
-    for row, wanted in zip(scores, right, strict=True):
-        ordered, own = np.sort(-row), np.sort(-row[wanted])
-        above, hits = np.searchsorted(ordered, own, "right"), np.searchsorted(own, own, "right")
-        found.append(float(np.mean(hits / above)))
-    return np.array(found)

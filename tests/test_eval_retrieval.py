@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.neighbours import cosine, expected_recall, hubness, places, same
+from eval.coverage import coverage
+from eval.neighbours import average_precision, cosine, expected_recall, hubness, nearest, places, preferred, same
 from eval.rows import bootstrap, wilson
 
 
@@ -33,6 +34,37 @@ def test_constant_embeddings_get_exactly_chance(vectors: np.ndarray) -> None:
     found = places(cosine(vectors, vectors), right)
     assert found.recall(1).mean() == pytest.approx(1 / 40) and found.recall(10).mean() == pytest.approx(10 / 40)
     assert (found.rank() == 20.5).all()  # the mid-rank
+
+
+def nudged(vectors: np.ndarray, seed: int) -> np.ndarray:
+    """Each number one unit in the last place up or down, as another kernel or another batch may leave it."""
+    up = np.random.default_rng(seed).random(vectors.shape) < 0.5
+    return np.nextafter(vectors.astype(np.float32), np.where(up, np.inf, -np.inf).astype(np.float32))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rounding_decides_nothing_among_equal_candidates(seed: int) -> None:
+    queries, gallery = (nudged(np.tile(row, (40, 1)), seed) for row in (np.arange(1.0, 9), np.full(8, 8**-0.5)))
+    scores = cosine(queries, gallery)
+    assert len(np.unique(scores)) > 100, "they differ in their last bits"
+    right = same(range(40), range(40))
+    among = places(scores, right)
+    assert (among.recall(10) == 10 / 40).all() and (among.rank() == 20.5).all()
+    assert average_precision(scores, right) == pytest.approx(1 / 40)
+    assert hubness(scores) == pytest.approx((0, 10))
+    assert (preferred(scores[0], scores[1]) == 0.5).all()
+    assert (nearest(queries, gallery, 3) == [0, 1, 2]).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rounding_does_not_move_a_sample_across_the_border_of_a_ball(seed: int) -> None:
+    """Corners of a grid, each of which has others at the very distance of its fifth neighbour."""
+    corners = np.stack(np.meshgrid(*[[0.3, 0.7]] * 6), -1).reshape(-1, 6)
+    exact = coverage(corners, corners)
+    moved = coverage(nudged(corners, seed), nudged(corners, seed + 10))
+    assert (exact.density == 7 / 5).all()
+    for name in ("precision", "recall", "density", "coverage"):
+        assert (getattr(moved, name) == getattr(exact, name)).all(), name
 
 
 def test_perfect_and_reversed_orders() -> None:

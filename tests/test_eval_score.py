@@ -28,8 +28,8 @@ from eval.copies import DISGUISES, NEAR, PRINTS, distances
 from eval.coverage import coverage, memorisation, nearest_cosine, vendi
 from eval.extractors import Source, extractor, network
 from eval.folders import PictureFolder
-from eval.neighbours import cosine
-from eval.pairs import average_precision, retrieval_rows, vectors_of
+from eval.neighbours import average_precision, cosine
+from eval.pairs import retrieval_rows, vectors_of
 from eval.rows import Row
 from eval.statistics import FeatureStatistics, frechet_distance, inception_score, kernel_distance
 from models.data.pixels import png

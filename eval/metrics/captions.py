@@ -20,6 +20,7 @@ from eval.features import BLOCK
 from eval.generator import IMAGE, SPACE, StickerGenerator
 from eval.metrics import metric
 from eval.metrics.retrieval import CHINESE_WITHIN, SPOKEN
+from eval.neighbours import nearest
 from eval.rows import Row, beside, mean_row, missing_where, share_row
 from models.captioner import Kind
 from models.data.captions import caption, display_name
@@ -98,8 +99,7 @@ def right_by(
 
 def near_right(context: Context, pictures: Sequence[Picture], pixels: np.ndarray) -> np.ndarray:
     """Which pictures' nearest training drawings show their concepts, (N,) bool."""
-    near = (nearest_picture(context, one) for one in pixels)
-    return np.array([p.concept == q.concept for p, q in zip(pictures, near, strict=True)])
+    return np.array([p.concept == q.concept for p, q in zip(pictures, nearest_pictures(context, pixels), strict=True)])
 
 
 @cache
@@ -107,10 +107,10 @@ def namer_of(context: Context) -> Namer:
     return Namer(context.world.pictures)
 
 
-def nearest_picture(context: Context, pixels: np.ndarray) -> Picture:
-    """The training drawing nearest to a picture in the space."""
-    vector = context.parts.embedder.image(pixels[None]).numpy()[0]
-    return context.drawings[int((drawing_vectors(context) @ vector).argmax())]
+def nearest_pictures(context: Context, pixels: np.ndarray) -> list[Picture]:
+    """The training drawing nearest to each picture in the space."""
+    vectors = context.parts.embedder.image(pixels).numpy()
+    return [context.drawings[row] for row in nearest(vectors, drawing_vectors(context), 1)[:, 0]]
 
 
 @cache
@@ -130,8 +130,7 @@ def drawing_vectors(context: Context) -> np.ndarray:
 def nearest_names(context: Context, pixels: np.ndarray, language: Language) -> list[str]:
     """The training name nearest to each picture in the space."""
     names, vectors = name_vectors(context, language)
-    found = context.parts.embedder.image(pixels).numpy() @ vectors.T
-    return [names[row] for row in found.argmax(1)]
+    return [names[row] for row in nearest(context.parts.embedder.image(pixels).numpy(), vectors, 1)[:, 0]]
 
 
 @cache
@@ -172,7 +171,7 @@ def text_rows(context: Context, pictures: Sequence[Picture]) -> Iterator[Row]:
     texts = {
         "": written(context, pixels, "en", "long"),
         "best of five": written(context, pixels, "en", "long", **SEVERAL),
-        "nearest training picture's": [caption(nearest_picture(context, one), SEED, "en", "long") for one in pixels],
+        "nearest training picture's": [caption(p, SEED, "en", "long") for p in nearest_pictures(context, pixels)],
         "blind": written(context, pixels, "en", "long", **BLIND),
         "another of the true picture": [caption(p, SEED + REFERENCES, "en", "long") for p in pictures],
     }

@@ -18,7 +18,7 @@ from eval.copies import NEAR, PRINTS, distances
 from eval.distribution import KERNEL_NAME, distribution_rows, unrelated_rows
 from eval.distribution import distances as set_distances
 from eval.metrics import metric
-from eval.neighbours import concept_found, nearest, style_share
+from eval.neighbours import concept_found, cosine, nearest, ranked, same, style_share
 from eval.rows import Row, prefixed, share_row
 from eval.statistics import NAME
 from models.data.pixels import SIZE
@@ -117,10 +117,11 @@ def unseen_rows(context: Context) -> Iterator[Row]:
     features = context.features_of(gallery)
     made = context.features(context.generate([sets.prompt(picture) for picture in asked]))
     found = concept_found(asked, gallery, nearest(made, features, NEIGHBOURS))
-    # Their own drawing is in the gallery: of real pictures the next ten count.
-    real = concept_found(asked, gallery, nearest(context.features_of(asked), features, NEIGHBOURS + 1)[:, 1:])
-    same = Counter(picture.concept for picture in gallery)
-    left = [1 - same[picture.concept] / len(gallery) for picture in asked]
+    scores = cosine(context.features_of(asked), features)
+    scores[same([picture.id for picture in asked], [picture.id for picture in gallery])] = -2  # the picture itself
+    real = concept_found(asked, gallery, ranked(scores, NEIGHBOURS))
+    drawn = Counter(picture.concept for picture in gallery)
+    left = [1 - drawn[picture.concept] / len(gallery) for picture in asked]
     yield share_row(
         "held-out concepts: concept among the 10 nearest drawings", found,
         against=(("chance", float(1 - np.mean(np.power(left, NEIGHBOURS)))), ("real", float(real.mean()))),

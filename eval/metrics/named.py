@@ -18,7 +18,7 @@ from eval.context import Context
 from eval.copies import NEAR
 from eval.metrics import metric
 from eval.metrics.image import CONCEPT, STYLE, judge, judge_real
-from eval.neighbours import cosine
+from eval.neighbours import cosine, preferred
 from eval.rows import Row, beside, prefixed, share_row
 from models.data.captions import display_name
 
@@ -61,7 +61,7 @@ def gender_row(context: Context, people: list[sets.Pair]) -> Row:
     answers = {}
     for name, drawn in _drawn(context, [sets.prompt(picture) for picture, _ in people]).items():
         made = context.features(drawn)
-        answers[name] = cosine(made, own).diagonal() > cosine(made, other).diagonal()
+        answers[name] = preferred(cosine(made, own).diagonal(), cosine(made, other).diagonal())
     name = "a woman, or a man, is nearer to the drawing of one than to the other's"
     return _beside(context, name, answers, "chance 0.5")
 

@@ -17,9 +17,9 @@ from eval.context import SEED, Context
 from eval.generator import SPACE
 from eval.metrics import metric
 from eval.metrics.retrieval import SPOKEN, K
-from eval.metrics.scenes import held_out_choices, preferred
+from eval.metrics.scenes import held_out_choices
 from eval.metrics.words import MORE, Words, chinese_words, concept_shares, english_words, named_concepts
-from eval.neighbours import cosine, expected_recall, places, same
+from eval.neighbours import cosine, expected_recall, places, preferred, same
 from eval.rows import MissingError, Row, mean_row
 from models.data.captions import caption
 from models.data.scenes import ATTRIBUTES

@@ -12,6 +12,7 @@ from eval import sets
 from eval.context import SEED, Context
 from eval.generator import SPACE
 from eval.metrics import metric
+from eval.neighbours import ranked
 from eval.rows import Row, share_row
 from models.data.captions import caption
 from models.data.scenes import make_scene
@@ -45,7 +46,9 @@ def _kept(what: str, parser: PromptParser, captions: Sequence[str]) -> Row:
 
 def _nearest(parser: PromptParser, text: str) -> set[str]:
     """All English names of the thing whose name is nearest to a text."""
-    return _names(parser, int(np.argmax(parser.linker.cosines(parser.embedder.text([text])[0]))))
+    return _names(
+        parser, int(ranked(np.asarray(parser.linker.cosines(parser.embedder.text([text])[0]))[None], 1)[0, 0])
+    )
 
 
 def _names(parser: PromptParser, number: int) -> set[str]:

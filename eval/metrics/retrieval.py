@@ -85,5 +85,5 @@ def _details(queries: np.ndarray, items: np.ndarray, scores: np.ndarray, right: 
         f"R@1 {semantic.recall(1).mean():.3f}, R@5 {semantic.recall(5).mean():.3f}; the very picture R@1 "
         f"{instance.recall(1).mean():.3f}, R@{K} {instance.recall(K).mean():.3f}, median rank "
         f"{np.median(instance.rank()):.0f}; first 64 numbers {nested[64]:.3f}, 32 {nested[32]:.3f}; hubs: skewness "
-        f"{skewness:.1f}, most {most}; {len(set(captions))} captions differ"
+        f"{skewness:.1f}, most {most:.0f}; {len(set(captions))} captions differ"
     )

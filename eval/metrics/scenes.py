@@ -13,6 +13,7 @@ import numpy as np
 from eval.context import SEED, Context
 from eval.judge import Judge
 from eval.metrics import metric
+from eval.neighbours import preferred
 from eval.rows import Row, missing_where, share_row
 from models.data.scenes import ATTRIBUTES, Attribute, Scene, choices
 
@@ -39,11 +40,6 @@ def held_out_choices(context: Context, attribute: Attribute) -> tuple[list[Scene
 def right_choices(judge: Judge, pixels: np.ndarray, prompts: list[str], contrasts: list[str]) -> np.ndarray:
     """(N,): whether the judge prefers the prompt to the contrast."""
     return preferred(judge.scores(pixels, prompts), judge.scores(pixels, contrasts))
-
-
-def preferred(own: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Of two scores (N,): 1 where the first is higher, 0 where the second is, one half where they are equal."""
-    return (own > other) + 0.5 * (own == other)
 
 
 @metric("scenes", "image")
