@@ -36,14 +36,14 @@ FIRST_ASK = 3  # <spare0>, the token of ASKS[0]; the others follow
 
 
 class CaptionerConfig(LanguageConfig):
-    """The backbone's sizes and those of what is added: `eyes` are the widths of their tokens by name (`models.eyes`),
+    """The backbone's sizes and those of what is added: `features` are the widths of their tokens by name (`models.eyes`),
     `ranking` what makes a probability of the figures of "one" candidate, and of "several"
     (`models.pipelines.caption`)."""
 
     model_type = "studio128_captioner"
-    reader_heads: int = 4
-    reader_hidden: int = 256
-    eyes: dict[str, int] | None = None
+    cross_heads: int = 4
+    cross_hidden: int = 256
+    features: dict[str, int] | None = None
     ranking: dict[str, dict[str, float]] | None = None
 
 
@@ -68,12 +68,12 @@ class Captioner(PreTrainedModel, GenerationMixin):
     def __init__(self, config: CaptionerConfig) -> None:
         super().__init__(config)
         width = config.hidden_size
-        eyes = dict(sorted((config.eyes or {}).items()))  # as a stored configuration has them
-        self.views = nn.ModuleDict({name: nn.Linear(size, width) for name, size in eyes.items()})
-        self.nothing = nn.Parameter(torch.randn(1, 1, width))  # the one token where no picture is shown
-        self.asks = nn.Parameter(torch.zeros(len(ASKS), width))  # in tens, as gates are
-        self.readers = nn.ModuleList(
-            Reader(width, config.reader_heads, config.reader_hidden) for _ in range(config.num_hidden_layers)
+        eyes = dict(sorted((config.features or {}).items()))  # as a stored configuration has them
+        self.projections = nn.ModuleDict({name: nn.Linear(size, width) for name, size in eyes.items()})
+        self.null_token = nn.Parameter(torch.randn(1, 1, width))  # the one token where no picture is shown
+        self.task_embeddings = nn.Parameter(torch.zeros(len(ASKS), width))  # in tens, as gates are
+        self.cross_layers = nn.ModuleList(
+            Reader(width, config.cross_heads, config.cross_hidden) for _ in range(config.num_hidden_layers)
         )
         self._attached: tuple[LanguageModel, ...] = ()  # a tuple, so that its weights are not this model's
         self.post_init()
@@ -95,20 +95,20 @@ class Captioner(PreTrainedModel, GenerationMixin):
 
     def look(self, sight: Sight, shown: Tensor | None = None) -> Seen:
         """The pictures as the readers read them; `shown` (B,) is false where one is to be hidden."""
-        tokens = [view(layer_norm(sight[name][0].to(self.dtype))) for name, view in self.views.items()]
-        mask = torch.cat([sight[name][1] for name in self.views], 1)
+        tokens = [view(layer_norm(sight[name][0].to(self.dtype))) for name, view in self.projections.items()]
+        mask = torch.cat([sight[name][1] for name in self.projections], 1)
         if shown is not None:
             mask = mask & shown[:, None]
-        nothing = self.nothing.to(tokens[0].dtype).expand(len(mask), -1, -1)
+        nothing = self.null_token.to(tokens[0].dtype).expand(len(mask), -1, -1)
         return self._read(torch.cat([nothing, *tokens], 1), F.pad(mask, (1, 0), value=True))
 
     def blind(self, count: int) -> Seen:
         """As `look`, of `count` pictures that are not shown: what the captioner would say of any."""
-        return self._read(self.nothing.expand(count, -1, -1), torch.ones(count, 1, dtype=torch.bool))
+        return self._read(self.null_token.expand(count, -1, -1), torch.ones(count, 1, dtype=torch.bool))
 
     def _read(self, context: Tensor, mask: Tensor) -> Seen:
         context = layer_norm(context)
-        readers: Any = self.readers
+        readers: Any = self.cross_layers
         return Seen(tuple(reader.attention.keys_values(context) for reader in readers), padding_bias(mask))
 
     def forward(
@@ -128,7 +128,7 @@ class Captioner(PreTrainedModel, GenerationMixin):
         embeds = self.language.model.embed(input_ids)
         place = input_ids - FIRST_ASK
         asked = (place >= 0) & (place < len(ASKS))
-        embeds = embeds + (10 * self.asks[place.clamp(0, len(ASKS) - 1)] * asked[..., None]).to(embeds.dtype)
+        embeds = embeds + (10 * self.task_embeddings[place.clamp(0, len(ASKS) - 1)] * asked[..., None]).to(embeds.dtype)
         with self._reading(seen):
             return self.language(
                 inputs_embeds=embeds, attention_mask=attention_mask, position_ids=position_ids, cache=cache,
@@ -142,7 +142,7 @@ class Captioner(PreTrainedModel, GenerationMixin):
         def before(reader: Callable[..., Tensor], part: tuple[Tensor, Tensor], _: Any, inputs: Any) -> Any:
             return (reader(inputs[0], *part, seen.bias if seen else None), *inputs[1:])
 
-        pairs = zip(self.language.model.layers, self.readers, seen.parts if seen else (), strict=False)
+        pairs = zip(self.language.model.layers, self.cross_layers, seen.parts if seen else (), strict=False)
         with ExitStack() as removed:
             for layer, reader, part in pairs:
                 removed.enter_context(layer.register_forward_pre_hook(partial(before, reader, part)))

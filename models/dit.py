@@ -2,10 +2,11 @@
 
 Sources: DiT (arXiv 2212.09748: patches, adaLN-zero), PixArt-alpha (2310.00426: one shared modulation with a table per
 block, cross-attention to text), JiT (2511.13720: x-prediction with a loss on the velocity), U-ViT (2209.12152: long
-skips). The noise level sigma is the time t: x_t = (1 - t) x0 + t noise, velocity = noise - x0.
+skips), EDM (2206.00364, section 5: a skip of the input around the network). The noise level sigma is the time t:
+x_t = (1 - t) x0 + t noise, velocity = noise - x0.
 
 Shapes: B batch, C latent channels, S latent size, P patch, N = (S / P)^2 tokens, D width, L text tokens,
-T width of the text's token states, V size of the semantic vector.
+T width of the text's token states, V size of the semantic vector, W numbers of a warp.
 """
 
 import math
@@ -22,7 +23,7 @@ MIN_TIME = 1e-3  # noise level below which x - x0 is nothing but rounding
 
 
 class DiT(ModelMixin, ConfigMixin):
-    """Text- and vector-conditioned Diffusion Transformer on latents."""
+    """Text- and vector-conditioned Diffusion Transformer on latents; block i also feeds block depth - 1 - i."""
 
     config: Any
     _supports_gradient_checkpointing = True
@@ -40,41 +41,32 @@ class DiT(ModelMixin, ConfigMixin):
         patch: int = 2,  # P
         context: int = 256,  # T
         vector: int = 128,  # V
-        prediction: str = "x",  # what the last layer means: the clean latent is the only one
-        long_skips: bool = True,  # block i also feeds block depth - 1 - i
-        # The output is what the last layer says plus the input, times a learned number for each value of a patch and
-        # each time (EDM's c_skip, arXiv 2206.00364, section 5, but learned, from zero): where little is to be mended,
-        # the blocks need not carry the picture itself through their norms.
-        carry: bool = False,
-        warp: int = 0,  # numbers that tell how a training picture was warped (`models.data.variety`), 0 for none
-        # Whether it reads the latent of a reference (`models.references.store`), patch upon patch beside the noisy one,
-        # scaled by a gate that depends on the time: where little noise is left, a reference says nothing.
-        draft: bool = False,
+        warp: int = 0,  # W: how a training picture was warped (`models.data.variety`); 0 for no such input
     ) -> None:
         super().__init__()
-        if prediction != "x":
-            raise ValueError(f"DiT has no prediction {prediction!r}; there is 'x'")
         if size % patch:
             raise ValueError(f"a patch of {patch} does not divide a latent of {size}")
         values = channels * patch * patch
         self.gradient_checkpointing = False
         self.patch_in = nn.Linear(values, width)
-        self.draft_in = nn.Linear(values, width, bias=False) if draft else None
-        self.draft_gate = nn.Linear(width, width) if draft else None
+        # A reference latent is read patch upon patch beside the noisy one. Its gate depends on the time: where little
+        # noise is left, a reference adds nothing.
+        self.reference_in = nn.Linear(values, width, bias=False)
+        self.reference_gate = nn.Linear(width, width)
         self.positions = nn.Parameter(torch.empty((size // patch) ** 2, width))
         self.time_in = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.vector_in = nn.Linear(vector, width)
         self.warp_in = nn.Linear(warp, width, bias=False) if warp else None
         self.null_vector = nn.Parameter(torch.zeros(vector))
-        self.words_in = nn.Linear(context, context)
-        self.sense_in = nn.Linear(vector, context)
+        self.text_in = nn.Linear(context, context)
+        self.vector_token = nn.Linear(vector, context)
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
-        self.blocks = nn.ModuleList(
-            Block(width, heads, context, long_skip=long_skips and 2 * i >= depth) for i in range(depth)
-        )
+        self.blocks = nn.ModuleList(Block(width, heads, context, long_skip=2 * i >= depth) for i in range(depth))
         self.table = nn.Parameter(torch.zeros(2, width))
         self.out = nn.Linear(width, values)
-        self.carry_in = nn.Linear(width, values) if carry else None
+        # EDM's c_skip, learned for each value of a patch: where little noise is left, the blocks need not carry the
+        # picture itself through their norms.
+        self.skip_gain = nn.Linear(width, values)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -87,47 +79,15 @@ class DiT(ModelMixin, ConfigMixin):
         nn.init.normal_(self.positions, std=0.02)
         nn.init.normal_(self.null_vector, std=0.02)
         blocks: list[Any] = list(self.blocks)
-        branches = [self.out, self.modulation[1], self.carry_in, self.warp_in, self.draft_gate]
+        branches = [self.out, self.modulation[1], self.skip_gain, self.warp_in, self.reference_gate]
         for zero in branches + [block.cross.out for block in blocks] + [block.skip for block in blocks]:
             if zero is not None:
                 nn.init.zeros_(zero.weight)
 
-    def _vector(self, vector: Tensor) -> Tensor:
-        """A row of zeros becomes the learned null; the others go to unit variance per number instead of unit length."""
-        absent = (vector == 0).all(-1, keepdim=True)
-        return torch.where(absent, self.null_vector.to(vector.dtype), vector) * math.sqrt(vector.shape[-1])
-
-    def _context(self, states: Tensor, mask: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-attention's keys (B, 1 + L, T) and bias: one token from the vector, always there, then the words. With
-        every word masked, only the first is left: that is the null of the text."""
-        words = self.words_in(layer_norm(states))
-        context = torch.cat([self.sense_in(vector)[:, None].to(words.dtype), words], 1)
-        return context, padding_bias(torch.cat([mask.new_ones(len(mask), 1), mask], 1))
-
     @property
     def bypassed(self) -> int:
-        """The block that a weakened row goes past: the fourth of ten and of twelve (`models/train/LOG.md`)."""
+        """The block that a weakened row skips: the fourth of ten and of twelve (`models/train/LOG.md`)."""
         return 3 * len(self.blocks) // 10
-
-    def _run_blocks(
-        self, x: Tensor, condition: Tensor, context: Tensor, bias: Tensor, weakened: Tensor | None
-    ) -> Tensor:
-        """The stream after the last block."""
-        kept: list[Tensor] = []
-        for i, block in enumerate(self.blocks):
-            late = 2 * i >= len(self.blocks)
-            inputs = (x, condition, context, bias, kept.pop() if late and kept else None)
-            if weakened is not None and i == self.bypassed:
-                whole = ~weakened
-                x = x.clone()
-                x[whole] = block(x[whole], condition[whole], context[whole], bias[whole])
-            elif torch.is_grad_enabled() and self.gradient_checkpointing:
-                x = self._gradient_checkpointing_func(block, *inputs)
-            else:
-                x = block(*inputs)
-            if not late:
-                kept.append(x)
-        return x
 
     def forward(
         self,
@@ -143,33 +103,66 @@ class DiT(ModelMixin, ConfigMixin):
         """Velocity (B, C, S, S), in fp32, at the noisy latent.
 
         Args:
-            x: noisy latent (B, C, S, S), per-channel unit variance when clean. t: noise level sigma in [0, 1], (B,).
-            states: token states of the text (B, L, T). mask: true at real tokens (B, L); all false drops the text.
-            vector: unit semantic vectors (B, V); zeros drop it.
-            reference: clean latents to draw from, (B, C, S, S); none is zeros, which add nothing.
-            weakened: true (B,) where the answer is to be a worse one of the same kind, for guidance to lead away from
-                (autoguidance, arXiv 2406.02507): those rows go past one block.
-            warp: how the picture is warped (B, W), as training tells it; none is zeros, which add nothing.
+            x: noisy latent (B, C, S, S), per-channel unit variance when clean.
+            t: noise level sigma in [0, 1], (B,).
+            states: token states of the text (B, L, T).
+            mask: true at real tokens (B, L); a row of false drops the text.
+            vector: unit semantic vectors (B, V); a row of zeros drops it.
+            reference: clean latents to draw from, (B, C, S, S); a row of zeros adds nothing.
+            weakened: (B,), true where the answer is to be a worse one of the same kind, for guidance to lead away from
+                (autoguidance, arXiv 2406.02507): those rows skip one block.
+            warp: how the training picture is warped (B, W); a row of zeros adds nothing.
         """
         dtype = self.out.weight.dtype
-        sense = self._vector(vector.to(dtype))  # (B, V)
-        time = self.time_in(timestep_embedding(t, self.config.width).to(dtype)) + self.vector_in(sense)  # (B, D)
+        vector = self._vector(vector.to(dtype))  # (B, V)
+        time = self.time_in(timestep_embedding(t, self.config.width).to(dtype)) + self.vector_in(vector)  # (B, D)
         if self.warp_in is not None and warp is not None:
             time = time + self.warp_in(warp.to(dtype))
         condition = self.modulation(time).unflatten(-1, (6, -1))  # (B, 6, D)
-        context, bias = self._context(states.to(dtype), mask.bool(), sense)
+        context, bias = self._context(states.to(dtype), mask.bool(), vector)
         patches = patchify(x, self.config.patch)
         tokens = self.patch_in(patches.to(dtype))  # (B, N, D)
-        if self.draft_in is not None and self.draft_gate is not None and reference is not None:
-            drawn_from = self.draft_in(patchify(reference, self.config.patch).to(dtype))
-            tokens = torch.addcmul(tokens, self.draft_gate(time)[:, None], drawn_from)
+        if reference is not None:
+            drawn_from = self.reference_in(patchify(reference, self.config.patch).to(dtype))
+            tokens = torch.addcmul(tokens, self.reference_gate(time)[:, None], drawn_from)
         tokens = tokens + self.positions.to(tokens.dtype)
         tokens = self._run_blocks(tokens, condition, context, bias, weakened)
         shift, scale = (time[:, None] + self.table).unbind(1)
         output = self.out(modulate(layer_norm(tokens), shift, scale)).float()
-        if self.carry_in is not None:
-            output = torch.addcmul(output, self.carry_in(time).float()[:, None], patches.float())
+        output = torch.addcmul(output, self.skip_gain(time).float()[:, None], patches.float())
         return velocity_to(unpatchify(output, self.config.patch), x.float(), t.float())
+
+    def _vector(self, vector: Tensor) -> Tensor:
+        """A row of zeros becomes the learned null; the others go to unit variance per number instead of unit length."""
+        absent = (vector == 0).all(-1, keepdim=True)
+        return torch.where(absent, self.null_vector.to(vector.dtype), vector) * math.sqrt(vector.shape[-1])
+
+    def _context(self, states: Tensor, mask: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys (B, 1 + L, T) and bias of cross-attention: a token made of the vector, which is never masked, and the
+        text's tokens. With every text token masked, the first one is the null of the text."""
+        text = self.text_in(layer_norm(states))
+        context = torch.cat([self.vector_token(vector)[:, None].to(text.dtype), text], 1)
+        return context, padding_bias(torch.cat([mask.new_ones(len(mask), 1), mask], 1))
+
+    def _run_blocks(
+        self, x: Tensor, condition: Tensor, context: Tensor, bias: Tensor, weakened: Tensor | None
+    ) -> Tensor:
+        """The stream after the last block."""
+        skips: list[Tensor] = []
+        for i, block in enumerate(self.blocks):
+            late = 2 * i >= len(self.blocks)
+            inputs = (x, condition, context, bias, skips.pop() if late and skips else None)
+            if weakened is not None and i == self.bypassed:
+                strong = ~weakened
+                x = x.clone()
+                x[strong] = block(x[strong], condition[strong], context[strong], bias[strong])
+            elif torch.is_grad_enabled() and self.gradient_checkpointing:
+                x = self._gradient_checkpointing_func(block, *inputs)
+            else:
+                x = block(*inputs)
+            if not late:
+                skips.append(x)
+        return x
 
 
 class Block(nn.Module):

@@ -34,8 +34,8 @@ UNITS = (0.3, 0.3, 3.0, 0.3, 0.3, 0.3)
 SETTINGS = 3  # loop, frames a second, strength
 
 
-def settings(loop: Tensor, fps: Tensor, strength: Tensor) -> Tensor:
-    """What a clip is asked for besides words, (B, SETTINGS) of about unit size.
+def clip_settings(loop: Tensor, fps: Tensor, strength: Tensor) -> Tensor:
+    """Settings of a clip besides its words, (B, SETTINGS), each of about unit size.
 
     `loop` (B,) bool, `fps` (B,) frames a second, `strength` (B,) of the amplitudes, 1 is normal.
     """
@@ -69,7 +69,7 @@ class Plan:
     curves: Tensor  # (B, K, BASIS, POSE), weights of the basis functions
     start: Tensor  # (B, K), added to the opacity at all times: what fades in begins at 0
     places: Tensor  # (B, K, PLACE) of the movers at rest
-    owners: Tensor  # (B, K + 1, CELLS, CELLS) logits of what a cell of the picture belongs to; 0 stays where it is
+    masks: Tensor  # (B, K + 1, CELLS, CELLS) logits of what a cell of the picture belongs to; 0 stays where it is
     left_out: Tensor  # (B,), root mean square by which the draft is expected to miss the latents
 
     def poses(self, times: Tensor, loop: Tensor) -> Tensor:
@@ -100,43 +100,43 @@ class MotionPlanner(nn.Module):
         self.patch_in = nn.Linear(4 * channels, width)
         self.positions = nn.Parameter(0.02 * torch.randn(self.grid**2, width))
         self.movers = nn.Parameter(torch.randn(MOVERS, width))
-        self.words_in = nn.Linear(context, context)
+        self.text_in = nn.Linear(context, context)
         self.settings_in = nn.Sequential(nn.Linear(SETTINGS, width), nn.SiLU(), nn.Linear(width, 6 * width))
         self.blocks = nn.ModuleList(Block(width, heads, context) for _ in range(depth))
         self.curves_out = nn.Linear(width, BASIS * POSE + 1 + PLACE + 1)
-        self.owners_out = nn.Linear(width, (MOVERS + 1) * (CELLS // self.grid) ** 2)
-        for layer in (self.curves_out, self.owners_out):  # at first nothing moves
+        self.masks_out = nn.Linear(width, (MOVERS + 1) * (CELLS // self.grid) ** 2)
+        for layer in (self.curves_out, self.masks_out):  # at first nothing moves
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, given: Tensor, states: Tensor, mask: Tensor, asked: Tensor) -> Plan:
+    def forward(self, given: Tensor, states: Tensor, mask: Tensor, settings: Tensor) -> Plan:
         """The plan of clips.
 
         Args:
             given: clean latents (B, C, S, S) of the picture as it is at rest.
             states: token states of the text (B, L, D); `mask` (B, L), true at real tokens.
-            asked: (B, SETTINGS) of `settings`.
+            settings: (B, SETTINGS) of `clip_settings`.
         """
         dtype = self.patch_in.weight.dtype
         tokens = self.patch_in(patchify(given.to(dtype), 2)) + self.positions
         x = torch.cat([self.movers.expand(len(given), -1, -1).to(tokens.dtype), tokens], 1)  # (B, K + N, D)
-        words = self.words_in(layer_norm(states.to(dtype)))
+        words = self.text_in(layer_norm(states.to(dtype)))
         words, seen = F.pad(words, (0, 0, 1, 0)), F.pad(mask.bool(), (1, 0), value=True)
-        condition = self.settings_in(asked.to(dtype)).unflatten(-1, (6, -1))
+        condition = self.settings_in(settings.to(dtype)).unflatten(-1, (6, -1))
         for block in self.blocks:
             x = block(x, condition, words, padding_bias(seen))
         movers, tokens = layer_norm(x).split([MOVERS, self.grid**2], 1)
-        return self._plan(self.curves_out(movers).float(), self.owners_out(tokens).float())
+        return self._plan(self.curves_out(movers).float(), self.masks_out(tokens).float())
 
-    def _plan(self, curves: Tensor, owners: Tensor) -> Plan:
+    def _plan(self, curves: Tensor, masks: Tensor) -> Plan:
         curves, start, places, left_out = curves.split([BASIS * POSE, 1, PLACE, 1], -1)
         cell = CELLS // self.grid
-        owners = owners.unflatten(-1, (MOVERS + 1, cell, cell)).unflatten(1, (self.grid, self.grid))
+        masks = masks.unflatten(-1, (MOVERS + 1, cell, cell)).unflatten(1, (self.grid, self.grid))
         return Plan(
             curves.unflatten(-1, (BASIS, POSE)) * curves.new_tensor(UNITS),
             start[..., 0],
             places + places.new_tensor([0.5, 0.5, 1.0]),
-            owners.permute(0, 3, 1, 4, 2, 5).reshape(len(owners), MOVERS + 1, CELLS, CELLS),
+            masks.permute(0, 3, 1, 4, 2, 5).reshape(len(masks), MOVERS + 1, CELLS, CELLS),
             left_out[:, :, 0].mean(1),
         )
 
@@ -148,7 +148,7 @@ def moved(picture: Tensor, plan: Plan, times: Tensor, loop: Tensor) -> tuple[Ten
     What a mover leaves behind is filled with the mean colour of what stays; where nothing stays, with nothing. There
     what fades would be half transparent, and the autoencoder knows no such pictures: so that is done after it.
     """
-    shares = F.interpolate((SHARPER * plan.owners).softmax(1), picture.shape[-2:], mode="bilinear")  # (B, K + 1, H, W)
+    shares = F.interpolate((SHARPER * plan.masks).softmax(1), picture.shape[-2:], mode="bilinear")  # (B, K + 1, H, W)
     stays = shares[:, :1]
     colour = (picture * stays).sum((2, 3), keepdim=True) / stays.sum((2, 3), keepdim=True).clamp_min(1.0)
     filled = stays.mean((2, 3), keepdim=True).gt(0.05)  # a picture that moves whole has no ground to show
@@ -189,12 +189,12 @@ def reach(alpha: Tensor, plan: Plan, times: Tensor, loop: Tensor) -> Tensor:
     middle = (torch.arange(CELLS, device=alpha.device) + 0.5) / CELLS
     points = torch.stack(torch.meshgrid(middle, middle, indexing="xy"), -1)  # (CELLS, CELLS, 2)
     at = points.expand(len(alpha), times.shape[1], -1, -1, -1)
-    poses, owners = plan.closed(loop).poses(times, loop), plan.owners.argmax(1)
+    poses, masks = plan.closed(loop).poses(times, loop), plan.masks.argmax(1)
     seen = cells[:, None].expand(at.shape[:-1])
     for mover in range(MOVERS):
         pose, place = poses[:, :, mover, None, None], plan.places[:, mover, None, None, None]
         apart = torch.linalg.solve(_back(*pose[..., 2:5].unbind(-1)), (points - place[..., :2])[..., None])[..., 0]
-        own = (owners == mover + 1)[:, None]
+        own = (masks == mover + 1)[:, None]
         at = torch.where(own[..., None], place[..., :2] + pose[..., :2] * place[..., 2:] + apart, at)
         seen = seen & (~own | (pose[..., -1] > 0.1))
     low, high = (torch.where(seen[..., None], at, empty) for empty in (1.0, 0.0))

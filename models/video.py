@@ -38,7 +38,7 @@ class Frames:
 
     times: Tensor  # (B, T) in [0, 1], as `models.motion.frame_times` gives them, or some of them
     loop: Tensor  # (B,) bool
-    asked: Tensor  # (B, SETTINGS) of `models.motion.settings`
+    settings: Tensor  # (B, SETTINGS) of `models.motion.clip_settings`
     draft: Tensor  # (B, T, C, S, S) latents of the picture as it is planned to move; zeros in clips without
     first: Tensor  # (B, C, S, S) latents of the picture at rest; zeros where not given
     last: Tensor  # (B, C, S, S) latents of the last frame; zeros where not given
@@ -73,14 +73,14 @@ class VideoDiT(ModelMixin, ConfigMixin):
     ) -> None:
         super().__init__()
         values = patch * patch * (3 * channels + 3)
-        self.given_in = nn.Linear(values, width, bias=False)
-        self.asked_in = nn.Linear(SETTINGS, width)
+        self.frames_in = nn.Linear(values, width, bias=False)
+        self.settings_in = nn.Linear(SETTINGS, width)
         self.time_in = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         self.blocks = nn.ModuleList(MotionBlock(width, heads, hidden) for _ in range(depth // EVERY))
         self.copy_out = nn.Linear(width, patch * patch)
         self.planner = MotionPlanner(channels=channels, size=size, context=context, **(planner_size or {}))
-        for zero in (self.given_in.weight, self.copy_out.weight, self.copy_out.bias):
+        for zero in (self.frames_in.weight, self.copy_out.weight, self.copy_out.bias):
             nn.init.zeros_(zero)
 
     def forward(self, image: Any, x: Tensor, t: Tensor, condition: Condition, frames: Frames) -> Tensor:
@@ -112,9 +112,9 @@ class VideoDiT(ModelMixin, ConfigMixin):
 
     def _modulation(self, t: Tensor, frames: Frames) -> Tensor:
         """(B, 6, D) from the noise level (B,) and what is asked for."""
-        dtype = self.asked_in.weight.dtype
+        dtype = self.settings_in.weight.dtype
         time = self.time_in(timestep_embedding(t, self.config.width).to(dtype))
-        return self.modulation(time + self.asked_in(frames.asked.to(dtype))).unflatten(-1, (6, -1))
+        return self.modulation(time + self.settings_in(frames.settings.to(dtype))).unflatten(-1, (6, -1))
 
     def _given(self, frames: Frames) -> Tensor:
         """(B, T N, D) of draft, first and last frame, and for each a channel that says whether it is there, and of the
@@ -129,7 +129,7 @@ class VideoDiT(ModelMixin, ConfigMixin):
             for part, how in zip(parts, near, strict=True)
         ]
         known = torch.cat([*parts, *(one.to(frames.draft.dtype) for one in there)], 2).flatten(0, 1)
-        tokens = self.given_in(patchify(known, self.config.patch).to(self.given_in.weight.dtype))
+        tokens = self.frames_in(patchify(known, self.config.patch).to(self.frames_in.weight.dtype))
         return tokens.unflatten(0, (-1, count)).flatten(1, 2)
 
     def _copied(self, velocity: Tensor, x: Tensor, t: Tensor, draft: Tensor, tokens: Tensor) -> Tensor:

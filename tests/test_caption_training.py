@@ -207,7 +207,7 @@ def test_a_run_resumes_exactly_ships_and_leaves_the_backbone_alone(parts: Path, 
     again.run()
     now = dict(straight.task.looker.embedder.language.named_parameters())  # type: ignore[attr-defined]
     assert all(torch.equal(language[name], now[name]) for name in language)
-    assert any(reader.gates.any() for reader in again.plain.readers)  # type: ignore[union-attr]
+    assert any(reader.gates.any() for reader in again.plain.cross_layers)  # type: ignore[union-attr]
     assert list(again.out.glob("sheet-*.png"))
     shipped = load_part(Captioner, "captioner", again.out / "export")
-    assert set(shipped.config.ranking or {}) == {"one", "several"} and len(KINDS) == 3
+    assert set(shipped.config.ranking or {}) == {"single", "several"} and len(KINDS) == 3

@@ -30,7 +30,7 @@ def captioner(looker: Looker, awake: bool = True) -> Captioner:
     language = looker.embedder.language
     widths = {eye: looker.width(eye) for eye in EYES}
     sizes = {**preset("language", "tiny"), **preset("captioner", "tiny"), "vocab_size": language.config.vocab_size}
-    made = Captioner(CaptionerConfig(**{**sizes, "eyes": widths}))
+    made = Captioner(CaptionerConfig(**{**sizes, "features": widths}))
     if awake:
         awaken(made)
     return made.attach(language).eval()

@@ -93,7 +93,7 @@ def test_conditions_drop_row_by_row() -> None:
     assert all((whole[i] - partly[i]).abs().max() > 1e-3 for i in (0, 1))
 
 
-@pytest.mark.parametrize("options", [{}, {"long_skips": False}, {"carry": False}, {"depth": 3}])
+@pytest.mark.parametrize("options", [{}, {"depth": 3}])
 def test_gradient_reaches_every_parameter(options: dict[str, object]) -> None:
     net, batch = awake(**options).train(), inputs()
     batch["vector"][0] = 0
@@ -148,9 +148,7 @@ def test_it_learns_one_batch() -> None:
     assert losses[-1] < 0.7 * losses[0]
 
 
-@pytest.mark.parametrize(
-    ("options", "word"), [({"prediction": "eps"}, "eps"), ({"patch": 3}, "3"), ({"heads": 5}, "5")]
-)
+@pytest.mark.parametrize(("options", "word"), [({"patch": 3}, "3"), ({"heads": 5}, "5")])
 def test_wrong_options_are_named(options: dict[str, object], word: str) -> None:
     with pytest.raises(ValueError, match=word):
         DiT(**{**TINY, **options})
@@ -181,35 +179,31 @@ def test_a_warp_starts_from_nothing_and_none_is_zeros() -> None:
     assert not DiT(**preset("dit", "tiny")).get_parameter("warp_in.weight").any()
 
 
-def test_a_draft_starts_from_nothing_none_is_zeros_and_its_patches_stay_in_their_places() -> None:
+def test_a_reference_starts_from_nothing_none_is_zeros_and_its_patches_stay_in_their_places() -> None:
     net, told = awake(), inputs()
-    draft = told.pop("reference")
-    draft[-1] = 0
-    drafted, plain = net(**told, reference=draft), net(**told)
-    assert torch.equal(drafted[-1], plain[-1]) and not torch.allclose(drafted[0], plain[0], atol=1e-3)
-    assert torch.equal(awake(draft=False)(**told, reference=draft), awake(draft=False)(**told))
+    reference = told.pop("reference")
+    reference[-1] = 0
+    drawn, plain = net(**told, reference=reference), net(**told)
+    assert torch.equal(drawn[-1], plain[-1]) and not torch.allclose(drawn[0], plain[0], atol=1e-3)
     fresh = DiT(**preset("dit", "tiny"))
-    assert not any(fresh.get_parameter(f"draft_gate.{name}").any() for name in ("weight", "bias"))
-    net.draft_in.load_state_dict({"weight": net.patch_in.weight})
-    net.draft_gate.load_state_dict({"weight": torch.zeros(32, 32), "bias": torch.ones(32)})
-    moved, here = {**told, "x": told["x"] + draft}, {**told, "reference": torch.zeros_like(draft)}
+    assert not any(fresh.get_parameter(f"reference_gate.{name}").any() for name in ("weight", "bias"))
+    net.reference_in.load_state_dict({"weight": net.patch_in.weight})
+    net.reference_gate.load_state_dict({"weight": torch.zeros(32, 32), "bias": torch.ones(32)})
+    moved, here = {**told, "x": told["x"] + reference}, {**told, "reference": torch.zeros_like(reference)}
     seen: list[torch.Tensor] = []
     net.blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    net(**{**told, "reference": draft}), net(**moved), net(**here)
+    net(**{**told, "reference": reference}), net(**moved), net(**here)
     torch.testing.assert_close(seen[0], seen[1])
     assert not torch.allclose(seen[0], seen[2])
 
 
-def test_a_carry_starts_from_nothing_and_then_lets_the_input_through() -> None:
-    plain, carrying = awake(carry=False), awake()
-    missing = carrying.load_state_dict(plain.state_dict(), strict=False).missing_keys
-    assert missing == ["carry_in.weight", "carry_in.bias"]
-    told = inputs()
+def test_the_input_skips_the_network_by_a_gain_that_starts_at_zero() -> None:
+    batch, net = inputs(), awake()
+    assert not any(parameter.any() for parameter in DiT(**TINY).skip_gain.parameters())
     with torch.no_grad():
-        for name in missing:
-            carrying.get_parameter(name).zero_()
-        assert torch.equal(carrying(**told), plain(**told))
-        carrying.get_parameter("carry_in.bias").fill_(0.5)
+        net.skip_gain.bias.zero_()
+        plain = net(**batch)
+        net.skip_gain.bias.fill_(0.5)
         # Half of the input more in the predicted picture is that much less in the way to it, divided by the time.
-        less = plain(**told) - carrying(**told)
-    torch.testing.assert_close(less, 0.5 * told["x"] / told["t"][:, None, None, None])
+        less = plain - net(**batch)
+    torch.testing.assert_close(less, 0.5 * batch["x"] / batch["t"][:, None, None, None])

@@ -85,8 +85,8 @@ def test_pictures_are_described_together_and_each_as_it_is_alone_in_that_shape(
 def test_what_is_not_known_is_said_to_be_unknown(backend: Embedded, picture: Path, tmp_path: Path) -> None:
     config = backend.root / "captioner" / "config.json"
     before = config.read_text()
-    never = {"cosine": 0, "agreement": 0, "likelihood": 0, "nearest": 0, "bias": 0, "least": 0.9}
-    config.write_text(json.dumps({**json.loads(before), "ranking": {"one": never}}))
+    never = {"cosine": 0, "agreement": 0, "likelihood": 0, "nearest": 0, "bias": 0, "threshold": 0.9}
+    config.write_text(json.dumps({**json.loads(before), "ranking": {"single": never}}))
     record_part("captioner", backend.root)
     again = Embedded(str(backend.root))
     guess = described(again, picture).candidates[0][0]

@@ -61,7 +61,7 @@ def test_a_woman_is_drawn_from_a_woman(
     figure = built.figure(number, gender, style)
     found = built.retrieve(figure, style=style)
     assert np.array_equal(built.drawing(Reference(found.rows[:1])), drawing(world, place))
-    assert ((figure, style) in built.own) == (style in ("noto", "twemoji", "blob"))
+    assert ((figure, style) in built.drawn) == (style in ("noto", "twemoji", "blob"))
 
 
 def test_what_has_no_gender_is_one_figure(world: World, built: ReferenceStore) -> None:
@@ -70,14 +70,14 @@ def test_what_has_no_gender_is_one_figure(world: World, built: ReferenceStore) -
     assert sorted(built.figures.values()) == [len(numbers), len(numbers) + 1] and len(built.typical) == len(numbers) + 2
     assert built.figure(numbers.index("fish"), "woman") == numbers.index("fish")
     assert {numbers.index("cook"), *built.figures.values()} <= set(built.two_sided), "a cook's mirror image is a cook"
-    assert len(built.pictures) == len(set(built.own.values())), "each drawing once, whoever is drawn from it"
+    assert len(built.pictures) == len(set(built.drawn.values())), "each drawing once, whoever is drawn from it"
 
 
 def test_saved_and_loaded_they_are_the_same(world: World, built: ReferenceStore, tmp_path: Path) -> None:
     build_parser(Bags(), world).save(tmp_path)  # type: ignore[arg-type]
     built.save(tmp_path)
     again = ReferenceStore.load(tmp_path)
-    assert again.figures == built.figures and again.typical == built.typical and again.own == built.own
+    assert again.figures == built.figures and again.typical == built.typical and again.drawn == built.drawn
 
 
 def test_where_all_drawings_are_of_women_they_are_the_thing_s_own() -> None:

@@ -220,15 +220,15 @@ def test_what_a_style_has_drawn_needs_no_kin(tmp_path: Path) -> None:
     drawn = {(numbers[concept], p.style) for concept, own in pictures_by_concept(world).items() for p in own}
     built = build_references(world, embedder=SEEING)
     every = {(number, style) for number in numbers.values() for style in {p.style for p in world.pictures}}
-    assert set(built.neighbours) == every - drawn and set(built.own) == drawn
+    assert set(built.neighbours) == every - drawn and set(built.drawn) == drawn
     assert all(
-        any(row == other and style == own for (_, own), other in built.own.items())
+        any(row == other and style == own for (_, own), other in built.drawn.items())
         for (_, style), row in built.neighbours.items()
     )
     build_parser(Bags(), world).save(tmp_path)  # type: ignore[arg-type]
     built.save(tmp_path)
     again = ReferenceStore.load(tmp_path)
-    assert again.neighbours == built.neighbours and again.own == built.own
+    assert again.neighbours == built.neighbours and again.drawn == built.drawn
     assert build_references(world).neighbours == {}
 
 

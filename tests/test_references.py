@@ -78,14 +78,14 @@ def test_prototypes_are_of_the_families_drawings_that_are_filled_those_that_agre
 def test_in_a_style_that_has_drawn_the_thing_that_drawing_leads(built: ReferenceStore) -> None:
     world = fixture_world()
     for number, pictures in enumerate(pictures_by_concept(world).values()):
-        assert {style for style in PREFERRED if (number, style) in built.own} == {p.style for p in pictures}
+        assert {style for style in PREFERRED if (number, style) in built.drawn} == {p.style for p in pictures}
         for seed, picture in enumerate(pictures):
             turned = seed % 2 and number in built.two_sided
             found = built.retrieve(number, seed, picture.style)
             assert found.keeps_look and bool(turned) == found.mirrored and found.is_exact
             assert np.array_equal(built.drawing(Reference(found.rows[:1])), kept(world, picture))
         assert built.retrieve(number, 5, "a style that lacks it").rows == (built.typical[number][0],)
-    assert len(built.pictures) == len(built.own)
+    assert len(built.pictures) == len(built.drawn)
 
 
 def test_of_many_drawings_it_is_one_without_skin_tone_and_gender() -> None:
@@ -176,10 +176,10 @@ def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: Re
     built.save(tmp_path)
     again = ReferenceStore.load(tmp_path)
     assert again.typical == built.typical and len(built.typical) == len(wording.linker.concepts)
-    assert again.own == built.own and len(again.pictures) == len(built.pictures)
+    assert again.drawn == built.drawn and len(again.pictures) == len(built.pictures)
     assert again.two_sided == built.two_sided and built.two_sided
     cells = [(number, "", look) for number, rows in enumerate(built.typical) for look in range(len(rows))]
-    for number, style, look in [*cells, *((*cell, 0) for cell in built.own)]:
+    for number, style, look in [*cells, *((*cell, 0) for cell in built.drawn)]:
         found = built.retrieve(number, look, style)
         assert again.retrieve(number, look, style) == found
         lead = Reference(found.rows[:1])
@@ -196,10 +196,10 @@ def test_of_another_version_it_is_refused(built: ReferenceStore, tmp_path: Path)
     build_parser(Bags(), fixture_world()).save(tmp_path)  # type: ignore[arg-type]
     file = built.save(tmp_path) / FILE
     tensors = load_file(file)
-    del tensors["own"]
+    del tensors["drawn"]
     save_file(tensors, file)
     record_part("prototypes", tmp_path)
-    with pytest.raises(WeightsError, match="of another version: it has no own; make it anew"):
+    with pytest.raises(WeightsError, match="of another version: it has no drawn; make it anew"):
         ReferenceStore.load(tmp_path)
 
 
@@ -223,7 +223,7 @@ def test_every_seed_begins_from_a_drawing_of_its_own(pipe: StickerPipeline) -> N
     plain, store = drafts("fish"), pipe.references
     assert len(set(plain)) == len(seeds) - 1 and plain[-1] == plain[-3], "of the same seed the same"
     assert plain[0] == pipe._encode(store.drawing(store.retrieve(number, seeds[0]))[None])[0].numpy().tobytes()
-    assert (number, "noto") in store.own and (number, "blob") not in store.own
+    assert (number, "noto") in store.drawn and (number, "blob") not in store.drawn
     assert len(set(drafts("fish, noto style"))) == len(seeds) - 1
     assert len(set(drafts("fish, blob style"))) == 1, "the most typical one"
 

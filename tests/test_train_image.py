@@ -309,13 +309,13 @@ def test_a_run_starts_from_the_weights_of_another_or_of_a_part(parts: Path, tmp_
 
 
 def test_a_start_may_have_a_branch_that_the_part_does_not_know(tmp_path: Path) -> None:
-    plain, wider = (DiT(**{**preset("dit", "tiny"), "carry": carry}) for carry in (False, True))
+    plain, wider = (DiT(**{**preset("dit", "tiny"), "warp": warp}) for warp in (0, 7))
     plain.save_pretrained(tmp_path)
     load_weights(tmp_path, wider)
-    assert not wider.get_parameter("carry_in.weight").any()
+    assert not wider.get_parameter("warp_in.weight").any()
     assert all(torch.equal(wider.state_dict()[name], tensor) for name, tensor in plain.state_dict().items())
-    wider.get_parameter("carry_in.weight").data.fill_(1)
-    with pytest.raises(ValueError, match="carry"):
+    wider.get_parameter("warp_in.weight").data.fill_(1)
+    with pytest.raises(ValueError, match="warp"):
         load_weights(tmp_path, wider)
 
 

@@ -18,7 +18,7 @@ from tiny_parts import awaken
 from models.data.clips import FRAMES, REST, direction_seen, make_clip
 from models.data.pixels import to_tensor
 from models.dit import DiT
-from models.motion import BASIS, CELLS, EVEN, MOVERS, PLACE, POSE, Plan, frame_times, moved, reach, settings, time_basis
+from models.motion import BASIS, CELLS, EVEN, MOVERS, PLACE, POSE, Plan, clip_settings, frame_times, moved, reach, time_basis
 from models.pipelines.video import SMALLEST, room
 from models.presets import preset
 from models.sampling.clip import ClipSampling, clip_noise, denoise_clip
@@ -50,8 +50,8 @@ def network(image: DiT, awake: bool = False, **changes: object) -> VideoDiT:
 def known(batch: int, count: int, loop: bool = False) -> Frames:
     loops = torch.full((batch,), loop)
     draft, first = torch.randn(batch, count, 8, 16, 16), torch.randn(batch, 8, 16, 16)
-    asked = settings(loops, torch.full((batch,), 8.0), torch.ones(batch))
-    return Frames(frame_times(count, loops), loops, asked, draft, first, torch.zeros_like(first))
+    settings = clip_settings(loops, torch.full((batch,), 8.0), torch.ones(batch))
+    return Frames(frame_times(count, loops), loops, settings, draft, first, torch.zeros_like(first))
 
 
 def condition(image: DiT, batch: int) -> Condition:
@@ -210,7 +210,7 @@ def test_a_true_plan_draws_the_clip() -> None:
         def poses(self, times: torch.Tensor, loop: torch.Tensor) -> torch.Tensor:
             return torch.from_numpy(item.poses).transpose(0, 1)[None]
 
-    made = True_(plan.curves, plan.start, torch.from_numpy(item.places)[None], plan.owners, plan.left_out)
+    made = True_(plan.curves, plan.start, torch.from_numpy(item.places)[None], plan.masks, plan.left_out)
     frames = moved(to_tensor(item.rest), made, frame_times(FRAMES, loop), loop)[0][0]
     assert (frames - to_tensor(item.frames)).abs().mean() < 0.01
     assert np.allclose(item.poses[1], REST)

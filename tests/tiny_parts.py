@@ -115,7 +115,7 @@ def save_tiny_captioner(root: Path, seed: int = 0) -> Path:
     save_part(detector, "detector", root, int8=True)
     looker = Looker(Embedder.load(root), detector)
     sizes = {**preset("language", "tiny"), **preset("captioner", "tiny")}
-    network = Captioner(CaptionerConfig(**{**sizes, "eyes": {eye: looker.width(eye) for eye in EYES}}))
+    network = Captioner(CaptionerConfig(**{**sizes, "features": {eye: looker.width(eye) for eye in EYES}}))
     awaken(network)
     return save_part(network, "captioner", root, part_digests(parts, root))
 

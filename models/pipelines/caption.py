@@ -32,9 +32,9 @@ from models.weights import load_part
 PART = "captioner"
 SHAPES = (1, 16)  # pictures that go through together: bits depend on it
 LONGEST = 40  # tokens
-FIGURES = ("cosine", "agreement", "likelihood", "names", "there")
+FIGURES = ("cosine", "agreement", "likelihood", "names", "presence")
 # Of an unfitted captioner: cosine to consensus as ECO weighs them, and nothing is unknown.
-RANKING = {"cosine": 8.0, "agreement": 8 / 3.52, "names": 1.0, "bias": -4.0, "least": 0.0}
+RANKING = {"cosine": 8.0, "agreement": 8 / 3.52, "names": 1.0, "bias": -4.0, "threshold": 0.0}
 UNLIKELY = 0.02  # of the likeliest names' share: what is less is not tried
 
 
@@ -241,14 +241,14 @@ def choices(found: Sequence[Thing], count: int) -> list[tuple[list[int], float]]
 
 def ranking_name(decoding: Decoding) -> str:
     """Of the captioner's rankings the one for that many candidates: alone, nothing agrees with a candidate."""
-    return "one" if decoding.candidates == 1 else "several"
+    return "single" if decoding.candidates == 1 else "several"
 
 
 def _ranked(found: Candidates, ranking: dict[str, float]) -> Caption:
     scores = probabilities(found, ranking)
     order = np.argsort(-scores, kind="stable")
     texts = [(found.texts[i], round(float(scores[i]), 4)) for i in order]
-    return Caption(*texts[0], bool(scores[order[0]] >= ranking["least"]), tuple(texts[1:]))
+    return Caption(*texts[0], bool(scores[order[0]] >= ranking["threshold"]), tuple(texts[1:]))
 
 
 def probabilities(found: Candidates, ranking: dict[str, float]) -> np.ndarray:
@@ -280,7 +280,7 @@ def ranking_of(found: Sequence[Candidates], right: Sequence[Sequence[bool]], kno
     ranking = dict(zip(FIGURES, scale.tolist(), strict=True))
     ranking["bias"] = float(weights[-1].detach() - (scale * mean).sum())
     best = [probabilities(found[i], ranking).max() for i in chosen if i < known]
-    return ranking | {"least": float(np.quantile(best, 0.1))}
+    return ranking | {"threshold": float(np.quantile(best, 0.1))}
 
 
 def ranking_figures(
@@ -296,6 +296,6 @@ def ranking_figures(
         "ranked": float(np.mean(answers)),
         "any": float(np.mean([any(right[i]) for i in inside])),
         "brier": float(np.mean([(scores[i].max() - answer) ** 2 for i, answer in zip(inside, answers, strict=True)])),
-        "unknown_known": float(np.mean([scores[i].max() < ranking["least"] for i in inside])),
-        "unknown_outside": float(np.mean([scores[i].max() < ranking["least"] for i in outside])),
+        "unknown_known": float(np.mean([scores[i].max() < ranking["threshold"] for i in inside])),
+        "unknown_outside": float(np.mean([scores[i].max() < ranking["threshold"] for i in outside])),
     }

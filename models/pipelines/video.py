@@ -17,7 +17,7 @@ from torch import Tensor
 from models.autoencoder import preview
 from models.data.clips import FRAMES
 from models.data.pixels import SIZE, put, resized, to_tensor, to_uint8
-from models.motion import frame_times, reach, settings
+from models.motion import clip_settings, frame_times, reach
 from models.pipelines.image import StickerPipeline
 from models.prompts.parser import parse_literally
 from models.prompts.still import plain_motion, still_prompt
@@ -126,7 +126,7 @@ class ClipPipeline:
             return picture
         pixels, times, autoencoder = to_tensor(picture), frame_times(count, asked[0]), self.pictures.autoencoder
         latents = autoencoder.encode(pixels.to(autoencoder.dtype)).float()
-        plan = self.video.planner(latents, condition.states, condition.mask, settings(*asked))
+        plan = self.video.planner(latents, condition.states, condition.mask, clip_settings(*asked))
         scale, corner = room(reach(pixels[:, 3:], plan, times, asked[0])[0].numpy())
         canvas, side = np.zeros_like(picture), round(SIZE * scale)
         put(canvas, resized(picture, side, side), *np.round(SIZE * corner).astype(int))

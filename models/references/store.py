@@ -96,7 +96,7 @@ class ReferenceStore(FeatureExtractionMixin):
     Attributes:
         typical: of each figure the rows that it is drawn from where the style has none, the most typical first; None is
             one picture each.
-        own: rows of what styles drew, by figure and style.
+        drawn: rows of what styles drew, by figure and style.
         neighbours: rows of the nearest neighbours of the figures that styles lack.
         two_sided: figures whose mirror images show the same.
         figures: those of women and men, by the thing and one of GENDERS.
@@ -107,7 +107,7 @@ class ReferenceStore(FeatureExtractionMixin):
         self,
         pictures: "np.ndarray | Atlas",
         typical: Sequence[Sequence[int]] | None = None,
-        own: Rows | None = None,
+        drawn: Rows | None = None,
         neighbours: Rows | None = None,
         two_sided: Collection[int] = (),
         figures: Mapping[tuple[int, str], int] | None = None,
@@ -116,7 +116,7 @@ class ReferenceStore(FeatureExtractionMixin):
         super().__init__()
         self.pictures, self.mirror = pictures, mirror
         self.typical = [[row] for row in range(len(pictures))] if typical is None else typical
-        self.own, self.neighbours, self.two_sided = own or {}, neighbours or {}, frozenset(two_sided)
+        self.drawn, self.neighbours, self.two_sided = drawn or {}, neighbours or {}, frozenset(two_sided)
         self.figures = figures or {}
         self._morphed = lru_cache(_KEPT)(self._morph)  # of a reference that is looked at, repainted and credited
 
@@ -129,7 +129,7 @@ class ReferenceStore(FeatureExtractionMixin):
         decides the shares. In a style that lacks the thing all seeds take the same: another one made little
         difference, and a little for the worse."""
         figure = self.figure(thing, gender, style)
-        own, typical = self.own.get((figure, style)), self.typical[figure]
+        own, typical = self.drawn.get((figure, style)), self.typical[figure]
         if style and own is None:
             return Reference((typical[0],), neighbour=self.neighbours.get((figure, style)), paint=paint, is_exact=False)
         leads = typical if own is None else (own,)
@@ -148,7 +148,7 @@ class ReferenceStore(FeatureExtractionMixin):
     def figure(self, thing: int, gender: str, style: str = "") -> int:
         """Which figure a thing of a gender is drawn as: one that the style has drawn, if any."""
         found = self.figures.get((thing, gender), thing)
-        return thing if (thing, style) in self.own and (found, style) not in self.own else found
+        return thing if (thing, style) in self.drawn and (found, style) not in self.drawn else found
 
     def drawing(self, reference: Reference) -> np.ndarray:
         """Premultiplied uint8 (128, 128, 4): what `retrieve` found."""
@@ -171,8 +171,8 @@ class ReferenceStore(FeatureExtractionMixin):
     def sources(self) -> dict[int, tuple[int, str, str]]:
         """What drew each row: the number of the thing, its gender ("" for none), and the style."""
         things = {figure: cell for cell, figure in self.figures.items()}
-        drawn = sorted(self.own.items(), reverse=True)  # of a drawing of several figures, that of the thing itself
-        return {row: (*things.get(figure, (figure, "")), style) for (figure, style), row in drawn}
+        rows = sorted(self.drawn.items(), reverse=True)  # of a drawing of several figures, that of the thing itself
+        return {row: (*things.get(figure, (figure, "")), style) for (figure, style), row in rows}
 
     def copied(self, row: int, drawn: np.ndarray) -> bool:
         """Whether a picture (128, 128, 4) is the same drawing as that of a row, or as its mirror image."""
@@ -199,13 +199,13 @@ class ReferenceStore(FeatureExtractionMixin):
     def save_pretrained(self, save_directory: str | Path, **_: Any) -> None:  # type: ignore[override]
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
-        styles = sorted({style for _, style in chain(self.own, self.neighbours)})
+        styles = sorted({style for _, style in chain(self.drawn, self.neighbours)})
         atlas = self.pictures if isinstance(self.pictures, Atlas) else Atlas.of(self.pictures)
         tensors = atlas.tensors() | {
-            "hands": torch.tensor(list(chain.from_iterable(self.typical)), dtype=torch.int16),
-            "counts": torch.tensor([len(rows) for rows in self.typical], dtype=torch.uint8),
-            "own": _table(self.own, styles),
-            "kin": _table(self.neighbours, styles),
+            "typical": torch.tensor(list(chain.from_iterable(self.typical)), dtype=torch.int16),
+            "typical_counts": torch.tensor([len(rows) for rows in self.typical], dtype=torch.uint8),
+            "drawn": _table(self.drawn, styles),
+            "neighbours": _table(self.neighbours, styles),
             "two_sided": torch.tensor(sorted(self.two_sided), dtype=torch.int16),
             "figures": _table(self.figures, GENDERS),
         }
@@ -222,14 +222,14 @@ class ReferenceStore(FeatureExtractionMixin):
         with safe_open(path, framework="pt") as file:
             styles = json.loads((file.metadata() or {}).get("styles", "[]"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-        if missing := {"avif", "hands", "counts", "own", "kin", "two_sided", "figures"} - tensors.keys():
+        if missing := {"avif", "typical", "typical_counts", "drawn", "neighbours", "two_sided", "figures"} - tensors.keys():
             raise WeightsError("models.references_version", path=path, missing=min(missing))
-        rows = iter(tensors["hands"].tolist())
+        rows = iter(tensors["typical"].tolist())
         return cls(
             Atlas.from_tensors(tensors),
-            [[next(rows) for _ in range(count)] for count in tensors["counts"].tolist()],
-            _rows(tensors["own"], styles),
-            _rows(tensors["kin"], styles),
+            [[next(rows) for _ in range(count)] for count in tensors["typical_counts"].tolist()],
+            _rows(tensors["drawn"], styles),
+            _rows(tensors["neighbours"], styles),
             tensors["two_sided"].tolist(),
             _rows(tensors["figures"], GENDERS),
             LatentMirror(tensors["mirror"]) if "mirror" in tensors else None,

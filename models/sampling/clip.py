@@ -20,7 +20,7 @@ from torch import Tensor
 
 from models.autoencoder import Autoencoder
 from models.dit import DiT
-from models.motion import frame_times, moved, settings
+from models.motion import clip_settings, frame_times, moved
 from models.sampling.condition import Condition
 from models.video import Frames, VideoDiT
 
@@ -65,14 +65,14 @@ def planned_frames(
     much of their motion that leaves out (B,), as `Plan` says; and how they fade (`moved`).
     """
     first = autoencoder.encode(picture.to(autoencoder.dtype)).float()
-    asked, times = settings(loop, fps, strength), frame_times(count, loop)
+    settings, times = clip_settings(loop, fps, strength), frame_times(count, loop)
     draft, left_out = first.new_zeros(len(first), count, *first.shape[1:]), first.new_ones(len(first))
     fading = picture.new_ones(len(picture), count, 1, 1, 1)
     if drafted:
-        plan = video.planner(first, condition.states, condition.mask, asked)
+        plan = video.planner(first, condition.states, condition.mask, settings)
         frames, fading = moved(picture, plan, times, loop)
         draft, left_out = encoded_frames(autoencoder, frames), plan.left_out
-    return Frames(times, loop, asked, draft, first, torch.zeros_like(first)), left_out, fading
+    return Frames(times, loop, settings, draft, first, torch.zeros_like(first)), left_out, fading
 
 
 def known_frames(frames: Frames) -> tuple[Tensor, Tensor]:

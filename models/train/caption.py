@@ -74,7 +74,7 @@ class CaptionTask(Task):
         sizes = language.config.to_diff_dict()
         sizes = {key: value for key, value in sizes.items() if key in CaptionerConfig.__dataclass_fields__}
         widths = {eye: self.looker.width(eye) for eye in EYES}
-        config = CaptionerConfig(**{**sizes, **preset(PART, self.options.preset), "eyes": widths})
+        config = CaptionerConfig(**{**sizes, **preset(PART, self.options.preset), "features": widths})
         return Captioner(config).attach(language)
 
     # --- A step -----------------------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ class CaptionTask(Task):
         network = unwrapped(model)
         seen = network.look(batch["sight"], batch["shown"])
         output = model(batch["ids"], attention_mask=batch["mask"], seen=seen, labels=batch["labels"])
-        readers: Any = network.readers
+        readers: Any = network.cross_layers
         gates = torch.stack([reader.gates.abs().mean() for reader in readers]).mean()
         return {"loss": output.loss, "gates": 10 * gates.detach()}
 

@@ -88,7 +88,7 @@ def command_line(recipes: Mapping[str, Recipe]) -> None:
 
     def train(
         recipe: Annotated[str, typer.Argument(help=", ".join(sorted(recipes)))] = usual,
-        preset: Annotated[str | None, typer.Option(help=f"row of models.presets: tiny, {PRESET}, full")] = None,
+        preset: Annotated[str | None, typer.Option(help=f"row of models/presets.toml: tiny or {PRESET}")] = None,
         minutes: Annotated[float | None, typer.Option(help="training time; the recipe's own otherwise")] = None,
         piece: Annotated[float | None, typer.Option(help="stop after so many minutes; --resume goes on")] = None,
         steps: Annotated[int | None, typer.Option(help="optimiser steps instead of minutes")] = None,

@@ -25,7 +25,7 @@ from models.data.clips import FRAMES, PLAIN_TRIES, REST, Clip, direction_seen, p
 from models.data.pixels import to_tensor, to_uint8
 from models.dit import DiT, velocity_to
 from models.hardware import native_dtype
-from models.motion import Plan, frame_times, settings
+from models.motion import Plan, clip_settings, frame_times
 from models.presets import preset
 from models.sampling.clip import ClipSampling, clip_noise, denoise_clip, planned_frames
 from models.sampling.condition import Condition
@@ -164,9 +164,9 @@ class VideoTask(Task):
         x0, wide = latents[:, index], t[:, None, None, None, None]
         x = (1 - wide) * x0 + wide * clip_noise(generator, x0.shape)
         target = velocity_to(x0.flatten(0, 1), x.flatten(0, 1), t.repeat_interleave(len(index))).view_as(x)
-        times, asked = frame_times(FRAMES, clips.loop), settings(clips.loop, clips.fps, clips.strength)
+        times, settings = frame_times(FRAMES, clips.loop), clip_settings(clips.loop, clips.fps, clips.strength)
         last = latents[:, -1] * kept[2][:, None, None, None]
-        frames = Frames(times, clips.loop, asked, draft, clips.first.float(), last).of(index)
+        frames = Frames(times, clips.loop, settings, draft, clips.first.float(), last).of(index)
         missed = (latents - draft).square().mean((1, 2, 3, 4)).sqrt() * acted
         condition = condition_of(clips, *kept[:2])
         known = {"condition": condition, "frames": frames, "acted": acted.float(), "missed": missed}
@@ -282,8 +282,8 @@ def flow_loss(model: nn.Module, image: DiT, flow: dict[str, Any]) -> Tensor:
 
 def plan_losses(planner: nn.Module, rows: Clips) -> dict[str, Tensor]:
     """Distances of the plan from the truth: of the poses, of the movers' places, of what belongs to whom."""
-    asked = settings(rows.loop, rows.fps, rows.strength)
-    plan: Plan = planner(rows.first.float(), rows.states.float(), rows.mask, asked)
+    settings = clip_settings(rows.loop, rows.fps, rows.strength)
+    plan: Plan = planner(rows.first.float(), rows.states.float(), rows.mask, settings)
     times = frame_times(FRAMES, rows.loop)
     there = (torch.arange(rows.poses.shape[1], device=rows.movers.device) < rows.movers[:, None]).float()  # (R, K)
     share = there / there.sum().clamp_min(1)
@@ -291,7 +291,7 @@ def plan_losses(planner: nn.Module, rows: Clips) -> dict[str, Tensor]:
     apart = F.smooth_l1_loss(poses, rows.poses, beta=0.1, reduction="none").mean(2)  # (R, K, POSE)
     weights = apart.new_tensor([4, 4, 0.5, 1, 1, 1])
     places = F.smooth_l1_loss(plan.places, rows.places, beta=0.05, reduction="none").mean(-1)
-    owners = F.cross_entropy(plan.owners, rows.owners.long())
+    owners = F.cross_entropy(plan.masks, rows.owners.long())
     return {
         "poses": ((weights * apart).sum(-1) * share).sum(),
         "places": (places * share).sum(),
@@ -303,7 +303,7 @@ def acted_losses(planner: nn.Module, flow: dict[str, Any]) -> dict[str, Tensor]:
     """Distance of what the planner expects its draft to miss from what it missed; and what it moves in clips of the
     animated set, whose drafts stand still."""
     frames, condition = flow["frames"], flow["condition"]
-    plan: Plan = planner(frames.first, condition.states, condition.mask, frames.asked)
+    plan: Plan = planner(frames.first, condition.states, condition.mask, frames.settings)
     poses = plan.poses(frames.times, frames.loop)  # (B, T, K, POSE)
     apart = F.smooth_l1_loss(poses, torch.from_numpy(REST).expand_as(poses), beta=0.1, reduction="none")
     return {
