@@ -18,7 +18,20 @@ from tiny_parts import awaken
 from models.data.clips import FRAMES, REST, direction_seen, make_clip
 from models.data.pixels import to_tensor
 from models.dit import DiT
-from models.motion import BASIS, CELLS, EVEN, MOVERS, PLACE, POSE, Plan, clip_settings, frame_times, moved, reach, time_basis
+from models.motion import (
+    BASIS,
+    CELLS,
+    EVEN,
+    MOVERS,
+    PLACE,
+    POSE,
+    Plan,
+    clip_settings,
+    frame_times,
+    moved,
+    reach,
+    time_basis,
+)
 from models.pipelines.video import SMALLEST, room
 from models.presets import preset
 from models.sampling.clip import ClipSampling, clip_noise, denoise_clip

@@ -222,7 +222,10 @@ class ReferenceStore(FeatureExtractionMixin):
         with safe_open(path, framework="pt") as file:
             styles = json.loads((file.metadata() or {}).get("styles", "[]"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-        if missing := {"avif", "typical", "typical_counts", "drawn", "neighbours", "two_sided", "figures"} - tensors.keys():
+        if (
+            missing := {"avif", "typical", "typical_counts", "drawn", "neighbours", "two_sided", "figures"}
+            - tensors.keys()
+        ):
             raise WeightsError("models.references_version", path=path, missing=min(missing))
         rows = iter(tensors["typical"].tolist())
         return cls(
