@@ -36,9 +36,11 @@ FIRST_ASK = 3  # <spare0>, the token of ASKS[0]; the others follow
 
 
 class CaptionerConfig(LanguageConfig):
-    """The backbone's sizes and those of what is added: `features` are the widths of their tokens by name (`models.eyes`),
-    `ranking` what makes a probability of the figures of "one" candidate, and of "several"
-    (`models.pipelines.caption`)."""
+    """The backbone's sizes and those of the added layers.
+
+    `features` are the widths of the picture's tokens by name. `ranking` holds the weights of `models.pipelines.caption`
+    that turn the measures of a candidate into a probability: of a "single" candidate, and of "several".
+    """
 
     model_type = "studio128_captioner"
     cross_heads: int = 4
