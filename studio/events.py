@@ -9,7 +9,6 @@ from pydantic import BeforeValidator, PlainSerializer
 
 from models.messages import Message
 from models.prompts.reading import Reading
-from models.prompts.suggestion import Suggestion
 
 
 @dataclass(frozen=True)
@@ -106,6 +105,6 @@ class Content:
     known: bool = True
 
 
-Answer = Vector | Content | Suggestion | Reading  # to interactive requests
+Answer = Vector | Content | Reading  # to interactive requests
 Event = Progress | Saved | Done | Cancelled | Failed
 End = Done | Cancelled | Failed

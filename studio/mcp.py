@@ -26,7 +26,6 @@ from starlette.routing import BaseRoute
 
 from models.messages import Refused
 from models.prompts.reading import Reading
-from models.prompts.suggestion import KINDS, Kind, Suggestion
 from models.references.credits import lines
 from studio import inputs
 from studio.api.gallery import small
@@ -72,7 +71,7 @@ def server(studio: Studio, model: str, local: bool = False) -> MCPServer:
         mcp.add_tool(tools.making(words), name, description=words["about"], annotations=makes)
     for tool in (tools.cancel, tools.export, tools.frames):
         mcp.add_tool(tool, annotations=makes)
-    for tool in (tools.search, tools.suggest, tools.read, tools.status, tools.styles, tools.models):
+    for tool in (tools.search, tools.read, tools.status, tools.styles, tools.models):
         mcp.add_tool(tool, annotations=looks)
     mcp.resource(RESOURCE, name="picture", title="A picture of the gallery", mime_type="image/png")(tools.picture)
     mcp.resource(FILE, name="file", title="A file that a tool wrote", mime_type="application/octet-stream")(
@@ -158,18 +157,6 @@ class Tools:
             hits = await studio.asearch(query, like=path, without=without, k=k, model=served)
         found = [(hit.picture, hit.score) for hit in hits]
         return await asyncio.to_thread(hits_result, studio.gallery, found)
-
-    @_tool
-    async def suggest(
-        self,
-        text: Annotated[str, Field(description="A prompt, or how it begins.")],
-        kinds: Annotated[list[Kind], Field(description="Only these kinds.")] = list(KINDS),  # noqa: B006
-        model: Model = "",
-    ) -> list[Suggestion]:
-        """Suggest prompts: how one may go on, more detail, other words, the other language, and the nearest that can be
-        drawn for a word that is unknown.
-        """
-        return await self._studio.asuggest(text, kinds=tuple(kinds), model=self._served(model))
 
     @_tool
     async def read(

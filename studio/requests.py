@@ -11,14 +11,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self, Union
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
 from models.messages import Message, Refused, did_you_mean
-from models.prompts.suggestion import KINDS, Kind
 from studio.fields import Frozen, Ingredient, Lora, Number, Picture, Size, Text, Whole
 from studio.prompts import MIX_LIMIT
 
 SEEDS = 2**32
 # Between the seeds of one picture's candidates: odd, so that no two are the same, and far from its neighbours' seeds.
 CANDIDATE_STRIDE = 0x9E3779B1
-MAX_SUGGESTED = 10  # of each kind
 MAX_READ = 64  # prompts at once
 MAX_HITS = 1_000  # of one search
 DIGESTS = ("upscaler", "variant", "video", "captioner", "loras", "ranker", "net")  # what planning fills in
@@ -308,23 +306,6 @@ class SearchRequest(Request):
         return self
 
 
-class SuggestRequest(Request):
-    """Prompts to take in the place of `text`, at most `count` of each of the `kinds`."""
-
-    task: Literal["suggest"] = "suggest"
-    text: Text
-    kinds: tuple[Kind, ...] = KINDS
-    count: Whole = 3
-
-    @model_validator(mode="after")
-    def _something_to_suggest_for(self) -> Self:
-        if not has_words(self.text):
-            raise Refused("request.empty_prompt")
-        if not 1 <= self.count <= MAX_SUGGESTED:
-            raise Refused("request.suggest_count", most=MAX_SUGGESTED, count=self.count)
-        return self
-
-
 class ReadRequest(Request):
     """What becomes of the words of each of some prompts, and what can be drawn instead of one that names nothing."""
 
@@ -348,7 +329,6 @@ REQUESTS: dict[str, type[Request]] = {
     "embed": EmbedRequest,
     "search": SearchRequest,
     "enlarge": EnlargeRequest,
-    "suggest": SuggestRequest,
     "read": ReadRequest,
 }
 AnyRequest: Any = Annotated[Union[tuple(REQUESTS.values())], Field(discriminator="task")]  # noqa: UP007

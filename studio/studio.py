@@ -20,7 +20,7 @@ from studio import inputs, settings
 from studio.awaited import STOP, Stopped, awaitable
 from studio.backends.base import Opener, open_backend
 from studio.duplicates import Duplicates, Group
-from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Reading, Saved, Suggestion, Vector
+from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Reading, Saved, Vector
 from studio.files import ready_folder, write_whole
 from studio.gallery import Filter
 from studio.home import Home, JobEvents
@@ -218,18 +218,6 @@ class Studio:
         names = [*texts, *map(str, pictures)]
         return [replace(vector, input=name) for name, vector in zip(names, vectors, strict=True)]
 
-    def suggest(self, text: str, *, model: str = "embedded", **fields: Any) -> list[Suggestion]:
-        """Prompts to take in the place of `text`: that begin with it, say more, say the same, say it in the other
-        language, or have the nearest thing that can be drawn for a word that is unknown.
-
-            for one in studio.suggest("a cat", kinds=["enrich", "translate"]):
-                print(one.kind, one.text)
-
-        `fields` are those of `SuggestRequest`. Refused where the text is empty or too long.
-        """
-        asked = self._resolve(make_request("suggest", text=text, model=model, **fields))
-        return [answer for answer in self.ask(asked) if isinstance(answer, Suggestion)]
-
     def read(self, *texts: str, negative: str = "", model: str = "embedded") -> list[Reading]:
         """What becomes of the words of prompts, as `read("a dancing cat")[0].parts`: drawn, left out (also because the
         negative prompt names it), or not known.
@@ -364,7 +352,6 @@ class Studio:
     aask = awaitable(ask)
     aembed = awaitable(embed)
     aenlarge = awaitable(enlarge)
-    asuggest = awaitable(suggest)
     aread = awaitable(read)
     aexport = awaitable(export)
     asearch = awaitable(search)

@@ -43,7 +43,6 @@ TOOLS = {
     "export",
     "frames",
     "search",
-    "suggest",
     "read",
     "status",
     "cancel",

@@ -177,7 +177,7 @@ def test_a_search_is_a_request_like_the_others() -> None:
 # --- Planned ----------------------------------------------------------------------------------------------------------
 
 
-INTERACTIVE = ("embed", "search", "suggest", "read")  # asked for their answer: resolved, and never planned into a job
+INTERACTIVE = ("embed", "search", "read")  # asked for their answer: resolved, and never planned into a job
 SMALL = {"path": "small.png"}
 ASKED: list[tuple[str, dict[str, Any]]] = [
     ("image", {"prompt": " a  cat ", "style": "Black-Glyph", "scheduler": "HEUN"}),
@@ -203,7 +203,6 @@ ASKED: list[tuple[str, dict[str, Any]]] = [
     ("caption", {"image": SMALL, "language": "zh", "long": True, "candidates": 2, "seed": 5}),
     ("enlarge", {"image": SMALL, "size": 512}),
     ("read", {"texts": [" a  cat "]}),
-    ("suggest", {"text": " a  cat ", "kinds": ["translate"]}),
     ("embed", {"texts": ("a cat", "猫"), "images": (SMALL,)}),
     ("search", {"words": "cat", "like": SMALL, "without": "hat"}),
 ]

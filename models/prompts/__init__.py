@@ -5,7 +5,8 @@
     rephrase: the same in the words of captions
     composites, relations, boxes, layout: what is drawn alone, and where
     parser, parsed: `PromptParser.parse(prompt) -> ParsedPrompt`, which everything below takes
-    writing, suggest: sentences that say what was parsed, and prompts to take instead
+    reader: what becomes of each word, and what can be drawn instead
+    completion: the word that a prompt ends with, completed
 
 The words are data: `assets/lexicon/`, a file a language (`models.lexicon`).
 """

@@ -11,7 +11,7 @@ from models.messages import Refused
 from models.references.credits import Credit
 from studio.annotations import RATINGS
 from studio.api.routing import TAG
-from studio.events import Reading, Saved, Suggestion
+from studio.events import Reading, Saved
 from studio.fields import Ingredient, Picture
 from studio.gallery import Kept
 from studio.heartbeat import Loaded
@@ -192,12 +192,6 @@ class CaptionOut(BaseModel):
     caption: str
     score: float | None
     known: bool
-
-
-class Suggestions(BaseModel):
-    """Prompts to take in the place of a text, by kinds, the best of each first."""
-
-    suggestions: list[Suggestion]
 
 
 class Readings(BaseModel):

@@ -17,7 +17,6 @@ from jinja2 import Environment, FileSystemLoader
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from models.messages import Refused
-from models.prompts.suggestion import Kind
 from studio import inputs
 from studio.api import gallery
 from studio.api.gallery import PREFIX, describe_saved
@@ -34,7 +33,6 @@ from studio.api.schemas import (
     Move,
     Problem,
     Readings,
-    Suggestions,
 )
 from studio.api.uploads import Uploads, in_turn, uploads
 from studio.backends.base import offered, open_backend
@@ -47,7 +45,6 @@ from studio.metadata.origin import nameless, version
 from studio.planner import Job
 from studio.prompts import only
 from studio.queue import OPEN, QueuedJob, State
-from studio.requests import MAX_SUGGESTED
 from studio.studio import Studio
 
 END = "end"  # id of the last event: a client that has it needs nothing more
@@ -274,19 +271,6 @@ def models(served: ServedStudio) -> list[ModelState]:
 def styles(model: Model) -> list[Style]:
     """The styles that a model knows."""
     return list(open_backend(model).capabilities().styles)
-
-
-@about.get("/suggest", response_model=Suggestions)
-def suggest(
-    served: ServedStudio,
-    model: Model,
-    text: Annotated[str, Query(description="A prompt, or how it begins.")],
-    kind: Annotated[list[Kind] | None, Query(description="Only these kinds.")] = None,
-    count: Annotated[int, Query(ge=1, le=MAX_SUGGESTED, description="At most so many of each kind.")] = 3,
-) -> Any:
-    """Prompts to take in the place of a text."""
-    kinds = {"kinds": tuple(kind)} if kind else {}
-    return {"suggestions": served.studio.suggest(text, count=count, model=model, **kinds)}
 
 
 @about.get("/read", response_model=Readings)

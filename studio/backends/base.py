@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 from models.messages import Message, Refused, did_you_mean
 from studio.capabilities import Capabilities
-from studio.events import Progress, Reading, Suggestion, Vector
+from studio.events import Progress, Reading, Vector
 from studio.media import Artifact
 
-Event = Progress | Artifact | Vector | Suggestion | Reading
+Event = Progress | Artifact | Vector | Reading
 # Takes resolved requests of equal batch key and whether previews are wanted; yields (number of the request, event).
 # Closing the iterator cancels all of them. Refused if one of them can't be done. The bytes of an artifact do not depend
 # on the other requests or on their order.

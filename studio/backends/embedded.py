@@ -155,7 +155,7 @@ class Embedded(Backend):
     @property
     def tasks(self) -> Mapping[str, Handler]:
         done = {"image": self._images, "embed": per_request(self._vectors), "enlarge": per_request(self._enlarged)}
-        done |= {"suggest": per_request(self._reads.suggested), "read": per_request(self._reads.read)}
+        done |= {"read": per_request(self._reads.read)}
         parts = {"clip": (VIDEO, per_request(self._clips)), "caption": (CAPTIONER[0], self._captions)}
         return {**done, **{task: does for task, (part, does) in parts.items() if _optional(part, self.root)}}
 

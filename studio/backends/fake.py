@@ -26,7 +26,7 @@ from studio import media
 from studio.backends.base import Backend, Event, Handler, per_request
 from studio.backends.given import Batches, ClipEnds, given_frames, start, to_describe, to_enlarge
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
-from studio.events import Progress, Reading, Suggestion, Unknown, Vector
+from studio.events import Progress, Reading, Unknown, Vector
 from studio.fields import sides
 from studio.requests import (
     CaptionRequest,
@@ -35,7 +35,6 @@ from studio.requests import (
     EnlargeRequest,
     ImageRequest,
     ReadRequest,
-    SuggestRequest,
 )
 
 SIZE, LARGE = 128, 512
@@ -92,7 +91,7 @@ class Fake(Backend):
     @property
     def tasks(self) -> Mapping[str, Handler]:
         single: dict[str, Any] = {"clip": self._clips, "caption": self._caption, "enlarge": self._enlarged}
-        single |= {"embed": self._vectors, "suggest": self._suggested, "read": self._read}
+        single |= {"embed": self._vectors, "read": self._read}
         return {"image": self._images, **{task: per_request(make) for task, make in single.items()}}
 
     def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Iterator[tuple[int, Event]]:
@@ -155,12 +154,6 @@ class Fake(Backend):
         yield from (Vector("text", text, _unit(text)) for text in request.texts)
         for one in request.images:
             yield Vector("image" if len(given_frames(one)) == 1 else "clip", one.path, _unit(one.sha256))
-
-    def _suggested(self, request: SuggestRequest) -> Iterator[Event]:
-        """The text in each style, as every kind; nothing for what ends with a full stop."""
-        styles = [] if request.text.endswith(".") else list(STYLES)[: request.count]
-        for kind in request.kinds:
-            yield from (Suggestion(kind, f"{request.text}, {style} style", 0.9) for style in styles)
 
     def _read(self, request: ReadRequest) -> Iterator[Event]:
         """Each word is drawn as itself but those of UNKNOWN and of the negative prompt; NOTHING names nothing."""

@@ -1,4 +1,4 @@
-"""What the embedded backend says of prompts: how they are read, what is suggested, and what is refused."""
+"""What the embedded backend says of prompts: how they are read, and what is refused."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +9,11 @@ from studio.backends import loading
 from studio.backends.base import Event
 from studio.events import Unknown
 from studio.prompts import summands
-from studio.requests import ImageRequest, ReadRequest, SuggestRequest
+from studio.requests import ImageRequest, ReadRequest
 
 if TYPE_CHECKING:
     from models.pipelines.image import StickerPipeline
     from models.prompts.parser import PromptParser
-    from models.prompts.suggest import Suggester
     from models.prompts.vocabulary import Vocabulary
 
 
@@ -26,14 +25,6 @@ class PromptReading:
         self.pipeline: StickerPipeline | None = None
         self.vocabulary: Vocabulary | None = None
         self._alone: tuple[PromptParser, Vocabulary | None] | None = None
-        self._suggester: Suggester | None = None
-
-    def suggested(self, request: SuggestRequest) -> Iterator[Event]:
-        from models.prompts.suggest import Suggester
-
-        if self._suggester is None:
-            self._suggester = Suggester(*self._parts())
-        yield from self._suggester.suggest(request.text, request.kinds, request.count)
 
     def read(self, request: ReadRequest) -> Iterator[Event]:
         from models.prompts.reader import Reader

@@ -1,4 +1,4 @@
-"""`studio generate`, `animate`, `embed` and `suggest`: what a model makes, in this process."""
+"""`studio generate`, `animate`, `embed`, `suggest` and `read`, in this process."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -7,18 +7,19 @@ from typing import Any, TypeVar
 
 from models.data.grammar import language_of
 from models.messages import Message, Refused
+from models.prompts.completion import complete, with_nearest
 from studio import media
 from studio.backends.base import Backend, open_backend
 from studio.backends.base import run as run_request
 from studio.cli.base import Common, command, leave, warn
 from studio.doors import request_fields
-from studio.events import Reading, Suggestion, Vector
+from studio.events import Reading, Vector
 from studio.foreground import Batch, exit_code, run
 from studio.home import Home
 from studio.inputs import notes
 from studio.planner import Job, plan, resolve
 from studio.prompts import PICTURES, given
-from studio.requests import MediaRequest, make_request
+from studio.requests import MediaRequest, has_words, make_request
 from studio.search import SUBTRACTED
 from studio.sinks import BareFolderSink, FolderSink, GallerySink, Sink, file_names
 
@@ -84,15 +85,14 @@ def embed(common: Common, text: list[str] | None = None, image: list[str] | None
 
 
 @command()
-def suggest(common: Common, text: str, kind: list[str] | None = None, count: int = 3) -> None:
-    """Suggest prompts: how one may go on, more detail, other words, the other language, the nearest that can be
-    drawn.
-    """
-    kinds = {"kinds": tuple(kind)} if kind else {}
-    found = list(map(asdict, answers(Suggestion, "suggest", common.model, text=text, count=count, **kinds)))
-    common.print_rows(found, lambda row: f"{row['kind']}\t{row['text']}")
-    if not found:
-        warn("Nothing is suggested.", program="")
+def suggest(common: Common, text: str) -> None:
+    """Complete the last word of a prompt, and name the nearest things that can be drawn for unknown words."""
+    if not has_words(text):
+        raise Refused("request.empty_prompt")
+    nearest = [prompt for reading in readings([text], common.model) for prompt in with_nearest(reading)]
+    rows = [{"kind": "complete", "text": prompt} for prompt in complete(text)]
+    rows += [{"kind": "nearest", "text": prompt} for prompt in nearest]
+    common.print_rows(rows, lambda row: f"{row['kind']}\t{row['text']}")
 
 
 @command("read")

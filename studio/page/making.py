@@ -18,7 +18,7 @@ from studio import inputs, loras
 from studio.backends.base import open_backend
 from studio.gallery import Filter
 from studio.metadata.files import read
-from studio.page import presets, suggest
+from studio.page import presets, prompt_bar
 from studio.page.context import LISTEN, PRESSED, QUIET, PageContext, pressed_data, whole_number
 from studio.page.form import Form, picker, style_input
 from studio.page.html import render, script
@@ -179,11 +179,11 @@ class Inputs:
 
 
 def put_prompt(context: PageContext, form: Form) -> gr.Dropdown:
-    """Put the prompt here, ideas for it, how it may be written, and earlier ones below it."""
+    """Put the prompt here, its completion, how it may be written, and earlier ones below it."""
     form.box("prompt", lines=1, max_lines=5, autofocus=not form.prefix)
-    suggest.put(context, form)
+    prompt_bar.put(context, form)
     helps = gr.HTML(elem_id=f"{form.prefix}help")
-    context.on_load(lambda: render("suggest.help", f"{form.prefix}prompt", str(context.wildcards.folder)), helps)
+    context.on_load(lambda: render("complete.help", f"{form.prefix}prompt", str(context.wildcards.folder)), helps)
     about: Any = {"label": form.said("earlier"), "elem_id": f"{form.prefix}history"}
     history = gr.Dropdown([], visible=False, interactive=True, **about)
     history.input(lambda prompt: prompt, history, form["prompt"], **QUIET)

@@ -1,0 +1,77 @@
+"""Completes the word that a prompt ends with, and replaces unknown words by what can be drawn. Imports no torch.
+
+Words are the names of emoji, what people call things, colours and moods, in both languages (`assets/lexicon/`). Those
+of the most used emoji (`assets/prompts/frequent.txt`) come first, then the shortest.
+"""
+
+import re
+from functools import cache
+from itertools import chain, islice
+
+from models.assets import prompt_list
+from models.data.grammar import Language, article, language_of
+from models.lexicon import LEXICONS, word_set
+from models.prompts.emoji import NAMES
+from models.prompts.reading import Reading
+
+COUNT = 3  # completions
+LETTERS = 2  # of an English word before it is completed
+LAST = 1_000  # rank of what is not among the most used
+_WORDS = {"en": re.compile(r"[a-z][a-z' -]*"), "zh": re.compile(r"[\u3400-\u9fff]+")}
+_LAST_WORDS = re.compile(r"(?:(?:[a-z'-]+ )?[a-z'-]+ )?[a-z'-]+$")
+_LAST_CHARACTERS = re.compile(r"[\u3400-\u9fff]{1,3}$")
+
+
+def complete(text: str, count: int = COUNT) -> list[str]:
+    """`text` with the word that it ends with completed, in at most `count` ways; [] after a whole word."""
+    language = language_of(text)
+    begun = _begun_word(text, language)
+    if not begun:
+        return []
+    completed = (text + word[len(begun) :] for word in completions(language) if word.startswith(begun))
+    return list(islice(completed, count))
+
+
+def _begun_word(text: str, language: Language) -> str:
+    """The longest end of `text` that begins a word and is none itself; "" where there is none."""
+    tail = (_LAST_CHARACTERS if language == "zh" else _LAST_WORDS).search(text[-40:].lower())
+    if tail is None:
+        return ""
+    starts = range(len(tail[0])) if language == "zh" else [m.start() for m in re.finditer(r"[^ ]+", tail[0])]
+    words = completions(language)
+    for end in (tail[0][start:] for start in starts):
+        if end in words or end in word_set("function"):
+            return ""
+        if (language == "zh" or len(end) >= LETTERS) and any(word.startswith(end) for word in words):
+            return end
+    return ""
+
+
+@cache
+def completions(language: Language) -> dict[str, None]:
+    """The words of a language, those of one or two words first, the most used of them first."""
+    lexicon, is_word = LEXICONS[language], _WORDS[language].fullmatch
+    signs = (sign.replace("\ufe0f", "") for sign in prompt_list("frequent"))
+    rank = {NAMES[sign][0]: place for place, sign in enumerate(signs) if sign in NAMES}
+    words = {name[language == "zh"]: rank.get(name[0], rank.get(f"{name[0]} face", LAST)) for name in NAMES.values()}
+    for concept, aliases in lexicon.rows["aliases"].items():
+        words |= dict.fromkeys(aliases.split(", "), rank.get(concept, LAST))
+    words |= dict.fromkeys([*lexicon.colours.values(), *chain.from_iterable(lexicon.moods.values())], LAST)
+    ranked = {word.lower(): (word.count(" ") > 1, place, len(word), word) for word, place in words.items()}
+    return dict.fromkeys(sorted(filter(is_word, ranked), key=lambda word: ranked[word]))
+
+
+def with_nearest(reading: Reading) -> list[str]:
+    """Prompts with the nearest things that can be drawn in the place of each unknown word of a prompt that was read, or
+    in the place of all of it where it names nothing; [] where none is near."""
+    unknown = [part for part in reading.parts if part.state == "unknown"]
+    replaced = (_replaced(reading.text, part.start, part.text, name) for part in unknown for name in part.nearest)
+    return list(dict.fromkeys([*reading.instead, *replaced]))
+
+
+def _replaced(text: str, start: int, word: str, name: str) -> str:
+    """`text` with `name` for the word at `start`, and the article that goes with it."""
+    before, after = text[:start], text[start + len(word) :]
+    if language_of(word) == "en" and (match := re.search(r"\ban? $", before, re.IGNORECASE)):
+        return before[: match.start()] + article(name) + after
+    return before + name + after
