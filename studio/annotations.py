@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from models.messages import Refused
-from studio.fields import visible
 from studio.files import is_plain, write_whole
+from studio.requests import visible
 
 RATINGS = range(6)  # 0 is none
 

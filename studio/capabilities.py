@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, PlainSerializer
 
 from models.messages import Message, Refused, did_you_mean
-from studio.fields import Frozen, Size, sides, spelled
+from studio.requests import Frozen, Size, sides, spelled
 
 FAST = "fast"  # the scheduler of a model's fast variant, where it has one
 

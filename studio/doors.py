@@ -18,8 +18,7 @@ from pydantic import BaseModel
 from models.messages import Refused
 from studio.backends.base import KINDS, MODELS, open_backend
 from studio.capabilities import FAST
-from studio.fields import Picture
-from studio.requests import REQUESTS
+from studio.requests import REQUESTS, Picture
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -13,7 +13,7 @@ from models.messages import Refused
 from studio.database import Database, migrations
 from studio.media import as_bytes, from_bytes
 from studio.metadata.files import read
-from studio.prompts import PICTURES
+from studio.requests import PICTURES
 from studio.search import EMBED_BATCH, INDEXED, search_request
 from studio.studio import Studio
 

@@ -20,11 +20,11 @@ from studio import media
 from studio.annotations import Annotations, check, read_annotations, remove_artifact, write_annotations
 from studio.database import Database
 from studio.events import Saved
-from studio.fields import visible
 from studio.files import is_plain, make_folder, write_whole
 from studio.media import SUFFIXES, Artifact, as_bytes
 from studio.planner import Job
 from studio.queue import QueuedJob
+from studio.requests import visible
 
 NAME = re.compile(rf"([0-9a-f]{{64}})({'|'.join(map(re.escape, SUFFIXES.values()))})")
 # What a row says as the artifact does.

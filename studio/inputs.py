@@ -17,12 +17,10 @@ from typing import Any
 from models.messages import Message, Refused
 from models.references.credits import Credit
 from studio.clips import moves
-from studio.fields import Picture
 from studio.files import ABANDONED, make_folder, sha256, write_whole
 from studio.home import Home
 from studio.metadata.files import credits_in, read
-from studio.prompts import PICTURES
-from studio.requests import MediaRequest, Request
+from studio.requests import PICTURES, MediaRequest, Picture, Request
 
 INPUTS = "inputs"  # in the home
 FILES = 10_000  # pictures of one folder

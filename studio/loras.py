@@ -9,7 +9,7 @@ from studio.disk.digests import Digests
 from studio.disk.found import Found
 from studio.disk.headers import read_header
 from studio.disk.look import below
-from studio.fields import Lora
+from studio.requests import Lora
 
 FOLDER = "loras"  # in the home
 MOST = 10.0  # of a weight

@@ -22,7 +22,7 @@ from studio.media import MEDIA_TYPES
 from studio.metadata.files import read, strip
 from studio.metadata.origin import placed
 from studio.planner import Job
-from studio.requests import ANY_REQUEST
+from studio.requests import stored_request
 
 ENDINGS = tuple(MEDIA_TYPES)
 
@@ -159,7 +159,7 @@ def _take_up(gallery: Gallery, path: Path) -> bool:
         if path.stem != digest or "job_id" not in origin:
             return False
         artifact = placed(media.read(strip(data, path), media.media_type_of(path)), origin)
-        request = ANY_REQUEST.validate_python(origin["request"])
+        request = stored_request(origin["request"])
         job = Job(request, str(origin["job_id"]), str(origin.get("digest", "")))
     except (OSError, ValueError, KeyError, TypeError, SyntaxError, Image.DecompressionBombError):
         return False

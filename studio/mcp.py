@@ -8,9 +8,11 @@ import asyncio
 import base64
 import functools
 import inspect
+import mimetypes
 import re
+import tempfile
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +23,7 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import CallToolResult, ContentBlock, ImageContent, ResourceLink, TextContent, ToolAnnotations
-from pydantic import Field
+from pydantic import BaseModel, Field
 from starlette.routing import BaseRoute
 
 from models.messages import Refused
@@ -35,17 +37,15 @@ from studio.backends.base import offered, open_backend
 from studio.capabilities import Style
 from studio.clips import ClipFile
 from studio.doors import SETTINGS, ModelState, Setting, model_states, request_fields, with_settings
-from studio.events import Progress, Saved, not_drawn
+from studio.events import Progress, Saved, Unknown, not_drawn
 from studio.export.make import Wanted, exported, stills
+from studio.files import UPLOAD, is_plain, make_folder, write_whole
 from studio.gallery import Gallery, Kept
-from studio.mcp_answers import Hits, JobOut, Jobs, PictureOut
-from studio.mcp_files import RESOURCE as FILE
-from studio.mcp_files import Files, FileStore
 from studio.metadata.files import credits_in
 from studio.metadata.origin import version
 from studio.planner import Job
-from studio.prompts import PICTURES
-from studio.queue import QueuedJob
+from studio.queue import QueuedJob, State
+from studio.requests import PICTURES
 from studio.studio import Studio
 
 PATH = "/mcp"
@@ -55,9 +55,122 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 PICTURE = "The id of a picture in the gallery, or the picture itself in base64"
 SHOWN = 8  # pictures shown in the chat; all are linked
 RESOURCE = "studio://pictures/{id}"  # how a client reads a stored file
+FILE = "studio://files/{folder}/{name}"  # and one that a tool wrote
+SMALL = 65_536  # bytes of a written file that is shown in the chat
+DRAWN = (".svg", ".json", ".zip")  # endings of files that have no pixels
 
 Model = Annotated[str, Field(description="One of `models`; else the usual one.")]
 Wait = Annotated[bool, Field(description="Without it the job is only put in the queue; `status` tells of it.")]
+
+
+class PictureOut(BaseModel):
+    """A picture of the gallery."""
+
+    id: str = Field(description="sha256 of its file; other tools take it as a picture.")
+    path: str = Field(description="The file, where the studio runs.")
+    prompt: str = Field(description="What it was made from; of a caption, the caption.")
+    seed: int
+    score: float | None = Field(description="Cosine to what was asked for, -1 to 1.")
+    media_type: str
+    credits: str = Field(description="Whom it is owed to: what to paste beside it.")
+
+
+class JobOut(BaseModel):
+    """A job, and the pictures that it made so far."""
+
+    id: str
+    state: State
+    prompt: str
+    ahead: int = Field(description="Jobs that come before it.")
+    step: int = Field(description="How far it is, of `total` steps; 0 of 0 while the model is loaded.")
+    total: int
+    sentence: str = Field(description="Why it failed.")
+    unknown: list[Unknown]
+    read_as: str = Field(description="What is read of the prompt, where that is not its very words.")
+    notes: list[str] = Field(description="What is worth knowing of the files that it was given.")
+    pictures: list[PictureOut]
+
+
+class Jobs(BaseModel):
+    """Jobs; `counts` by state are those of the whole queue."""
+
+    jobs: list[JobOut]
+    counts: dict[str, int]
+    paused: bool
+    notice: str = Field(description="The latest message of the worker.")
+
+
+class Hits(BaseModel):
+    """Pictures that were found, best first. A score is None where a picture was found by its words alone."""
+
+    pictures: list[PictureOut]
+
+
+class FileOut(BaseModel):
+    """A file; of what has pixels, what is read back from it."""
+
+    path: str = Field(description="Where it is for a day, on the computer where the studio runs.")
+    uri: str = Field(description="The resource to read it by.")
+    media_type: str
+    bytes: int
+    width: int = 0
+    height: int = 0
+    frames: int = 0
+    seconds: float = Field(0.0, description="Of one play; 0 for a still picture.")
+
+
+class Files(BaseModel):
+    """Files that were written."""
+
+    files: list[FileOut]
+
+
+class FileStore:
+    """Files below `root`, the cache of a home. The worker clears folders like these away once they are a day old."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def answer(self, files: Mapping[str, bytes]) -> CallToolResult:
+        """Write files, by name, into a folder of their own, and tell of them."""
+        make_folder(self._root)
+        folder = Path(tempfile.mkdtemp(prefix=UPLOAD, dir=self._root))
+        for name, data in files.items():
+            write_whole(folder / name, data, "--home")
+        told = [_told(folder / name) for name in files]
+        blocks: list[ContentBlock] = [TextContent(type="text", text="\n".join(map(_file_line, told)))]
+        blocks += [
+            ImageContent(type="image", data=base64.b64encode(files[Path(one.path).name]).decode(), mime_type=kind)
+            for one in told[:SHOWN]
+            if (kind := one.media_type).startswith("image/") and one.width and one.bytes <= SMALL
+        ]
+        for one in told:
+            name, kind = Path(one.path).name, one.media_type
+            blocks.append(ResourceLink(type="resource_link", uri=one.uri, name=name, mime_type=kind, size=one.bytes))
+        return CallToolResult(content=blocks, structured_content=Files(files=told).model_dump(mode="json"))
+
+    def read(self, folder: str, name: str) -> bytes:
+        """A file that a tool wrote."""
+        for path in self._root.glob(f"{UPLOAD}*/*"):
+            if (path.parent.name.removeprefix(UPLOAD), path.name) == (folder, name) and is_plain(path):
+                return path.read_bytes()
+        raise ResourceNotFoundError(f"there is no file {name} any more.")
+
+
+def _told(path: Path) -> FileOut:
+    facts: dict[str, Any] = {"bytes": path.stat().st_size}
+    if path.suffix not in DRAWN:
+        clip = ClipFile.open(path)
+        facts |= {"width": clip.width, "height": clip.height, "frames": clip.count, "seconds": round(clip.seconds, 3)}
+    uri = FILE.format(folder=path.parent.name.removeprefix(UPLOAD), name=path.name)
+    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return FileOut(path=str(path), uri=uri, media_type=kind, **facts)
+
+
+def _file_line(file: FileOut) -> str:
+    moving = f", {file.frames} frames, {file.seconds} s" if file.frames > 1 else ""
+    size = f"{file.width} x {file.height}{moving}, " if file.width else ""
+    return f"- {file.path} ({size}{file.bytes:,} bytes)"
 
 
 def server(studio: Studio, model: str, local: bool = False) -> MCPServer:

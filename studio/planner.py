@@ -20,7 +20,6 @@ from studio import loras, settings
 from studio.backends.base import Backend, no_task
 from studio.capabilities import Capabilities
 from studio.clips import ClipFile, picture_of
-from studio.fields import Lora, Picture, sides
 from studio.files import sha256
 from studio.requests import (
     SEEDS,
@@ -28,12 +27,14 @@ from studio.requests import (
     ClipRequest,
     EnlargeRequest,
     ImageRequest,
+    Lora,
     MediaRequest,
+    Picture,
     Request,
     make_request,
+    sides,
 )
-from studio.syntax import draw, is_dynamic
-from studio.wildcards import Wildcards
+from studio.syntax import Wildcards, draw, is_dynamic
 
 CONTINUED = 300  # frames of a clip that is to be continued
 FRACTIONS = {

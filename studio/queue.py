@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from sqlite3 import Connection, Row
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from models.messages import Message, Refused
 from studio.database import Database
 from studio.events import Answer, Cancelled, Done, End, Failed
 from studio.planner import Job
-from studio.requests import ANY_REQUEST
+from studio.requests import stored_request
 
 State = Literal["waiting", "running", "done", "failed", "cancelled", "aside"]
 Wish = Literal["", "cancel", "finish"]
@@ -251,8 +251,8 @@ class Queue:
 def read_job(row: Row) -> QueuedJob:
     """A job from its row; Refused where another version wrote it."""
     try:
-        request = ANY_REQUEST.validate_json(row["request"])
-    except ValidationError as error:
+        request = stored_request(row["request"])
+    except ValueError as error:
         raise Refused("job.other_version", job=row["id"][:16]) from error
     names = ("id", "number", "state", "priority", "submitted", "started", "ended", "wish")
     message, crashes = read_message(row["sentence"]), row["deaths"]

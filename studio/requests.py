@@ -1,44 +1,183 @@
-"""What can be asked for: one frozen model a task, the same behind every door.
+"""What can be asked for: one frozen pydantic model a task, with the names, types, ranges and helps of its fields.
 
-`make_request(task, ...)` checks what is wrong in itself; `studio.planner` checks it against a model and fixes what was
-left open. A new task is a class here, its row in `REQUESTS`, and, where the model decides something, one in
-`studio.planner.RESOLVERS`.
+Every door (commands, HTTP, tools, prompt files, Python) reads them here. `make_request(task, ...)` checks what is wrong
+in a request itself; `studio.planner` checks it against a model and fixes what was left open. A new task is a class, a
+row of `REQUESTS`, and, where the model decides something of it, a row of `studio.planner.RESOLVERS`.
 """
 
-from collections.abc import Hashable
-from typing import Annotated, Any, ClassVar, Literal, Self, Union
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from models.messages import Message, Refused, did_you_mean
-from studio.fields import Frozen, Ingredient, Lora, Number, Picture, Size, Text, Whole
-from studio.prompts import MIX_LIMIT
+from models.prompts.weighting import QUOTED
+
+R = TypeVar("R")
 
 SEEDS = 2**32
 # Between the seeds of one picture's candidates: odd, so that no two are the same, and far from its neighbours' seeds.
 CANDIDATE_STRIDE = 0x9E3779B1
-MAX_READ = 64  # prompts at once
-MAX_HITS = 1_000  # of one search
-DIGESTS = ("upscaler", "variant", "video", "captioner", "loras", "ranker", "net")  # what planning fills in
+PROMPT_LIMIT = 2_000  # characters; the model reads the first 31 tokens
+MIX_LIMIT = 8  # things in one picture
+# They turn text round on screen, so that a file name or a log line reads as something else.
+BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Endings of files that are read as pictures and clips.
+PICTURES = (".png", ".webp", ".jpg", ".jpeg", ".gif", ".avif", ".apng", ".webm", ".mkv", ".mp4", ".mov")
+# Who sets a field, where it is not the user: planning fills it in, or only programs (Python, HTTP, prompt files) do.
+PROGRAMS: dict[str, Any] = {"set_by": "programs"}
+Planned = Annotated[R | None, Field(json_schema_extra={"set_by": "planner"})]
+
+
+# --- Types of fields --------------------------------------------------------------------------------------------------
+
+
+def visible(text: str) -> str:
+    """A text of several lines without the characters that can't be seen, stored or read."""
+    return "".join(character for character in text if character in "\n\t" or not _harmful(character))
+
+
+def _harmful(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs") or character in BIDI_CONTROLS
+
+
+def _text(value: object, info: Any) -> object:
+    """Whitespace folded to single spaces; refuses what can't be seen, stored or read."""
+    if not isinstance(value, str):
+        return value
+    name = info.field_name
+    if len(value) > PROMPT_LIMIT:
+        raise Refused("text.too_long", name=name, length=len(value), most=PROMPT_LIMIT)
+    folded = " ".join(value.split())
+    for character in folded:
+        if _harmful(character):
+            raise Refused("text.control_character", name=name, character=f"{ord(character):04X}")
+    return folded
+
+
+def _finite(value: object, info: Any) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise Refused("request.not_float", name=info.field_name, value=value)
+    return value
+
+
+def _size(value: object, info: Any) -> object:
+    size = value if isinstance(value, int) and not isinstance(value, bool) else read_size(value)
+    if value is not None and size is None:
+        raise Refused("request.not_size", name=info.field_name, value=repr(value))
+    return size
+
+
+def read_size(text: object) -> int | str | None:
+    """ "512" and "512x512" are 512; "768 X 512" is "768x512"; None where it is no size."""
+    match = re.fullmatch(r"(\d{1,5})(?: ?[x×*] ?(\d{1,5}))?", text.strip().lower()) if isinstance(text, str) else None
+    return spelled(int(match[1]), int(match[2] or match[1])) if match else None
+
+
+def spelled(width: int, height: int) -> int | str:
+    """The `Size` of width x height pixels."""
+    return width if width == height else f"{width}x{height}"
+
+
+def sides(size: int | str) -> tuple[int, int]:
+    """(width, height) of a size."""
+    width, _, height = str(size).partition("x")
+    return int(width), int(height or width)
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+Whole = Annotated[int, Field(strict=True)]
+# Pixels a side of a square, else "WIDTHxHEIGHT".
+Size = Annotated[int | str, BeforeValidator(_size)]
+Number = Annotated[float, BeforeValidator(_finite), Field(strict=True)]
+
+
+class Frozen(BaseModel):
+    """A model whose values don't change and that takes no names but its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Picture(Frozen):
+    """A file of a picture, or of a clip of which a frame is taken. `resolve` adds the sha256, which identifies it.
+    A path alone, as text, is read as one.
+    """
+
+    path: str
+    sha256: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path(cls, value: Any) -> Any:
+        return {"path": str(value)} if isinstance(value, str | Path) else value
+
+
+class Lora(Frozen):
+    """A LoRA by the name of its file, how much of it, and the file's sha256."""
+
+    name: str
+    weight: float
+    sha256: str
+
+
+class Ingredient(Frozen):
+    """One part of a mix: words or a picture, with its weight (negative: away from it).
+
+    Text alone is read as `W:WORDS` or `W:FILE`; without a weight it is 1, and what looks like a picture file is one.
+    """
+
+    weight: Number = 1.0
+    text: Text = ""
+    picture: Picture | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _line(cls, value: Any) -> Any:
+        return ingredient(value) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if bool(self.text) == (self.picture is not None):
+            raise Refused("request.mix_part")
+        if not 0 < abs(self.weight) <= 10:
+            raise Refused("request.mix_weight", weight=f"{self.weight:g}")
+        return self
+
+
+def ingredient(part: str) -> dict[str, Any]:
+    """The fields of an `Ingredient` that is written as one text."""
+    match = re.fullmatch(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)):(.*)", part, re.DOTALL)
+    weight, what = (float(match[1]), match[2].strip()) if match else (1.0, part.strip())
+    is_file = Path(what).suffix.lower() in PICTURES
+    return {"weight": weight, "picture": {"path": what}} if is_file else {"weight": weight, "text": what}
+
+
+# --- Requests ---------------------------------------------------------------------------------------------------------
 
 
 class Request(Frozen):
     """What all tasks share."""
 
-    model: Text = "embedded"
+    model: Text = Field(default="embedded", description="The model that does the work.", json_schema_extra=PROGRAMS)
 
     def pictures(self) -> list[Picture]:
         """The files that the request names."""
-        found: list[Picture] = []
+        pictures: list[Picture] = []
 
         def note(picture: Picture) -> Picture:
-            found.append(picture)
+            pictures.append(picture)
             return picture
 
         self.with_pictures(note)
-        return found
+        return pictures
 
-    def with_pictures(self, change: Any) -> Self:
+    def with_pictures(self, change: Callable[[Picture], Picture]) -> Self:
         """The request with `change` applied to each `Picture` in it."""
 
         def changed(value: Any) -> Any:
@@ -54,21 +193,23 @@ class Request(Frozen):
 class MediaRequest(Request):
     """What makes artifacts for the gallery: `count` of them, artifact i from the seed `seed + i`.
 
-    So each can be made again alone, in the same `shape`: so many go through the model together, missing ones filled in,
-    and the last bits of a picture depend on it.
+    So each can be made again alone, in the same `shape`: the last bits of a picture depend on how many go through the
+    model together.
     """
 
     suffix: ClassVar[str] = ".png"  # of the files that it makes
+    command: ClassVar[str] = ""  # the command and the tool that make it; "" is the task's name
     task: str
-    count: Whole = 1
-    seed: Whole | None = None
-    shape: Whole | None = None
-
-    @model_validator(mode="after")
-    def _seed_in_range(self) -> Self:
-        if self.seed is not None and not 0 <= self.seed < SEEDS:
-            raise Refused("request.seed", most=SEEDS - 1, seed=self.seed)
-        return self
+    count: Whole = Field(default=1, description="How many of a prompt.")
+    seed: Whole | None = Field(
+        default=None,
+        ge=0,
+        le=SEEDS - 1,
+        description="The first one's seed; the next ones count up. The same makes the same.",
+    )
+    shape: Whole | None = Field(
+        default=None, description="How many pictures go through the model together.", json_schema_extra=PROGRAMS
+    )
 
     def seeds(self) -> list[int]:
         """The seed of each artifact, of a resolved request."""
@@ -77,6 +218,7 @@ class MediaRequest(Request):
         return [(self.seed + i) % SEEDS for i in range(self.count)]
 
     def alone(self, index: int) -> Self:
+        """The request for one of its artifacts."""
         return self.model_copy(update={"seed": self.seeds()[index], "count": 1})
 
     def texts(self) -> dict[str, str]:
@@ -89,27 +231,27 @@ class MediaRequest(Request):
 
     @property
     def title(self) -> str:
-        """What lists show of it: its prompt, "" where it has none."""
+        """Its prompt, for lists; "" where it has none."""
         return str(getattr(self, "prompt", ""))
 
 
 class WordedRequest(MediaRequest):
-    """What is drawn from words, or from a picture (`image`).
+    """What is drawn from words, or from a picture (`image`)."""
 
-    Planning fills in `variant`, the digest of the network that draws where it is another than the usual,
-    `guided_from`, the noise level from which guidance works (0: always), and the `loras` that the prompt names.
-    """
-
-    prompt: Text = ""
-    negative: Text = ""
-    style: Text = ""
-    steps: Whole | None = None
-    guidance: Number | None = None
-    scheduler: Text = ""
-    guided_from: Number | None = None
-    variant: Text | None = None
-    loras: tuple[Lora, ...] | None = None
-    image: Picture | None = None
+    prompt: Text = Field(default="", description="What to draw, in English or Chinese, for example: a smiling cat.")
+    negative: Text = Field(default="", description="What should not be in the picture.")
+    style: Text = Field(default="", description="A style that the model knows; `styles` lists them.")
+    steps: Whole | None = Field(default=None, description="More takes longer and is finer.")
+    guidance: Number | None = Field(default=None, description="How closely to keep to the prompt.")
+    scheduler: Text = Field(default="", description="The sampler.")
+    guided_from: Number | None = Field(
+        default=None, description="The noise level from which guidance works; 0 is always.", json_schema_extra=PROGRAMS
+    )
+    variant: Planned[Text] = None  # digest of the fast network
+    loras: Planned[tuple[Lora, ...]] = None  # those that the prompt names
+    image: Picture | None = Field(
+        default=None, description="A picture to start from; of a moving one, the first frame."
+    )
 
     def texts(self) -> dict[str, str]:
         return {"prompt": self.prompt, "negative": self.negative}
@@ -118,42 +260,57 @@ class WordedRequest(MediaRequest):
 class ImageRequest(WordedRequest):
     """Pictures from words, from a picture's semantic vector (`like`), from a weighted mix, or from pixels (`image`).
 
-    `image` is a picture to start from; `strength` says how much of it is forgotten, 1 all of it. Where nothing else
-    says what to make, its own semantic vector does. With `mask` only what is white there is drawn anew; with `expand`
-    the picture is made smaller and a border of that share of its longer side is drawn round it on each side.
-    `variations` asks for so many near relatives; planning turns it into `count`, `like` and `strength`.
-
-    `control` is a picture that guides: the network `controlnet` (its name on this disk) reads from it where things are
-    (a ControlNet) or what they are like (an IP-Adapter); `control_strength` says how strictly it is kept to. Planning
-    fills in `net`, the digest of that network.
-
-    `size` is pixels a side, or "WIDTHxHEIGHT" where the model draws such, None the model's own; a larger picture of a
-    model that enlarges is drawn in its own. There a `strength` of 0 forgets nothing: planning turns the request into an
-    `EnlargeRequest`. Planning fills in `upscaler`, the digest of the network that enlarges.
-
-    `reference_strength` is how much a picture is drawn from stored drawings; at 0 the generator draws alone.
-
-    `best_of` is how many candidates are drawn for each picture: the one nearest to what was asked for is kept, with the
-    seed that draws it alone. None stands for "as the model likes it" until the request is planned, which fills in
-    `ranker`, the semantic space in which that is measured where it is not the model's own.
+    Where only `image` says what to make, its own semantic vector does. A `strength` of 0 draws nothing: planning turns
+    the request into an `EnlargeRequest`. Planning turns `variations` into `count`, `like` and `strength`. Of `best_of`
+    candidates the one nearest to the request is kept, with the seed that draws it alone.
     """
 
+    command: ClassVar[str] = "generate"
     task: Literal["image"] = "image"
-    best_of: Whole | None = None
-    ranker: Text | None = None
-    reference_strength: Number | None = None
-    size: Size | None = None
-    upscaler: Text | None = None
-    like: Picture | None = None
-    strength: Number | None = None
-    mask: Picture | None = None
-    control: Picture | None = None
-    controlnet: Text | None = None
-    control_strength: Number | None = None
-    net: Text | None = None
-    expand: Number | None = None
-    variations: Whole | None = None
-    mix: tuple[Ingredient, ...] = ()
+    best_of: Whole | None = Field(
+        default=None, description="Draw so many for each picture and keep the one nearest to the request."
+    )
+    ranker: Planned[Text] = None  # the semantic space that measures `best_of`
+    reference_strength: Number | None = Field(
+        default=None, description="How much is drawn from stored drawings, 0 to 1; 0 is the generator alone."
+    )
+    size: Size | None = Field(
+        default=None,
+        description="Pixels a side (usually 128; 512 is drawn and then enlarged), or WIDTHxHEIGHT where the model draws"
+        " such.",
+    )
+    upscaler: Planned[Text] = None  # digest of the network that enlarges
+    like: Picture | None = Field(default=None, description="A picture or clip whose meaning the new one shares.")
+    strength: Number | None = Field(
+        default=None,
+        description="How much of the start picture is forgotten, 1 is all; usually 0.6, with mask or expand 1; 0"
+        " enlarges it.",
+    )
+    mask: Picture | None = Field(
+        default=None, description="Draw the start picture anew where this is white; black and transparent is kept."
+    )
+    control: Picture | None = Field(
+        default=None,
+        description="A picture that guides: it says where things are to a ControlNet, and what to be like to an"
+        " IP-Adapter.",
+    )
+    controlnet: Text | None = Field(
+        default=None, description="That network, by its name: a folder or file among the models on this disk."
+    )
+    control_strength: Number | None = Field(
+        default=None, description="How strictly the network keeps to it; usually 1."
+    )
+    net: Planned[Text] = None  # digest of that network
+    expand: Number | None = Field(
+        default=None,
+        description="Draw a border round the start picture: 0.25 makes it wider by a quarter on each side.",
+    )
+    variations: Whole | None = Field(
+        default=None, description="So many variations of the start picture; words may be left out."
+    )
+    mix: tuple[Ingredient, ...] = Field(
+        default=(), description="The parts of a blend, each words or a picture with a weight."
+    )
 
     @model_validator(mode="after")
     def _something_to_make(self) -> Self:
@@ -167,21 +324,20 @@ class ImageRequest(WordedRequest):
         return self
 
     @model_validator(mode="after")
-    def _one_edit(self) -> Self:
-        edits = {"mask": self.mask, "expand": self.expand, "variations": self.variations}
-        given = [name for name, value in edits.items() if value is not None]
-        if (given or self.strength is not None) and self.image is None:
-            raise Refused("request.needs_image", name=(given or ["strength"])[0])
+    def _at_most_one_edit(self) -> Self:
+        edits = [name for name in ("mask", "expand", "variations") if getattr(self, name) is not None]
+        if (edits or self.strength is not None) and self.image is None:
+            raise Refused("request.needs_image", name=(edits or ["strength"])[0])
         if bool(self.control) != bool(self.controlnet) or (self.control_strength is not None and not self.control):
             raise Refused("request.control")
-        if len(given) > 1:
-            raise Refused("request.exclusive", first=given[0], second=given[1])
+        if len(edits) > 1:
+            raise Refused("request.exclusive", first=edits[0], second=edits[1])
         if self.variations is not None and self.count != 1:
             raise Refused("request.variations_and_count")
         return self
 
     def candidates(self) -> list[list[int]]:
-        """For each picture the seeds of all that is drawn for it, its own first."""
+        """For each picture the seeds of all its candidates, its own first."""
         return [[(seed + k * CANDIDATE_STRIDE) % SEEDS for k in range(self.best_of or 1)] for seed in self.seeds()]
 
     def texts(self) -> dict[str, str]:
@@ -197,24 +353,24 @@ class ImageRequest(WordedRequest):
 class ClipRequest(WordedRequest):
     """Moving pictures from words, from a first frame (`image`), or from a first and a `last` one.
 
-    `frames` at `fps` frames a second, one of them is a still picture; with `loop` the last frame leads back to the
-    first, where what moves comes back. `motion_strength` says how much things move, 1 is usual. `extend` continues a
-    clip that is given as `image`: its frames, then new ones that begin with its last and, with `loop`, lead back to its
-    first. A model that moves a picture draws it as `style`, `negative`, `steps`, `guidance` and `scheduler` say, where
-    none is given. `size` as in
-    `ImageRequest`. Planning fills in `video`, the digest of the network that moves it.
+    With `loop` the last frame leads back to the first, where what moves comes back. `extend` continues a clip that is
+    given as `image`: the new clip holds its frames, then new ones that begin with its last. A model that moves a
+    picture draws that as `style`, `negative`, `steps`, `guidance` and `scheduler` say, where none is given.
     """
 
     suffix: ClassVar[str] = ".webp"
+    command: ClassVar[str] = "animate"
     task: Literal["clip"] = "clip"
-    frames: Whole | None = None
-    fps: Whole | None = None
-    motion_strength: Number | None = None
-    loop: bool = True
-    last: Picture | None = None
-    extend: bool = False
-    size: Size | None = None
-    video: Text | None = None
+    frames: Whole | None = Field(default=None, description="How many frames a clip has; one is a still picture.")
+    fps: Whole | None = Field(default=None, description="Frames a second.")
+    motion_strength: Number | None = Field(default=None, description="How much things move in a clip; 1 is usual.")
+    loop: bool = Field(default=True, description="Whether a clip's end leads back to its beginning.")
+    last: Picture | None = Field(default=None, description="The last frame of a clip; the first is the start picture.")
+    extend: bool = Field(
+        default=False, description="Continue the clip that is given as start picture: its frames, then new ones."
+    )
+    size: Size | None = Field(default=None, description="Pixels a side, or WIDTHxHEIGHT, where the model draws such.")
+    video: Planned[Text] = None  # digest of the network that moves pictures
 
     @model_validator(mode="after")
     def _something_to_make(self) -> Self:
@@ -227,20 +383,22 @@ class ClipRequest(WordedRequest):
 
 class CaptionRequest(MediaRequest):
     """What a picture, or the middle frame of a clip, shows, in words. The best of `candidates` is the caption; the
-    others are facts beside it. Planning fills in `captioner`, the digest of the network that describes it.
+    others are facts beside it.
     """
 
     suffix: ClassVar[str] = ".txt"
     task: Literal["caption"] = "caption"
-    image: Picture
-    language: Literal["en", "zh"] = "en"
-    long: bool = False
-    tags: bool = False
-    candidates: Whole | None = None
-    captioner: Text | None = None
+    image: Picture = Field(description="A picture; of a clip the middle frame is described.")
+    language: Literal["en", "zh"] = Field(default="en", description="Of a caption: en or zh.")
+    long: bool = Field(default=False, description="A long caption.")
+    tags: bool = Field(default=False, description="Words with commas between them in place of a caption.")
+    candidates: Whole | None = Field(
+        default=None, description="How many captions are tried; the best one is the caption."
+    )
+    captioner: Planned[Text] = None  # digest of the network that describes pictures
 
     @model_validator(mode="after")
-    def _one_caption(self) -> Self:
+    def _check(self) -> Self:
         if self.count != 1:
             raise Refused("request.caption_count")
         if self.long and self.tags:
@@ -253,23 +411,22 @@ class CaptionRequest(MediaRequest):
 
 
 class EnlargeRequest(MediaRequest):
-    """A picture made larger, `size` pixels a side, and nothing else; `upscaler` as in `ImageRequest`.
-
-    What is not square stands in the middle of a transparent square, as `models.data.pixels.place` says.
+    """A picture made larger, and nothing else. What is not square stands in the middle of a transparent square, as
+    `models.data.pixels.place` says.
     """
 
     task: Literal["enlarge"] = "enlarge"
-    image: Picture
-    size: Whole
-    upscaler: Text | None = None
+    image: Picture = Field(description="A picture to enlarge.")
+    size: Whole = Field(description="Pixels a side.")
+    upscaler: Planned[Text] = None  # digest of the network that enlarges
 
 
 class EmbedRequest(Request):
     """Vectors in the semantic space: of texts first, then of pictures and clips, in the order given."""
 
     task: Literal["embed"] = "embed"
-    texts: tuple[Text, ...] = ()
-    images: tuple[Picture, ...] = ()
+    texts: tuple[Text, ...] = Field(default=(), description="Words.")
+    images: tuple[Picture, ...] = Field(default=(), description="Pictures or clips.")
 
     @model_validator(mode="after")
     def _something_to_embed(self) -> Self:
@@ -281,19 +438,15 @@ class EmbedRequest(Request):
 
 
 class SearchRequest(Request):
-    """At most `k` artifacts, best first: those that say `words`, then those whose vectors are near.
-
-    `like` and `unlike` are pictures or clips. What `without` says, or `unlike` shows, is subtracted. Without `meaning`
-    only words are matched.
-    """
+    """At most `k` artifacts, best first: those that say `words`, then those whose vectors are near."""
 
     task: Literal["search"] = "search"
-    words: Text = ""
-    like: Picture | None = None
-    without: Text = ""
-    unlike: Picture | None = None
-    k: Whole = 20
-    meaning: bool = True
+    words: Text = Field(default="", description="In any language that the model knows.")
+    like: Picture | None = Field(default=None, description="Also like this picture or clip.")
+    without: Text = Field(default="", description="Words that are taken away.")
+    unlike: Picture | None = Field(default=None, description="A picture or clip that is taken away.")
+    k: Whole = Field(default=20, ge=1, le=1_000, description="At most so many.")
+    meaning: bool = Field(default=True, description="Also what means it and does not say it.")
 
     @model_validator(mode="after")
     def _something_to_look_for(self) -> Self:
@@ -301,8 +454,6 @@ class SearchRequest(Request):
             raise Refused("request.search_two_subtractions")
         if self.unlike and not (self.words or self.like):
             raise Refused("request.search_only_subtracts")
-        if not 1 <= self.k <= MAX_HITS:
-            raise Refused("request.search_k", most=MAX_HITS, k=self.k)
         return self
 
 
@@ -310,15 +461,13 @@ class ReadRequest(Request):
     """What becomes of the words of each of some prompts, and what can be drawn instead of one that names nothing."""
 
     task: Literal["read"] = "read"
-    texts: tuple[Text, ...]
-    negative: Text = ""
+    texts: tuple[Text, ...] = Field(description="Prompts.")
+    negative: Text = Field(default="", description="What should not be in the picture.")
 
     @model_validator(mode="after")
     def _something_to_read(self) -> Self:
         if not self.texts or not all(map(has_words, self.texts)):
             raise Refused("request.empty_prompt")
-        if len(self.texts) > MAX_READ:
-            raise Refused("request.read_count", most=MAX_READ, count=len(self.texts))
         return self
 
 
@@ -331,19 +480,52 @@ REQUESTS: dict[str, type[Request]] = {
     "enlarge": EnlargeRequest,
     "read": ReadRequest,
 }
-AnyRequest: Any = Annotated[Union[tuple(REQUESTS.values())], Field(discriminator="task")]  # noqa: UP007
-ANY_REQUEST: TypeAdapter[Any] = TypeAdapter(AnyRequest)
 
 
 def make_request(task: str = "image", **fields: Any) -> Any:
     """A request from what a door was given; Refused says the first thing that is wrong with it."""
     if task not in REQUESTS:
         raise Refused("request.unknown_task", task=task, hint=did_you_mean(task, REQUESTS), tasks=list(REQUESTS))
-    kind = REQUESTS[task]
     try:
-        return kind(**fields)
+        return REQUESTS[task](**fields)
     except ValidationError as error:
-        raise Refused(_message(error, kind)) from error
+        raise Refused(_message(error, REQUESTS[task])) from error
+
+
+def stored_request(stored: str | Mapping[str, Any]) -> Any:
+    """A request from its JSON or its fields, as they were stored; ValueError where it is none."""
+    fields = json.loads(stored) if isinstance(stored, str) else stored
+    if (task := fields.get("task", "image")) not in REQUESTS:
+        raise ValueError(f"there is no task {task!r}")
+    return REQUESTS[task].model_validate(fields)
+
+
+def media_tasks() -> dict[str, type[MediaRequest]]:
+    """The requests that make artifacts, by task."""
+    return {task: kind for task, kind in REQUESTS.items() if issubclass(kind, MediaRequest)}
+
+
+def fields_of(kind: type[BaseModel], programs: bool = False) -> dict[str, FieldInfo]:
+    """The fields of a request that users set; with `programs` also those that only programs do."""
+    fields = {name: field for name, field in kind.model_fields.items() if _set_by(field) != "planner"}
+    return {
+        name: field for name, field in fields.items() if programs or (name != "task" and _set_by(field) != "programs")
+    }
+
+
+def planned_fields() -> set[str]:
+    """The names of the fields that planning fills in."""
+    fields = (item for kind in REQUESTS.values() for item in kind.model_fields.items())
+    return {name for name, field in fields if _set_by(field) == "planner"}
+
+
+def _set_by(field: FieldInfo) -> Any:
+    return field.json_schema_extra.get("set_by") if isinstance(field.json_schema_extra, dict) else None
+
+
+def types_in(annotation: Any) -> list[Any]:
+    """An annotation and all types that it is made of."""
+    return [annotation, *(part for argument in get_args(annotation) for part in types_in(argument))]
 
 
 def has_words(prompt: str) -> bool:
@@ -354,7 +536,7 @@ def has_words(prompt: str) -> bool:
 def _message(error: ValidationError, kind: type[BaseModel]) -> Message:
     """pydantic's first complaint."""
     first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
+    name, value = ".".join(str(part) for part in first["loc"]), first["input"]
     if first["type"] == "value_error":
         raised = first["ctx"]["error"]
         return raised.message if isinstance(raised, Refused) else Message(str(raised))
@@ -362,7 +544,40 @@ def _message(error: ValidationError, kind: type[BaseModel]) -> Message:
         return Message("request.unknown_setting", {"name": name, "hint": did_you_mean(name, kind.model_fields)})
     if first["type"] == "missing":
         return Message("request.missing", {"name": name})
+    if first["type"] in ("greater_than_equal", "less_than_equal"):
+        limits = {
+            key: getattr(limit, key)
+            for limit in kind.model_fields[name].metadata
+            for key in ("ge", "le")
+            if hasattr(limit, key)
+        }
+        return Message("model.range", {"name": name, "least": limits["ge"], "most": limits["le"], "value": value})
     for code in ("int", "float", "string", "bool"):
         if first["type"].startswith(code):
-            return Message(f"request.not_{code}", {"name": name, "value": repr(first["input"])})
+            return Message(f"request.not_{code}", {"name": name, "value": repr(value)})
     return Message("request.invalid", {"name": name, "problem": first["msg"].lower()})
+
+
+# --- Prompts as people write them on one line ------------------------------------------------------------------------
+
+SUM = re.compile(r"(?:^|\s)\+(?=\s|$)|(?<!＋)＋(?!＋)")
+
+
+def summands(prompt: str) -> list[str]:
+    """The parts of a prompt `A + B`; the prompt alone where it has no sum, is quoted, or has too many; [] if empty."""
+    parts = [part.strip() for part in SUM.split(prompt) if part.strip()]
+    # With all brackets closed: `(cat + dog:1.3)` is one part, which weighs both.
+    things = all(
+        re.search(r"[^\W\d_]", part) and all(part.count(opening) == part.count(end) for opening, end in ("()", "[]"))
+        for part in parts
+    )
+    if 1 < len(parts) <= MIX_LIMIT and things and not QUOTED.fullmatch(prompt):
+        return parts
+    return [prompt] if parts else []
+
+
+def only(requests: Sequence[R]) -> R:
+    """The one request that a prompt came to; Refused where the seed draws the words and each picture has its own."""
+    if len(requests) > 1:
+        raise Refused("syntax.one_job_each")
+    return requests[0]

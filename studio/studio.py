@@ -25,12 +25,11 @@ from studio.files import ready_folder, write_whole
 from studio.gallery import Filter
 from studio.home import Home, JobEvents
 from studio.planner import Job, job_id, plan, resolve
-from studio.prompts import given
 from studio.queue import QueuedJob
 from studio.requests import MediaRequest, SearchRequest, make_request
 from studio.search import Hit, Query, embed_parts, query, search_request
 from studio.supervisor import Workers
-from studio.wildcards import Wildcards
+from studio.syntax import Wildcards
 
 Files = str | Path | Sequence[str | Path]
 
@@ -111,7 +110,7 @@ class Studio:
 
     def prepare(self, task: str, *, model: str = "embedded", **fields: Any) -> list[Job]:
         """Planned jobs, not yet submitted: one, or one an artifact where the seed draws words. Refused as `make`."""
-        return self.plan(make_request(task, model=model, **given(fields)))
+        return self.plan(make_request(task, model=model, **fields))
 
     def plan(self, asked: MediaRequest | Sequence[MediaRequest]) -> list[Job]:
         """Jobs for requests of one model, planned with the lists of this home; Refused where they can't be done."""

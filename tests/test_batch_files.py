@@ -20,11 +20,10 @@ from models.assets import assets
 from models.messages import Refused
 from studio.backends.fake import Fake
 from studio.batch import plan as planning
-from studio.batch import sources
+from studio.batch import readers
 from studio.batch.plan import Context, Plan, plan, safe_name
-from studio.batch.readers import READERS, read
-from studio.batch.sources import Problem, Source
-from studio.wildcards import Wildcards
+from studio.batch.readers import READERS, Problem, Source, read
+from studio.syntax import Wildcards
 
 FAKE = Fake()
 DESK = Context("fake", FAKE.capabilities(), FAKE.digest(), Wildcards(assets() / "prompts" / "wildcards"))
@@ -328,7 +327,7 @@ def test_problems_are_counted_beyond_what_is_told(tmp_path: Path, monkeypatch: p
 
 
 def named(*names: str) -> list[str]:
-    with sources.opened(names) as found:
+    with readers.opened(names) as found:
         return [source.name for source in found]
 
 
@@ -346,9 +345,9 @@ def test_streams_are_kept_while_they_are_read(tmp_path: Path, monkeypatch: pytes
     os.mkfifo(tmp_path / "pipe.txt")
     writer = threading.Thread(target=(tmp_path / "pipe.txt").write_text, args=("a dog --d 1\n",), daemon=True)
     writer.start()
-    with sources.opened(["-", str(tmp_path / "pipe.txt")]) as found:
+    with readers.opened(["-", str(tmp_path / "pipe.txt")]) as found:
         made: Any = plan(found, DESK)
-        assert len(sources.digest(found)) == 64
+        assert len(readers.digest(found)) == 64
     assert [(job.file, job.request.prompt) for job in made.jobs] == [
         ("standard input", "a cat"),
         (str(tmp_path / "pipe.txt"), "a dog"),

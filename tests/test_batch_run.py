@@ -23,7 +23,7 @@ from models.messages import Refused
 from studio import sinks
 from studio.backends import fake
 from studio.backends.fake import Fake
-from studio.batch import folder as folders
+from studio.batch import run as folders
 from studio.metadata.files import read
 from studio.planner import job_id, resolve
 from studio.requests import make_request

@@ -23,8 +23,7 @@ from studio.backends.embedded import Embedded
 from studio.backends.told import tell
 from studio.media import clip
 from studio.planner import resolve
-from studio.prompts import summands
-from studio.requests import make_request
+from studio.requests import make_request, summands
 
 
 def drawn(

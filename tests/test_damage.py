@@ -20,7 +20,7 @@ from studio import cli, maintenance
 from studio.annotations import Annotations, beside, read_annotations
 from studio.api import v1
 from studio.backends.fake import Fake
-from studio.batch import sources
+from studio.batch import readers
 from studio.clips import picture_of
 from studio.database import StoreTrouble
 from studio.events import Failed
@@ -32,7 +32,7 @@ from studio.page.context import PageContext
 from studio.queue import read_message
 from studio.sinks import GallerySink
 from studio.studio import Studio
-from studio.wildcards import Wildcards
+from studio.syntax import Wildcards
 
 HOMES, PICTURES, FLIPPED = 20, 2, 20
 
@@ -203,10 +203,10 @@ def test_a_home_is_for_its_owner_alone(tmp_path: Path) -> None:
 def test_a_pipe_that_nobody_writes_into_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("lines.txt", "a.png"):
         os.mkfifo(tmp_path / name)
-    monkeypatch.setattr(sources, "PIPE_SECONDS", 0.1)
+    monkeypatch.setattr(readers, "PIPE_SECONDS", 0.1)
 
     def batch() -> None:
-        with sources.opened([str(tmp_path / "lines.txt")]):
+        with readers.opened([str(tmp_path / "lines.txt")]):
             pass
 
     assert "nothing comes" in refusal(batch)

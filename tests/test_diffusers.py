@@ -28,12 +28,11 @@ from studio.backends.base import run_batch
 from studio.backends.diffusers import Diffusers
 from studio.disk.found import describe
 from studio.events import Progress
-from studio.fields import sides
 from studio.gallery import Filter
 from studio.metadata.files import read
 from studio.metadata.restore import restore
 from studio.planner import plan
-from studio.requests import make_request
+from studio.requests import make_request, sides
 from studio.run import run_jobs
 from studio.sinks import FolderSink
 from studio.studio import Studio

@@ -19,7 +19,7 @@ from patience import PATIENCE
 
 from studio import settings
 from studio.backends.fake import Fake
-from studio.batch import fields
+from studio.batch import readers
 from studio.cli import program
 from studio.export.apps import APPS
 from studio.export.clips import FORMATS
@@ -119,7 +119,7 @@ def commands() -> dict[str, set[str]]:
 def test_commands_and_options_are_those_that_there_are() -> None:
     known = commands()
     opens = known["open"]  # which `python app.py` is, too
-    flags = {f"--{one}" for one in (*fields.ALIASES, *fields.SIDES, *fields.OWN)}
+    flags = {f"--{one}" for one in (*readers.ALIASES, *readers.SIDES, *readers.known_settings())}
     every = set().union(*known.values(), flags, {"--help"})
     for page in kit.PAPERS:
         typed = [line for block in kit.blocks(page) if block.language == "bash" for line in block.code.splitlines()]

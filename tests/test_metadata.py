@@ -27,13 +27,12 @@ from tiny_files import (
 )
 
 from models.messages import Refused
-from studio.fields import BIDI_CONTROLS
 from studio.metadata.files import encoded, read, texts
 from studio.metadata.origin import Provenance
 from studio.metadata.readers import parse_parameters
 from studio.metadata.restore import restore
 from studio.planner import resolve
-from studio.requests import ImageRequest, make_request
+from studio.requests import BIDI_CONTROLS, ImageRequest, make_request
 
 KINDS = tuple(SUFFIXES)
 PROMPTS = (
@@ -273,8 +272,8 @@ def test_what_is_known_here_is_spelled_as_here() -> None:
         ({"scheduler": "Euler a"}, "unknown scheduler 'Euler a'"),
         ({"steps": 5000}, "steps must be between 1 and 100, not 5000"),
         ({"guidance": 0.5}, "guidance must be between 1 and 20"),
-        ({"seed": 2**40}, "the seed must be between"),
-        ({"seed": -1}, "the seed must be between"),
+        ({"seed": 2**40}, "seed must be between"),
+        ({"seed": -1}, "seed must be between"),
         ({"style": "unheard of"}, "unknown style 'unheard of'"),
         ({"prompt": "x" * 10_000}, "10,000 characters"),
         ({"negative": "a\x1b"}, "control character"),

@@ -11,10 +11,10 @@ from models.messages import Message, Refused, catalogue
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
 from studio.batch.plan import Context, plan
-from studio.batch.sources import Source
+from studio.batch.readers import Source
 from studio.planner import check_size, resolve
 from studio.requests import make_request
-from studio.wildcards import Wildcards
+from studio.syntax import Wildcards
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 BAD_TEXT = """\

@@ -17,7 +17,7 @@ from patience import PATIENCE, until
 from PIL import Image
 
 from models.data.pixels import fit, png
-from studio.api.a1111_state import SAMPLERS, sampler, schedule
+from studio.api.a1111 import SAMPLERS, sampler, schedule
 
 webuiapi = pytest.importorskip("webuiapi", reason="webuiapi is not installed (extra `test`)")
 
@@ -348,7 +348,7 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
     ({"cfg_scale": 99}, 422, "cfg_scale must be between 1 and 20"),
     ({"steps": 0}, 422, "steps must be between 1 and 100"),
     ({"batch_size": 100, "n_iter": 100}, 422, "batch_size x n_iter must be 64 at most"),
-    ({"seed": -5}, 422, "the seed must be between"),
+    ({"seed": -5}, 422, "seed must be between"),
     ({"steps": "many"}, 422, "steps: input should be a valid integer"),
 ]
 

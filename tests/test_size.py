@@ -25,7 +25,7 @@ from studio.backends.base import Backend, run, run_batch
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
 from studio.batch.plan import Context, Plan, plan
-from studio.batch.sources import Source
+from studio.batch.readers import Source
 from studio.events import Progress, Saved
 from studio.media import Artifact
 from studio.metadata.files import read, write
@@ -35,8 +35,8 @@ from studio.metadata.restore import restore
 from studio.planner import job_id, resolve
 from studio.requests import ImageRequest, make_request
 from studio.sinks import FolderSink
+from studio.syntax import Wildcards
 from studio.verify import verify
-from studio.wildcards import Wildcards
 
 CAN = Fake().capabilities()
 

@@ -13,8 +13,7 @@ from models.prompts.weighting import plain
 from studio.backends.fake import Fake
 from studio.planner import job_id, resolve, split
 from studio.requests import make_request
-from studio.syntax import draw, is_dynamic, literal
-from studio.wildcards import Wildcards
+from studio.syntax import Wildcards, draw, is_dynamic, literal
 
 CAN = Fake().capabilities()
 

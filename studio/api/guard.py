@@ -1,8 +1,12 @@
-"""ASGI middleware before everything that listens: who may send requests, and how large they may be.
+"""What stands before everything that listens: who may send requests, how large they may be, and how many connections
+there are.
 
 Browsers let any site post to 127.0.0.1, and a name that an attacker makes point there (DNS rebinding) reads the answers
 too. So the Host header must name this computer by address, and an Origin, where there is one, must be this very page.
 Where there is a password, every request must bring it. A body is limited in bytes before any application reads it.
+
+uvicorn has a limit on requests, none on connections that send none, and waits for the first request for ever: hence
+`Connection`.
 """
 
 import base64
@@ -13,13 +17,15 @@ import ipaddress
 import json
 import re
 import time
+from asyncio import Transport
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from math import ceil
-from typing import Any
+from typing import Any, cast
 from urllib.parse import SplitResult, urlsplit
 
 from starlette.requests import ClientDisconnect
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from models.messages import Message
 from studio.heartbeat import complain
@@ -39,6 +45,12 @@ LONGEST_WAIT, FORGOTTEN = 60.0, 3600.0  # seconds
 ADDRESSES = 1000  # whose wrong passwords are remembered
 ADDRESS = re.compile(r"/file[=/].*https?:", re.IGNORECASE)  # in Gradio's two ways to ask for a file
 API = ("/sdapi/", "/api/")  # programs: they are refused in JSON
+
+CONNECTIONS = 256  # at a time: 40 browsers; well below the descriptors that a process may have
+BACKLOG = 128  # connections that the system takes before the limit is looked at
+PATIENCE = 10.0  # seconds without a request, after which a connection is closed
+BODY_LOOKS = 30  # of so many seconds each, that a request's body may take: 48 MB over a slow wireless network
+FULL = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 5\r\ncontent-length: 0\r\n\r\n"
 
 POLICY = (
     b"default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; font-src 'self' data:; "
@@ -176,6 +188,30 @@ class _Exchange:
             self.answered = True
             message["headers"] = [*message.get("headers", []), *HEADERS]
         await self.send_on(message)
+
+
+class Connection(H11Protocol):
+    """One connection; beyond CONNECTIONS it is answered 503 and closed."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Count it, and wait for its first request."""
+        super().connection_made(transport)
+        if len(self.connections) > CONNECTIONS:
+            cast(Transport, transport).write(FULL)
+            transport.close()
+        else:
+            self.loop.call_later(PATIENCE, self._look, None, 0)
+
+    def _look(self, seen: object, looks: int) -> None:
+        """Close it where nothing came after the request `seen`, or its body did not end, in so many `looks`."""
+        request: Any = self.cycle
+        idle = request is None or request.response_complete
+        looks = looks + 1 if request is seen else 0
+        if looks >= (1 if idle else BODY_LOOKS):
+            self.transport.close()
+        elif not self.transport.is_closing():
+            waits = idle or request.more_body
+            self.loop.call_later(PATIENCE, self._look, request if waits else self, looks)
 
 
 def is_loopback(host: str) -> bool:

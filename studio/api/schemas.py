@@ -12,11 +12,10 @@ from models.references.credits import Credit
 from studio.annotations import RATINGS
 from studio.api.routing import TAG
 from studio.events import Reading, Saved
-from studio.fields import Ingredient, Picture
 from studio.gallery import Kept
 from studio.heartbeat import Loaded
 from studio.queue import MAX_PRIORITY, QueuedJob, State
-from studio.requests import DIGESTS, REQUESTS, MediaRequest
+from studio.requests import Ingredient, Picture, fields_of, media_tasks
 
 SHA256 = r"^[0-9a-f]{64}$"
 LARGEST = 2**63 - 1  # what SQLite counts to
@@ -42,7 +41,7 @@ class Given(_In):
 def _request_model(name: str, kind: type[BaseModel]) -> type[BaseModel]:
     """A request as a client sends it: pictures are `Given`, and what the studio fills in is left out."""
     fields: dict[str, Any] = {
-        field: (_sent(info.annotation), info) for field, info in kind.model_fields.items() if field not in DIGESTS
+        field: (_sent(info.annotation), info) for field, info in fields_of(kind, programs=True).items()
     }
     return create_model(name, __base__=_In, __doc__=inspect.getdoc(kind), **fields)
 
@@ -75,11 +74,7 @@ def _task(body: Any) -> str:
 
 
 Part = _request_model("Part", Ingredient)
-JOBS = {
-    task: _request_model(f"{task.title()}Job", kind)
-    for task, kind in REQUESTS.items()
-    if issubclass(kind, MediaRequest)
-}
+JOBS = {task: _request_model(f"{task.title()}Job", kind) for task, kind in media_tasks().items()}
 CaptionIn: Any = JOBS["caption"]
 _TAGGED = tuple(Annotated[body, Tag(f"{TAG}{task}")] for task, body in JOBS.items())
 AnyJob = Annotated[Union[_TAGGED], Discriminator(_task)]  # type: ignore[valid-type]  # noqa: UP007

@@ -22,11 +22,11 @@ from models.data.pixels import FORMATS, MAX_BYTES, decode_picture
 from models.messages import Message, Refused
 from studio.api.routing import Rejected
 from studio.clips import explained, picture_of, video_format
-from studio.fields import Picture
 from studio.files import UPLOAD, make_folder, write_whole
 from studio.gallery import Gallery
 from studio.metadata.containers import GIF_ROW, Broken, gif_frames
 from studio.metadata.files import CONTAINERS
+from studio.requests import Picture
 
 R = TypeVar("R")
 

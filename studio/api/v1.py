@@ -43,8 +43,8 @@ from studio.heartbeat import loaded, silence
 from studio.media import data_url
 from studio.metadata.origin import nameless, version
 from studio.planner import Job
-from studio.prompts import only
 from studio.queue import OPEN, QueuedJob, State
+from studio.requests import only
 from studio.studio import Studio
 
 END = "end"  # id of the last event: a client that has it needs nothing more

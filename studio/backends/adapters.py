@@ -9,8 +9,8 @@ from studio.backends.loading import first_line, loads
 from studio.backends.pipeline_calls import ERRORS
 from studio.disk.found import Found
 from studio.disk.headers import read_header
-from studio.fields import Lora
 from studio.files import sha256
+from studio.requests import Lora
 
 
 class Adapters:

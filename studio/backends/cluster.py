@@ -16,9 +16,9 @@ from models.messages import Message, Refused
 from studio import settings
 from studio.backends.base import Backend, Event, Opener, run_batch
 from studio.events import Failed, Progress
-from studio.fields import Picture
 from studio.files import sha256
 from studio.media import Artifact
+from studio.requests import Picture
 from studio.run import explain
 
 GROUP = 4096  # artifacts that are asked for at once; each group's last ones leave devices idle

@@ -33,8 +33,7 @@ from studio.capabilities import Capabilities
 from studio.disk import pace
 from studio.disk.found import Found
 from studio.events import Progress
-from studio.fields import sides
-from studio.requests import ClipRequest, ImageRequest
+from studio.requests import ClipRequest, ImageRequest, sides
 
 
 class Diffusers(Backend):

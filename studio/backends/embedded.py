@@ -28,9 +28,16 @@ from studio.backends.told import Told, tell
 from studio.backends.vectors import vectors
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
 from studio.events import Progress
-from studio.fields import sides
 from studio.media import Artifact
-from studio.requests import CaptionRequest, ClipRequest, EmbedRequest, EnlargeRequest, ImageRequest, WordedRequest
+from studio.requests import (
+    CaptionRequest,
+    ClipRequest,
+    EmbedRequest,
+    EnlargeRequest,
+    ImageRequest,
+    WordedRequest,
+    sides,
+)
 
 if TYPE_CHECKING:
     from models.captioner import Kind

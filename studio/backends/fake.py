@@ -27,7 +27,6 @@ from studio.backends.base import Backend, Event, Handler, per_request
 from studio.backends.given import Batches, ClipEnds, given_frames, start, to_describe, to_enlarge
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
 from studio.events import Progress, Reading, Unknown, Vector
-from studio.fields import sides
 from studio.requests import (
     CaptionRequest,
     ClipRequest,
@@ -35,6 +34,7 @@ from studio.requests import (
     EnlargeRequest,
     ImageRequest,
     ReadRequest,
+    sides,
 )
 
 SIZE, LARGE = 128, 512

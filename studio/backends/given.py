@@ -15,9 +15,8 @@ from models.data.pixels import SIZE, fit
 from models.messages import Refused
 from studio.clips import Place, picture_of, pixels_of, resampled
 from studio.events import Progress
-from studio.fields import Picture
 from studio.files import sha256
-from studio.requests import CaptionRequest, ClipRequest, EnlargeRequest, ImageRequest
+from studio.requests import CaptionRequest, ClipRequest, EnlargeRequest, ImageRequest, Picture
 
 R = TypeVar("R")
 

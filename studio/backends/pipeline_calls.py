@@ -15,9 +15,8 @@ from studio.backends.loading import first_line
 from studio.backends.pipeline_facts import FIELDS
 from studio.backends.signatures import Pipeline
 from studio.capabilities import Capabilities
-from studio.fields import sides
 from studio.media import on_ground
-from studio.requests import ClipRequest, ImageRequest
+from studio.requests import ClipRequest, ImageRequest, sides
 
 ERRORS = (ValueError, TypeError, RuntimeError, AttributeError, NotImplementedError, ImportError, KeyError, IndexError)
 

@@ -11,7 +11,7 @@ from studio.backends import signatures
 from studio.backends.pipeline_folder import INDEX, PipelineFolder
 from studio.backends.signatures import REQUIRED, Pipeline
 from studio.capabilities import Capabilities, Range, Sides
-from studio.fields import Size, spelled
+from studio.requests import Size, spelled
 
 DENOISERS = ("unet", "transformer", "prior")  # names that components have in all pipelines
 ASPECTS = ((1, 1), (4, 3), (3, 2), (16, 9), (3, 4), (2, 3), (9, 16))  # of the sizes that are offered

@@ -8,8 +8,7 @@ from models.messages import Refused
 from studio.backends import loading
 from studio.backends.base import Event
 from studio.events import Unknown
-from studio.prompts import summands
-from studio.requests import ImageRequest, ReadRequest
+from studio.requests import ImageRequest, ReadRequest, summands
 
 if TYPE_CHECKING:
     from models.pipelines.image import StickerPipeline

@@ -10,9 +10,7 @@ from models.data.grammar import language_of
 from models.data.styles import styled
 from models.prompts.weighting import QUOTED
 from studio.backends.given import given_frames, given_pixels, start
-from studio.fields import Picture
-from studio.prompts import summands
-from studio.requests import ImageRequest
+from studio.requests import ImageRequest, Picture, summands
 
 if TYPE_CHECKING:
     from torch import Tensor

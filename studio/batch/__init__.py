@@ -1,1 +1,1 @@
-"""Prompt files: `sources` -> rows or problems (`readers`, `fields`) -> jobs (`plan`) -> pictures (`run`, `folder`)."""
+"""Prompt files: rows or problems (`readers`) -> jobs (`plan`) -> pictures in a folder (`run`)."""

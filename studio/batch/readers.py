@@ -1,35 +1,215 @@
-"""Prompt files into rows: text with flags, tables, JSON and YAML. A new format is a reader and a row of READERS.
+"""Prompt files into rows and their settings: text with flags, tables, JSON and YAML.
 
     a smiling cat --n blurry --d 1,2 --s 20 --l 4 --f cat             a text line with short flags (sd-scripts)
     --prompt "a smiling cat" --negative_prompt blurry --steps 20      or with long ones (A1111's "Prompts from file")
 
-A reader yields a Row or a Problem for each line and never stops at a bad one, unless nothing after it makes sense.
+A reader yields a `Row` or a `Problem` for each line and never stops at a bad one, unless nothing after it makes sense.
+A new format is a reader and a row of `READERS`. `settings` makes a row's own names and texts the fields of a request; a
+row may name its `task`.
 """
 
 import contextlib
 import csv
+import functools
+import glob
+import hashlib
 import itertools
 import json
+import os
 import re
+import select
 import shlex
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+import stat
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, BinaryIO
 
-from models.messages import Refused
-from studio.batch.fields import check_name, is_known
-from studio.batch.sources import BadRow, Problem, Source, lines, reading, whole
+from models.messages import Message, Refused, did_you_mean
+from studio.capabilities import Capabilities
+from studio.requests import Picture, fields_of, ingredient, media_tasks, spelled, types_in
+from studio.syntax import literal
 from studio.yaml_file import TEXT_LIMIT, Tree, read_tree
 
-LOOKED_AT = 4096  # bytes that tell the format of a file without an ending
+PIECE = 2**20
+STREAM_BYTES = 2**30  # of standard input or a pipe; files are read where they lie, however large
+PIPE_SECONDS = 60.0  # until the first byte comes
+FILES = 10_000
+LINE_BYTES = 64 * 1024
 LIST_BYTES = 16 * 2**20
+SEEDS_A_LINE = 1_000
+LOOKED_AT = 4096  # bytes that tell the format of a file without an ending
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
+BOM = b"\xef\xbb\xbf"
 _FLAG = re.compile(r"\s--(?=[A-Za-z]\w*(?:\s|$))")
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
+# --- Files ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Source:
+    """A prompt file: its name for people, where it can be read, and where relative paths in it begin."""
+
+    name: str
+    path: Path
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a line of `file`, or its job `id`, can't be done. Lines and columns count from 1."""
+
+    file: str
+    line: int
+    reason: Message
+    column: int | None = None
+    id: str | None = None
+
+    @property
+    def placed(self) -> Message:
+        """The reason with its place in front."""
+        code, column = ("batch.at_column", {"column": self.column}) if self.column else ("batch.at_line", {})
+        return Message(code, {"file": self.file, "line": self.line, "problem": self.reason, **column})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, the reason in English under `message`."""
+        place = {"file": self.file, "line": self.line, "message": self.reason.text()}
+        return {**place, "column": self.column, "id": self.id}
+
+    @staticmethod
+    def of(row: dict[str, Any]) -> "Problem":
+        """From `as_dict`; KeyError or ValueError where it is none."""
+        return Problem(row["file"], int(row["line"]), Message(str(row["message"])), row["column"], row["id"])
+
+
+class BadRow(Refused):
+    """What is wrong with a row; its line where that is another than the one at which the row begins."""
+
+    def __init__(self, code: str | Message, column: int | None = None, line: int | None = None, **values: Any) -> None:
+        super().__init__(code, **values)
+        self.column, self.line = column, line
+
+    def at(self, source: Source, line: int) -> Problem:
+        """The problem on a line of a file."""
+        return Problem(source.name, self.line or line, self.message, self.column)
+
+
+@contextlib.contextmanager
+def opened(names: Sequence[str]) -> Iterator[list[Source]]:
+    """The files that `names` (files, patterns, "-" for standard input) mean, patterns sorted, pipes copied to disk
+    meanwhile; Refused where there is none.
+    """
+    with contextlib.ExitStack() as stack:
+        yield [source for name in names for source in _sources(name, stack)]
+
+
+def _sources(name: str, stack: contextlib.ExitStack) -> list[Source]:
+    if name == "-":
+        return [_copied("standard input", sys.stdin.buffer, stack)]
+    try:
+        mode = Path(name).stat().st_mode
+    except (OSError, ValueError):
+        paths = sorted(path for path in glob.glob(name, recursive=True) if Path(path).is_file())  # noqa: PTH207 - absolute too
+        if not paths:
+            raise Refused("batch.missing", file=name) from None
+        if len(paths) > FILES:
+            raise Refused("batch.too_many_files", pattern=name, count=len(paths), most=FILES) from None
+        return [Source(path, Path(path), Path(path).parent) for path in paths]
+    if stat.S_ISFIFO(mode):
+        with os.fdopen(os.open(name, os.O_RDONLY | os.O_NONBLOCK), "rb") as pipe:  # else it would wait for a writer
+            if not select.select([pipe], [], [], PIPE_SECONDS)[0]:
+                raise Refused("batch.silent_pipe", file=name)
+            os.set_blocking(pipe.fileno(), True)
+            return [_copied(name, pipe, stack)]
+    if not stat.S_ISREG(mode):
+        raise Refused("batch.is_a_folder" if stat.S_ISDIR(mode) else "batch.is_no_file", file=name)
+    return [Source(name, Path(name), Path(name).parent)]
+
+
+def _copied(name: str, stream: BinaryIO, stack: contextlib.ExitStack) -> Source:
+    """A stream as a file, for as long as the stack is open."""
+    path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="studio-"))) / "stream"
+    size = 0
+    with path.open("wb") as file:
+        while piece := stream.read(PIECE):
+            size += len(piece)
+            if size > STREAM_BYTES:
+                raise Refused("batch.endless", file=name, most=STREAM_BYTES >> 30)
+            file.write(piece)
+    return Source(name, path, Path())
+
+
+def digest(sources: Sequence[Source]) -> str:
+    """sha256 of what they hold, in order."""
+    total = hashlib.sha256()
+    for source in sources:
+        with reading(source) as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+@contextlib.contextmanager
+def reading(source: Source) -> Iterator[BufferedReader]:
+    """The file; Refused with a sentence where it can't be read."""
+    try:
+        with source.path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise Refused("batch.unreadable", file=source.name, why=error.strerror or str(error)) from error
+
+
+def lines(source: Source) -> Iterator[tuple[int, str] | Problem]:
+    """Each line with its number, from 1, without its end; a Problem for one that is no text or too long."""
+    with reading(source) as file:
+        number = 0
+        while data := file.readline(LINE_BYTES + 1):
+            number += 1
+            try:
+                if len(data) > LINE_BYTES and not data.endswith(b"\n"):
+                    while (rest := file.readline(LINE_BYTES)) and not rest.endswith(b"\n"):
+                        pass
+                    raise BadRow("batch.line_too_long", most=LINE_BYTES >> 10)
+                yield number, _decoded(data, first=number == 1).rstrip("\r\n")
+            except BadRow as error:
+                yield error.at(source, number)
+                if number == 1 and data.startswith(UTF16):
+                    return
+
+
+def whole(source: Source, limit: int) -> str:
+    """All of a file of at most `limit` bytes; BadRow where it is larger or no text."""
+    with reading(source) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise BadRow("batch.file_too_large", most=limit >> 20)
+    return _decoded(data, first=True)
+
+
+def _decoded(data: bytes, first: bool) -> str:
+    """UTF-8 without NUL, or BadRow; the first bytes of a file may say its encoding."""
+    if first and data.startswith(UTF16):
+        raise BadRow("batch.utf16")
+    data = data.removeprefix(BOM) if first else data
+    if (zero := data.find(b"\0")) >= 0:
+        raise BadRow("batch.zero_byte", zero + 1, byte=zero + 1)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadRow("batch.not_utf8", error.start + 1, byte=error.start + 1) from error
+
+
+# --- Formats ----------------------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class Row:
-    """What a line asks for, by its own names: not `typed` where numbers are text; `expand`: braces are drawn."""
+    """A line's settings by its own names. Not `typed`: numbers are text. With `expand` braces are drawn."""
 
     line: int
     fields: dict[str, Any]
@@ -77,7 +257,7 @@ def _by_line(source: Source, row_of: Callable[[int, str], Row | None]) -> Iterat
                 yield from [row] if row else []
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Pairs as a dictionary; BadRow where a name comes twice."""
     fields: dict[str, Any] = {}
     for name, value in pairs:
@@ -87,16 +267,13 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-# --- Text -------------------------------------------------------------------------------------------------------------
-
-
 def read_text(source: Source) -> Iterator[Row | Problem]:
     """A row a line that is neither empty nor a comment."""
 
     def row(number: int, line: str) -> Row | None:
         line = line.strip()
         flags = _long_flags if line.startswith("--") else _short_flags
-        return None if line.startswith("#") else Row(number, _once(flags(line)), typed=False)
+        return None if line.startswith("#") else Row(number, _unique(flags(line)), typed=False)
 
     return _by_line(source, row)
 
@@ -125,18 +302,18 @@ def _long_flags(line: str) -> list[tuple[str, Any]]:
     return [(name[2:], value) for name, value in pairs]
 
 
-# --- Tables: the header names the settings. A cell that looks like a formula is just text. ----------------------------
-
-
 def read_csv(source: Source) -> Iterator[Row | Problem]:
-    """Rows of a table; commas, semicolons or tabs, whichever the header has most of."""
+    """Rows of a table whose header names the settings; commas, semicolons or tabs, whichever the header has most of.
+
+    A cell that looks like a formula is text.
+    """
     problems = list[Problem]()  # lines that are no text: empty ones to `csv.reader`
     feed = _text_lines(source, problems)
     header, first = next(((text, line) for line, text in enumerate(feed, 1) if text.strip()), ("", 0))
     names = [name.strip().strip('"') for name in header.rstrip("\n").split(_delimiter(header))]
     rows = csv.reader(feed, delimiter=_delimiter(header), strict=True)
     try:
-        _once([(name, None) for name in names if name])
+        _unique([(name, None) for name in names if name])
         for name in filter(None, names):
             check_name(name)
         if not any(names):
@@ -148,14 +325,14 @@ def read_csv(source: Source) -> Iterator[Row | Problem]:
         line = first + rows.line_num + 1
         try:
             fields = _cells(names, next(rows))
-            found: list[Row | Problem] = [Row(line, fields, typed=False)] if fields else []
+            results: list[Row | Problem] = [Row(line, fields, typed=False)] if fields else []
         except StopIteration:
             break
         except csv.Error as error:
-            found = [BadRow("batch.broken_table", why=str(error)).at(source, line)]
+            results = [BadRow("batch.broken_table", why=str(error)).at(source, line)]
         except BadRow as error:
-            found = [error.at(source, line)]
-        yield from [*problems, *found]
+            results = [error.at(source, line)]
+        yield from [*problems, *results]
         problems.clear()
     yield from problems
 
@@ -181,52 +358,41 @@ def _cells(names: list[str], cells: list[str]) -> dict[str, str]:
     return fields
 
 
-# --- JSON, one object a line or a list of them ------------------------------------------------------------------------
-
-
 def read_jsonl(source: Source) -> Iterator[Row | Problem]:
-    """A row a line."""
-    return _by_line(source, lambda line, text: _object_row(line, _parsed(text)[0]))
+    """A row a line, an object each."""
+    return _by_line(source, lambda line, text: _object_row(line, _parsed(text)))
 
 
 def read_json(source: Source) -> Iterator[Row | Problem]:
-    """A row an item of the list. What follows broken JSON can't be made sense of."""
-    try:
-        text = whole(source, LIST_BYTES)
-    except BadRow as error:
-        yield Problem(source.name, 1, error.message)
-        return
+    """A row an item of a list of objects, or one object. What follows broken JSON can't be made sense of."""
     line = 1
     try:
-        for line, value in _items(text):
+        for line, value in _items(whole(source, LIST_BYTES)):
             try:
                 yield _object_row(line, value)
             except BadRow as error:
                 yield error.at(source, line)
     except BadRow as error:
-        if error.column:  # a place in the whole text
-            at = error.column - 1
-            line, error.column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
         yield error.at(source, line)
 
 
 def _items(text: str) -> Iterator[tuple[int, Any]]:
     """The items of a JSON list, each with the line on which it begins; one object is a list of one."""
     at, line, counted = _past_space(text, 0), 1, 0
-    listed = text.startswith("[", at)
-    at = _past_space(text, at + 1) if listed else at
-    while not (listed and text.startswith("]", at)):
+    if not text.startswith("[", at):
+        yield 1 + text.count("\n", 0, at), _parsed(text)
+        return
+    at = _past_space(text, at + 1)
+    while not text.startswith("]", at):
         value, end = _parsed(text, at)
         line, counted = line + text.count("\n", counted, at), at
         yield line, value
         at = _past_space(text, end)
-        if not listed:
-            break
         if not text.startswith(("]", ","), at):
-            raise BadRow("batch.no_comma", at + 1)
+            raise BadRow("batch.no_comma", line=1 + text.count("\n", 0, at))
         at = _past_space(text, at + 1) if text[at] == "," else at
-    if (at := _past_space(text, at + listed)) < len(text):
-        raise BadRow("batch.after_end", at + 1)
+    if (at := _past_space(text, at + 1)) < len(text):
+        raise BadRow("batch.after_end", line=1 + text.count("\n", 0, at))
 
 
 def _past_space(text: str, at: int) -> int:
@@ -234,15 +400,14 @@ def _past_space(text: str, at: int) -> int:
     return match.end() if match else at
 
 
-def _parsed(text: str, at: int | None = None) -> tuple[Any, int]:
-    """The JSON value of a text, or the one at `at`, and where it ends; BadRow says what is wrong where."""
+def _parsed(text: str, at: int | None = None) -> Any:
+    """The JSON value of a text, or the value at `at` and where it ends; BadRow says what is wrong where."""
     decoder = json.JSONDecoder(object_pairs_hook=_json_object)
     try:
-        if at is None:
-            return decoder.decode(text), len(text)
-        return decoder.raw_decode(text, at)
+        return decoder.decode(text) if at is None else decoder.raw_decode(text, at)
     except json.JSONDecodeError as error:
-        raise BadRow("batch.no_json", error.pos + 1, why=error.msg.lower()) from error
+        line = error.lineno if error.lineno > 1 else None
+        raise BadRow("batch.no_json", error.colno, line, why=error.msg.lower()) from error
     except RecursionError as error:
         raise BadRow("batch.deep_json") from error
     except ValueError as error:  # a number of thousands of digits
@@ -250,9 +415,9 @@ def _parsed(text: str, at: int | None = None) -> tuple[Any, int]:
 
 
 def _json_object(pairs: list[tuple[str, Any]]) -> Any:
-    """An object; one with a key that comes twice is the error that says so, so that the text after it is read."""
+    """An object; the error instead where a key comes twice, so that the text after it is read."""
     try:
-        return _once(pairs)
+        return _unique(pairs)
     except BadRow as error:
         return error
 
@@ -273,11 +438,8 @@ def _expanded(line: int, fields: dict[str, Any], usual: bool) -> Row:
     return Row(line, {name: value for name, value in fields.items() if name != "expand"}, expand=switch)
 
 
-# --- YAML with `defaults`, `jobs` and `matrix` ------------------------------------------------------------------------
-
-
 def read_yaml(source: Source) -> Iterator[Row | Problem]:
-    """A row a job, times the combinations of the matrix; what a job does not say is taken from the defaults."""
+    """A row a job of `jobs`, times the combinations of `matrix`; `defaults` fill what a job leaves out."""
     try:
         tree = read_tree(whole(source, 4 * TEXT_LIMIT), source.name)
         yield from _jobs(tree, source) if tree else ()
@@ -297,12 +459,22 @@ def _jobs(tree: Tree, source: Source) -> Iterator[Row | Problem]:
     columns = _mapping(parts.get("matrix"), "matrix")
     if wrong := [name for name, values in columns.items() if not isinstance(values, list) or not values]:
         raise BadRow("batch.no_column_list", name=wrong[0])
-    for job in _listed(parts.get("jobs")) or ([None] if columns else []):
+    jobs = parts.get("jobs")
+    trees: list[Tree | None] = []
+    if jobs and not (jobs.kind == "scalar" and jobs.value() is None):
+        if jobs.kind != "sequence":
+            raise BadRow("batch.no_job_list")
+        trees += jobs.items()
+    for job in trees or ([None] if columns else []):
         line = job.line if job else parts["matrix"].line
         try:
-            own = _job_fields(job)
+            value = job.value() if job else {}
+            fields = {"prompt": value} if isinstance(value, str) else value
+            if not isinstance(fields, dict):
+                raise BadRow("batch.no_job")
+            fields = {str(key): part for key, part in fields.items()}
             for cells in itertools.product(*columns.values()):
-                yield _expanded(line, {**defaults, **dict(zip(columns, cells, strict=True)), **own}, True)
+                yield _expanded(line, {**defaults, **dict(zip(columns, cells, strict=True)), **fields}, True)
         except Refused as error:
             yield _yaml_problem(error, source, line)
 
@@ -316,23 +488,6 @@ def _mapping(tree: Tree | None, name: str) -> dict[str, Any]:
     return {str(key): part for key, part in value.items()}
 
 
-def _listed(tree: Tree | None) -> list[Tree | None]:
-    if tree is None or (tree.kind == "scalar" and tree.value() is None):
-        return []
-    if tree.kind != "sequence":
-        raise BadRow("batch.no_job_list")
-    return list(tree.items())
-
-
-def _job_fields(job: Tree | None) -> dict[str, Any]:
-    value = job.value() if job else {}
-    if isinstance(value, str):
-        return {"prompt": value}
-    if not isinstance(value, dict):
-        raise BadRow("batch.no_job")
-    return {str(key): part for key, part in value.items()}
-
-
 READERS: dict[str, Reader] = {
     ".txt": read_text,
     ".jsonl": read_jsonl,
@@ -343,3 +498,150 @@ READERS: dict[str, Reader] = {
     ".yaml": read_yaml,
     ".yml": read_yaml,
 }
+
+
+# --- Settings of a row ------------------------------------------------------------------------------------------------
+
+_NAMES = tomllib.loads(Path(__file__).with_name("names.toml").read_text(encoding="utf-8"))
+ALIASES = {alias: setting for setting, aliases in _NAMES["aliases"].items() for alias in aliases.split()}
+SIDES = ("w", "h", "width", "height")  # other programs' two for our `size`
+IGNORED = set(_NAMES["ignored"]["names"].split())
+
+
+@dataclass
+class Settings:
+    """A row's task, the fields of its request, its seeds, its name, and the settings that were left out."""
+
+    fields: dict[str, Any]
+    task: str = "image"
+    seeds: list[Any] = field(default_factory=list)
+    name: str = ""
+    ignored: list[str] = field(default_factory=list)
+
+
+def known_settings() -> dict[str, Any]:
+    """The settings of all tasks by name, with their types."""
+    return _known_settings(tuple(media_tasks().values()))
+
+
+@functools.lru_cache
+def _known_settings(kinds: tuple[Any, ...]) -> dict[str, Any]:
+    fields = (item for kind in reversed(kinds) for item in fields_of(kind, programs=True).items())
+    return {name: info.annotation for name, info in fields} | {"name": str}
+
+
+def is_known(name: str) -> bool:
+    """Whether a row may use `name`."""
+    return name in IGNORED or name in SIDES or ALIASES.get(name, name) in known_settings()
+
+
+def check_name(name: str) -> None:
+    """BadRow names the nearest setting where there is none of that name."""
+    if not is_known(name):
+        hint = did_you_mean(name[:40], [*known_settings(), *ALIASES])
+        raise BadRow("batch.unknown_setting", name=name[:40], hint=hint)
+
+
+def settings(row: Row, source: Source, can: Capabilities | None = None) -> Settings:
+    """The settings of a row; BadRow where a name means nothing, comes twice, or its value can't be one. Other
+    programs' width and height are left out where they name a size that the model does not make.
+    """
+    result, sides = Settings({}), dict[str, Any]()
+    for name, value in row.fields.items():
+        check_name(name)
+        if name in IGNORED:
+            result.ignored.append(name)
+        elif value is not None and value != "":
+            setting = ALIASES.get(name, name)
+            if name in SIDES:
+                sides[name] = value
+            else:
+                _put(result.fields, setting, name, _value(setting, value, row.typed, source))
+    _put_size(result, sides, can)
+    result.seeds = _seeds(result.fields.pop("seed", None), row.typed)
+    result.task, result.name = str(result.fields.pop("task", "image")), result.fields.pop("name", "")
+    if result.task not in (tasks := media_tasks()):
+        task = result.task[:40]
+        raise BadRow("request.unknown_task", task=task, hint=did_you_mean(task, tasks), tasks=list(tasks))
+    if not isinstance(result.name, str):
+        raise BadRow("batch.no_text", name="name", value=repr(result.name))
+    if not row.expand:  # braces and wildcards stand for themselves
+        result.fields = {name: _literal(name, value) for name, value in result.fields.items()}
+    return result
+
+
+def _put(fields: dict[str, Any], setting: str, name: str, value: Any) -> None:
+    """A1111 makes `n_iter` times `batch_size` pictures; else a setting has one value."""
+    if setting not in fields:
+        fields[setting] = value
+    elif setting == "count" and isinstance(value, int) and isinstance(fields[setting], int):
+        fields[setting] *= value
+    else:
+        raise BadRow("batch.twice_as", name=setting, alias=name)
+
+
+def _put_size(result: Settings, sides: dict[str, Any], can: Capabilities | None) -> None:
+    """Width and height as the size that they mean; one of them is enough, and `size` itself goes first."""
+    given = {name[0]: str(value).strip() for name, value in sides.items()}
+    both = [given.get("w") or given.get("h") or "", given.get("h") or given.get("w") or ""]
+    size = spelled(*map(int, both)) if all(map(str.isdecimal, both)) else 0
+    if "size" not in result.fields and can and can.makes(size):
+        result.fields["size"] = size
+    else:
+        result.ignored += sides
+
+
+def _value(setting: str, value: Any, typed: bool, source: Source) -> Any:
+    types = types_in(known_settings().get(setting))
+    if setting == "mix":
+        return tuple(_ingredient(part, source) for part in (value if isinstance(value, list) else [value]))
+    if Picture in types:
+        return _picture(value, source)
+    if typed or setting == "seed":
+        return value
+    number = next((kind for kind in (int, float) if kind in types and str not in types), None)
+    return _number(setting, value, number) if number else value
+
+
+def _number(setting: str, value: str, kind: type) -> Any:
+    try:
+        return kind(value)
+    except ValueError as error:
+        code = "batch.no_whole_number" if kind is int else "batch.no_number"
+        raise BadRow(code, name=setting, value=value[:40]) from error
+
+
+def _seeds(value: Any, typed: bool) -> list[Any]:
+    """A seed, several of them (each a job of its own), or none; -1 is A1111's word for any."""
+    several = value.split(",") if isinstance(value, str) and not typed else value
+    several = several if isinstance(several, list) else [several]
+    if len(several) > SEEDS_A_LINE:
+        raise BadRow("batch.too_many_seeds", count=len(several), most=SEEDS_A_LINE)
+    if not typed:
+        several = [_number("seed", seed.strip(), int) if seed else seed for seed in several]
+    return [None if seed == -1 else seed for seed in several]
+
+
+def _picture(value: Any, source: Source) -> Any:
+    """A path as a picture; a relative one begins where the prompt file lies."""
+    path = value.get("path") if isinstance(value, dict) else value
+    return {"path": str(source.folder / Path(path))} if isinstance(path, str) else value
+
+
+def _ingredient(part: Any, source: Source) -> Any:
+    part = ingredient(part) if isinstance(part, str) else part
+    if isinstance(part, dict) and part.get("picture") is not None:
+        return {**part, "picture": _picture(part["picture"], source)}
+    return part
+
+
+def _literal(name: str, value: Any) -> Any:
+    """A prompt, a negative or the texts of a mix with braces and wildcards escaped; other values as they are."""
+    if name == "mix":
+        return tuple(
+            {**part, "text": literal(part["text"])}
+            if isinstance(part, dict) and isinstance(part.get("text"), str)
+            else part
+            for part in value
+        )
+    return literal(value) if name in ("prompt", "negative") and isinstance(value, str) else value

@@ -18,7 +18,7 @@ from studio import settings
 from studio.backends.base import open_backend
 from studio.doors import Setting, with_settings
 from studio.foreground import STOPPED
-from studio.wildcards import Wildcards
+from studio.syntax import Wildcards
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -8,10 +8,9 @@ from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
 from studio.backends.base import open_backend
-from studio.batch import sources
 from studio.batch.plan import Context, Job, Plan, plan
+from studio.batch.readers import Problem, opened
 from studio.batch.run import Runner, refuse_nothing, run_files
-from studio.batch.sources import Problem
 from studio.cli.base import Common, command, leave, warn
 from studio.events import not_drawn
 from studio.foreground import bar_on_stderr
@@ -30,9 +29,9 @@ def batch(
         leave(done.code)
         return
     backend = open_backend(common.model)
-    with sources.opened(files) as read:
+    with opened(files) as sources:
         context = Context(common.model, backend.capabilities(), backend.digest(), common.lists())
-        _print_plan(plan(read, context), common)
+        _print_plan(plan(sources, context), common)
 
 
 def _watch(runner: Runner) -> None:

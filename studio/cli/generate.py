@@ -18,8 +18,7 @@ from studio.foreground import Batch, exit_code, run
 from studio.home import Home
 from studio.inputs import notes
 from studio.planner import Job, plan, resolve
-from studio.prompts import PICTURES, given
-from studio.requests import MediaRequest, has_words, make_request
+from studio.requests import PICTURES, MediaRequest, has_words, make_request
 from studio.search import SUBTRACTED
 from studio.sinks import BareFolderSink, FolderSink, GallerySink, Sink, file_names
 
@@ -41,8 +40,8 @@ def generate(
     keeps the meaning of the old one.
     """
     parts = [*(mix or ()), *(f"{SUBTRACTED}:{part}" for part in without or ())]
-    said = given({**request_fields(fields), "mix": parts, "model": common.model})
-    if not prompts and not (parts or said.get("like") or said.get("image")):
+    said = {**request_fields(fields), "mix": parts, "model": common.model}
+    if not prompts and not parts and said.get("like") is None and said.get("image") is None:
         raise Refused("cli.no_prompt")
     requests = [make_request(prompt=prompt, **said) for prompt in _whole(prompts or [""])]
     backend, jobs = planned(requests, common)
@@ -64,7 +63,7 @@ def animate(common: Common, prompt: str = "", **fields: Any) -> None:
 
     With --extend a clip is given as --image and goes on from its last frame: the new clip holds both parts.
     """
-    request = make_request("clip", prompt=prompt, **given({**request_fields(fields), "model": common.model}))
+    request = make_request("clip", prompt=prompt, **{**request_fields(fields), "model": common.model})
     backend, jobs = planned([request], common)
     batch = run_here(backend, jobs, common)
     rows = []
@@ -98,7 +97,7 @@ def suggest(common: Common, text: str) -> None:
 @command("read")
 def read_prompts(common: Common, texts: list[str], **fields: Any) -> None:
     """Say what becomes of the words of prompts: drawn as what, left out, or not known."""
-    found = [asdict(one) for one in readings(texts, common.model, **given(fields))]
+    found = [asdict(one) for one in readings(texts, common.model, **fields)]
     common.print_rows(found, _said)
 
 

@@ -17,8 +17,8 @@ from studio.folders import Folders, Step, index_gallery
 from studio.foreground import bar_on_stderr
 from studio.heartbeat import trouble
 from studio.home import Home
-from studio.prompts import PICTURES
 from studio.queue import Queue, QueuedJob, State
+from studio.requests import PICTURES
 from studio.studio import Studio
 from studio.worker import alone
 

@@ -19,9 +19,9 @@ from studio.export.drawing import Drawing, Larger, both
 from studio.export.moving import clip_rules, enlarged, fit_clip, in_size, in_time, rimmed
 from studio.export.pack import Sticker, zipped
 from studio.export.svg import svg
-from studio.fields import PROMPT_LIMIT
 from studio.metadata.files import KINDS, credits_in, encoded, provenance_in, read
 from studio.metadata.origin import Provenance
+from studio.requests import PROMPT_LIMIT
 
 SHEET = "sheet"
 ALIASES = {"jpg": "jpeg", "apng": "png"}  # of a still picture's formats

@@ -11,12 +11,11 @@ from typing import Any
 from models.messages import Message, Refused
 from studio.backends.base import MODELS
 from studio.capabilities import FAST, Capabilities
-from studio.fields import read_size, sides
 from studio.metadata.files import content
 from studio.metadata.origin import is_picture
 from studio.metadata.readers import PROGRAMS
 from studio.planner import resolve
-from studio.requests import DIGESTS, ImageRequest, make_request
+from studio.requests import ImageRequest, make_request, planned_fields, read_size, sides
 
 SAMPLED = ("scheduler", "steps", "guidance")
 
@@ -45,7 +44,9 @@ def restore(
         return Restored({}, (Message("metadata.other_task", {"task": str(task)}),))
     shape = found["how"].get("batch", found["request"].get("shape"))
     fields, lost = {}, list[Message]()
-    said = {name: value for name, value in found["request"].items() if name not in DIGESTS}  # those of here do it
+    said = {
+        name: value for name, value in found["request"].items() if name not in planned_fields()
+    }  # those of here do it
     if task == "enlarge":
         said = {"image": said["image"], "size": said["size"], "strength": 0, "model": said.get("model", "embedded")}
     if said.get("strength") == 0:  # nothing was sampled: these settings had no effect

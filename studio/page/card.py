@@ -23,7 +23,7 @@ from studio.page.language import text
 from studio.page.making import task_of
 from studio.page.polling import tab_of
 from studio.planner import Job
-from studio.prompts import only
+from studio.requests import only
 
 LISTS = ("tags", "boards")
 VARIATIONS = 4  # that one press makes

@@ -11,7 +11,7 @@ from studio.gallery import Gallery, Kept
 from studio.metadata.files import read
 from studio.metadata.origin import placed
 from studio.planner import Job
-from studio.requests import ANY_REQUEST
+from studio.requests import stored_request
 from studio.sinks import GallerySink
 
 
@@ -35,5 +35,5 @@ def take(gallery: Gallery, clip: Kept, number: object) -> str:
         raise Refused("metadata.no_record", file=str(clip.path))
     artifact = placed(media.image(shown[number - 1]), found)
     own = hashlib.sha256(f"{clip.sha256} {number}".encode()).hexdigest()  # not the clip's: it would take its place
-    job = Job(ANY_REQUEST.validate_python(found["request"]), own, str(found["digest"]))
+    job = Job(stored_request(found["request"]), own, str(found["digest"]))
     return GallerySink(gallery).keep(job, replace(artifact, how={**found["how"], "frame": number})).stem

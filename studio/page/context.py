@@ -27,7 +27,7 @@ from studio.events import Reading
 from studio.page.polling import Poll
 from studio.page.series_store import SeriesStore
 from studio.studio import Studio
-from studio.wildcards import Wildcards
+from studio.syntax import Wildcards
 
 # Events: not part of the public API, without Gradio's own spinner, and as many at once as there are pages open.
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}

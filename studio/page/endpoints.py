@@ -9,7 +9,7 @@ from studio.events import Failed
 from studio.page.context import PageContext
 from studio.page.html import url
 from studio.page.language import text
-from studio.prompts import only
+from studio.requests import only
 
 
 class Endpoints:

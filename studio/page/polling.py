@@ -21,11 +21,11 @@ from models.messages import Message
 from studio import inputs
 from studio.capabilities import Capabilities, Style
 from studio.events import Progress, Saved
-from studio.fields import sides
 from studio.gallery import Kept
 from studio.page.html import render
 from studio.page.language import routes
 from studio.queue import QueuedJob
+from studio.requests import sides
 
 if TYPE_CHECKING:
     from studio.page.context import PageContext

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from models.messages import Refused
-from studio.fields import visible
 from studio.files import write_whole
+from studio.requests import visible
 
 FILE = "presets.json"
 MOST, NAME_LIMIT = 100, 60  # presets; characters of a name

@@ -28,7 +28,7 @@ from studio.gallery import Kept
 from studio.page.polling import estimate
 from studio.planner import Job
 from studio.queue import OPEN, read_message
-from studio.requests import ANY_REQUEST
+from studio.requests import stored_request
 from studio.studio import Studio
 
 FOLDER = "series"
@@ -271,7 +271,7 @@ class SeriesStore:
 
     def _read_members(self, series: Series) -> tuple[Member, ...]:
         rows = [Member(**row) for row in self._read_jobs(series)]
-        return tuple(replace(one, request=ANY_REQUEST.validate_json(json.dumps(one.request))) for one in rows)
+        return tuple(replace(one, request=stored_request(one.request)) for one in rows)
 
     def _read_ids(self, series: Series) -> tuple[str, ...]:
         return tuple(str(row["id"]) for row in self._read_jobs(series))

@@ -123,7 +123,7 @@ def http_server(
     """The page behind its guard, on bounded connections; `ready` is called once it listens."""
     import uvicorn
 
-    from studio.api.connections import BACKLOG, Connection
+    from studio.api.guard import BACKLOG, Connection
 
     # Before others: the handler that the MCP package would put in imports what it needs when it first has to speak.
     logging.basicConfig(level=logging.WARNING)

@@ -14,7 +14,7 @@ from models.messages import Refused
 from studio import settings
 from studio.backends.base import open_backend
 from studio.batch.plan import Context, Job, Plan, plan
-from studio.batch.sources import Problem, Source
+from studio.batch.readers import Problem, Source
 from studio.files import make_folder, write_whole
 from studio.page.context import LISTEN, PageContext, in_order, pressed_data
 from studio.page.form import Form

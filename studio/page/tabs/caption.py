@@ -25,8 +25,7 @@ from studio.page.language import label, reader, routes, text
 from studio.page.series import Cell, ShowHandlers, Shown
 from studio.page.series_store import WATCHED, Member, Series, SeriesStore
 from studio.planner import Job, plan_with
-from studio.prompts import PICTURES
-from studio.requests import make_request
+from studio.requests import PICTURES, make_request
 
 TASK = "caption"
 FILES = 200  # at once; the command takes folders

@@ -24,7 +24,7 @@ from studio.page.series import ShowHandlers, Shown
 from studio.page.series_store import WATCHED, Member, Series
 from studio.planner import plan
 from studio.requests import make_request
-from studio.wildcards import Wildcards
+from studio.syntax import Wildcards
 
 SETTINGS = ("style", "seed", "steps", "guidance", "scheduler", "prompt", "model")
 STYLES_FIRST = 4  # styles that are suggested
