@@ -28,10 +28,9 @@ from eval.report import add_outputs, publish, refusing
 from eval.rows import Row, share_row
 from eval.studio_model import draw
 from models.assets import assets
-from models.data.captions import display_name
+from models.data.captions import display_name, scene_facts
 from models.data.clips import direction_seen
 from models.data.grammar import LANGUAGES
-from models.data.naming import scene_facts
 from models.data.pixels import FORMATS, fit, load_picture, png, read_picture
 from models.data.scenes import ATTRIBUTES
 from models.data.stored import whole

@@ -14,8 +14,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eval.generator import IMAGE, Media, Parts, digest_of, drawing_code
-from models.data.clips import FRAMES, PLAIN_TRIES, Clip, Track, centroids, direction_of, plain_clip, pose, posed
-from models.data.motion import EN, MOTIONS, ZH, Move, Speed
+from models.data.clips import (
+    FRAMES,
+    MOTION_TEMPLATES,
+    MOTIONS,
+    PLAIN_TRIES,
+    SPEEDS,
+    Clip,
+    Move,
+    Speed,
+    Track,
+    centroids,
+    direction_of,
+    plain_clip,
+    pose,
+    posed,
+)
 from models.data.pixels import SIZE
 from models.data.world import World
 from models.dit import DiT
@@ -141,7 +155,10 @@ def move_of(text: str, loop: bool = False) -> Move | None:
     motions, low = named_motions(text), text.casefold()
     if not motions:
         return None
-    speeds: dict[Speed, list[str]] = {speed: [*EN["speeds"][speed], *ZH["speeds"][speed]] for speed in EN["speeds"]}
+    speeds: dict[Speed, list[str]] = {
+        speed: [word for templates in MOTION_TEMPLATES.values() for word in templates["speeds"][speed]]
+        for speed in SPEEDS
+    }
     said = [speed for speed, words in speeds.items() if any(word and word in low for word in words)]
     return Move(motions[0], said[0] if said else "normal", loop and MOTIONS[motions[0]].loops)
 

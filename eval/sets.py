@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from models.data.captions import Language, display_name
-from models.data.splits import fraction
-from models.data.styles import styled
-from models.data.world import Picture, World
+from models.data.grammar import styled
+from models.data.world import Picture, World, fraction
 from models.prompts.attributes import GENDERS
 
 Pair = tuple[Picture, Picture]

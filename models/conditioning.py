@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from models.data.grammar import Finish
 from models.data.pixels import SIZE, fit, to_tensor
-from models.data.styles import Finish
 from models.language import LanguageModel
 from models.messages import Refused
 from models.pipelines.inputs import Vectors, each_vector

@@ -17,8 +17,7 @@ from PIL import Image, ImageDraw
 
 from models.data.colours import main_colours
 from models.data.pixels import SIZE
-from models.data.splits import assign
-from models.data.world import Picture, World
+from models.data.world import Picture, World, assign
 
 OVERSAMPLING = 4
 Fill = str | tuple[int, int, int, int]

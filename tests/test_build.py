@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from models.data.concepts import Emojibase, hexcode, plain_chinese, plain_english, slug
+from models.data.build import Emojibase, hexcode, plain_chinese, plain_english, slug
 
 pytest.importorskip("resvg_py", reason="resvg-py comes with the extras `train` and `test`")
 
-from models.data import animated, fresh, packages, splits
 from models.data import build as building
+from models.data import extra_sets, packages
 from models.data.build import attribution
 from models.data.packages import Package
 from models.data.world import World
@@ -84,11 +84,11 @@ def measured(offline, monkeypatch):
     package = Package("@test/fresh", "measured", "CC-BY-SA-4.0", "another", "fresh", "fresh")
     path = offline / "downloads" / "test-fresh-1.0.0.tgz"
     _pack(path, contents)
-    monkeypatch.setattr(fresh, "FRESH", package)
-    monkeypatch.setattr(fresh, "FRESH_LOCK", {package.name: {"version": "1.0.0", "sha256": file_sha256(path)}})
-    monkeypatch.setattr(fresh, "PACKAGES", TABLE)
-    monkeypatch.setattr(fresh, "read_lock", packages.read_lock)
-    monkeypatch.setattr(splits, "CONCEPT_SHARE", 0.0)
+    monkeypatch.setattr(extra_sets, "FRESH", package)
+    monkeypatch.setattr(extra_sets, "FRESH_LOCK", {package.name: {"version": "1.0.0", "sha256": file_sha256(path)}})
+    monkeypatch.setattr(extra_sets, "PACKAGES", TABLE)
+    monkeypatch.setattr(extra_sets, "read_lock", packages.read_lock)
+    monkeypatch.setattr("models.data.world.CONCEPT_SHARE", 0.0)
     return offline
 
 
@@ -96,8 +96,8 @@ def test_fresh_pictures_are_known_things_and_in_no_split_of_the_world(measured):
     digest = building.build(measured, workers=1)["digest"]
     world = World.load(measured)
     with pytest.raises(FileNotFoundError, match=r"python -m models\.data fresh"):
-        fresh.load_fresh(world)
-    found = fresh.fetch_fresh(world)
+        extra_sets.load_fresh(world)
+    found = extra_sets.fetch_fresh(world)
     (picture,) = found.pictures
     assert (picture.id, picture.concept, picture.split) == ("fresh/red", "red-circle", "fresh")
     assert picture.colours == ("red",) and found.pixels.shape == (1, 128, 128, 4)
@@ -105,7 +105,7 @@ def test_fresh_pictures_are_known_things_and_in_no_split_of_the_world(measured):
     assert building.build(measured, workers=1)["digest"] == digest, "the world is as it was"
     assert not {one.id for one in World.load(measured).pictures} & {picture.id}
     with pytest.raises(ValueError, match="unknown split"):
-        world.split(fresh.SPLIT, allow_test=True)
+        world.split(extra_sets.SPLIT, allow_test=True)
 
 
 def test_no_world_takes_the_package_that_is_only_measured_with():
@@ -172,7 +172,7 @@ def test_the_committed_lock_holds_every_package():
 def test_attribution_names_every_package(offline):
     building.build(offline, workers=1)
     text = attribution(offline)
-    assert all(f"`{package.name}`" in text for package in (*TABLE, *animated.PACKAGES, packages.FRESH))
+    assert all(f"`{package.name}`" in text for package in (*TABLE, *packages.ANIMATED, packages.FRESH))
 
 
 # --- Names ------------------------------------------------------------------------------------------------------------

@@ -12,10 +12,10 @@ from resumed import STEPS, are_equal, straight_and_resumed
 from tiny_parts import awaken, save_tiny_parts, tiny_detector
 
 from models.captioner import ASKS, KINDS, Captioner, ask_token
-from models.data.naming import Namer, f1, scene_facts
-from models.data.outside import outside_picture
+from models.data.captions import Namer, f1, scene_facts
 from models.data.pixels import to_tensor
 from models.data.scenes import make_scene
+from models.data.variety import outside_picture
 from models.eyes import Entity
 from models.pipelines import caption
 from models.pipelines.caption import (

@@ -5,8 +5,7 @@ from fixture_world import fixture_world
 
 from models.data.captions import caption, moods_of, telling_keywords
 from models.data.colours import COLOURS
-from models.data.grammar import article, english_list, fit, is_plural, plural, regular, singular, size
-from models.data.styles import STYLES
+from models.data.grammar import STYLES, article, english_list, fit, is_plural, plural, regular, singular, size
 from models.data.world import Picture
 
 WORLD = fixture_world()

@@ -7,22 +7,26 @@ import pytest
 from drawn import as_file
 from fixture_world import fixture_world
 
-from models.data.animated import AnimatedSet, animated_caption, resampled
 from models.data.clips import (
     FRAMES,
+    MOTIONS,
     POSE,
     REST,
+    SPEEDS,
     Clip,
+    Move,
     Track,
     direction_of,
+    draw_move,
     eased,
     linear_map,
     make_clip,
+    motion_caption,
     motion_split,
     pose,
 )
+from models.data.extra_sets import AnimatedSet, animated_caption, resampled
 from models.data.grammar import size
-from models.data.motion import MOTIONS, SPEEDS, Move, draw_move, motion_caption
 from models.data.scenes import Background, make_scene
 
 WORLD = fixture_world()

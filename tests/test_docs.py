@@ -205,7 +205,7 @@ def test_what_the_doctor_finds_is_explained() -> None:
 
 def test_styles_and_numbers_are_those_of_the_model() -> None:
     can, text = Fake().capabilities(), (kit.DOCS / "create.md").read_text(encoding="utf-8")
-    from models.data.styles import STYLES
+    from models.data.grammar import STYLES
     from studio.backends.embedded import Embedded
 
     own = Embedded().capabilities()

@@ -12,8 +12,8 @@ from queue_kit import ask_of as ask
 from queue_kit import picture, planned, run_job
 
 from models.autoencoder import Autoencoder
+from models.data.grammar import STYLES
 from models.data.pixels import fit
-from models.data.styles import STYLES
 from models.dit import DiT
 from models.messages import Refused
 from models.pipelines.image import BATCH, StickerPipeline

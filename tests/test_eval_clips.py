@@ -14,8 +14,7 @@ from eval.context import Context
 from eval.metrics import METRICS
 from eval.metrics import clips as metric
 from eval.rows import MissingError
-from models.data.clips import direction_seen
-from models.data.motion import Move
+from models.data.clips import Move, direction_seen
 
 WORLD = fixture_world()
 

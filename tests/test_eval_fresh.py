@@ -16,7 +16,7 @@ from eval.generator import Parts
 from eval.metrics import METRICS
 from eval.metrics import fresh as module
 from eval.rows import Row
-from models.data.fresh import FreshSet
+from models.data.extra_sets import FreshSet
 from models.data.world import World
 from models.pipelines import caption as pipeline
 

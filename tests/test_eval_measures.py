@@ -23,8 +23,7 @@ from eval.metrics.retrieval import retrieval_rows
 from eval.neighbours import nearest, style_share
 from eval.rows import MissingError, Row
 from eval.statistics import FeatureStatistics, ReferenceStatistics
-from models.data.splits import fraction
-from models.data.world import World
+from models.data.world import World, fraction
 from models.pipelines.image import BATCH, StickerPipeline
 from models.sampling.loop import FAST_SAMPLING, Sampling
 

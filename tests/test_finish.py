@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from models.data.grammar import STYLES, Finish
 from models.data.pixels import to_tensor, to_uint8
-from models.data.styles import STYLES, Finish
 from models.pipelines.image import StickerPipeline
 from models.prompts.parser import parse_literally
 from models.sampling.loop import Pictures, Sampling

@@ -14,7 +14,7 @@ from page_kit import DROP, PHONE, get, make, turn_to
 from PIL import Image
 from series_kit import idle_frame, spoken, told  # noqa: F401 - a fixture
 
-from models.data.motion import MOTIONS
+from models.data.clips import MOTIONS
 from studio import media
 from studio.backends.base import no_task
 from studio.backends.fake import Fake

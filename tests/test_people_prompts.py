@@ -11,8 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from models.data.grammar import MAX_COUNT, language_of
-from models.data.styles import STYLES
+from models.data.grammar import MAX_COUNT, STYLES, language_of
 from models.lexicon import LEXICONS
 from models.prompts.attributes import colours_in
 from models.prompts.boxes import PAIR, Box

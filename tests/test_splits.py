@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 from fixture_world import DRAWINGS, FAMILIES, fixture_world
 
-from models.data.sampling import Sampler
-from models.data.splits import SPLITS, assign, kept_in_train, merge_lookalikes, near_pairs, thumbs
-from models.data.styles import STYLES
-from models.data.world import World
+from models.data.grammar import STYLES
+from models.data.world import SPLITS, Sampler, World, assign, merge_lookalikes, near_pairs, thumbs, train_exceptions
 
 CELLS = [(f"concept-{i}", family) for i in range(400) for family in ("noto", "twemoji", "fluent")]
 
@@ -24,23 +22,23 @@ def test_a_cell_moves_only_if_its_own_name_changes():
 
 def test_a_family_that_comes_later_sends_nothing_that_was_trained_on_to_a_test(monkeypatch):
     later = [*CELLS, *((concept, "later") for concept in {concept for concept, _ in CELLS})]
-    monkeypatch.setattr("models.data.splits.kept_in_train", frozenset)
+    monkeypatch.setattr("models.data.world.train_exceptions", frozenset)
     table = assign(CELLS)
     more = assign(later)
     moved = {cell for cell, split in table.items() if more[cell] != split}
     assert moved and {table[cell] for cell in moved} == {"train"}
-    monkeypatch.setattr("models.data.splits.kept_in_train", lambda: frozenset(moved))
+    monkeypatch.setattr("models.data.world.train_exceptions", lambda: frozenset(moved))
     more = assign(later)
     assert all(more[cell] == split for cell, split in table.items())
 
 
 @pytest.mark.world
-def test_the_cells_that_are_kept_in_train_are_listed():
+def test_train_exceptions_are_in_train():
     world = _world()
-    listed = {concept for concept, _ in kept_in_train()}
+    listed = {concept for concept, _ in train_exceptions()}
     assert listed <= {picture.concept for picture in world.pictures}
     trained = {(p.concept, p.family) for p in world.pictures if p.split == "train"}
-    assert kept_in_train() <= trained
+    assert train_exceptions() <= trained
 
 
 def test_held_out_cells_leave_their_concept_in_train_and_held_out_concepts_leave_nothing():

@@ -15,8 +15,8 @@ from tiny_parts import awaken
 
 from models.autoencoder import Autoencoder
 from models.data import build as building
-from models.data import large as larger
-from models.data.large import LARGE, choose, large
+from models.data import extra_sets
+from models.data.extra_sets import LARGE, choose, large
 from models.data.pixels import composite, to_tensor
 from models.data.world import World
 from models.presets import PRESETS, preset
@@ -144,8 +144,8 @@ def test_svgs_are_rendered_once_and_go_on_where_they_were_stopped(
 ) -> None:
     folder = tmp_path / "world"
     building.build(folder, workers=1)
-    monkeypatch.setattr(larger, "PACKAGES", building.PACKAGES)
-    monkeypatch.setattr(larger, "read_lock", building.packages.read_lock)
+    monkeypatch.setattr(extra_sets, "PACKAGES", building.PACKAGES)
+    monkeypatch.setattr(extra_sets, "read_lock", building.packages.read_lock)
     world = World.load(folder)
     read = large(world, world.pictures, workers=1)
     for picture in world.pictures:

@@ -23,12 +23,11 @@ from eval.metrics.retrieval import CHINESE_WITHIN, SPOKEN
 from eval.neighbours import nearest
 from eval.rows import Row, beside, mean_row, missing_where, share_row
 from models.captioner import Kind
-from models.data.captions import caption, display_name
+from models.data.captions import Namer, caption, display_name, f1, scene_facts
 from models.data.grammar import Language
-from models.data.naming import Namer, f1, scene_facts
-from models.data.outside import outside_pictures
 from models.data.scenes import Scene, make_scene
 from models.data.stored import stored
+from models.data.variety import outside_pictures
 from models.data.world import Picture
 from models.weights import weights_digest
 

@@ -36,8 +36,7 @@ from eval.neighbours import concept_found, cosine, expected_recall, nearest, pla
 from eval.rows import Row, beside, mean_row, missing_where, share_row
 from eval.statistics import kernel_distance
 from models.data.captions import display_name
-from models.data.clips import FRAMES, Clip, direction_seen
-from models.data.motion import MOTIONS
+from models.data.clips import FRAMES, MOTIONS, Clip, direction_seen
 from models.data.stored import stored
 from models.space import MOTION
 

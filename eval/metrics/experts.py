@@ -17,8 +17,8 @@ from eval.metrics import metric
 from eval.rows import Row, missing_where
 from models.data.captions import caption
 from models.data.grammar import LANGUAGES
-from models.data.splits import fraction
 from models.data.text import PARTS_OF_SPEECH, Gloss, glosses
+from models.data.world import fraction
 from models.tokenizer import encode_texts
 from models.train.balance import dead_experts, expert_choices, load_of, max_violation, specialisation
 from models.train.lexicon import is_held_out

@@ -22,7 +22,7 @@ from eval.neighbours import cosine, same
 from eval.pairs import direction_rows
 from eval.rows import Row, mean_row, missing_where, prefixed, share_row
 from models.data.captions import caption
-from models.data.fresh import load_fresh
+from models.data.extra_sets import load_fresh
 from models.data.world import Picture
 
 

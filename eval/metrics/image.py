@@ -22,8 +22,7 @@ from eval.neighbours import concept_found, cosine, nearest, ranked, same, style_
 from eval.rows import Row, prefixed, share_row
 from eval.statistics import NAME
 from models.data.pixels import SIZE
-from models.data.splits import SPLITS
-from models.data.world import Picture
+from models.data.world import SPLITS, Picture
 
 NEIGHBOURS = 10
 CONCEPT, STYLE = "concept among the 10 nearest drawings", "style of the nearest drawing"

@@ -34,7 +34,7 @@ def build(
 @app.command()
 def animated(folder: Folder = None) -> None:
     """Fetch the animated set (about 700 MB) and read its frames, as far as they are not there."""
-    from models.data.animated import load_animated
+    from models.data.extra_sets import load_animated
 
     world = World.load(folder)
     console.print(f"{len(load_animated(world).pictures):,} animated stickers in {world.folder}")
@@ -43,11 +43,11 @@ def animated(folder: Folder = None) -> None:
 @app.command()
 def fresh(folder: Folder = None) -> None:
     """Fetch and render the fresh test set, which is for final figures alone: python -m eval fresh."""
-    from models.data.fresh import fetch_fresh
+    from models.data.extra_sets import fetch_fresh
 
-    found = fetch_fresh(World.load(folder))
-    left = ", ".join(f"{count:,} {reason}" for reason, count in found.left_out.items())
-    console.print(f"{len(found.pictures):,} fresh pictures; left out: {left}")
+    pictures = fetch_fresh(World.load(folder))
+    left_out = ", ".join(f"{count:,} {reason}" for reason, count in pictures.left_out.items())
+    console.print(f"{len(pictures.pictures):,} fresh pictures; left out: {left_out}")
 
 
 @app.command()

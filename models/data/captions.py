@@ -1,13 +1,18 @@
-"""Captions of single pictures, in the many ways in which people ask for one.
+"""Captions of single pictures, in the many ways in which people ask for one; and the facts that a caption states.
 
-A caption says the concept (CLDR name, or keywords, or the feeling of a face), and then, as length allows, measured
-colours, skin tone, feeling, keywords, background and style: as a sentence, as a phrase, or as comma-separated tags.
-Everything said is true of the picture. A caption is a pure function of (picture.id, seed) and of what is asked for.
+A caption names the concept (CLDR name, keywords, or the mood of a face), and then, as length allows, measured colours,
+skin tone, mood, keywords, background and style: as a sentence, as a phrase, or as comma-separated tags. All of it is
+true of the picture. A caption is a pure function of picture.id and the arguments.
+
+`Namer` reads facts (concepts, colours, counts, relations) from texts in the wording of these captions.
 """
 
 import functools
 import json
 import random
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,25 +21,32 @@ from models.data.colours import COLOURS, colour_words
 from models.data.grammar import (
     BUDGET,
     CHINESE_SHARE,
+    LANGUAGES,
+    NUMBERS,
+    OPPOSITE,
+    RELATIONS,
     SKIN_EN,
     SKIN_ZH,
     Language,
     Length,
+    Style,
     article,
     fit,
+    plural,
     size,
     spread_case,
     stream,
+    style_of,
 )
-from models.data.styles import Style, style_of
+from models.data.scenes import Scene
 from models.data.world import Picture
 from models.lexicon import CONCEPTS, LEXICONS
 
 TAGGED_KEYWORDS = 4
-STYLED_SHARE = 0.6  # of captions that leave it open: as many prompts name no style at all
+STYLED_SHARE = 0.6  # of captions for which the caller leaves it open: many prompts name no style
 # Templates. s: subject, cs: subject with its colour, a_...: with article, noun: emoji, sticker, icon; style: its words.
 TEMPLATES: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("captions.json").read_text(encoding="utf-8"))
-# Keywords that say nothing of what is drawn, and colours: CLDR's apple is red, the one of a black set is not.
+# Keywords without meaning for the drawing, and colours: CLDR's apple is red, the apple of a black set is not.
 EMPTY_WORDS = frozenset({"face", "emoji", "ily", "xoxo", "symbol", "sign", "脸", "表情", "符号", "gray", *COLOURS}) | {
     character for colour in COLOURS.values() for character in (colour.zh, colour.zh[:-1])
 }
@@ -42,7 +54,7 @@ EMPTY_WORDS = frozenset({"face", "emoji", "ily", "xoxo", "symbol", "sign", "脸"
 
 @dataclass(frozen=True)
 class Mood:
-    """Adjectives that fit "a ... face" in both languages, and CLDR name words or keywords (`signs`) that mean it."""
+    """A mood: adjectives that fit "a ... face" in both languages, and CLDR name words or keywords (`signs`) for it."""
 
     en: tuple[str, ...]
     zh: tuple[str, ...]
@@ -57,10 +69,10 @@ MOODS = tuple(
 
 @functools.cache
 def moods_of(name: str, keywords: tuple[str, ...], group: str) -> tuple[Mood, ...]:
-    """What a face shows, from its English name and keywords; empty for anything that is no face.
+    """Moods of a face by its English name and keywords; empty for a picture that is no face.
 
-    A mood that the name itself speaks of comes alone: "crying face" has "awful" and "sad" among its keywords, but is
-    asked for as crying.
+    Moods in the name exclude those of the keywords: "crying face" has "awful" and "sad" among its keywords, but people
+    ask for a crying one.
     """
     words = frozenset(name.lower().replace("-", " ").split())
     if group != "smileys-emotion" or not words & {"face", "cat", "head"}:
@@ -76,10 +88,10 @@ def caption(
     length: Length | None = None,
     style: bool | None = None,
 ) -> str:
-    """One caption of the picture, at most about 30 byte-pair tokens long; another seed, another wording.
+    """A caption of at most about 30 byte-pair tokens; another seed gives another wording.
 
-    None lets the seed choose the language, the length, and whether the style is named. Without a Chinese name a
-    picture's English one stands in Chinese captions too.
+    None lets the seed choose the language, the length, and whether the caption names the style. A picture without a
+    Chinese name has its English name in Chinese captions, too.
     """
     rng = stream(picture.id, seed)
     if language is None:
@@ -96,12 +108,12 @@ def tags(picture: Picture, seed: int, language: Language) -> str:
     words = telling_keywords(picture.keywords.get(language, ()), name)
     colours = [colour_words((colour,), language) for colour in picture.colours]
     style = _words(style_of(picture.style), language)[0]
-    said = [*colours, *rng.sample(words, min(TAGGED_KEYWORDS, len(words))), style]
-    return fit(name, said, TEMPLATES[language]["joint"])
+    clauses = [*colours, *rng.sample(words, min(TAGGED_KEYWORDS, len(words))), style]
+    return fit(name, clauses, TEMPLATES[language]["joint"])
 
 
 def subject(picture: Picture, rng: random.Random, language: Language) -> str:
-    """What the picture shows, without article: its name, at times as people shorten it or as its feeling."""
+    """The picture's subject without article: its name, at times shortened as people do, or its mood."""
     name, draw = display_name(picture, language), rng.random()
     if draw < 0.2 and (moods := _moods(picture)):
         mood, cat = rng.choice(_words(rng.choice(moods), language)), "cat" in picture.names["en"].split()
@@ -131,12 +143,12 @@ def _words(named: Mood | Style, language: Language) -> tuple[str, ...]:
 
 @functools.cache
 def telling_keywords(keywords: tuple[str, ...], name: str) -> tuple[str, ...]:
-    """Keywords that add to the name: no number, no abbreviation, no word that the name has."""
-    said = frozenset(name.lower().replace("-", " ").split()) | EMPTY_WORDS
+    """Keywords that add to the name: no number, no abbreviation, no word of the name."""
+    known = frozenset(name.lower().replace("-", " ").split()) | EMPTY_WORDS
     return tuple(
         word
         for word in keywords
-        if word not in said and word != name and not word[:1].isdigit() and (len(word) > 2 or not word.isascii())
+        if word not in known and word != name and not word[:1].isdigit() and (len(word) > 2 or not word.isascii())
     )
 
 
@@ -224,3 +236,115 @@ class _Writer:
         noun = self.rng.choice(self.templates["nouns"])
         tail = ", ".join(filter(None, (noun, self.rng.choice((style, f"{style} style")) if style else "")))
         return fit(subject(self.picture, self.rng, "en"), clauses, ", ", BUDGET - size(tail)) + ", " + tail
+
+
+Fact = tuple[str, ...]  # ("thing", concept), ("colour", concept, its), ("count", concept, its), ("relation", its, a, b)
+_CANONICAL = ("left of", "above", "in front of")  # of a relation and its opposite, the one that facts use
+# There are icons called "left" and "2", but words of places and numbers name nothing.
+_RELATION_WORDS = frozenset(
+    re.findall(r"[a-z]+", " ".join(form for forms in RELATIONS["en"].values() for form in forms))
+)
+_COLOUR_WORDS: dict[str, dict[str, str]] = {
+    "en": {name: name for name in COLOURS},
+    "zh": {colour.zh: name for name, colour in COLOURS.items()},
+}
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A name in a text: the concepts that have this name, and the text between it and the name before."""
+
+    concepts: frozenset[str]
+    before: str
+
+
+class Namer:
+    """Finds names of `pictures` and their plurals in texts, the longest first."""
+
+    def __init__(self, pictures: Iterable[Picture]) -> None:
+        self._concepts: dict[str, dict[str, set[str]]] = {language: defaultdict(set) for language in LANGUAGES}
+        for picture in pictures:
+            for language, name in picture.names.items():
+                low = name.lower()
+                bare = low.removesuffix(" face")
+                for form in {low, bare, plural(low), plural(bare)} if language == "en" else {low}:
+                    if not form.isdigit() and form not in _RELATION_WORDS:
+                        self._concepts[language][form].add(picture.concept)
+        self._pattern = {
+            language: re.compile(_EDGES[language].format("|".join(map(re.escape, sorted(names, key=len)[::-1]))))
+            for language, names in self._concepts.items()
+        }
+
+    def mentions(self, text: str, language: Language) -> Iterator[Mention]:
+        """All names in a text, in order."""
+        end, low = 0, text.lower()
+        for match in self._pattern[language].finditer(low) if self._concepts[language] else ():
+            yield Mention(frozenset(self._concepts[language][match[0]]), low[end : match.start()])
+            end = match.end()
+
+    def names(self, text: str, language: Language, concept: str) -> bool:
+        """Whether the text names the concept; a Chinese text may also use its English name."""
+        mentions = [mention for code in {language, LANGUAGES[0]} for mention in self.mentions(text, code)]
+        return any(concept in mention.concepts for mention in mentions)
+
+    def facts(self, text: str, language: Language, about: Collection[str] = ()) -> set[Fact]:
+        """The facts that a text states. A name of several concepts stands for one in `about`, where there is one."""
+
+        def concept(mention: Mention) -> str:
+            return min(mention.concepts & set(about) or mention.concepts)
+
+        facts: set[Fact] = set()
+        for mention in self.mentions(text, language):
+            name, before = concept(mention), mention.before
+            facts.add(("thing", name))
+            colours = [colour for word, colour in _COLOUR_WORDS[language].items() if _contains(before, word, language)]
+            facts |= {("colour", name, colour) for colour in colours[-1:]}
+            facts |= {
+                ("count", name, str(n))
+                for n in range(2, 5)
+                if any(_contains(before, word, language) for word in (NUMBERS[language][n], str(n)))
+            }
+        for relation, first, second in self._relations(text, language):
+            facts.add(relation_fact(relation, concept(first), concept(second)))
+        return facts
+
+    def _relations(self, text: str, language: Language) -> Iterator[tuple[str, Mention, Mention]]:
+        low = text.lower()
+        for relation, templates in RELATIONS[language].items():
+            for template in templates:
+                form = re.escape(template.lower())
+                form = form.replace(r"\{a\}", "(?P<a>[^,，]+?)").replace(r"\{b\}", "(?P<b>[^,，]+)")
+                if match := re.match(f"{form}(?:[,，.。]|$)", low):
+                    first, second = (list(self.mentions(match[side], language)) for side in "ab")
+                    if len(first) == len(second) == 1:
+                        yield relation, first[0], second[0]
+
+
+_EDGES = {"en": r"(?<![a-z])(?:{})(?![a-z])", "zh": "(?:{})"}
+
+
+def _contains(text: str, word: str, language: Language) -> bool:
+    return word in text if language == "zh" else re.search(rf"\b{word}\b", text) is not None
+
+
+def relation_fact(relation: str, first: str, second: str) -> Fact:
+    """The fact of a relation; the opposite relation of the exchanged things is the same fact."""
+    if relation in _CANONICAL:
+        return ("relation", relation, first, second)
+    return ("relation", OPPOSITE[relation], second, first)
+
+
+def scene_facts(scene: Scene) -> set[Fact]:
+    """The facts of a scene that its captions state."""
+    facts: set[Fact] = {("thing", item.concept) for item in scene.objects}
+    facts |= {("colour", item.concept, item.colour) for item in scene.objects if item.colour}
+    if scene.kind == "count" and scene.count > 1:
+        facts.add(("count", scene.objects[0].concept, str(scene.count)))
+    if scene.relation:
+        facts.add(relation_fact(scene.relation, scene.objects[0].concept, scene.objects[1].concept))
+    return facts
+
+
+def f1(predicted: set[Fact], true: set[Fact]) -> float:
+    """Harmonic mean of precision and recall; 1 where both are empty."""
+    return 2 * len(predicted & true) / (len(predicted) + len(true)) if predicted or true else 1.0

@@ -1,30 +1,42 @@
-"""Clips: stickers and scenes moved by the laws of `models.data.motion`, so that every pose is known exactly.
+"""Clips: stickers and scenes moved by a table of motions, so that every pose is known exactly; and their captions.
 
 `make_clip` draws the truth from a seed, `Clip.render` makes its frames, `Clip.caption` says it in words. At rest
 a thing stands as it was drawn: that is the first frame, unless the motion begins elsewhere ("fades in").
 
-Shapes: T frames; pixels are premultiplied uint8 (T, 128, 128, 4); a pose is seven numbers (`pose`).
+A row of the table gives the words and the law of a motion. With the clip's time t running from 0 to 1 and
+u = cycles x speed x t, a picture is moved, turned, scaled and faded by curve(u) times the row's amplitudes.
+
+Shapes: T frames; pixels are premultiplied uint8 (T, 128, 128, 4); a pose is six numbers (`POSE`).
 """
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
 
 from models.data.captions import subject
 from models.data.colours import ground, hue_shift
-from models.data.grammar import CHINESE_SHARE, GROUNDS, Language, article, spread_case, stream
-from models.data.motion import EN, MOTIONS, SPEEDS, ZH, Motion, Move, Speed, motion_caption
+from models.data.grammar import CHINESE_SHARE, GROUNDS, LANGUAGES, Language, article, fit, spread_case, stream, style_of
 from models.data.pixels import SIZE, put, resized
-from models.data.scenes import HELD_OUT, SCENE_SPLITS, Background, Material, Scene, make_scene, material
-from models.data.splits import held_out_split
-from models.data.world import Picture, World
+from models.data.scenes import HELD_OUT, SCENE_SPLITS, TRIES, Background, Scene, make_scene, material
+from models.data.world import Picture, World, held_out_split
+
+Speed = Literal["slow", "normal", "fast"]
+# ramp: u once and then still; cycle: u modulo 1; sine: sin(2 pi u); hop: |sin(pi u)|; swell: (1 - cos(2 pi u)) / 2;
+# circle: the motion vector turned by 2 pi u.
+Curve = Literal["ramp", "cycle", "sine", "hop", "swell", "circle"]
+
+
+Ease = Literal["even", "soft", "late", "early"]
+Direction = Literal["left", "right", "up", "down"]
 
 FRAMES = 16
 SECONDS = 2.0  # in which a motion's law runs once at normal speed
@@ -40,17 +52,96 @@ POSE = 6  # right and down (in sides of the thing), turn (radians, clockwise, af
 REST = np.array([0, 0, 0, 1, 1, 1], np.float32)
 NO_GROUND = Background()
 LEAST_WIDTH = 0.03  # of what is seen edge on
-_TRIES = 200
 PLAIN_TRIES = 1000  # seeds looked at for a plain clip
 _DIRECTIONS = {(0, -1): "left", (0, 1): "right", (1, -1): "up", (1, 1): "down"}
 _AFFINE = Image.Transform.AFFINE
 
-Ease = Literal["even", "soft", "late", "early"]
-Direction = Literal["left", "right", "up", "down"]
+
+@dataclass(frozen=True)
+class Motion:
+    en: tuple[tuple[str, str], ...]  # (third person, participle): ("slides to the left", "sliding to the left")
+    zh: tuple[str, ...]  # verbs
+    curve: Curve  # how its phase runs
+    move: tuple[float, float] = (0.0, 0.0)  # displacement (right, down) in sides of the picture, at curve value 1
+    turn: float = 0.0  # degrees, clockwise
+    scale: float = 0.0  # change of size; 0.2 is a fifth larger at curve value 1
+    squash: float = 0.0  # change of height against width at equal area
+    flip: float = 0.0  # half turns about the upright axis: the width is multiplied by its cosine
+    opacity: float = 0.0  # change of opacity, added to 1 (or to 0 where it is positive)
+    cycles: float = 1.0  # periods in one clip at normal speed
+    loops: bool = True  # whether the last frame runs into the first
+
+
+def _motion(en: str, zh: str, move: Sequence[float] = (0.0, 0.0), **law: Any) -> Motion:
+    """A row of the file: `en` is "slides left/sliding left, ...", `zh` verbs with "，" between them."""
+    pairs = tuple((verb, participle) for verb, _, participle in (pair.partition("/") for pair in en.split(", ")))
+    return Motion(pairs, tuple(zh.split("，")), move=(move[0], move[1]), **law)
+
+
+_TABLE: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("motions.json").read_text(encoding="utf-8"))
+# By language. a: subject with article, s: without; verb: "spins", ing: "spinning", both with their speed.
+MOTION_TEMPLATES: dict[str, dict[str, Any]] = {language: _TABLE[language] for language in LANGUAGES}
+SYNONYMS = _TABLE["heard"]  # words that people use for motions and captions do not
+MOTIONS = {name: _motion(**row) for name, row in _TABLE.pop("motions").items()}
+
+SPEEDS: dict[Speed, float] = {"slow": 0.5, "normal": 1.0, "fast": 2.0}
+STYLED_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class Move:
+    """A motion as it is performed: the key into MOTIONS, its speed, and whether the clip is made to loop."""
+
+    motion: str
+    speed: Speed = "normal"
+    loop: bool = False
+
+
+def draw_move(seed: int) -> Move:
+    """A motion drawn by seed, half of the time at normal speed; one that can loop does so half of the time."""
+    rng = stream("move", seed)
+    name = rng.choice(tuple(MOTIONS))
+    speed = rng.choices(tuple(SPEEDS), (1, 2, 1))[0]
+    return Move(name, speed, MOTIONS[name].loops and rng.random() < 0.5)
+
+
+def motion_caption(
+    thing: Picture | Scene, seed: int, language: Language | None = None, move: Move | None = None
+) -> str:
+    """What moves and how, in words; a caption names speed and loop where they are not the defaults.
+
+    `seed` draws the wording, the language where it is None, and the motion where `move` is None (`draw_move`).
+    """
+    move = move or draw_move(seed)
+    if move.motion not in MOTIONS:
+        raise ValueError(f"unknown motion {move.motion!r}; there are {', '.join(MOTIONS)}")
+    rng = stream("motion caption", thing.seed if isinstance(thing, Scene) else thing.id, seed)
+    if language is None:
+        language = "zh" if rng.random() < CHINESE_SHARE else "en"
+    templates, other, row = MOTION_TEMPLATES[language], "", MOTIONS[move.motion]
+    joint, stop = (", ", ".") if language == "en" else ("，", "。.")
+    adverb = rng.choice(templates["speeds"][move.speed])
+    if language == "en":
+        verb, participle = (f"{form} {adverb}".strip() for form in rng.choice(row.en))
+    else:
+        verb = participle = adverb + rng.choice(row.zh)
+    loop = rng.choice(templates["loop"])
+    if isinstance(thing, Scene):
+        scene = thing.caption(seed, language, "short").rstrip(stop)
+        head = rng.choice(templates["scene"]).format(a=scene, s=scene, verb=verb, ing=participle)
+    elif language == "en":
+        s = subject(thing, rng, "en")
+        head = rng.choice(templates["picture"]).format(s=s, a=article(s), verb=verb, ing=participle)
+        other = f"{rng.choice(style_of(thing.style).en)} style" if rng.random() < STYLED_SHARE else ""
+    else:
+        template = rng.choice(templates["picture"])
+        head = template.format(s=subject(thing, rng, "zh"), verb=verb)
+        other = f"{rng.choice(style_of(thing.style).zh)}风格" if rng.random() < STYLED_SHARE else ""
+    return spread_case(fit(head, (loop if move.loop else "", other), joint), rng, shout=False)
 
 
 def motion_split(concept: str, motion: str) -> str:
-    """Split of a concept in a motion, by hash: both were seen in training, together only those of "train"."""
+    """Split of a pair of concept and motion, by hash. Training sees both, but together only pairs of "train"."""
     return held_out_split(HELD_OUT, "clip", concept, motion)
 
 
@@ -58,7 +149,7 @@ def motion_split(concept: str, motion: str) -> str:
 
 
 def eased(t: np.ndarray, ease: Ease) -> np.ndarray:
-    """Time in [0, 1] as it is felt: even, soft at both ends, slow at first, or slow at last."""
+    """Eased time in [0, 1]: even, soft at both ends, slow at first, or slow at last."""
     return {"even": t, "soft": t * t * (3 - 2 * t), "late": t * t, "early": t * (2 - t)}[ease]
 
 
@@ -89,16 +180,11 @@ def pose(move: Move, times: np.ndarray, seconds: float, strength: float = 1.0, e
     ratio = np.sqrt(1 + row.squash * strength * value)
     across, down = scale / ratio * np.cos(np.pi * row.flip * value), scale * ratio
     opacity = (0.0 if row.opacity > 0 else 1.0) + row.opacity * value
-    return np.column_stack([strength * _displacement(row, value), turn, across, down, opacity]).astype(np.float32)
-
-
-def _displacement(row: Motion, value: np.ndarray) -> np.ndarray:
-    """(T, 2). What circles starts from where it rests."""
-    if row.curve != "circle":
-        return value[:, None] * np.array(row.move)
-    cos, sin = np.cos(2 * np.pi * value), np.sin(2 * np.pi * value)
-    x, y = row.move
-    return np.stack([x * (cos - 1) - y * sin, x * sin + y * (cos - 1)], 1)
+    shift = value[:, None] * np.array(row.move)  # (T, 2)
+    if row.curve == "circle":  # it starts at rest
+        (x, y), cos, sin = row.move, np.cos(2 * np.pi * value), np.sin(2 * np.pi * value)
+        shift = np.stack([x * (cos - 1) - y * sin, x * sin + y * (cos - 1)], 1)
+    return np.column_stack([strength * shift, turn, across, down, opacity]).astype(np.float32)
 
 
 def linear_map(numbers: np.ndarray) -> np.ndarray:
@@ -110,7 +196,7 @@ def linear_map(numbers: np.ndarray) -> np.ndarray:
 
 
 def direction_of(motion: str) -> Direction | None:
-    """Where a motion leads to, if it does."""
+    """The direction that a motion leads to, None for a motion that stays in place."""
     row = MOTIONS[motion]
     axis = int(abs(row.move[1]) > abs(row.move[0]))
     if row.curve != "ramp" or not row.move[axis] or abs(row.move[axis]) < 2 * abs(row.move[1 - axis]):
@@ -119,7 +205,7 @@ def direction_of(motion: str) -> Direction | None:
 
 
 def centroids(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """x and y (T,) in pixels of the middle of the alpha of a clip (T, H, W, 4), and how much alpha there is."""
+    """x and y (T,) in pixels of the alpha's centroid in a clip (T, H, W, 4), and the sum of alpha (T,)."""
     alpha = clip[..., 3].astype(np.float64)
     mass = alpha.sum((1, 2))
     total = np.maximum(mass, 1e-6)
@@ -127,12 +213,12 @@ def centroids(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def direction_seen(clip: np.ndarray) -> str:
-    """Where a clip (T, H, W, 4) goes: the larger component of the way of its middle, "" where it stays."""
+    """Direction in which the centroid of a clip (T, H, W, 4) moves, by its larger component; "" where it stays."""
     x, y, mass = centroids(clip)
-    seen = np.flatnonzero(mass > 0.1 * mass[0])  # what has left the frame has no middle
-    way = (x[seen[-1]] - x[0], y[seen[-1]] - y[0]) if len(seen) else (0.0, 0.0)
-    axis = int(abs(way[1]) > abs(way[0]))
-    return _DIRECTIONS[axis, int(np.sign(way[axis]))] if abs(way[axis]) >= 2 else ""
+    seen = np.flatnonzero(mass > 0.1 * mass[0])  # a thing that has left the frame has no centroid
+    path = (x[seen[-1]] - x[0], y[seen[-1]] - y[0]) if len(seen) else (0.0, 0.0)
+    axis = int(abs(path[1]) > abs(path[0]))
+    return _DIRECTIONS[axis, int(np.sign(path[axis]))] if abs(path[axis]) >= 2 else ""
 
 
 # --- A clip ----------------------------------------------------------------------------------------------------------
@@ -162,7 +248,7 @@ class Clip:
     strength: float = 1.0  # of the amplitudes
     ease: Ease = "even"
     loop: bool = False  # whether the last frame runs into the first
-    scene: Scene | None = None  # whose objects move, all in one way; None for one or two things with own motions
+    scene: Scene | None = None  # whose objects all move alike; None for one or two things, each with its motion
 
     @property
     def seconds(self) -> float:
@@ -170,9 +256,9 @@ class Clip:
 
     @property
     def direction(self) -> Direction | None:
-        """Where all of it goes, None where it goes nowhere or several ways."""
-        found = {direction_of(track.move.motion) for track in self.tracks}
-        return found.pop() if len(found) == 1 else None
+        """The direction of all tracks, None where they have none or differ."""
+        directions = {direction_of(track.move.motion) for track in self.tracks}
+        return directions.pop() if len(directions) == 1 else None
 
     def poses(self, track: Track, frames: int = FRAMES) -> np.ndarray:
         """(T, POSE) of a track. A loop's frames divide its period; other clips end where the motion does."""
@@ -185,23 +271,23 @@ class Clip:
         `poses`, one (T, POSE) a track, take the place of the clip's own.
         """
         canvas = np.repeat(ground(self.background.colours)[None], frames, 0)
-        for track, own in zip(self.tracks, poses or [self.poses(t, frames) for t in self.tracks], strict=True):
+        for track, rows in zip(self.tracks, poses or [self.poses(t, frames) for t in self.tracks], strict=True):
             source = _source(world, track)
-            for frame, numbers in zip(canvas, own, strict=True):
-                put(frame, posed(source, track, numbers), 0, 0)
+            for frame, row in zip(canvas, rows, strict=True):
+                put(frame, posed(source, track, row), 0, 0)
         return canvas
 
     def rest(self, world: World) -> np.ndarray:
-        """The picture that is given: everything as it stands before it moves, (128, 128, 4)."""
+        """The start picture: every thing at rest, (128, 128, 4)."""
         canvas = ground(self.background.colours)
         for track in self.tracks:
             put(canvas, posed(_source(world, track), track, REST), 0, 0)
         return canvas
 
     def owners(self, world: World, cells: int) -> np.ndarray:
-        """Which motion each cell of the picture at rest has: 0 none, 1 the first one, 2 the second; (cells, cells).
+        """The motion of each cell of the picture at rest: 0 none, 1 the first, 2 the second; (cells, cells).
 
-        On a ground those are the cells that things cover; where nothing is behind them, the cells nearest to them.
+        On a background, a thing owns the cells that it covers; without one, the cells that are nearest to it.
         """
         middles = (np.arange(cells) + 0.5) * SIZE / cells
         owner = np.zeros((cells, cells), np.uint8)
@@ -211,44 +297,37 @@ class Clip:
             if self.background.colours:
                 alpha = posed(_source(world, track), track, REST)[..., 3].reshape(cells, SIZE // cells, cells, -1)
                 away = np.where(alpha.mean((1, 3)) > 0.05 * 255, -float(number), np.inf)
-            own = away < nearest
-            owner[own], nearest = 1 if self.scene else number + 1, np.minimum(away, nearest)
+            owner[away < nearest] = 1 if self.scene else number + 1
+            nearest = np.minimum(away, nearest)
         return owner
 
     def caption(self, world: World, seed: int, language: Language | None = None) -> str:
         """The clip in words; another seed, another wording."""
         things = [world.pictures[track.picture] for track in self.tracks]
-        move = replace(self.tracks[0].move, loop=self.loop)
         if self.scene or len(things) == 1:
-            return motion_caption(self.scene or things[0], seed, language, move)
+            return motion_caption(self.scene or things[0], seed, language, replace(self.tracks[0].move, loop=self.loop))
         rng = stream("clip caption", self.seed, seed)
-        chinese = rng.random() < CHINESE_SHARE if language is None else language == "zh"
-        return spread_case(_together(things, self.tracks, rng, chinese), rng, shout=False)
-
-
-def _together(things: list[Picture], tracks: tuple[Track, ...], rng: random.Random, chinese: bool) -> str:
-    """Two things, each with its own motion: "a cat spins and a dog jumps"."""
-    if chinese:
-        return "，".join(
-            subject(thing, rng, "zh") + rng.choice(ZH["speeds"][track.move.speed])
-            + rng.choice(MOTIONS[track.move.motion].zh)
-            for thing, track in zip(things, tracks, strict=True)
-        )  # fmt: skip
-    return " and ".join(
-        f"{article(subject(thing, rng, 'en'))} {rng.choice(MOTIONS[track.move.motion].en)[0]} "
-        f"{rng.choice(EN['speeds'][track.move.speed])}".strip()
-        for thing, track in zip(things, tracks, strict=True)
-    )
+        if language is None:
+            language = "zh" if rng.random() < CHINESE_SHARE else "en"
+        clauses = []  # "a cat spins", "a dog jumps"
+        for thing, track in zip(things, self.tracks, strict=True):
+            row, speeds = MOTIONS[track.move.motion], MOTION_TEMPLATES[language]["speeds"][track.move.speed]
+            if language == "zh":
+                clauses.append(subject(thing, rng, "zh") + rng.choice(speeds) + rng.choice(row.zh))
+            else:
+                noun, verb = article(subject(thing, rng, "en")), rng.choice(row.en)[0]
+                clauses.append(f"{noun} {verb} {rng.choice(speeds)}".strip())
+        return spread_case(("，" if language == "zh" else " and ").join(clauses), rng, shout=False)
 
 
 def _source(world: World, track: Track) -> np.ndarray:
-    """The thing of a track in its size and colour, premultiplied uint8 (side, side, 4)."""
+    """The picture of a track in its size and colour, premultiplied uint8 (side, side, 4)."""
     picture = resized(world.pixels[track.picture], track.side, track.side)
     return hue_shift(picture, track.colour) if track.colour else picture
 
 
 def posed(source: np.ndarray, track: Track, numbers: np.ndarray) -> np.ndarray:
-    """The thing alone in one pose, premultiplied uint8 (128, 128, 4)."""
+    """One thing in one pose, premultiplied uint8 (128, 128, 4)."""
     back, middle = np.linalg.inv(linear_map(numbers)), track.side / 2
     centre = np.array([track.x, track.y]) + track.side * numbers[:2]
     shift = middle - back @ centre
@@ -277,63 +356,47 @@ def make_clip(world: World, seed: int, split: str = "train", motion: str = "") -
     fps = rng.choices(tuple(RATES), tuple(RATES.values()))[0]
     strength = 1.0 if rng.random() < NORMAL_SHARE else math.exp(rng.uniform(*map(math.log, STRENGTHS)))
     base = Clip(seed, split, (), fps=fps, strength=strength, loop=rng.random() < LOOP_SHARE)
-    for _ in range(_TRIES):
-        drawn = _MAKERS[kind](world, base, rng, motion)
-        if drawn and _in_split(world, drawn):
-            return _finished(drawn, rng)
-    raise ValueError(f"no clip of split {split!r} of {kind} after {_TRIES} draws; use a larger world")
+    for _ in range(TRIES):
+        clip = _single(world, base, rng, motion) if kind == "one" else _MAKERS[kind](world, base, rng)
+        splits = {motion_split(world.pictures[track.picture].concept, track.move.motion) for track in clip.tracks}
+        if split in splits and splits <= {split, "train"}:  # in a held-out clip, one held-out pair is enough
+            rows = [MOTIONS[track.move.motion] for track in clip.tracks]
+            loop = clip.loop and all(row.loops for row in rows)
+            ramps = all(row.curve == "ramp" for row in rows)
+            ease: Ease = rng.choices(get_args(Ease), (5, 3, 1, 1))[0] if ramps else "even"
+            tracks = tuple(replace(track, move=replace(track.move, loop=loop)) for track in clip.tracks)
+            return replace(clip, tracks=tracks, loop=loop, ease=ease)
+    raise ValueError(f"no clip of split {split!r} of {kind} after {TRIES} draws; use a larger world")
 
 
 def plain_clip(world: World, seed: int, split: str, motion: str) -> Clip:
-    """The first from `seed` on of one thing on nothing, of normal strength and at most 8 frames a second, so that its
-    motion is seen. ValueError as in `make_clip`."""
+    """The first clip from `seed` on of a single thing without background, at normal strength and at most 8 frames a
+    second, so that its motion is visible. ValueError as in `make_clip`."""
     drawn = (make_clip(world, seed + n, split, motion=motion) for n in range(PLAIN_TRIES))
     return next(clip for clip in drawn if not clip.background.colours and clip.strength == 1 and clip.fps <= 8)
-
-
-def _in_split(world: World, clip: Clip) -> bool:
-    """Whether every pair is of the clip's split; for a held-out one it is enough that one is, and the rest is seen."""
-    splits = {motion_split(world.pictures[track.picture].concept, track.move.motion) for track in clip.tracks}
-    return clip.split in splits and splits <= {clip.split, "train"}
-
-
-def _finished(clip: Clip, rng: random.Random) -> Clip:
-    """With the easing drawn, and a loop only where all of it can."""
-    rows = [MOTIONS[track.move.motion] for track in clip.tracks]
-    loop = clip.loop and all(row.loops for row in rows)
-    ease: Ease = rng.choices(get_args(Ease), (5, 3, 1, 1))[0] if all(row.curve == "ramp" for row in rows) else "even"
-    tracks = tuple(replace(track, move=replace(track.move, loop=loop)) for track in clip.tracks)
-    return replace(clip, tracks=tracks, loop=loop, ease=ease)
 
 
 def _move(rng: random.Random, names: tuple[str, ...] = tuple(MOTIONS)) -> Move:
     return Move(rng.choice(names), rng.choices(tuple(SPEEDS), (1, 2, 1))[0])
 
 
-def _one(world: World, base: Clip, rng: random.Random, motion: str) -> Clip:
+def _single(world: World, base: Clip, rng: random.Random, motion: str) -> Clip:
     """A sticker, as large as it was drawn or smaller."""
     shown = rng.choice(world.split("train"))
     move = _move(rng, (motion,) if motion else tuple(MOTIONS))
     side = SIZE if rng.random() < WHOLE_SHARE else rng.randint(60, 104)
     clip = replace(base, tracks=(Track(shown.index, side, SIZE / 2, SIZE / 2, move),))
-    if side < SIZE:
-        x, y = _place(clip, rng)
+    if side < SIZE:  # it starts where it stays in the frame on its path; where it can't, its path is centred
+        path = side * clip.poses(clip.tracks[0])[:, :2]
+        low, high = side / 2 - path.min(0), SIZE - side / 2 - path.max(0)
+        x, y = (rng.uniform(a, b) if a <= b else (a + b) / 2 for a, b in zip(low, high, strict=True))
         clip = replace(clip, tracks=(replace(clip.tracks[0], x=x, y=y),))
-    return replace(clip, background=_ground(shown.colours, rng))
+    return replace(clip, background=_random_background(shown.colours, rng))
 
 
-def _place(clip: Clip, rng: random.Random) -> tuple[float, float]:
-    """Where a thing starts so that it stays in the frame on its way; where it can't, its way is in the middle."""
-    track = clip.tracks[0]
-    way = track.side * clip.poses(track)[:, :2]
-    low, high = track.side / 2 - way.min(0), SIZE - track.side / 2 - way.max(0)
-    x, y = (rng.uniform(a, b) if a <= b else (a + b) / 2 for a, b in zip(low, high, strict=True))
-    return x, y
-
-
-def _two(world: World, base: Clip, rng: random.Random, motion: str) -> Clip:
+def _pair(world: World, base: Clip, rng: random.Random) -> Clip:
     """Two things side by side, each with a motion of its own."""
-    stock: Material = material(world, "train")
+    stock = material(world, "train")
     shown = [rng.choice(stock.by_concept[concept]) for concept in rng.sample(stock.concepts, 2)]
     sides = [rng.randint(48, 62) for _ in shown]
     middle, order = SIZE / 2 + rng.uniform(-14, 14), rng.sample((0.25, 0.75), 2)
@@ -341,11 +404,10 @@ def _two(world: World, base: Clip, rng: random.Random, motion: str) -> Clip:
         Track(picture.index, side, SIZE * at + rng.uniform(-2, 2), middle, _move(rng))
         for picture, side, at in zip(shown, sides, order, strict=True)
     )
-    taken = shown[0].colours + shown[1].colours
-    return replace(base, tracks=tracks, background=_ground(taken, rng))
+    return replace(base, tracks=tracks, background=_random_background(shown[0].colours + shown[1].colours, rng))
 
 
-def _scene(world: World, base: Clip, rng: random.Random, motion: str) -> Clip:
+def _whole_scene(world: World, base: Clip, rng: random.Random) -> Clip:
     """A scene whose objects move together."""
     scene = make_scene(world, rng.randrange(2**31))
     move = _move(rng, _MOVED_WHOLE)
@@ -356,13 +418,13 @@ def _scene(world: World, base: Clip, rng: random.Random, motion: str) -> Clip:
     return replace(base, tracks=tracks, background=scene.background, scene=scene)
 
 
-_MAKERS = {"one": _one, "two": _two, "scene": _scene}
+_MAKERS = {"two": _pair, "scene": _whole_scene}
 # Motions that shift things or change their opacity: a scene does them as one.
 _MOVED_WHOLE = tuple(name for name, row in MOTIONS.items() if not (row.turn or row.scale or row.squash or row.flip))
 
 
-def _ground(taken: tuple[str, ...], rng: random.Random) -> Background:
-    """Mostly none; else a plain colour or a gradient that hides nothing."""
+def _random_background(taken: tuple[str, ...], rng: random.Random) -> Background:
+    """Mostly none; otherwise a plain colour or a gradient without the colours `taken` by things."""
     free = [name for name in GROUNDS if name not in taken]
     count = rng.choice((1, 1, 2))
     return Background(tuple(rng.sample(free, count)) if rng.random() < GROUND_SHARE and len(free) >= count else ())

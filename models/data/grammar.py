@@ -1,10 +1,15 @@
-"""The little English and Chinese grammar that captions need (articles, plurals, lists, case), and random streams."""
+"""The words of captions: English and Chinese grammar (articles, plurals, lists, case), names of styles, templates.
+
+Also random streams that depend on their key alone.
+"""
 
 import json
 import random
 import re
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,9 +32,11 @@ SKIN_EN, SKIN_ZH = WORDS["skin"]["en"], WORDS["skin"]["zh"]
 _IRREGULAR: dict[str, str] = WORDS["irregular plurals"]
 _SINGULAR_S = re.compile(r"(?:ss|us|is|gas|lens|canvas|atlas)$")
 _IE = r"\w*(?:cookie|brownie|zombie|genie|movie|selfie|smoothie|hoodie)|(?:mag)?pie|(?:neck|bow)?tie"
-_MANY = "|".join(many for one, many in _IRREGULAR.items() if one != many and many.isalpha() and one != "die")
-_KEPT = rf"men|women|people|children|cherries|blueberries|fries|aries|series|(?:{_IE})s"
-_ODD_PLURAL = re.compile(rf"\b(?!(?:{_KEPT})\b)(?:{_MANY}|[a-z]+(?:[^aeiou\W]ies|(?:x|ch|sh)es))\b")
+_IRREGULAR_PLURALS = "|".join(
+    plural for noun, plural in _IRREGULAR.items() if noun != plural and plural.isalpha() and noun != "die"
+)
+_EXCEPTIONS = rf"men|women|people|children|cherries|blueberries|fries|aries|series|(?:{_IE})s"
+_ODD_PLURAL = re.compile(rf"\b(?!(?:{_EXCEPTIONS})\b)(?:{_IRREGULAR_PLURALS}|[a-z]+(?:[^aeiou\W]ies|(?:x|ch|sh)es))\b")
 NUMBERS = {language: LEXICONS[language].numbers for language in LANGUAGES}
 
 # Templates of scene captions by language. Each relation has its wordings in the same order as its opposite, so that a
@@ -66,25 +73,23 @@ def plural(noun: str) -> str:
     match = _TAIL.search(noun)
     head, tail = (noun[: match.start()], noun[match.start() :]) if match else (noun, "")
     before, _, word = head.rpartition(" ")
-    return f"{before} {_plural_word(word)}{tail}".strip()
-
-
-def _plural_word(word: str) -> str:
     low = word.lower()
     if low in _IRREGULAR:
-        return _IRREGULAR[low]
-    if low.endswith(("s", "x", "z", "ch", "sh")) or low in ("tomato", "potato", "mango", "volcano", "mosquito"):
-        return word + "es"
-    if low.endswith("y") and low[-2:-1] not in "aeiou":
-        return word[:-1] + "ies"
-    return word + "s"
+        word = _IRREGULAR[low]
+    elif low.endswith(("s", "x", "z", "ch", "sh")) or low in ("tomato", "potato", "mango", "volcano", "mosquito"):
+        word += "es"
+    elif low.endswith("y") and low[-2:-1] not in "aeiou":
+        word = word[:-1] + "ies"
+    else:
+        word += "s"
+    return f"{before} {word}{tail}".strip()
 
 
 def singular(noun: str) -> str:
-    """The noun phrase of whose plural this is, by its last word; what is no plural stays."""
+    """Singular of an English noun phrase, by its last word; a phrase that is no plural stays as it is."""
     before, _, word = noun.rpartition(" ")
     low = word.lower()
-    irregular = next((one for one, many in _IRREGULAR.items() if many == low), "")
+    irregular = next((noun for noun, plural in _IRREGULAR.items() if plural == low), "")
     if low.endswith("ies") and not re.fullmatch(rf"(?:{_IE})s", low):
         word = word[:-3] + "y"
     elif re.search(r"(?:ss|x|z|ch|sh|(?<!o)us|tomato|potato|mango|volcano|mosquito)es$", low):
@@ -95,14 +100,14 @@ def singular(noun: str) -> str:
 
 
 def regular(text: str) -> str:
-    """The text in small letters, with plurals that are more than a name and an s made so: "three mice" is "three
-    mouses", which names can be found in. People stay, and what things are called in the plural: cherries."""
+    """The text in lower case with irregular plurals replaced by noun + "s", so that names can be found in it: "three
+    mice" becomes "three mouses". People and names that are plurals themselves ("cherries") stay."""
     return _ODD_PLURAL.sub(lambda match: _regular_word(singular(match[0])), text.lower())
 
 
-def as_said(text: str, said: str) -> str:
-    """`text` with the plurals that `regular` made of those in `said` as they were there: "three mice" again."""
-    for match in _ODD_PLURAL.finditer(said.lower()):
+def restore_plurals(text: str, original: str) -> str:
+    """Undo `regular` in `text`, for the plurals that `original` has: "three mouses" becomes "three mice" again."""
+    for match in _ODD_PLURAL.finditer(original.lower()):
         text = re.sub(rf"\b{_regular_word(singular(match[0]))}\b", match[0], text)
     return text
 
@@ -122,7 +127,7 @@ def chinese_list(items: Sequence[str]) -> str:
 
 
 def spread_case(text: str, rng: random.Random, shout: bool) -> str:
-    """People's own ways with capital letters; `shout` allows ALL CAPITALS."""
+    """Vary capital letters and the full stop as people do; `shout` allows ALL CAPITALS."""
     draw = rng.random()
     if draw < 0.62:
         return text
@@ -145,7 +150,7 @@ def size(text: str) -> float:
 
 
 def language_of(text: str) -> Language:
-    """ "zh" where it holds a Chinese character, else "en"."""
+    """ "zh" for a text with a Chinese character, else "en"."""
     return "zh" if _HAN.search(text) else "en"
 
 
@@ -156,3 +161,49 @@ def fit(head: str, clauses: Sequence[str], joint: str, budget: float = BUDGET) -
         if clause and (cost := size(clause)) <= room:
             text, room = f"{text}{joint}{clause}", room - cost
     return text
+
+
+class Finish(StrEnum):
+    """How a style fills areas: shaded, each in one colour, or black alone."""
+
+    SHADED = "shaded"
+    FLAT = "flat"
+    INK = "ink"
+
+
+@dataclass(frozen=True)
+class Style:
+    """How captions name a style: adjectives that stand before "style" or "sticker", and what its pictures are called.
+
+    `en[0]` and `zh[0]` are the plain names; the others describe the look. Chinese names come without 风格. A prompt
+    that names no style never gets one of finish INK.
+    """
+
+    en: tuple[str, ...]
+    zh: tuple[str, ...]
+    noun_en: str = "emoji"
+    finish: Finish = Finish.SHADED
+
+
+_FLAT = dict.fromkeys(("noto", "blob", "twemoji", "fluent flat", "emojione", "fxemoji"), Finish.FLAT)
+STYLES: dict[str, Style] = {
+    name: Style(
+        tuple(words),
+        tuple(LEXICONS["zh"].rows["styles"][name]),
+        "icon" if name in ("black glyph", "outline") else "emoji",
+        Finish.INK if name == "black glyph" else _FLAT.get(name, Finish.SHADED),
+    )
+    for name, words in LEXICONS["en"].rows["styles"].items()
+}
+
+
+def styled(text: str, style: str, chinese: bool) -> str:
+    """The text with its style as captions write it, in the text's language; a style alone where there is no text."""
+    if chinese:
+        return f"{text}，{style_of(style).zh[0]}风格"
+    return f"{text}, {style} style" if text else f"{style} style"
+
+
+def style_of(word: str) -> Style:
+    """The style's words; a style that the table lacks is called by its own word."""
+    return STYLES.get(word) or Style((word,), (word,))

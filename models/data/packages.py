@@ -53,6 +53,11 @@ _TABLE = tomllib.loads(Path(__file__).with_name("packages.toml").read_text(encod
 PACKAGES = tuple(Package(**row) for row in _TABLE["packages"])
 FRESH = Package(**_TABLE["fresh"])
 FRESH_LOCK: dict[str, dict[str, str]] = {FRESH.name: _TABLE["fresh_lock"]}
+ANIMATED_LOCK: dict[str, dict[str, str]] = json.loads(Path(__file__).with_name("animated.json").read_text("utf-8"))
+ANIMATED = tuple(
+    Package(name, "animation", "MIT", "Microsoft (Fluent Emoji), packed by LobeHub", "fluent 3d", "fluent")
+    for name in ANIMATED_LOCK
+)
 LINKED = {spdx: Licence(**row) for spdx, row in _TABLE["licences"].items()}
 
 
@@ -72,8 +77,8 @@ def fetch(package: Package, downloads: Path, lock: dict[str, dict[str, str]]) ->
     path = downloads / f"{package.name.removeprefix('@').replace('/', '-')}-{pin['version']}.tgz"
     if not path.exists():
         npm_pack(f"{package.name}@{pin['version']}", downloads)
-    if (found := file_sha256(path)) != pin["sha256"]:
-        raise ValueError(f"{path} has sha256 {found}, the lock says {pin['sha256']}; delete the file and build again")
+    if (digest := file_sha256(path)) != pin["sha256"]:
+        raise ValueError(f"{path} has sha256 {digest}, the lock says {pin['sha256']}; delete the file and build again")
     with tarfile.open(path) as archive:
         check_licence(package, declared_licence(package, archive))
     return path

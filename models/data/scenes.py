@@ -35,11 +35,10 @@ from models.data.grammar import (
     plural,
     spread_case,
     stream,
+    style_of,
 )
 from models.data.pixels import SIZE, put, resized
-from models.data.splits import fraction, held_out_split
-from models.data.styles import style_of
-from models.data.world import Picture, World
+from models.data.world import Picture, World, fraction, held_out_split
 
 Kind = Literal["colour", "count", "relation", "pair"]
 Attribute = Literal["colour", "binding", "count", "relation"]

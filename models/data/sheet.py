@@ -7,9 +7,8 @@ from models.compose.fonts import font_for, wrap
 from models.data.captions import caption
 from models.data.clips import FRAMES, make_clip
 from models.data.pixels import png
-from models.data.sampling import Sampler
 from models.data.scenes import make_scene
-from models.data.world import World
+from models.data.world import Sampler, World
 
 COLUMNS = 8
 CELL = 8  # pixels of a field of the board
@@ -37,7 +36,7 @@ def clip_sheet(world: World, count: int, seed: int, split: str) -> Image.Image:
         [clip.caption(world, seed), f"{clip.fps} fps, loop" if clip.loop else f"{clip.fps} fps"] for clip in clips
     ]
     frames = [frame for clip in clips for frame in clip.render(world)[shown]]
-    return captioned(frames, [text for said in captions for text in said + [""] * (COLUMNS - len(said))])
+    return captioned(frames, [text for texts in captions for text in texts + [""] * (COLUMNS - len(texts))])
 
 
 def checkerboard(size: tuple[int, int]) -> Image.Image:

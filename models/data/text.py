@@ -14,14 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from models.data import captions, grammar, motion, styles
+from models.data import captions, clips, grammar
 from models.data.captions import caption
+from models.data.clips import motion_caption
 from models.data.colours import NAMES
 from models.data.grammar import stream
-from models.data.motion import motion_caption
-from models.data.sampling import Sampler
 from models.data.scenes import make_scene
-from models.data.world import Picture, World
+from models.data.world import Picture, Sampler, World
 from models.lexicon import CONCEPTS
 
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
@@ -204,13 +203,13 @@ def caption_words(world: World) -> frozenset[str]:
     for picture in world.split("train"):
         names = picture.names["en"]
         texts += [names, grammar.plural(names), *picture.keywords.get("en", ())]
-    for style in styles.STYLES.values():
+    for style in grammar.STYLES.values():
         texts += [*style.en, style.noun_en]
     texts += [word for mood in captions.MOODS for word in (*mood.en, *mood.signs)]
-    texts += [form for row in motion.MOTIONS.values() for pair in row.en for form in pair]
+    texts += [form for row in clips.MOTIONS.values() for pair in row.en for form in pair]
     tables = (
         *(CONCEPTS, grammar.SKIN_EN, grammar.NUMBERS, grammar.LANGUAGES, grammar.OPPOSITE, grammar.GROUNDS),
-        *(grammar.SCENE_TEMPLATES, captions.TEMPLATES, captions.EMPTY_WORDS, motion.EN, motion.ZH, motion.HEARD),
+        *(grammar.SCENE_TEMPLATES, captions.TEMPLATES, captions.EMPTY_WORDS, clips.MOTION_TEMPLATES, clips.SYNONYMS),
     )
     texts += [text for table in tables for text in _strings(table)]
     texts += [

@@ -26,8 +26,8 @@ from transformers import PreTrainedTokenizerFast
 from models.autoencoder import Autoencoder, preview
 from models.compose.collage import Drawings
 from models.conditioning import ConditionEncoder
+from models.data.grammar import Finish
 from models.data.pixels import to_uint8
-from models.data.styles import Finish
 from models.dit import DiT
 from models.hardware import native_dtype
 from models.language import LanguageModel

@@ -11,7 +11,6 @@ import torch
 
 from models.data.captions import caption
 from models.data.scenes import THINGS
-from models.data.splits import fraction
 from models.data.text import (
     HYPERNYMS,
     HYPONYMS,
@@ -23,7 +22,7 @@ from models.data.text import (
     read_synsets,
     training_captions,
 )
-from models.data.world import Picture, World, pictures_by_concept
+from models.data.world import Picture, World, fraction, pictures_by_concept
 from models.lexicon import word_set
 from models.prompts.entities import Concept
 from models.prompts.linker import EntityLinker

@@ -14,8 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from models.data.grammar import language_of
-from models.data.styles import Finish, style_of
+from models.data.grammar import Finish, language_of, style_of
 from models.lexicon import CONCEPTS, expressions, pattern, search, table, word_set
 from models.prompts.attributes import expressions_in
 from models.prompts.entities import ANIMALS, FACES, PEOPLE, Entity

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from models.data.colours import COLOURS
-from models.data.grammar import GROUNDS, as_said, language_of, singular
+from models.data.grammar import GROUNDS, language_of, restore_plurals, singular
 from models.lexicon import pattern
 from models.prompts import boxes, composites
 from models.prompts.attributes import count_in, with_expression
@@ -98,7 +98,7 @@ def _as_asked(said: str, prompt: str) -> str:
     """What is said of a composite, in the prompt's own words where they are the same."""
     asked = without_transparency(prompt)
     same = words_of(core(said)) == words_of(core(without_background(asked)))
-    return asked if same else as_said(said, asked) + background_phrase(asked)
+    return asked if same else restore_plurals(said, asked) + background_phrase(asked)
 
 
 def _several(prompt: str, reader: Rephraser) -> Plan | None:

@@ -7,8 +7,7 @@ rules are data (`assets/lexicon/`); this file says in which order their stages a
 import re
 from dataclasses import dataclass
 
-from models.data.grammar import language_of, regular
-from models.data.styles import STYLES
+from models.data.grammar import STYLES, language_of, regular
 from models.lexicon import pattern, rewrite, search
 from models.prompts.weighting import QUOTED
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from models.data.styles import Finish, style_of
+from models.data.grammar import Finish, style_of
 from models.prompts.boxes import Box
 from models.prompts.entities import Entity
 from models.prompts.weighting import Segment
@@ -48,7 +48,7 @@ class ParsedPrompt:
     segments: tuple[Segment, ...] = ()  # the same without marks, in runs of one weight
     description: str = ""  # what is drawn of it, in words
     literal: bool = False  # whether it is read word for word
-    style: str = ""  # one of `models.data.styles.STYLES`, or ""
+    style: str = ""  # one of `models.data.grammar.STYLES`, or ""
     background: tuple[str, ...] = ()  # the colours of the background: none, one, or two of a gradient
     lettering: str = ""  # words to be written in the picture
     entities: tuple[Entity, ...] = ()  # what it names, in order, with what it says of each

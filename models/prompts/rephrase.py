@@ -10,8 +10,7 @@ import re
 from functools import lru_cache
 
 from models.data.colours import colour_words
-from models.data.grammar import NUMBERS, Language, article, as_said, language_of, plural, singular
-from models.data.styles import styled
+from models.data.grammar import NUMBERS, Language, article, language_of, plural, restore_plurals, singular, styled
 from models.lexicon import pattern
 from models.prompts.attributes import (
     colours_in,
@@ -92,7 +91,7 @@ class Rephraser:
                     phrase = with_expression(entity.expressions[-1], phrase)
                 phrase = f"{space}{phrase}{space}"
                 said, at = said[: match.start()] + phrase + said[match.end() :], match.start() + len(phrase)
-        return as_said(re.sub(r" (?=[,.;])", "", " ".join(said.split())), text)
+        return restore_plurals(re.sub(r" (?=[,.;])", "", " ".join(said.split())), text)
 
     def _is_new(self, entity: Entity) -> bool:
         """Whether captions of the concept would not have said it so."""

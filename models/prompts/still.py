@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import cache
 from itertools import chain
 
-from models.data.motion import EN, HEARD, MOTIONS, ZH
+from models.data.clips import MOTION_TEMPLATES, MOTIONS, SYNONYMS
 from models.lexicon import any_of
 
 _FRAMES_EN = ("animated sticker of", "an animation of", "animation of", "animated", "everything", "that", "in a loop")
@@ -27,7 +27,9 @@ def _pattern(words: Iterable[str]) -> re.Pattern[str]:
 def _unsaid() -> re.Pattern[str]:
     """What a picture does not show, in either language: the motions, how fast they are, and that it moves at all."""
     words = {form for form, _, _ in _forms()} | {*_FRAMES_EN, *_FRAMES_ZH}
-    return _pattern(words.union(*([*chain(*said["speeds"].values()), *said["loop"]] for said in (EN, ZH))) - {""})
+    return _pattern(
+        words.union(*([*chain(*said["speeds"].values()), *said["loop"]] for said in MOTION_TEMPLATES.values())) - {""}
+    )
 
 
 def plain_motion(text: str) -> str:
@@ -39,12 +41,12 @@ def plain_motion(text: str) -> str:
 @cache
 def _heard() -> dict[str, str]:
     """Words of motion that no caption has, and those of a caption for them."""
-    rows = [(name, row.split("/")) for name, verbs in HEARD["other"].items() for row in verbs]
-    for name, ways in HEARD["ways"].items():
-        rows += [(name, [f"{form} {way}" for form in verb.split("/")]) for verb in HEARD["verbs"] for way in ways]
+    rows = [(name, row.split("/")) for name, verbs in SYNONYMS["other"].items() for row in verbs]
+    for name, ways in SYNONYMS["ways"].items():
+        rows += [(name, [f"{form} {way}" for form in verb.split("/")]) for verb in SYNONYMS["verbs"] for way in ways]
     plain = {name: (row.en[0][0], *row.en[0]) for name, row in MOTIONS.items()}
     english = {form: to for name, forms in rows for form, to in zip(forms, plain[name], strict=True)}
-    return english | {verb: MOTIONS[name].zh[0] for name, verbs in HEARD["zh"].items() for verb in verbs}
+    return english | {verb: MOTIONS[name].zh[0] for name, verbs in SYNONYMS["zh"].items() for verb in verbs}
 
 
 @cache

@@ -12,9 +12,8 @@ from models.autoencoder import Autoencoder
 from models.data.colours import hue_shift
 from models.data.grammar import stream
 from models.data.pixels import resized, to_tensor
-from models.data.sampling import evenly
 from models.data.variety import can_be_mirrored
-from models.data.world import Picture, World, pictures_by_concept
+from models.data.world import Picture, World, evenly, pictures_by_concept
 from models.prompts.attributes import GENDERS
 from models.references.morph import morphed
 from models.references.neighbours import nearest_neighbours, one_per, typical

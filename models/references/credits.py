@@ -26,7 +26,7 @@ class Credit:
     maker: str = ""
     licence: str = ""  # its SPDX identifier
     changed: str = REDRAWN  # how
-    # Whether the picture has the same 16-pixel thumbnail as it or its mirror image (`models.data.splits.SAME_DRAWING`).
+    # Whether the picture has the same 16-pixel thumbnail as it or its mirror image (`models.data.world.SAME_DRAWING`).
     copied: bool = False
 
     @property

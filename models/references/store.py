@@ -31,7 +31,7 @@ from transformers.feature_extraction_utils import FeatureExtractionMixin
 from models.data.colours import PAINTS, colour_shares, main_colours
 from models.data.grammar import stream
 from models.data.pixels import premultiply, unpremultiply
-from models.data.splits import SAME_DRAWING, thumbs
+from models.data.world import SAME_DRAWING, thumbs
 from models.prompts.attributes import GENDERS
 from models.references.morph import morphed
 from models.references.paint import enlarged, painted

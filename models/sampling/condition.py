@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
-from models.data.styles import Finish
+from models.data.grammar import Finish
 from models.references.store import Reference
 
 MIDDLE = 0.25  # how far the common centre lies below the picture's: ears, leaves and hats belong to the outer part

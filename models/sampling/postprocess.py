@@ -14,7 +14,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from models.data.styles import Finish
+from models.data.grammar import Finish
 from models.prompts.parsed import ParsedPrompt
 
 JUMP = 0.01  # lambda: what a change costs in a place, in squared colour; a half and a quarter do as well (LOG.md)

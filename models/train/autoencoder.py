@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from models.autoencoder import Autoencoder, fit_preview
 from models.data.pixels import to_tensor
-from models.data.sampling import Sampler, evenly
 from models.data.scenes import make_scene
+from models.data.world import Sampler, evenly
 from models.presets import preset
 from models.train.loop import Task, TaskOptions, grid, psnr
 from models.weights import save_part

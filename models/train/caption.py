@@ -18,14 +18,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from models.captioner import FIRST_ASK, Captioner, CaptionerConfig
+from models.data.captions import Namer, f1, scene_facts
 from models.data.grammar import LANGUAGES
-from models.data.naming import Namer, f1, scene_facts
-from models.data.outside import outside_pictures
 from models.data.pixels import SIZE, to_tensor
-from models.data.sampling import evenly
 from models.data.scenes import Scene
 from models.data.sheet import captioned
-from models.data.world import Picture, World, pictures_by_concept
+from models.data.variety import outside_pictures
+from models.data.world import Picture, World, evenly, pictures_by_concept
 from models.detector import PART as DETECTOR
 from models.detector import Detector
 from models.eyes import EYES, Entity, Looker

@@ -23,10 +23,9 @@ from models.data.captions import caption, tags
 from models.data.colours import main_colours
 from models.data.grammar import SCENE_TEMPLATES, Language
 from models.data.pixels import SIZE, fit
-from models.data.sampling import Sampler, evenly
 from models.data.scenes import Scene, make_scene
 from models.data.stored import whole
-from models.data.world import Picture, World
+from models.data.world import Picture, Sampler, World, evenly
 from models.train.loop import TaskOptions
 from models.weights import listed_parts, weights_digest
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.data.animated import AnimatedSet, animated_caption
 from models.data.captions import caption
 from models.data.clips import FRAMES, REST, Clip, make_clip
+from models.data.extra_sets import AnimatedSet, animated_caption
 from models.data.grammar import stream
 from models.data.pixels import SIZE, to_tensor
 from models.data.stored import stored_tensors

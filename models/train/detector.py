@@ -18,13 +18,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from models.data.grammar import LANGUAGES
-from models.data.outside import outside_picture
 from models.data.pixels import to_tensor
-from models.data.sampling import Sampler, evenly
 from models.data.scenes import Scene, make_scene
 from models.data.sheet import captioned
 from models.data.stored import progress, stored
-from models.data.world import Picture, pictures_by_concept
+from models.data.variety import outside_picture
+from models.data.world import Picture, Sampler, evenly, pictures_by_concept
 from models.detector import PART, Detector, Read
 from models.hardware import native_dtype
 from models.presets import preset

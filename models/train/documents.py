@@ -21,14 +21,12 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast
 
 from models.data.captions import Language, caption, display_name
+from models.data.clips import motion_caption
 from models.data.colours import colour_words
-from models.data.grammar import LANGUAGES
-from models.data.motion import motion_caption
-from models.data.sampling import Sampler
+from models.data.grammar import LANGUAGES, style_of
 from models.data.scenes import make_scene
-from models.data.styles import style_of
 from models.data.text import names, training_captions
-from models.data.world import Picture, World
+from models.data.world import Picture, Sampler, World
 from models.presets import preset
 from models.tokenizer import TEXT_LENGTH, load_tokenizer, train_tokenizer
 from models.train.lexicon import Lexicon

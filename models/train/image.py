@@ -21,12 +21,11 @@ from torch import Tensor, nn
 from models.assets import prompt_list
 from models.autoencoder import Autoencoder
 from models.data.captions import caption
+from models.data.grammar import Finish, style_of
 from models.data.pixels import to_tensor
-from models.data.sampling import Sampler, evenly
 from models.data.scenes import Scene, make_scene
-from models.data.styles import Finish, style_of
 from models.data.variety import STAGED, VIEWS, likewise, staged, view
-from models.data.world import Picture
+from models.data.world import Picture, Sampler, evenly
 from models.dit import DiT, velocity_to
 from models.hardware import native_dtype
 from models.pipelines.image import StickerPipeline

@@ -20,7 +20,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
-from models.data.splits import fraction
 from models.data.stored import stored
 from models.data.text import (
     HYPERNYMS,
@@ -32,7 +31,7 @@ from models.data.text import (
     read_synsets,
     wordnet_folder,
 )
-from models.data.world import Picture, World, data_folder
+from models.data.world import Picture, World, data_folder, fraction
 from models.hardware import native_dtype
 
 HELD_OUT = 0.1  # of the words below our concepts: never trained on as words, they occur in glosses at most

@@ -21,10 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.data.animated import animated_caption, load_animated
-from models.data.clips import Clip, make_clip
+from models.data.clips import MOTIONS, SPEEDS, Clip, Move, make_clip, motion_caption
+from models.data.extra_sets import animated_caption, load_animated
 from models.data.grammar import stream
-from models.data.motion import MOTIONS, SPEEDS, Move, motion_caption
 from models.data.pixels import to_tensor
 from models.data.stored import progress, stored_tensors
 from models.data.world import World

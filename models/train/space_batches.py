@@ -16,9 +16,8 @@ from torch import Tensor
 from models.data.captions import caption
 from models.data.colours import COLOURS, PAINTS
 from models.data.pixels import to_tensor
-from models.data.sampling import Sampler
 from models.data.scenes import Attribute, Kind, Scene, make_scene
-from models.data.world import Picture, World
+from models.data.world import Picture, Sampler, World
 from models.train.contrastive import Facts
 
 MAX_OBJECTS = 4

@@ -11,9 +11,8 @@ from torch import Tensor
 from models.data.captions import caption
 from models.data.grammar import LANGUAGES
 from models.data.pixels import to_tensor
-from models.data.sampling import evenly
 from models.data.scenes import ATTRIBUTES, choices
-from models.data.world import World
+from models.data.world import World, evenly
 
 GALLERY = 1000  # pictures that an evaluation looks at
 SCENES = 96  # of each attribute

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from models.autoencoder import Autoencoder
-from models.data.large import COUNTS, choose, large
+from models.data.extra_sets import COUNTS, choose, large
 from models.data.pixels import composite, to_tensor, to_uint8
 from models.data.stored import progress, stored
 from models.hardware import native_dtype

@@ -20,8 +20,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from models.autoencoder import Autoencoder
-from models.data.animated import load_animated
 from models.data.clips import FRAMES, PLAIN_TRIES, REST, Clip, direction_seen, plain_clip
+from models.data.extra_sets import load_animated
 from models.data.pixels import to_tensor, to_uint8
 from models.dit import DiT, velocity_to
 from models.hardware import native_dtype

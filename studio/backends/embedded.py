@@ -10,9 +10,8 @@ import numpy as np
 from PIL import Image
 
 from models.assets import assets
-from models.data.grammar import LANGUAGES
+from models.data.grammar import LANGUAGES, STYLES
 from models.data.pixels import SIZE, fit, png, resized
-from models.data.styles import STYLES
 from models.messages import Message, Refused
 from models.prompts.weighting import plain
 from models.quiet import silence

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.data.grammar import language_of
-from models.data.styles import styled
+from models.data.grammar import language_of, styled
 from models.prompts.weighting import QUOTED
 from studio.backends.given import given_frames, given_pixels, start
 from studio.requests import ImageRequest, Picture, summands

@@ -13,7 +13,7 @@ from gradio.context import LocalContext
 from gradio.i18n import I18nData
 from starlette.requests import cookie_parser
 
-from models.data.styles import STYLES
+from models.data.grammar import STYLES
 from models.messages import DEFAULT, Message, Refused, catalogue
 from studio.api.routing import Route
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import gradio as gr
 
+from models.data.clips import MOTIONS
 from models.data.grammar import language_of
-from models.data.motion import MOTIONS
 from models.messages import Refused
 from studio import inputs
 from studio.gallery import Filter
