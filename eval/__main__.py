@@ -4,14 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from eval import bench, ladder, rate, record, score
+from eval import bench, rate, record, score
 from eval import report as reports
-from eval import sweep as sweeping
 from eval.cluster import opened
-from eval.context import SEED, SIZES, Context, shipped
-from eval.generator import IMAGE, Parts
+from eval.context import SIZES, Context, shipped
+from eval.generator import Parts
 from eval.metrics.image import misranked
-from eval.report import add_outputs, console, publish, write
+from eval.report import add_outputs, console, write
 from eval.rows import MissingError
 from eval.statistics import FeatureStatistics, ReferenceStatistics, reference_path
 from eval.studio_model import StudioModel
@@ -21,12 +20,10 @@ from models.data.text import wordnet_folder
 from models.data.world import World, data_folder
 from models.hardware import keep_freed_memory
 from models.messages import Refused, did_you_mean
-from models.sampling.loop import Sampling
 
-REFERENCE, SWEEP = "reference", "sweep"
+REFERENCE = "reference"
 COMMANDS = {
     "score": score.main,
-    "ladder": ladder.main,
     "report": record.main,
     "page": reports.main,
     "bench": bench.main,
@@ -42,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         default=["all"],
         metavar="MEASURE",
         help=f"{', '.join(METRICS)}; all (default); or {REFERENCE}, which fits the projection of the Frechet distance;"
-        f" or {SWEEP}, which tries sampling settings; {' and '.join(COMMANDS)} --help: of anyone's files",
+        f" {' and '.join(COMMANDS)} --help: of anyone's files",
     )
     size = made.add_mutually_exclusive_group()
     for name in SIZES:
@@ -61,7 +58,6 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--cluster", nargs="?", const=LOCAL, metavar="ADDRESS", help=where)
     made.add_argument("--check-controls", action="store_true", help="fail where controls do not rank as they must")
     made.add_argument("--record", action="store_true", help="keep the figures as those that README and docs show")
-    sweeping.add_arguments(made)
     return made
 
 
@@ -74,11 +70,10 @@ def names_of(asked: list[str]) -> list[str]:
     return [name for name, one in METRICS.items() if name in asked or ("all" in asked and not one.final)]
 
 
-def prepare(arguments: argparse.Namespace) -> tuple[list[str], list[Sampling], Context]:
-    """What is asked for: measures, or settings to sweep (neither for the reference), and the context they run on."""
+def prepare(arguments: argparse.Namespace) -> tuple[list[str], Context]:
+    """The measures (none for the reference) and the context they run on."""
     asked = [*arguments.measures, *["controls"] * arguments.check_controls]
-    names = [] if arguments.measures in ([REFERENCE], [SWEEP]) else names_of(asked)
-    tried = sweeping.samplings(arguments) if arguments.measures == [SWEEP] else []
+    names = [] if arguments.measures == [REFERENCE] else names_of(asked)
     if (arguments.record or any(METRICS[name].final for name in names)) and (arguments.weights or arguments.model):
         for_shipped = ", ".join(["--record", *(name for name, one in METRICS.items() if one.final)])
         raise ValueError(f"{for_shipped}: for the weights that ship; ship them first: python -m models.train.ship")
@@ -89,18 +84,12 @@ def prepare(arguments: argparse.Namespace) -> tuple[list[str], list[Sampling], C
     cluster = opened(arguments.cluster, (lambda parts: [model]) if model else shipped, arguments.weights)
     size = SIZES[arguments.size]
     cache = arguments.cache or folder / "eval"
-    return names, tried, Context(world, size, parts, cache, words, generator=model, cluster=cluster)
+    return names, Context(world, size, parts, cache, words, generator=model, cluster=cluster)
 
 
-def run(names: list[str], tried: list[Sampling], context: Context, arguments: argparse.Namespace) -> int:
-    """Measure or sweep, print and write; without either fit the reference statistics on all training pictures, and save
-    them where they ship. 0 done, 1 where something that was asked for by name was missing."""
-    if tried:
-        found = list(sweeping.sweep(context, tried, arguments.count, arguments.times))
-        settings = [vars(one) | {"hooks": sorted(one.hooks)} for one in tried]
-        facts = {"settings": settings, "weights": context.parts.digests(IMAGE), "split": "val", "seed": SEED}
-        publish("sweep", {"sweep": found}, arguments, **facts)
-        return 0
+def run(names: list[str], context: Context, arguments: argparse.Namespace) -> int:
+    """Measure, print and write; without measures fit the reference statistics on all training pictures, and save them
+    where they ship. 0 done, 1 where a measure that was named was missing."""
     if not names:
         made = ReferenceStatistics.fit(FeatureStatistics.of(context.features_of(context.train)), context.world.digest)
         made.save(reference_path())
@@ -125,12 +114,12 @@ def main(words: list[str] | None = None) -> int:
         return COMMANDS[words[0]](words[1:])
     arguments = parser().parse_args(words)
     try:
-        names, tried, context = prepare(arguments)
+        names, context = prepare(arguments)
     except (ValueError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2
     try:
-        return run(names, tried, context, arguments)
+        return run(names, context, arguments)
     except (MissingError, Refused) as error:
         print(error, file=sys.stderr)
         return 1

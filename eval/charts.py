@@ -1,4 +1,4 @@
-"""What the page of figures draws (`report.html.j2`), in per cent of each plot: intervals, a front, curves; and sheets.
+"""What the page of figures draws (`report.html.j2`), in per cent of each plot: intervals, curves; and sheets.
 
 Everything is made from the JSON document but the sheets, which are pictures.
 """
@@ -7,19 +7,16 @@ import base64
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import isfinite
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from eval.distribution import KERNEL_NAME
 from eval.rows import Strip
 from models.data.pixels import png
 
-SECONDS = "seconds a picture"  # what stands beside a row that the front can hold
 OTHER = "the other run"
-OTHERWISE = {SECONDS, KERNEL_NAME, OTHER}  # beside a row, on another scale than its own, or drawn in another way
 POINTS = 200  # of a curve, at most
 SHOWN = 6  # pictures a strip
 COUNTERS = {"step", "seconds", "samples", "progress", "samples_per_second"}  # of a training's lines; the rest is drawn
@@ -43,7 +40,7 @@ class Axis:
 
 def bar(row: dict[str, Any]) -> dict[str, Any]:
     """Where a row's figure, its interval, its goal, the other run's figure and the controls stand on one line."""
-    other, against = row.get("other") or {}, [one for one in row["against"] if one[0] not in OTHERWISE]
+    other, against = row.get("other") or {}, [one for one in row["against"] if one[0] != OTHER]
     spans = {"own": row["interval"], "other": other.get("interval")}
     single = {"value": row["value"], "goal": row["goal"], "other_value": other.get("value")}
     there = [value for value in single.values() if value is not None]
@@ -60,22 +57,6 @@ def difference(row: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
     own, its = row["interval"], before.get("interval")
     apart = (own[0] > its[1] or its[0] > own[1]) if own and its else None
     return {"value": before["value"], "interval": its, "difference": row["value"] - before["value"], "apart": apart}
-
-
-def front(rows: Sequence[dict[str, Any]], distance: str = KERNEL_NAME) -> dict[str, Any] | None:
-    """Rows with a time and a distance beside them as points, the fastest first; `best` are those that no other row
-    beats in both. None where no row has both."""
-    found = [(dict(row["against"]), row["name"]) for row in rows]
-    points = sorted((own[SECONDS], own[distance], name) for own, name in found if {SECONDS, distance} <= own.keys())
-    if not points:
-        return None
-    across, up = Axis.over(x for x, *_ in points), Axis.over(y for _, y, _ in points)
-    drawn, least = [], inf
-    for x, y, name in points:
-        at = {"x": across.at(x), "y": 100 - up.at(y)}
-        drawn.append({"name": name, "seconds": x, "distance": y, "best": y < least, **at})
-        least = min(y, least)
-    return {"across": vars(across), "up": vars(up), "points": drawn, "distance": distance}
 
 
 def curves(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

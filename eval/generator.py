@@ -73,7 +73,7 @@ class Generator(Protocol):
 
     def generate(self, prompts: Sequence[Any], seeds: Sequence[int], **options: Any) -> Any:
         """The media of one prompt (of clips an `eval.clips.ClipPrompt`) and seed each. Options exist for abilities
-        alone: `fast`, `references=False`, `text=False` and `vector=False` (conditions), `midpoint=True` (blends),
+        alone: `fast`, `references=False`, `midpoint=True` (blends),
         `negative=[...]` and `guidance=7.0` (negative), `drafted=False` and `apart=True` (drafts). One with `sources`
         has `draw`, too, which also returns the styles of the stored drawings that each picture was drawn from.
         """
@@ -168,34 +168,29 @@ class StickerGenerator:
         prompts: Sequence[Prompt],
         seeds: Sequence[int],
         *,
-        sampling: Sampling | None = None,
         negative: Sequence[str] | str = "",
         guidance: float | None = None,
         fast: bool = False,
         references: bool = True,
-        text: bool = True,
-        vector: bool = True,
         midpoint: bool = False,
     ) -> tuple[np.ndarray, list[tuple[str, ...]]]:
         """One picture a prompt, premultiplied uint8 (N, 128, 128, 4), and the styles of the drawings that each was
         drawn from.
 
         Args:
-            sampling: instead of the table's settings.
             negative: what is not wanted, one of all or one a prompt.
             guidance: instead of that of the settings.
             fast: by the fast variant alone; `MissingError` where these weights have none.
             references: whether pictures start from reference drawings; False is from noise alone.
-            text, vector: whether the generator is conditioned on token states, and on the semantic vector.
             midpoint: of pairs, condition on the mean of the two vectors alone instead of blending the prompts.
         """
         pipeline: Any = self.weights.pipeline
         if fast and pipeline.fast is None:
             raise MissingError("these weights have no fast variant; train it: python -m models.train fast")
         texts, conditions = self._conditions(prompts, midpoint)
-        sampling = sampling or self.sampling(fast, references)
+        sampling = self.sampling(fast, references)
         sampling = sampling if guidance is None else replace(sampling, guidance=guidance)
-        events = pipeline.steps(texts, seeds, sampling, words=text, sense=vector, negative=negative, **conditions)
+        events = pipeline.steps(texts, seeds, sampling, negative=negative, **conditions)
         done = [event for event in events if isinstance(event, Pictures)]
         credits = [own for event in done for own in event.credits]
         sources = [tuple(dict.fromkeys(STYLES.get(one.set, one.set) for one in own)) for own in credits]

@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from rich.console import Console
 
-from eval.charts import OTHER, bar, curves, difference, front
+from eval.charts import OTHER, bar, curves, difference
 from eval.rows import Row
 from eval.table import Group, machine, number, print_table, rows_of
 from models.data.stored import whole
@@ -75,10 +75,10 @@ def as_json(document: Document) -> str:
 
 
 def as_html(document: Document) -> str:
-    """One page that needs no other file: each figure with its interval drawn beside what it must be read against, time
-    against distance, curves over training, pictures from the best to the worst, and another run."""
+    """One page that needs no other file: each figure with its interval drawn beside what it must be read against,
+    curves over training, pictures from the best to the worst, and another run."""
     groups = {name: [row | {"bar": bar(row)} for row in rows] for name, rows in by_group(document).items()}
-    shown = {"document": document, "groups": groups, "front": front(document["rows"])}
+    shown = {"document": document, "groups": groups}
     return rendered("report.html.j2", **shown, number=number)
 
 
@@ -180,7 +180,7 @@ def refusing(main: Callable[[list[str]], int]) -> Callable[[list[str]], int]:
 def main(words: list[str]) -> int:
     """Entry point: 0 done, 2 refused."""
     made = argparse.ArgumentParser(prog="python -m eval page", description="Figures that were measured before, anew.")
-    kinds = "what --json wrote of a table or a sweep, or stats.jsonl of a training"
+    kinds = "what --json wrote of a table, or stats.jsonl of a training"
     made.add_argument("files", nargs="+", type=Path, metavar="FILE", help=kinds)
     add_outputs(made)
     arguments = made.parse_args(words)

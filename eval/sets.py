@@ -28,27 +28,18 @@ def _one_of_each(pictures: Iterable[Picture], name: Callable[[Picture], tuple[st
     return [chosen[key] for key in sorted(chosen, key=lambda key: fraction("eval", *key))]
 
 
-def cells(world: World, count: int, split: str = "cell") -> list[Picture]:
+def cells(world: World, count: int) -> list[Picture]:
     """At most `count` held-out cells (concept x art family), one picture of each."""
-    return _one_of_each(_known(world, split), lambda picture: (picture.concept, picture.family))[:count]
+    return _one_of_each(_known(world), lambda picture: (picture.concept, picture.family))[:count]
 
 
-def chosen(world: World, count: int) -> list[Picture]:
-    """At most `count` cells of split `val`. What is chosen (settings, recipes) is chosen on these.
-
-    They are mixed as `cells` are: one of each style would make three of what an art family draws in three, and a style
-    that is easily recognised outweigh the others.
-    """
-    return cells(world, count, "val")
-
-
-def _known(world: World, split: str = "cell") -> list[Picture]:
-    """Pictures of a split whose concept was trained on, in their order.
+def _known(world: World) -> list[Picture]:
+    """Pictures of held-out cells whose concept was trained on, in their order.
 
     Concepts that one family draws alike share their splits, so a few have no training picture under their own name.
     """
     trained = {picture.concept for picture in world.split("train")}
-    return [p for p in _order(world.split(split, allow_test=split == "cell")) if p.concept in trained]
+    return [p for p in _order(world.split("cell", allow_test=True)) if p.concept in trained]
 
 
 def held_out(world: World, count: int) -> list[Picture]:

@@ -17,7 +17,7 @@ from eval.context import Context, Sizes
 from eval.distribution import distances
 from eval.generator import Parts, drawing_code
 from eval.metrics import blends
-from eval.metrics.image import condition_rows, control_rows, fast_rows, image_rows, judge, misranked, unseen_rows
+from eval.metrics.image import control_rows, fast_rows, image_rows, judge, misranked, unseen_rows
 from eval.metrics.reconstruction import alpha_iou, psnr_on_white, reconstruction_rows
 from eval.metrics.retrieval import retrieval_rows
 from eval.neighbours import nearest, style_share
@@ -257,21 +257,6 @@ def test_pictures_kept_are_those_of_this_very_code(context: Context, monkeypatch
     with pytest.raises(pytest.fail.Exception, match="drawn again"):
         context.generate(["a cat"])
     drawing_code.cache_clear()
-
-
-def test_conditions_differ_in_what_the_generator_is_told(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[bool, ...]] = []
-    fresh = Context.generate
-
-    def generate(self: Context, prompts: list[str], **options: bool) -> np.ndarray:
-        told.append(tuple(options.pop(name, True) for name in ("text", "vector", "references")))
-        assert not options
-        return fresh(self, prompts, **dict(zip(("text", "vector", "references"), told[-1], strict=True)))
-
-    monkeypatch.setattr(Context, "generate", generate)
-    rows = list(condition_rows(context))
-    both = [(True, True, True), (True, True, False)]
-    assert told == [*both, (True, False, True), (False, True, True), (False, False, True)] and len(rows) == 10
 
 
 # --- retrieval --------------------------------------------------------------------------------------------------------

@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 
 from eval import __main__ as command
-from eval.charts import SECONDS, bar, curves, difference, front, strips
-from eval.distribution import KERNEL_NAME
+from eval.charts import bar, curves, difference, strips
 from eval.report import as_html, as_json, compared, joined
 from eval.rows import Row
 from eval.table import rows_of
 
-SETTINGS = {"fast": (1.0, 9.0), "slow": (4.0, 2.0), "beaten": (4.0, 5.0), "between": (2.0, 6.0), "worse": (3.0, 6.5)}
 TRAINED = [
     *({"step": n, "seconds": n, "samples": n, "progress": 0.0, "loss": 1.0 / n} for n in range(1, 1001)),
     {"step": 1000, "seconds": 1, "samples": 1, "evaluation": {"fd": 20.0, "note": "words"}},
@@ -51,8 +49,9 @@ def page(tmp_path: Path) -> Page:
     run.parent.mkdir()
     run.write_text("\n".join(map(json.dumps, TRAINED)))
     pictures = np.full((9, 8, 8, 4), 255, np.uint8)
-    swept = [Row(name, 0.5, 8, against=((SECONDS, x), (KERNEL_NAME, y))) for name, (x, y) in SETTINGS.items()]
-    made = document(*swept, Row("a & b", 1.5, 8, interval=(1, 2), goal=2.0, shown=strips(np.arange(9.0), pictures)))
+    made = document(
+        Row("b", 0.5, 8), Row("a & b", 1.5, 8, interval=(1, 2), goal=2.0, shown=strips(np.arange(9.0), pictures))
+    )
     other = document(Row("a & b", 3.0, 8, interval=(2.5, 3.5)))
     return Page(as_html(compared(made, other) | {"curves": joined([run])["curves"]}))
 
@@ -61,7 +60,7 @@ def test_every_plot_has_a_title_and_a_description_and_the_page_needs_no_other_fi
     ids = [own["id"] for _, own in page.tags if "id" in own]
     assert len(ids) == len(set(ids))
     plots = [own for own in page.all("svg") if own.get("aria-hidden") != "true"]
-    assert len(plots) == len(SETTINGS) + 1 + 1 + 2, "a bar a row, the front, two quantities of the training"
+    assert len(plots) == 2 + 2, "a bar a row, two quantities of the training"
     for own in plots:
         assert own["role"] == "img" and {own["aria-labelledby"], own["aria-describedby"]} <= set(ids)
     assert all(own["src"].startswith("data:image/") and own["alt"] for own in page.all("img")) and page.all("img")
@@ -69,16 +68,9 @@ def test_every_plot_has_a_title_and_a_description_and_the_page_needs_no_other_fi
 
 
 def test_nothing_is_drawn_outside_of_its_line() -> None:
-    drawn = bar(row(2.0, (-1.0, 3.0), against=(("chance", 8.0), (SECONDS, 900.0)), goal=5.0))
+    drawn = bar(row(2.0, (-1.0, 3.0), against=(("chance", 8.0), ("the other run", 900.0)), goal=5.0))
     assert drawn["spans"]["own"] == [0, pytest.approx(44.44)] and drawn["against"] == [("chance", 100)]
-    assert drawn["value"] < drawn["goal"] < 100, "and seconds are on no scale of a share"
-
-
-def test_the_front_holds_what_nothing_beats_in_both() -> None:
-    rows = [row(0.5, against=((SECONDS, x), (KERNEL_NAME, y))) | {"name": name} for name, (x, y) in SETTINGS.items()]
-    found = front(rows)
-    assert found and [one["name"] for one in found["points"] if one["best"]] == ["fast", "between", "slow"]
-    assert front([row(1.0)]) is None
+    assert drawn["value"] < drawn["goal"] < 100, "and the other run is drawn in another way"
 
 
 def test_a_curve_keeps_its_ends_and_counters_are_none() -> None:

@@ -27,15 +27,6 @@ from models.data.world import SPLITS, Picture
 NEIGHBOURS = 10
 CONCEPT, STYLE = "concept among the 10 nearest drawings", "style of the nearest drawing"
 COPIES = "copies of training pictures"
-# What each condition contributes, with the same prompts and noise. Only with both does a picture start from a reference
-# drawing; the row "from noise alone" is without that.
-CONDITIONS = {
-    "both": {},
-    "both, from noise alone": {"references": False},
-    "token states only": {"vector": False},
-    "vector only": {"text": False},
-    "neither": {"text": False, "vector": False},
-}
 
 
 @dataclass(frozen=True)
@@ -95,17 +86,6 @@ def _generated_rows(context: Context, goal: float | None = None, **options: bool
     found = set_distances(context, asked[:m], context.features(made[:m]))
     yield from distribution_rows(found, context.generator.parts, goal)
     yield from unrelated_rows(context, asked[:m], made[:m], **context.origin(**options))
-
-
-@metric("conditions", "image", "conditions", "references")
-def condition_rows(context: Context) -> Iterator[Row]:
-    """Concept and style of held-out cells drawn under each condition."""
-    asked = sets.cells(context.world, context.sizes.conditions)
-    prompts = [sets.prompt(picture) for picture in asked]
-    for name, options in CONDITIONS.items():
-        found = judge(context, asked, context.generate(prompts, **options))
-        yield share_row(f"concept, {name}", found.concept, **context.origin())
-        yield share_row(f"style, {name}", found.style, **context.origin())
 
 
 @metric("unseen", "image")
