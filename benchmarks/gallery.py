@@ -17,12 +17,12 @@ from timing import medians, parser, write  # the file beside this one
 
 from studio.backends.base import run
 from studio.backends.fake import Fake
-from studio.claims import Claims
 from studio.events import Done
 from studio.gallery import Filter, spaced
 from studio.home import Home
 from studio.media import THUMBNAIL, as_bytes
 from studio.planner import Job, plan
+from studio.queue import Claims
 from studio.requests import make_request
 from studio.run import run_jobs
 from studio.sinks import GallerySink
@@ -42,8 +42,9 @@ def fill(house: Home, count: int) -> None:
             place = as_bytes(vector / np.linalg.norm(vector))
             row = (f"{n:064x}", f"pictures/{n:064x}.png", 9000, THUMBNAIL, THUMBNAIL, float(n), f"j{n}", 0, n, 0.5)
             connection.execute(
-                "INSERT INTO pictures (sha256, file, bytes, width, height, made, job, position, seed, score, prompt,"
-                " style, model, digest, star, rating) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'fake', 'd', ?, ?)",
+                "INSERT INTO artifacts (sha256, file, bytes, width, height, created, job, position, seed, score,"
+                " prompt, style, model, digest, star, rating)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'fake', 'd', ?, ?)",
                 (*row, prompt, chance.choice(STYLES), chance.random() < 0.05, chance.randrange(6)),
             )
             connection.execute("INSERT INTO vectors VALUES (?, 's', ?)", (n + 1, place))
@@ -93,7 +94,7 @@ def queue(repeats: int, root: Path) -> dict[str, float]:
         for taken in claims.claim():
             house.progress.begin(taken.id)
             for _, event in run_jobs(Fake(), [submitted], sink):
-                claims.wishes()
+                claims.stop_requests()
                 if hasattr(event, "step"):
                     house.progress.note(taken.id, event)
             claims.end(taken.id, Done())

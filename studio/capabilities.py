@@ -73,7 +73,7 @@ class Capabilities(Frozen):
     fixed: dict[str, Fixed] = Field(default_factory=dict)  # of those schedulers that draw in one way only
     steps: Range = Range(least=1, most=1, usual=1)
     guidance: Range = Range(least=1, most=1, usual=1)
-    guided_from: Range = Range(least=0, most=1, usual=0)  # noise level from which guidance works
+    guided_from: Range | None = None  # noise level from which guidance works, where it can be chosen
     count: Range = Range(least=1, most=64, usual=1)
     best_of: Range = Range(least=1, most=16, usual=1)  # candidates for each picture
     ranker: str = ""  # the semantic space by which the best of them is chosen, where it is not the model's own

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from studio.files import make_folder, write_whole
-from studio.gallery import Filter, Gallery, Kept
+from studio.gallery import Filter, Gallery, GalleryItem
 
 SIDE = 16  # of what is compared
 OPACITY, LIGHTNESS = 0.98, 0.8  # least correlation of copies
@@ -30,8 +30,8 @@ LUMA = (0.299, 0.587, 0.114)
 class Group:
     """Copies of one drawing; `best` is the one to keep: starred, then rated, then larger, then newer."""
 
-    best: Kept
-    others: tuple[Kept, ...]
+    best: GalleryItem
+    others: tuple[GalleryItem, ...]
 
 
 class Duplicates:
@@ -49,7 +49,7 @@ class Duplicates:
         ranked = [sorted((kept[i] for i in group), key=_worth, reverse=True) for group in found]
         return [Group(best, tuple(others)) for best, *others in sorted(ranked, key=len, reverse=True)]
 
-    def _prints(self, kept: Iterable[Kept]) -> dict[str, np.ndarray]:
+    def _prints(self, kept: Iterable[GalleryItem]) -> dict[str, np.ndarray]:
         """By sha256; what can't be read is left out."""
         known: dict[str, np.ndarray] = {}
         try:
@@ -66,7 +66,7 @@ class Duplicates:
             write_whole(self._cache, file.getvalue())
         return wanted | new
 
-    def _seen(self, one: Kept) -> np.ndarray | None:
+    def _seen(self, one: GalleryItem) -> np.ndarray | None:
         try:
             with Image.open(io.BytesIO(self._gallery.thumbnail(one.sha256))) as picture:
                 return picture_print(picture)
@@ -109,5 +109,5 @@ def _components(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]
     return [found for number, found in group.items() if len(found) > 1 and found[0] == number]
 
 
-def _worth(one: Kept) -> tuple[object, ...]:
+def _worth(one: GalleryItem) -> tuple[object, ...]:
     return one.star, one.rating, one.width * one.height, one.number

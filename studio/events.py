@@ -52,14 +52,14 @@ class Vector:
 
 @dataclass(frozen=True)
 class Saved:
-    """An artifact, whole on disk, with its facts; `seconds` since the job began; `found` where it was there before."""
+    """An artifact, whole on disk, with its facts; `seconds` since the job began; `cached` where it was there before."""
 
     path: str
     index: int
     seed: int
     score: float | None
     seconds: float
-    found: bool = False
+    cached: bool = False
     kind: str = "image"
     media_type: str = "image/png"
     text: str = ""

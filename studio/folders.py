@@ -104,7 +104,7 @@ class Folders:
 def index_gallery(studio: Studio, model: str = "embedded") -> Iterator[Step]:
     """Look again at the gallery's artifacts that have no vector of `model`. Refused where that is not installed."""
     space, gallery = studio.space(model), studio.gallery
-    sql = "SELECT number FROM pictures LEFT JOIN vectors ON picture = number WHERE space IS NOT ? ORDER BY number"
+    sql = "SELECT number FROM artifacts LEFT JOIN vectors ON artifact = number WHERE space IS NOT ? ORDER BY number"
     numbers = [row["number"] for row in gallery.database.rows(sql, space)]
     yield Step(0, len(numbers))
     for done, number in enumerate(numbers, 1):
@@ -122,7 +122,7 @@ def index_gallery(studio: Studio, model: str = "embedded") -> Iterator[Step]:
 def _replace_vector(database: Database, number: int, space: str, vector: bytes) -> None:
     """Of an artifact that may be gone by now; those who search hear of it."""
     with database.writing() as connection:
-        replace = "REPLACE INTO vectors SELECT number, ?, ? FROM pictures WHERE number = ?"
+        replace = "REPLACE INTO vectors SELECT number, ?, ? FROM artifacts WHERE number = ?"
         connection.execute(replace, (space, vector, number))
         counted = "INSERT INTO settings VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
         connection.execute(counted, (INDEXED,))

@@ -47,7 +47,7 @@ class ProgressStore:
     def read(self, job: str, since: int = 0) -> tuple[int, Progress | None]:
         """What is newer than revision `since`: (revision, progress with the previews that changed), or None."""
         rows = self._database.rows(  # one statement sees one moment: two would show a step with a later one's preview
-            "SELECT step, total, unknown, read_as, progress.revision, position, png FROM progress"
+            "SELECT step, total, unknown, read_as, progress.revision, position, image FROM progress"
             " LEFT JOIN previews ON previews.job = progress.job AND previews.revision > ?"
             " WHERE progress.job = ? AND progress.revision > ?",
             *(since, job, since),
@@ -55,7 +55,7 @@ class ProgressStore:
         if not rows:
             return since, None
         unknown = tuple(Unknown(word, tuple(nearest)) for word, *nearest in json.loads(rows[0]["unknown"]))
-        shown = {row["position"]: row["png"] for row in rows if row["png"] is not None}
+        shown = {row["position"]: row["image"] for row in rows if row["image"] is not None}
         now = Progress(rows[0]["step"], rows[0]["total"], shown, unknown, rows[0]["read_as"])
         return rows[0]["revision"], now
 
@@ -96,7 +96,7 @@ class JobEvents:
         if state.state != "waiting":  # what an earlier try came to is no longer true
             self._revision, progress = self._home.progress.read(self._job, self._revision)
             news += [progress] if progress else []
-        found = self._home.gallery.found(self._job, state)
+        found = self._home.gallery.results(self._job, state)
         news += [found[index] for index in found if index not in self._reported]
         self._reported |= set(found)
         if state.end:

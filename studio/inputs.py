@@ -101,10 +101,10 @@ def remove_unneeded(home: Home) -> None:
 
 def _naming(home: Home) -> Iterator[str]:
     """What names pictures that were given, the cheapest first."""
-    rows = home.database.rows("SELECT request FROM jobs WHERE state != 'done' OR id IN (SELECT job FROM pictures)")
+    rows = home.database.rows("SELECT request FROM jobs WHERE state != 'done' OR id IN (SELECT job FROM artifacts)")
     yield from (str(row["request"]) for row in rows)
     for path in (home.root / "series").glob("*.jsonl"):
         yield path.read_text(encoding="utf-8", errors="replace")
-    for row in home.database.rows("SELECT sha256, file FROM pictures WHERE job NOT IN (SELECT id FROM jobs)"):
+    for row in home.database.rows("SELECT sha256, file FROM artifacts WHERE job NOT IN (SELECT id FROM jobs)"):
         with contextlib.suppress(Refused):  # made by a command, or from before the database was made again
-            yield json.dumps(read(home.gallery.place(row)).get("request"), default=str)
+            yield json.dumps(read(home.gallery.path_of(row)).get("request"), default=str)

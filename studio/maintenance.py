@@ -14,7 +14,7 @@ from PIL import Image
 from models.messages import Message, Refused
 from studio import media
 from studio.annotations import read_annotations
-from studio.database import Database, remove, remove_sidecars
+from studio.database import Database, migrations, remove, remove_sidecars
 from studio.files import PART, is_plain, sha256
 from studio.gallery import Gallery
 from studio.home import DATABASE, Home
@@ -22,6 +22,7 @@ from studio.media import MEDIA_TYPES
 from studio.metadata.files import read, strip
 from studio.metadata.origin import placed
 from studio.planner import Job
+from studio.queue import Claims
 from studio.requests import stored_request
 
 ENDINGS = tuple(MEDIA_TYPES)
@@ -39,8 +40,8 @@ class Finding:
 def inspect(home: Home) -> Iterator[Finding]:
     """Everything that does not fit, file by file; changes nothing. Reads each picture once (sha256)."""
     known: set[Path] = set()
-    for row in home.database.rows("SELECT * FROM pictures ORDER BY number"):
-        path = home.gallery.place(row)
+    for row in home.database.rows("SELECT * FROM artifacts ORDER BY number"):
+        path = home.gallery.path_of(row)
         known.add(path)
         if finding := _wrong_file(path, home.root / str(row["file"]), row["bytes"], row["sha256"]):
             yield finding
@@ -91,13 +92,9 @@ def rebuild(root: Path) -> Rebuilt:
     """
     path, new = root / DATABASE, root / f"new-{DATABASE}"
     remove(new)  # of a rebuild that was stopped
+    _salvage(path, new)
     home, result = Home(root, new.name), Rebuilt()
-    for table in ("settings", "jobs"):
-        rows = _saved(path, table, home.database)
-        with home.database.writing() as connection:
-            for row in rows:
-                columns, marks = ", ".join(row), ", ".join("?" * len(row))
-                connection.execute(f"INSERT OR IGNORE INTO {table} ({columns}) VALUES ({marks})", tuple(row.values()))
+    Claims(home.database, "").release()
     for file in _by_age(home.gallery.folder):
         taken = _take_up(home.gallery, file)
         result.pictures += taken
@@ -119,21 +116,29 @@ def _swap(home: Home, path: Path, result: Rebuilt) -> None:
         new.path.replace(path)
 
 
-def _saved(path: Path, table: str, new: Database) -> list[dict[str, Any]]:
-    """The rows of an old table, as many as can be read, with what this version has columns for."""
-    if not path.is_file():
-        return []
-    rows: list[dict[str, Any]] = []
-    columns = {row["name"] for row in new.rows(f"PRAGMA table_info({table})")} - {"number", "owner"}
-    unreadable = (sqlite3.Error, UnicodeDecodeError)  # the second where SQLite quotes damaged bytes
-    with contextlib.suppress(*unreadable), contextlib.closing(sqlite3.connect(path, timeout=1)) as old:
-        old.row_factory, old.text_factory = sqlite3.Row, lambda text: text.decode(errors="replace")
-        for row in old.execute(f"SELECT * FROM {table} ORDER BY 1"):
-            rows.append({name: row[name] for name in row.keys() if name in columns})  # noqa: SIM118 - a Row, not a dict
-    for row in rows:
-        if row.get("state") == "running":
-            row |= {"state": "cancelled" if row.get("wish") else "waiting", "wish": ""}
-    return rows
+def _salvage(old: Path, new: Path) -> None:
+    """Copy settings and jobs, as many as can be read, into a new database of the old one's version."""
+    steps, rows = migrations("home"), dict[str, list[dict[str, Any]]](settings=[], jobs=[])
+    version, unreadable = len(steps), (sqlite3.Error, UnicodeDecodeError)  # SQLite may quote damaged bytes
+    if not old.is_file():
+        return
+    with contextlib.suppress(*unreadable), contextlib.closing(sqlite3.connect(old, timeout=1)) as source:
+        source.row_factory, source.text_factory = sqlite3.Row, lambda text: text.decode(errors="replace")
+        stored = source.execute("PRAGMA user_version").fetchone()[0]
+        version = stored if 0 < stored < version else version
+        for table, copies in rows.items():
+            with contextlib.suppress(*unreadable):
+                copies.extend(map(dict, source.execute(f"SELECT * FROM {table} ORDER BY 1")))
+    target = Database(new, steps[:version])
+    with target.writing() as connection:
+        for table, copies in rows.items():
+            columns = {row["name"] for row in connection.execute(f"PRAGMA table_info({table})")} - {"number", "owner"}
+            for copy in copies:
+                values = {name: value for name, value in copy.items() if name in columns}
+                names, marks = ", ".join(values), ", ".join("?" * len(values))
+                insert = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})"
+                connection.execute(insert, tuple(values.values()))
+    target.close()
 
 
 def _aside(path: Path) -> Path:

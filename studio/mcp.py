@@ -40,7 +40,7 @@ from studio.doors import SETTINGS, ModelState, Setting, model_states, request_fi
 from studio.events import Progress, Saved, Unknown, not_drawn
 from studio.export.make import Wanted, exported, stills
 from studio.files import UPLOAD, is_plain, make_folder, write_whole
-from studio.gallery import Gallery, Kept
+from studio.gallery import Gallery, GalleryItem
 from studio.metadata.files import credits_in
 from studio.metadata.origin import version
 from studio.planner import Job
@@ -290,7 +290,9 @@ class Tools:
     ) -> Annotated[CallToolResult, Jobs]:
         """Say what runs, what waits and what went wrong; of one job also the pictures that it made."""
         queue = self._studio.queue
-        jobs = [queue.job(queue.find(job))] if job else queue.jobs(limit=LISTED) + queue.jobs(["failed", "aside"], 5)
+        jobs = (
+            [queue.job(queue.find(job))] if job else queue.jobs(limit=LISTED) + queue.jobs(["failed", "quarantined"], 5)
+        )
         return jobs_result(self._studio, jobs)
 
     @_tool
@@ -416,14 +418,14 @@ def jobs_result(studio: Studio, jobs: Sequence[QueuedJob]) -> CallToolResult:
     return _result(studio.gallery, data, text, [one for job in listed for one in job.pictures])
 
 
-def hits_result(gallery: Gallery, found: Sequence[tuple[Kept, float | None]]) -> CallToolResult:
+def hits_result(gallery: Gallery, found: Sequence[tuple[GalleryItem, float | None]]) -> CallToolResult:
     """Pictures that were found, with their scores."""
     pictures = [_picture(kept, kept.prompt, None if score is None else round(score, 4)) for kept, score in found]
     text = "\n".join([f"{len(pictures)} found.", *map(_line, pictures)])
     return _result(gallery, Hits(pictures=pictures), text, pictures)
 
 
-def _picture(one: Kept | Saved, prompt: str, score: float | None) -> PictureOut:
+def _picture(one: GalleryItem | Saved, prompt: str, score: float | None) -> PictureOut:
     """A file of the gallery is named by its sha256."""
     path, kind = Path(one.path), one.media_type
     named = {"id": path.stem, "path": str(path), "prompt": prompt, "seed": one.seed}
@@ -432,7 +434,7 @@ def _picture(one: Kept | Saved, prompt: str, score: float | None) -> PictureOut:
 
 def _job(studio: Studio, job: QueuedJob) -> JobOut:
     live = studio.store.progress.read(job.id)[1] if job.state != "waiting" else None
-    live, made = live or Progress(0, 0), sorted(studio.gallery.found(job.id, job).items())
+    live, made = live or Progress(0, 0), sorted(studio.gallery.results(job.id, job).items())
     return JobOut(
         id=job.id,
         state=job.state,

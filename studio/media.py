@@ -73,10 +73,10 @@ class Artifact:
     def suffix(self) -> str:
         return SUFFIXES[self.media_type]
 
-    def saved(self, path: Path, seconds: float, found: bool = False) -> Saved:
-        """It, whole on disk: `seconds` since the job began; `found` where it was there before."""
+    def saved(self, path: Path, seconds: float, cached: bool = False) -> Saved:
+        """It, whole on disk: `seconds` since the job began; `cached` where it was there before."""
         facts = (self.kind, self.media_type, self.text, self.frames)
-        return Saved(str(path), self.index, self.seed, self.score, seconds, found, *facts)
+        return Saved(str(path), self.index, self.seed, self.score, seconds, cached, *facts)
 
 
 def image(picture: Image.Image, **facts: Any) -> Artifact:

@@ -112,9 +112,7 @@ def job_id(resolved: Request, digest: str, interactive: bool = False) -> str:
     (`interactive`) and not for the gallery has another name.
     """
     content = _without_paths(resolved.model_dump(exclude={"model"}, exclude_none=True))
-    if not content.get("guided_from", 1):
-        del content["guided_from"]  # as when there was no such setting
-    about = {"digest": digest, **({"question": True} if interactive else {})}
+    about = {"digest": digest, **({"interactive": True} if interactive else {})}
     canonical = json.dumps({**content, **about}, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -147,8 +145,8 @@ def _sampling(asked: ImageRequest | ClipRequest, can: Capabilities) -> dict[str,
     scheduler = can.scheduler(asked.scheduler)
     fixed = can.fixed.get(scheduler)
     if fixed is None:
-        chosen = _within(asked, can, "steps", "guidance", "guided_from")
-        return {"scheduler": scheduler, **chosen, "variant": None}
+        chosen = _within(asked, can, "steps", "guidance", *(["guided_from"] if can.guided_from else []))
+        return {"scheduler": scheduler, "guided_from": None, **chosen, "variant": None}
     for name in ("steps", "guidance"):
         if getattr(asked, name) not in (None, own := getattr(fixed, name)):
             raise Refused("model.fixed_setting", scheduler=scheduler, name=name, value=f"{own:g}")

@@ -1,13 +1,13 @@
-"""The jobs of a home, on disk: submitted by any process, done by one worker, seen by all.
+"""The jobs of a home, on disk. Any process submits them and reads them (`Queue`); workers claim and do them (`Claims`).
 
-A job is `waiting`, then `running`, then `done`, `failed` or `cancelled`; or it is quarantined (`aside`), where it
-crashed its worker twice without an artifact in between. A worker holds its jobs by its name (`owner`): what it reports
-counts only while it holds them, so that one that was given up for dead can't finish what another has taken over.
-No decision reads a clock.
+A job is `waiting`, then `running`, then `done`, `failed` or `cancelled`. A job that crashed its worker twice without an
+artifact in between is `quarantined`. The column `owner` names the worker that holds a job: its reports count only while
+it holds the job, so a worker that was given up for dead can't finish what another one has taken over. No decision reads
+a clock.
 
-Interactive jobs are asked for their answer (vectors, an enlarged picture) by somebody who waits. They go before all
-others and through a pause, no list and no count shows them, and the answer lies in the row, so that the answer and the
-news of it are one commit. The latest KEPT_ANSWERS stay and answer the same request at once.
+An interactive job has an answer (vectors, an enlarged picture) that somebody waits for. Interactive jobs go before all
+others and through a pause, and no list or count shows them. The answer is stored in the row, so it is there in the
+commit that ends the job. The latest MAX_ANSWERS stay and answer the same request at once.
 """
 
 import json
@@ -25,19 +25,23 @@ from studio.events import Answer, Cancelled, Done, End, Failed
 from studio.planner import Job
 from studio.requests import stored_request
 
-State = Literal["waiting", "running", "done", "failed", "cancelled", "aside"]
-Wish = Literal["", "cancel", "finish"]
+State = Literal["waiting", "running", "done", "failed", "cancelled", "quarantined"]
+StopRequest = Literal["", "cancel", "finish"]
 OPEN: tuple[State, ...] = ("waiting", "running")
+FAILED: tuple[State, ...] = ("failed", "quarantined")
 OPEN_STATES = "'waiting', 'running'"
 MAX_PRIORITY = 1_000_000  # above or below the usual 0
-KEPT_ANSWERS = 64  # one of 32 vectors takes 80 kB, one of a picture 150 kB
+MAX_ANSWERS = 64  # one of 32 vectors takes 80 kB, one of a picture 150 kB
 ANSWERS: TypeAdapter[tuple[Answer, ...]] = TypeAdapter(tuple[Answer, ...])
-NEXT_PLACE = "(SELECT ifnull(max(place), 0) + 1 FROM jobs)"  # the end of the line
+MAX_CRASHES = 2  # of workers, after which a job is quarantined
+SLOT = 32  # characters of an owner's name before its slot
+MAX_CLAIM = 64  # jobs that one claim takes at most
+NEXT_POSITION = "(SELECT ifnull(max(position), 0) + 1 FROM jobs)"  # the end of the line
 
 
 @dataclass(frozen=True)
 class QueuedJob:
-    """A job as it stands: `message` says why it failed, `wish` what somebody asked of it; times are epoch seconds."""
+    """A row of the queue. `message` says why the job failed. Times are seconds since the epoch."""
 
     id: str
     number: int
@@ -45,11 +49,11 @@ class QueuedJob:
     state: State
     priority: int
     message: Message
-    crashes: int
+    crash_count: int
     submitted: float
     started: float | None
     ended: float | None
-    wish: Wish = ""
+    stop_request: StopRequest = ""
 
     @property
     def sentence(self) -> str:
@@ -75,113 +79,117 @@ class Queue:
         """Put a job in line. An open job stays as it is; a done one too, unless `again`."""
         now, job = time.time(), planned.id
         with self._database.writing() as connection:
-            found = connection.execute("SELECT state FROM jobs WHERE id = ?", (job,)).fetchone()
-            if found is None:
+            row = connection.execute("SELECT state FROM jobs WHERE id = ?", (job,)).fetchone()
+            if row is None:
                 connection.execute(
-                    "INSERT INTO jobs (id, request, company, priority, place, submitted)"
-                    f" VALUES (?, ?, ?, ?, {NEXT_PLACE}, ?)",
+                    "INSERT INTO jobs (id, request, batch_key, priority, position, submitted)"
+                    f" VALUES (?, ?, ?, ?, {NEXT_POSITION}, ?)",
                     (job, planned.request.model_dump_json(), repr(planned.batch_key), priority, now),
                 )
-            elif found["state"] not in OPEN and (found["state"] != "done" or again):
-                _put_in_line(connection, [job], priority)
-            elif found["state"] == "running":  # asked for anew while it is being stopped: `end` puts it back
-                connection.execute("UPDATE jobs SET wish = '' WHERE id = ?", (job,))
-            else:  # what is older than this was found
+            elif row["state"] not in OPEN and (row["state"] != "done" or again):
+                _enqueue(connection, [job], priority)
+            elif row["state"] == "running":  # submitted again while it is being stopped: `end` puts it back
+                connection.execute("UPDATE jobs SET stop_request = '' WHERE id = ?", (job,))
+            else:  # artifacts older than this count as cached
                 connection.execute("UPDATE jobs SET submitted = ? WHERE id = ? AND state = 'done'", (now, job))
 
     # --- Looking ------------------------------------------------------------------------------------------------------
 
     def job(self, job: str) -> QueuedJob:
-        """One job; KeyError where nobody knows it."""
-        row = self._database.row("SELECT * FROM jobs WHERE id = ? AND NOT question", job)
+        """KeyError for an unknown id."""
+        row = self._database.row("SELECT * FROM jobs WHERE id = ? AND NOT interactive", job)
         if row is None:
             raise KeyError(job)
         return read_job(row)
 
     def find(self, start: str) -> str:
         """The id that begins with `start`; Refused where there is none, or more than one."""
-        sql = "SELECT id FROM jobs WHERE substr(id, 1, ?) = ? AND NOT question LIMIT 2"
+        sql = "SELECT id FROM jobs WHERE substr(id, 1, ?) = ? AND NOT interactive LIMIT 2"
         rows = self._database.rows(sql, len(start), start) if start.isprintable() else []  # else it is no UTF-8
         if len(rows) != 1 or not start:
             raise Refused("job.ambiguous" if rows else "job.unknown", job=start)
         return str(rows[0]["id"])
 
     def jobs(self, states: Iterable[State] = OPEN, limit: int = 1000) -> list[QueuedJob]:
-        """Jobs in these states: running ones first, then in line, then those that ended, latest first.
+        """Jobs in these states: running ones, then waiting ones in their order, then ended ones, latest first.
 
-        Those that another version put in line, and this one can't read, are left out.
+        Jobs of another version that can't be read are left out.
         """
         return self._readable(
-            "SELECT * FROM jobs WHERE state IN (SELECT value FROM json_each(?)) AND NOT question"
+            "SELECT * FROM jobs WHERE state IN (SELECT value FROM json_each(?)) AND NOT interactive"
             " ORDER BY state != 'running', state != 'waiting', iif(state = 'waiting', -priority, 0),"
-            " iif(state = 'waiting', place, -number), number LIMIT ?",
+            " iif(state = 'waiting', position, -number), number LIMIT ?",
             *(json.dumps(list(states)), limit),
         )
 
     def latest(self, limit: int) -> list[QueuedJob]:
-        """What was asked for as it is, not by the dozen: latest first, whatever became of it."""
-        sql = "SELECT * FROM jobs WHERE priority = 0 AND NOT question ORDER BY submitted DESC, number DESC LIMIT ?"
+        """Jobs of the usual priority in any state, those submitted last first. Members of a series have a lower one."""
+        sql = "SELECT * FROM jobs WHERE priority = 0 AND NOT interactive ORDER BY submitted DESC, number DESC LIMIT ?"
         return self._readable(sql, limit)
 
     def _readable(self, sql: str, *values: object) -> list[QueuedJob]:
-        return readable(self._database.rows(sql, *values))[0]
+        return _read_jobs(self._database.rows(sql, *values))[0]
 
     def counts(self) -> dict[State, int]:
-        rows = self._database.rows("SELECT state, count(*) AS count FROM jobs WHERE NOT question GROUP BY state")
+        rows = self._database.rows("SELECT state, count(*) AS count FROM jobs WHERE NOT interactive GROUP BY state")
         return {row["state"]: row["count"] for row in rows}
 
     def line(self) -> dict[str, int]:
-        """The jobs that wait, each with how many open ones come before it."""
+        """The number of open jobs before each waiting one, by id."""
         rows = self._database.rows(
-            "SELECT id, state, row_number() OVER (ORDER BY state != 'running', -priority, place, number) - 1 AS ahead"
-            f" FROM jobs WHERE state IN ({OPEN_STATES}) AND NOT question"
+            "SELECT id, state, row_number() OVER (ORDER BY state != 'running', -priority, position, number) - 1"
+            f" AS ahead FROM jobs WHERE state IN ({OPEN_STATES}) AND NOT interactive"
         )
         return {row["id"]: row["ahead"] for row in rows if row["state"] == "waiting"}
 
     def ahead(self, job: str) -> int:
-        """How many open jobs come before this one, if it waits."""
+        """The number of open jobs before a waiting one; 0 for any other."""
         return self.line().get(job, 0)
 
     # --- Changing -----------------------------------------------------------------------------------------------------
 
-    def cancel(self, jobs: Iterable[str] | None = None, wish: Wish = "cancel") -> int:
-        """Take jobs (None: all open ones) out of line, or stop them at their next step -> how many were open."""
+    def cancel(self, jobs: Iterable[str] | None = None, stop_request: StopRequest = "cancel") -> int:
+        """Cancel waiting jobs, and stop running ones at their next step -> how many were open. None: all open jobs."""
         with self._database.writing() as connection:
             wanted = _among(connection, jobs, OPEN)
             connection.executemany(
-                "UPDATE jobs SET wish = iif(state = 'waiting', '', iif(wish = 'cancel', wish, ?)),"
+                "UPDATE jobs SET stop_request = iif(state = 'waiting', '', iif(stop_request = 'cancel', 'cancel', ?)),"
                 " ended = iif(state = 'waiting', ?, NULL), state = iif(state = 'waiting', 'cancelled', state)"
                 " WHERE id = ?",
-                [(wish, time.time(), job) for job in wanted],
+                [(stop_request, time.time(), job) for job in wanted],
             )
             return len(wanted)
 
     def finish_picture(self, job: str) -> None:
-        """Stop a running job once the pictures being drawn are saved; one in line is taken out."""
+        """Have a running job stopped once the artifacts in progress are saved. A waiting one is cancelled."""
         self.cancel([job], "finish")
 
     def retry(self, jobs: Iterable[str] | None = None) -> int:
-        """Put jobs that failed, were cancelled or set aside in line again (None: all that failed or are aside)."""
-        states: tuple[State, ...] = ("failed", "aside") if jobs is None else ("failed", "aside", "cancelled")
+        """Queue failed, quarantined and cancelled jobs again. None: all that failed or are quarantined."""
+        states: tuple[State, ...] = (
+            ("failed", "quarantined") if jobs is None else ("failed", "quarantined", "cancelled")
+        )
         with self._database.writing() as connection:
             wanted = _among(connection, jobs, states)
-            _put_in_line(connection, wanted)
+            _enqueue(connection, wanted)
             return len(wanted)
 
     def move(self, job: str, before: str | None) -> None:
-        """Put a waiting job before another one, with that one's priority; None is the end of its own."""
+        """Put a waiting job before another one, with that one's priority; None: at the end of its own priority."""
         with self._database.writing() as connection:
             _check_waiting(connection, job, before or job)
             if before is None:
-                connection.execute(f"UPDATE jobs SET place = {NEXT_PLACE} WHERE id = ?", (job,))
+                connection.execute(f"UPDATE jobs SET position = {NEXT_POSITION} WHERE id = ?", (job,))
             elif before != job:
-                sql = "SELECT priority, place, number FROM jobs WHERE id = ?"
-                priority, place, number = connection.execute(sql, (before,)).fetchone()
-                # All from there on make room: a job that came back after others were moved may share its place.
-                later = "UPDATE jobs SET place = place + 1 WHERE state = 'waiting' AND (place, number) >= (?, ?)"
-                connection.execute(later, (place, number))
-                moved = "UPDATE jobs SET priority = ?, place = ? WHERE id = ?"
-                connection.execute(moved, (priority, place + 0.5, job))
+                sql = "SELECT priority, position, number FROM jobs WHERE id = ?"
+                priority, position, number = connection.execute(sql, (before,)).fetchone()
+                # All later ones make room: a job that came back after others were moved may have the same position.
+                later = (
+                    "UPDATE jobs SET position = position + 1 WHERE state = 'waiting' AND (position, number) >= (?, ?)"
+                )
+                connection.execute(later, (position, number))
+                moved = "UPDATE jobs SET priority = ?, position = ? WHERE id = ?"
+                connection.execute(moved, (priority, position + 0.5, job))
 
     def prioritise(self, job: str, priority: int) -> None:
         """Set a waiting job's priority; higher ones are done first."""
@@ -192,19 +200,18 @@ class Queue:
     # --- The worker's state -------------------------------------------------------------------------------------------
 
     def pause(self, paused: bool = True) -> None:
-        """Begin no more jobs (the running one goes on), or go on."""
+        """Begin no more jobs, or begin them again. Running ones go on."""
         self._set("paused", str(int(paused)))
 
     def is_paused(self) -> bool:
-        """Whether no more jobs are begun."""
         return self._setting("paused") == "1"
 
     def set_notice(self, message: Message) -> None:
-        """Note what the worker reports of itself."""
+        """Store the worker's latest report about itself."""
         self._set("notice", stored(message))
 
     def notice(self) -> Message:
-        """The latest report of the worker; empty where there is none."""
+        """The worker's latest report; empty where there is none."""
         return read_message(self._setting("notice"))
 
     def _set(self, name: str, value: str) -> None:
@@ -217,26 +224,28 @@ class Queue:
     # --- Interactive jobs ---------------------------------------------------------------------------------------------
 
     def ask(self, request: Any, job: str) -> None:
-        """Submit an interactive request under its id. An open one stays as it is, an answered one too."""
+        """Submit an interactive request under its id. One that is open or answered stays as it is."""
         values = (job, request.model_dump_json(), request.model, time.time())
         with self._database.writing() as connection:
-            connection.execute("DELETE FROM jobs WHERE id = ? AND state IN ('failed', 'cancelled', 'aside')", (job,))
             connection.execute(
-                "INSERT INTO jobs (id, request, company, place, submitted, question)"
-                f" VALUES (?, ?, ?, {NEXT_PLACE}, ?, 1)"
-                " ON CONFLICT (id) DO UPDATE SET place = excluded.place"  # else it might be forgotten just now
+                "DELETE FROM jobs WHERE id = ? AND state IN ('failed', 'cancelled', 'quarantined')", (job,)
+            )
+            connection.execute(
+                "INSERT INTO jobs (id, request, batch_key, position, submitted, interactive)"
+                f" VALUES (?, ?, ?, {NEXT_POSITION}, ?, 1)"
+                " ON CONFLICT (id) DO UPDATE SET position = excluded.position"  # or the next statement might delete it
                 f" WHERE state NOT IN ({OPEN_STATES})",
                 values,
             )
             connection.execute(
-                f"DELETE FROM jobs WHERE question AND state NOT IN ({OPEN_STATES}) AND place <="
-                " (SELECT place FROM jobs WHERE question ORDER BY place DESC LIMIT 1 OFFSET ?)",
-                (KEPT_ANSWERS,),
+                f"DELETE FROM jobs WHERE interactive AND state NOT IN ({OPEN_STATES}) AND position <="
+                " (SELECT position FROM jobs WHERE interactive ORDER BY position DESC LIMIT 1 OFFSET ?)",
+                (MAX_ANSWERS,),
             )
 
     def answer(self, job: str) -> tuple[Answer, ...] | None:
-        """The answer, None while there is none yet; Refused with the reason where there will be none."""
-        row = self._database.row("SELECT state, sentence, answer FROM jobs WHERE id = ? AND question", job)
+        """The answer, None while the job is open; Refused with the reason where it failed."""
+        row = self._database.row("SELECT state, message, answer FROM jobs WHERE id = ? AND interactive", job)
         if row is None:
             raise Refused("job.answer_forgotten")
         if row["state"] in OPEN:
@@ -244,8 +253,145 @@ class Queue:
         if row["state"] == "cancelled":
             raise Refused("job.answer_cancelled")
         if row["state"] != "done":
-            raise Refused(read_message(row["sentence"]))
+            raise Refused(read_message(row["message"]))
         return ANSWERS.validate_json(row["answer"])
+
+
+class Claims:
+    """The worker's side of the queue: it claims jobs under the name `owner`, reports on them and puts them back.
+
+    All methods may be called from any thread and any process.
+    """
+
+    def __init__(self, database: Database, owner: str) -> None:
+        self._database, self.owner = database, owner
+
+    def claim(self) -> list[QueuedJob]:
+        """Claim the first waiting job, and those of its batch key that follow, as many as fit into one batch."""
+        if Queue(self._database).is_paused():
+            return []
+        with self._database.writing() as connection:
+            rows = connection.execute(
+                "WITH first AS (SELECT number, batch_key FROM jobs WHERE state = 'waiting' AND NOT interactive"
+                " ORDER BY priority DESC, position, number LIMIT 1)"
+                " SELECT jobs.* FROM jobs JOIN first ON jobs.batch_key = first.batch_key WHERE jobs.state = 'waiting'"
+                " AND NOT jobs.interactive"
+                " ORDER BY jobs.number != first.number, jobs.priority DESC, jobs.position, jobs.number LIMIT ?",
+                (MAX_CLAIM,),
+            ).fetchall()
+            return self._take(connection, _fitting(_jobs_or_failed(connection, rows)))
+
+    def claim_interactive(self, between: str = "") -> QueuedJob | None:
+        """Claim the first interactive job, or one whose answer this worker could not store before.
+
+        `between` names the model in memory when this is called in the middle of other work. Then only a job of that
+        model is claimed, and none that crashed a worker, since a crash would count against the other work too.
+        """
+        mine = f"interactive AND state IN ({OPEN_STATES}) AND (state = 'waiting' OR owner = ?)"
+        values: list[object] = [self.owner]
+        if between:
+            mine, values = f"{mine} AND batch_key = ? AND crash_count = 0", [*values, between]
+        first = f"SELECT * FROM jobs WHERE {mine} ORDER BY position LIMIT 1"
+        if (
+            self._database.row(first, *values) is None
+        ):  # called often: mostly there is none, and no wait for the writer's lock
+            return None
+        with self._database.writing() as connection:
+            rows = connection.execute(first, values).fetchall()
+            return next(iter(self._take(connection, _jobs_or_failed(connection, rows))), None)
+
+    def _take(self, connection: Connection, jobs: list[QueuedJob]) -> list[QueuedJob]:
+        connection.executemany(
+            "UPDATE jobs SET state = 'running', owner = ?, stop_request = '', started = ?, ended = NULL, message = ''"
+            " WHERE id = ?",
+            [(self.owner, time.time(), job.id) for job in jobs],
+        )
+        return jobs
+
+    def stop_requests(self) -> dict[str, StopRequest]:
+        """The stop request of each of this worker's running jobs, by id."""
+        held = "SELECT id, stop_request FROM jobs WHERE owner = ? AND state = 'running' AND NOT interactive"
+        return {row["id"]: row["stop_request"] for row in self._database.rows(held, self.owner)}
+
+    def end(self, job: str, end: End, answers: tuple[Answer, ...] | None = None) -> bool:
+        """Store how a job ended, an interactive one with its `answers` -> whether this worker held it. One that was
+        cancelled, and submitted again while it was being stopped, waits again.
+        """
+        state = "done" if isinstance(end, Done) else "cancelled" if isinstance(end, Cancelled) else "failed"
+        message = stored(end.message) if isinstance(end, Failed) else ""
+        changed = self._database.write(
+            "UPDATE jobs SET state = iif(? = 'cancelled' AND stop_request = '', 'waiting', ?), message = ?, answer = ?,"
+            " ended = ?, owner = '', stop_request = '' WHERE id = ? AND owner = ? AND state = 'running'",
+            *(state, state, message, None if answers is None else ANSWERS.dump_json(answers).decode()),
+            *(time.time(), job, self.owner),
+        )
+        return changed == 1
+
+    def clear_crashes(self, job: str) -> None:
+        """Forget the crashes of a job: an artifact of it was saved, so it does not crash every worker."""
+        self._database.write("UPDATE jobs SET crash_count = 0 WHERE id = ? AND owner = ?", job, self.owner)
+
+    def release(self, crash: Message | None = None) -> None:
+        """Put this worker's jobs back in line. `crash` says how the worker died: at MAX_CRASHES they are quarantined.
+        None: it was asked to stop, and that does not count.
+        """
+        self._put_back("owner = ?1", crash)
+
+    @property
+    def slot(self) -> str:
+        """Which of the home's workers it is, the end of the owner's name: "" the first, ".1" the second."""
+        return self.owner[SLOT:]
+
+    def slots(self) -> set[str]:
+        """The slots of all workers that hold jobs."""
+        sql = f"SELECT DISTINCT substr(owner, {SLOT} + 1) AS slot FROM jobs WHERE state = 'running'"
+        return {row["slot"] for row in self._database.rows(sql)}
+
+    def recover(self, slot: str = "") -> None:
+        """Put back the jobs of former workers of a slot. The caller holds its lock, so none of them lives."""
+        self._put_back(f"owner != ?1 AND substr(owner, {SLOT} + 1) = '{slot}'", Message("worker.vanished"))
+
+    def _put_back(self, whose: str, crash: Message | None) -> None:
+        """Running jobs wait again at their position, are cancelled on request, or are quarantined at MAX_CRASHES."""
+        held, crashes = f"state = 'running' AND {whose}", int(crash is not None)
+        message = stored(Message("job.quarantined", {"how": crash or "", "times": MAX_CRASHES}))
+        with self._database.writing() as connection:
+            gone = "UPDATE jobs SET state = 'cancelled', owner = '', stop_request = '', ended = ?2"
+            connection.execute(f"{gone} WHERE {held} AND stop_request != ''", (self.owner, time.time()))
+            connection.execute(
+                f"UPDATE jobs SET owner = '', crash_count = crash_count + ?2,"
+                " state = iif(crash_count + ?2 >= ?3, 'quarantined', 'waiting'),"
+                f" message = iif(crash_count + ?2 >= ?3, ?4, '') WHERE {held}",
+                (self.owner, crashes, MAX_CRASHES, message),
+            )
+
+    def fail_all(self, message: Message) -> None:
+        """All open jobs fail: no worker can be started."""
+        self._database.write(
+            "UPDATE jobs SET state = 'failed', message = ?, ended = ?, owner = '', stop_request = ''"
+            f" WHERE state IN ({OPEN_STATES})",
+            *(stored(message), time.time()),
+        )
+
+
+def _jobs_or_failed(connection: Connection, rows: list[Row]) -> list[QueuedJob]:
+    """The jobs of rows. Those that can't be read fail, or the queue would stand still."""
+    jobs, unreadable = _read_jobs(rows)
+    failed = "UPDATE jobs SET state = 'failed', owner = '', message = ? WHERE id = ?"
+    connection.executemany(failed, [(stored(message), job) for job, message in unreadable.items()])
+    return jobs
+
+
+def _fitting(jobs: list[QueuedJob]) -> list[QueuedJob]:
+    """The first job and those after it that fit into its batch shape. One that crashed a worker is done alone."""
+    taken = jobs[:1]
+    room = (taken[0].request.shape or 1) - taken[0].request.count if taken and not taken[0].crash_count else 0
+    for job in jobs[1:]:
+        if job.request.count > room or job.crash_count:
+            break  # a smaller one behind it would jump the queue
+        taken.append(job)
+        room -= job.request.count
+    return taken
 
 
 def read_job(row: Row) -> QueuedJob:
@@ -254,13 +400,12 @@ def read_job(row: Row) -> QueuedJob:
         request = stored_request(row["request"])
     except ValueError as error:
         raise Refused("job.other_version", job=row["id"][:16]) from error
-    names = ("id", "number", "state", "priority", "submitted", "started", "ended", "wish")
-    message, crashes = read_message(row["sentence"]), row["deaths"]
-    return QueuedJob(request=request, message=message, crashes=crashes, **{name: row[name] for name in names})
+    names = ("id", "number", "state", "priority", "submitted", "started", "ended", "stop_request", "crash_count")
+    return QueuedJob(request=request, message=read_message(row["message"]), **{name: row[name] for name in names})
 
 
-def readable(rows: Iterable[Row]) -> tuple[list[QueuedJob], dict[str, Message]]:
-    """The jobs of rows; and what is wrong with those that can't be read, by id."""
+def _read_jobs(rows: Iterable[Row]) -> tuple[list[QueuedJob], dict[str, Message]]:
+    """The jobs of rows, and what is wrong with those that can't be read, by id."""
     jobs, unreadable = [], {}
     for row in rows:
         try:
@@ -271,15 +416,16 @@ def readable(rows: Iterable[Row]) -> tuple[list[QueuedJob], dict[str, Message]]:
 
 
 def _among(connection: Connection, jobs: Iterable[str] | None, states: Sequence[State]) -> list[str]:
-    """Those of `jobs` (None: of all) that are in these states, in the order given."""
+    """The ids in `jobs` (None: of all jobs) that are in these states, in the order given."""
     wanted = None if jobs is None else list(jobs)
     which = "" if wanted is None else " AND id IN (SELECT value FROM json_each(?))"
     rows = connection.execute(
-        f"SELECT id FROM jobs WHERE state IN (SELECT value FROM json_each(?)) AND NOT question{which} ORDER BY number",
+        f"SELECT id FROM jobs WHERE state IN (SELECT value FROM json_each(?)){which} AND NOT interactive"
+        " ORDER BY number",
         [json.dumps(names) for names in (states, wanted) if names is not None],
     )
-    found = dict.fromkeys(row["id"] for row in rows)
-    return list(found) if wanted is None else [job for job in wanted if job in found]
+    matches = dict.fromkeys(row["id"] for row in rows)
+    return list(matches) if wanted is None else [job for job in wanted if job in matches]
 
 
 def _check_waiting(connection: Connection, *jobs: str) -> None:
@@ -287,22 +433,23 @@ def _check_waiting(connection: Connection, *jobs: str) -> None:
         raise Refused("job.not_waiting")
 
 
-def _put_in_line(connection: Connection, jobs: Sequence[str], priority: int | None = None) -> None:
-    """At the end, as if they had never been tried."""
+def _enqueue(connection: Connection, jobs: Sequence[str], priority: int | None = None) -> None:
+    """At the end, as if they had never run."""
     connection.executemany(
-        "UPDATE jobs SET state = 'waiting', owner = '', wish = '', deaths = 0, sentence = '', started = NULL,"
-        f" ended = NULL, submitted = ?, priority = ifnull(?, priority), place = {NEXT_PLACE} WHERE id = ?",
+        "UPDATE jobs SET state = 'waiting', owner = '', stop_request = '', crash_count = 0, message = '',"
+        " started = NULL, ended = NULL, submitted = ?, priority = ifnull(?, priority),"
+        f" position = {NEXT_POSITION} WHERE id = ?",
         [(time.time(), priority, job) for job in jobs],
     )
 
 
 def stored(message: Message) -> str:
-    """A message as a column keeps it."""
+    """A message as JSON, as columns hold it."""
     return json.dumps(message.as_json(), ensure_ascii=False)
 
 
 def read_message(text: str) -> Message:
-    """A message from a column; older versions kept the English sentence."""
+    """A message from a column; what is no JSON is the sentence itself."""
     try:
         return Message.from_json(json.loads(text) if text.startswith('{"code"') else text)
     except (ValueError, TypeError, KeyError):  # damaged

@@ -14,7 +14,7 @@ import numpy as np
 
 from models.messages import Refused
 from studio.events import Answer, Vector
-from studio.gallery import Filter, Gallery, Kept
+from studio.gallery import Filter, Gallery, GalleryItem
 from studio.media import from_bytes
 from studio.requests import EmbedRequest, SearchRequest, make_request
 
@@ -86,7 +86,7 @@ def embed_parts(asked: EmbedRequest) -> list[EmbedRequest]:
 class Hit:
     """A picture that was found; `score` is its cosine to the vector, None where there was none."""
 
-    picture: Kept
+    picture: GalleryItem
     score: float | None
 
 
@@ -101,7 +101,7 @@ class Search:
 
     def foreign(self, space: str) -> int:
         """How many artifacts outside the bin have a vector in another space, and are not found by what they mean."""
-        there = "SELECT count(*) AS count FROM vectors JOIN pictures ON number = picture WHERE deleted IS NULL"
+        there = "SELECT count(*) AS count FROM vectors JOIN artifacts ON number = artifact WHERE deleted IS NULL"
         row = self._gallery.database.row(f"{there} AND space != ?", space)
         return row["count"] if row else 0
 
@@ -153,13 +153,13 @@ class Search:
     def _chosen(self, words: str, wanted: Filter, tail: str = "", *values: object) -> np.ndarray:
         """Numbers of the pictures that the filter and the words let through."""
         where, inside = replace(wanted, words=f"{wanted.words} {words}").where()
-        rows = self._gallery.database.rows(f"SELECT number FROM pictures WHERE {where} {tail}", *inside, *values)
+        rows = self._gallery.database.rows(f"SELECT number FROM artifacts WHERE {where} {tail}", *inside, *values)
         return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
     def vectors(self, space: str) -> tuple[np.ndarray, np.ndarray]:
         """All vectors of a space (a million are 512 MB) with their numbers, which are never given twice: those of
         removed pictures do no harm. A damaged vector is left out; its picture is found by words alone."""
-        sql = "SELECT picture, vector FROM vectors WHERE space = ? AND picture > ? ORDER BY picture LIMIT ?"
+        sql = "SELECT artifact, vector FROM vectors WHERE space = ? AND artifact > ? ORDER BY artifact LIMIT ?"
         with self._lock:
             again = self._gallery.database.row("SELECT value FROM settings WHERE name = ?", INDEXED)
             if self._indexed != (indexed := again["value"] if again else 0):
@@ -167,9 +167,9 @@ class Search:
             known, last = self._spaces.get(space) or self._nothing(space)
             new, width = [known], known[1].shape[1]
             while rows := self._gallery.database.rows(sql, space, last, AT_ONCE):
-                last = rows[-1]["picture"]
+                last = rows[-1]["artifact"]
                 whole = [row for row in rows if len(row["vector"]) == 2 * width]
-                numbers = np.array([row["picture"] for row in whole], np.int64)
+                numbers = np.array([row["artifact"] for row in whole], np.int64)
                 vectors = from_bytes(b"".join(row["vector"] for row in whole), width)
                 sound = np.isfinite(vectors).all(1)
                 new.append((numbers[sound], vectors[sound]))

@@ -77,7 +77,7 @@ class GallerySink(Sink):
         self.gallery = gallery
 
     def found(self, job: Job) -> dict[int, Saved]:
-        return self.gallery.found(job.id)
+        return self.gallery.results(job.id)
 
     def keep(self, job: Job, artifact: Artifact) -> Path:
         return self.gallery.add(_file(artifact, job), artifact, job)
@@ -109,4 +109,4 @@ def _found(path: Path, job: Job) -> Saved | None:
         return None
     if origin.get("job_id") != job.id or (path.suffix == ".png" and not data.endswith(PNG_END)):
         return None
-    return artifact.saved(path, 0.0, found=True)
+    return artifact.saved(path, 0.0, cached=True)

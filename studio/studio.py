@@ -121,8 +121,8 @@ class Studio:
 
     def submit(self, job: Job, priority: int = 0) -> str:
         """Put a job in line -> its id. What is in line, or made and still there, is not done twice."""
-        self.gallery.take_out(job.id)
-        again = len(self.gallery.found(job.id)) < job.request.count
+        self.gallery.restore_job(job.id)
+        again = len(self.gallery.results(job.id)) < job.request.count
         self.queue.submit(replace(job, request=inputs.keep(job.request, self.home)), priority, again)
         self._workers.wake(job.request.model)
         return job.id

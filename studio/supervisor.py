@@ -21,10 +21,10 @@ from filelock import Timeout
 from models.messages import Message, Refused
 from studio import settings
 from studio.backends.base import Opener, open_backend
-from studio.claims import Claims
 from studio.database import Database
 from studio.disk.machine import cards
 from studio.heartbeat import BEAT, HANGS, Sign, complain, trouble
+from studio.queue import Claims
 from studio.worker import RESTART_CODE, alone, serve
 
 KILLED = 9  # the signal of the kernel when memory runs out; Windows has no name for it

@@ -23,7 +23,6 @@ from filelock import FileLock, Timeout
 
 from models.messages import Message, Refused
 from studio.backends.base import Backend, Opener, run
-from studio.claims import SLOT, Claims
 from studio.database import StoreTrouble
 from studio.disk.machine import machine
 from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Saved
@@ -33,7 +32,7 @@ from studio.home import Home
 from studio.inputs import INPUTS
 from studio.media import Artifact
 from studio.planner import Job, job_id
-from studio.queue import QueuedJob, Wish
+from studio.queue import SLOT, Claims, QueuedJob, StopRequest
 from studio.run import explain, run_jobs
 from studio.settings import device, place, stay_offline, uploads
 from studio.sinks import GallerySink
@@ -224,11 +223,11 @@ class _Running:
     made: int = 0
     last: int | None = None  # artifacts it had when somebody asked that it ends with the next ones
 
-    def stops(self, wish: Wish, event: Progress | Saved | End | None) -> bool:
-        """Whether it ends early, because of the wish; `event` is its own, None where another job's came."""
-        if wish == "finish" and self.last is None:
+    def stops(self, request: StopRequest, event: Progress | Saved | End | None) -> bool:
+        """Whether it ends early on request. `event` is its latest one, None where it is another job's."""
+        if request == "finish" and self.last is None:
             self.last = self.made
-        return wish == "cancel" or (self.last is not None and self.made > self.last and isinstance(event, Progress))
+        return request == "cancel" or (self.last is not None and self.made > self.last and isinstance(event, Progress))
 
 
 class _Executor:
@@ -282,9 +281,9 @@ class _Executor:
                     self.answer(asked, loaded)
                 if (one := batch[number]) not in running:
                     continue
-                wishes = self._claims.wishes()  # one that is no longer ours is not to be done
+                requests = self._claims.stop_requests()  # a job without one is not this worker's any more
                 mine = [(other, event if other is one else None) for other in running]
-                if stopped := [other for other, own in mine if other.stops(wishes.get(other.job.id, "cancel"), own)]:
+                if stopped := [other for other, own in mine if other.stops(requests.get(other.job.id, "cancel"), own)]:
                     self._end(running, Cancelled(), *stopped)
                     return
                 self._report(running, one, event)
@@ -294,9 +293,9 @@ class _Executor:
             self._progress.note(one.job.id, event)
         elif not isinstance(event, Saved):
             self._end(running, event, one)
-        elif not event.found:  # one from an earlier try is no sign of life
+        elif not event.cached:  # one from an earlier try is no sign of life
             one.made += 1
-            if one.job.crashes and one.made == 1:
+            if one.job.crash_count and one.made == 1:
                 self._claims.clear_crashes(one.job.id)
 
     def _end(self, running: list[_Running], end: End, *ended: _Running) -> None:

@@ -13,13 +13,12 @@ from studio import media, worker
 from studio.backends.base import Backend, Opener, open_backend, run
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
-from studio.claims import Claims
 from studio.events import Done, Failed
 from studio.gallery import Gallery
 from studio.home import Home
 from studio.media import Artifact
 from studio.planner import Job, job_id, resolve
-from studio.queue import Queue
+from studio.queue import Claims, Queue
 from studio.requests import ImageRequest, make_request
 from studio.run import run_jobs
 from studio.sinks import Sink
@@ -101,7 +100,7 @@ class Entry:
     model: str = ""
     digest: str = ""
     score: float | None = None
-    made: float | None = None
+    created: float | None = None
     space: str = ""
     vector: tuple[float, ...] = ()
 
@@ -111,7 +110,7 @@ def keep(gallery: Gallery, data: bytes, entry: Entry, media_type: str = "image/p
     facts = {"index": entry.position, "seed": entry.seed, "score": entry.score}
     artifact = replace(media.read(data, media_type), **facts, space=entry.space, vector=entry.vector)
     request = ImageRequest.model_construct(prompt=entry.prompt, style=entry.style, model=entry.model)
-    return gallery.add(data, artifact, Job(request, entry.job, entry.digest), entry.made)
+    return gallery.add(data, artifact, Job(request, entry.job, entry.digest), entry.created)
 
 
 def of_kind(events: Any, kind: Any) -> Iterator[Any]:

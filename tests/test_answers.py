@@ -14,24 +14,21 @@ from typing import Any
 import pytest
 from patience import PATIENCE
 from PIL import Image
-from queue_kit import CAN, ask, claims, picture, put, waiting
+from queue_kit import CAN, claims, picture, put, waiting
 
 from models.messages import Message, Refused
-from studio import maintenance
 from studio.backends.base import Backend, run
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
-from studio.claims import CRASHES
-from studio.database import Database, migrations
 from studio.events import Cancelled, Done, Failed, Progress, Vector
 from studio.home import Home
 from studio.media import Artifact
 from studio.planner import job_id, resolve
-from studio.queue import KEPT_ANSWERS, Queue, State
+from studio.queue import MAX_ANSWERS, MAX_CRASHES, Queue, State
 from studio.requests import EmbedRequest, Request, make_request, stored_request
 from studio.studio import Studio
 
-ENDED: list[State] = ["running", "waiting", "done", "failed", "cancelled", "aside"]
+ENDED: list[State] = ["running", "waiting", "done", "failed", "cancelled", "quarantined"]
 
 
 def words(*texts: str) -> EmbedRequest:
@@ -67,7 +64,7 @@ def test_a_question_is_no_job(home: Home) -> None:
         home.queue.find("q")
     assert home.queue.cancel() == 1 and home.queue.answer("q") is None, "cancelling all jobs cancels no question"
     assert claims(home.queue, "w").claim() == [] and taken(home, "w") == "q"
-    assert claims(home.queue, "w").wishes() == {}
+    assert claims(home.queue, "w").stop_requests() == {}
     put(home.queue, "b")
     assert [one.id for one in home.queue.jobs(limit=1)] == ["b"], "not even where one is looked for"
     home.queue.cancel()
@@ -103,7 +100,7 @@ def test_an_answer_that_could_not_be_told_is_found_again_by_the_same_worker(home
 def test_a_question_that_ends_its_worker_twice_is_put_aside_and_may_be_asked_again(home: Home) -> None:
     put(home.queue, "a")
     home.queue.ask(words("bad"), "q")
-    for turn in range(CRASHES):
+    for turn in range(MAX_CRASHES):
         assert taken(home, f"w{turn}", "fake" if not turn else "") == "q"
         claims(home.queue, f"w{turn}").release(Message("was ended by signal 9"))
         assert taken(home, f"w{turn}", "fake") is None, "not in the middle of other work again"
@@ -123,24 +120,24 @@ def test_the_same_question_is_answered_at_once_and_old_ones_are_forgotten(home: 
     home.queue.ask(words("first"), "first")
     taken(home, "w")
     claims(home.queue, "w").end("first", Done(), vector("first"))
-    for number in range(KEPT_ANSWERS):
+    for number in range(MAX_ANSWERS):
         home.queue.ask(words(f"{number}"), f"q{number}")
         taken(home, "w")
         claims(home.queue, "w").end(f"q{number}", Done(), vector(f"{number}"))
-        if number == KEPT_ANSWERS // 2:
+        if number == MAX_ANSWERS // 2:
             home.queue.ask(words("first"), "first")
             assert home.queue.answer("first") == vector("first"), "remembered, and for longer"
     home.queue.ask(words("open"), "open")
     assert home.queue.answer("first") == vector("first") and home.queue.answer("open") is None
     with pytest.raises(Refused, match="forgotten"):
         home.queue.answer("q0")
-    assert home.database.row("SELECT count(*) AS n FROM jobs")["n"] <= KEPT_ANSWERS + 1
+    assert home.database.row("SELECT count(*) AS n FROM jobs")["n"] <= MAX_ANSWERS + 1
 
 
 def test_an_open_question_is_never_forgotten(home: Home) -> None:
     home.queue.ask(words("held"), "held")
     taken(home, "w")
-    for number in range(KEPT_ANSWERS + 5):
+    for number in range(MAX_ANSWERS + 5):
         home.queue.ask(words(f"{number}"), f"q{number}")
     assert home.queue.answer("held") is None and home.queue.answer("q0") is None
 
@@ -167,22 +164,6 @@ def test_a_question_is_named_by_what_is_asked(tmp_path: Path) -> None:
         "another model is another question"
     )
     assert job_id(words("a", "b"), "", interactive=True) != job_id(words("b", "a"), "", interactive=True)
-
-
-def test_a_home_of_the_first_version_is_taken_over(tmp_path: Path) -> None:
-    old = Database(tmp_path / "studio.db", migrations("home")[:1])
-    with old.writing() as connection:
-        connection.execute(
-            "INSERT INTO jobs (id, request, company, place, submitted) VALUES ('a', ?, 'c', 1, 0)",
-            (ask("a").model_dump_json(),),
-        )
-    old.close()
-    home = Home(tmp_path)
-    assert waiting(home.queue) == ["a"]
-    home.queue.ask(words("a cat"), "q")
-    home.database.close()
-    assert maintenance.rebuild(tmp_path).jobs == 1
-    assert taken(Home(tmp_path), "w") == "q"
 
 
 # --- Through a worker -------------------------------------------------------------------------------------------------

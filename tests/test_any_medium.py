@@ -78,15 +78,15 @@ def shown(path: Path) -> list[bytes]:
 
 def test_python(house: Studio, red: Path) -> None:
     clips, caption = house.animate(**CLIP, count=2, model="fake"), house.caption(red, model="fake")
-    assert [(one.seed, one.kind, one.media_type, one.found) for one in clips] == [
+    assert [(one.seed, one.kind, one.media_type, one.cached) for one in clips] == [
         (seed, "clip", "image/webp", False) for seed in (3, 4)
     ]
-    assert (caption.kind, caption.media_type, caption.text, caption.found) == ("text", "text/plain", WORDS, False)
+    assert (caption.kind, caption.media_type, caption.text, caption.cached) == ("text", "text/plain", WORDS, False)
     for index, clip in enumerate(clips):
         check(clip.path, clip_job(count=2), index)
     check(caption.path, caption_job(red))
-    assert all(one.found for one in house.animate(**CLIP, count=2, model="fake"))
-    assert house.caption(red, model="fake").found and house.gallery.count() == 3
+    assert all(one.cached for one in house.animate(**CLIP, count=2, model="fake"))
+    assert house.caption(red, model="fake").cached and house.gallery.count() == 3
     assert house.caption(red, model="fake", language="zh").text == "一张红色的脸，开心"
     with pytest.raises(Refused, match="a picture has one caption"):
         house.caption(red, model="fake", count=2)
@@ -301,7 +301,7 @@ def test_the_tools(house: Studio, red: Path) -> None:
 
 
 def kept(home: Home) -> dict[tuple[str, int], str]:
-    rows = home.database.rows("SELECT job, position, sha256 FROM pictures")
+    rows = home.database.rows("SELECT job, position, sha256 FROM artifacts")
     return {(row["job"], row["position"]): row["sha256"] for row in rows}
 
 
@@ -314,8 +314,8 @@ def test_a_worker_that_is_killed_in_the_middle_loses_no_artifact_and_makes_none_
         caption_job(red, model="fake:0.5"),
     ]
     ids = [house.submit(job) for job in jobs]
-    until(lambda: house.gallery.found(ids[0]))
-    first = house.gallery.get(Path(house.gallery.found(ids[0])[0].path).stem)
+    until(lambda: house.gallery.results(ids[0]))
+    first = house.gallery.get(Path(house.gallery.results(ids[0])[0].path).stem)
     for job in ids[:2]:
         until(lambda job=job: (house.store.progress.read(job)[1] or Progress(0, 0)).total)
         process = house._workers.each[0].process

@@ -23,7 +23,7 @@ from studio.api import gallery, v1
 from studio.api.routing import Served
 from studio.api.schemas import JOBS
 from studio.events import Done
-from studio.gallery import Kept
+from studio.gallery import GalleryItem
 from studio.media import media_type_of
 from studio.requests import ImageRequest, planned_fields
 
@@ -257,9 +257,11 @@ def test_marks_and_the_bin(api: httpx.Client, three: list[str]) -> None:
 )
 def test_a_file_is_served_with_its_own_media_type(tmp_path: Path, name: str, kind: str) -> None:
     (tmp_path / name).write_bytes(b"anything")
-    facts = dict.fromkeys((one.name for one in dataclasses.fields(Kept) if one.default is dataclasses.MISSING), 0)
+    facts = dict.fromkeys(
+        (one.name for one in dataclasses.fields(GalleryItem) if one.default is dataclasses.MISSING), 0
+    )
     media_type = media_type_of(tmp_path / name)
-    kept = Kept(**{**facts, "sha256": NOBODY, "path": tmp_path / name, "media_type": media_type})
+    kept = GalleryItem(**{**facts, "sha256": NOBODY, "path": tmp_path / name, "media_type": media_type})
     assert gallery.file_response(kept).headers["content-type"] == kind
     assert gallery.describe_kept(kept)["media_type"] == kind.partition(";")[0]
 

@@ -269,9 +269,9 @@ def test_jobs_are_cancelled_retried_and_moved(studio: Command, house: Home) -> N
     assert studio("move", "wrong").code == 0 and studio("move", "wrong", "--priority", 2).code == 0
     assert [job.id for job in house.queue.jobs(["waiting"])] == ["wrong-1", "waits-1"], "by priority"
     assert studio("cancel", "--all", "--after-picture").code == 0
-    assert claims(house.queue).wishes() == {"runs-1": "finish"} and not house.queue.jobs(["waiting"])
+    assert claims(house.queue).stop_requests() == {"runs-1": "finish"} and not house.queue.jobs(["waiting"])
     assert json.loads(studio("cancel", "runs", "--json").out) == {"jobs": ["runs-1"], "result": "1 cancelled"}
-    assert claims(house.queue).wishes() == {"runs-1": "cancel"}
+    assert claims(house.queue).stop_requests() == {"runs-1": "cancel"}
 
 
 def test_the_queue_is_paused_and_goes_on(studio: Command, house: Home) -> None:

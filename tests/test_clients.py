@@ -98,7 +98,7 @@ def test_nothing_is_lost_and_memory_does_not_grow(server: Server, clients: int, 
         for one in asked:
             one.result()
     home = Home(server.home)
-    rows = home.database.rows("SELECT prompt, sha256 FROM pictures")
+    rows = home.database.rows("SELECT prompt, sha256 FROM artifacts")
     assert {row["prompt"]: row["sha256"] for row in rows} == got and len(rows) == len(got) >= 2 * clients
     assert home.queue.counts() == {"done": len(got)} and list(maintenance.inspect(home)) == []
     print(f"{len(got)} pictures, {warm >> 20} -> {held >> 20} MiB")

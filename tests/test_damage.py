@@ -140,17 +140,17 @@ def test_nothing_outside_the_home_is_read_served_or_removed(
     path = keep(gallery, png(), entry)
     trick(path, secret)
     if trick is row:
-        gallery.database.write("UPDATE pictures SET file = ?", os.path.relpath(secret, gallery.root))
-    gallery.database.write("UPDATE pictures SET bytes = ?", secret.stat().st_size)
+        gallery.database.write("UPDATE artifacts SET file = ?", os.path.relpath(secret, gallery.root))
+    gallery.database.write("UPDATE artifacts SET bytes = ?", secret.stat().st_size)
     before = {one: one.read_bytes() for one in secret.parent.iterdir()}
     with client_of(files.router(context), v1.router(context.studio, "fake")) as client:
         place = f"/api/v1/gallery/{path.stem}"
         for address in (f"/thumbnails/{path.name}", f"/pictures/{path.name}", f"{place}/thumbnail", f"{place}/file"):
             assert client.get(address).status_code == 404, address
         assert client.get(f"{place}/export?format=png").status_code == 404
-    assert gallery.found("a") == {} and [one.kind for one in maintenance.inspect(context.studio.store)]
+    assert gallery.results("a") == {} and [one.kind for one in maintenance.inspect(context.studio.store)]
     assert ("is a link" in refusal(lambda: keep(gallery, png(), entry))) == (trick is folder)
-    gallery.database.write("UPDATE pictures SET deleted = 1")
+    gallery.database.write("UPDATE artifacts SET deleted = 1")
     assert gallery.empty_bin() == 1
     assert {one: one.read_bytes() for one in secret.parent.iterdir()} == before
 

@@ -140,7 +140,7 @@ def test_every_door_finds_what_a_pipeline_drew(
     model = f"diffusers:{pipelines('sd')}"
     with Studio(tmp_path / "home") as house:
         first, second = house.generate("a cat", model=model, steps=2, count=2, seed=5, size="32x16")
-        assert house.generate("a cat", model=model, steps=2, count=2, seed=5, size="32x16")[0].found
+        assert house.generate("a cat", model=model, steps=2, count=2, seed=5, size="32x16")[0].cached
         kept = house.gallery.page(Filter(), limit=5)
         assert {(one.seed, one.width, one.height) for one in kept} == {(5, 32, 16), (6, 32, 16)}
         assert [hit.picture.seed for hit in house.search("cat", meaning=False)] in ([5, 6], [6, 5])

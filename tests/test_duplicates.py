@@ -44,7 +44,7 @@ def fill_copies(studio: Studio) -> dict[str, str]:
     pictures = {"first": first, "moved": moved(first), "recoloured": recoloured(first), "other": other}
     made = {}
     for n, (name, picture) in enumerate(pictures.items()):
-        entry = Entry(f"job{n}", 0, n, name, model="fake", made=1.7e9 + n)
+        entry = Entry(f"job{n}", 0, n, name, model="fake", created=1.7e9 + n)
         made[name] = keep(studio.gallery, as_file(picture), entry).stem
     return made
 

@@ -85,7 +85,7 @@ def test_vectors_without_numbers_harm_no_search(tmp_path: Path) -> None:
         made = fill(studio.gallery)
         with studio.gallery.database.writing() as connection:
             broken = as_bytes(np.full(128, np.nan, np.float32))
-            connection.execute("UPDATE vectors SET vector = ? WHERE picture = 1", (broken,))
+            connection.execute("UPDATE vectors SET vector = ? WHERE artifact = 1", (broken,))
         hits = studio.store.search("", np.array(place("a cat"), np.float32), "fake")
         assert len(hits) == len(made) - 1 and all(np.isfinite(hit.score) for hit in hits)
     asked = Query("a cat", "", "fake", (1.0,), make_request("embed", texts=("a cat",)))

@@ -82,18 +82,20 @@ def test_a_picture_made_anew_takes_the_old_ones_place_and_keeps_what_was_said_of
 
 def test_a_file_that_is_gone_or_cut_short_is_not_found(gallery: Gallery) -> None:
     path = gallery.file(add(gallery, 1, "a cat"))
-    assert gallery.found("job1")[0].path == str(path)
+    assert gallery.results("job1")[0].path == str(path)
     path.write_bytes(path.read_bytes()[:-1])
-    assert gallery.found("job1") == {}
+    assert gallery.results("job1") == {}
     path.unlink()
-    assert gallery.found("job1") == {}
+    assert gallery.results("job1") == {}
 
 
 # --- Looking ----------------------------------------------------------------------------------------------------------
 
 
 def test_filters_hold_together(gallery: Gallery) -> None:
-    made = [add(gallery, n, f"p{n}", style="noto" if n % 2 else "outline", model="m", made=float(n)) for n in range(6)]
+    made = [
+        add(gallery, n, f"p{n}", style="noto" if n % 2 else "outline", model="m", created=float(n)) for n in range(6)
+    ]
     gallery.mark(made[:3], star=True, rating=4, tags=("red", "round"))
     gallery.mark(made[2:4], boards=("Mine",))
     assert ids(gallery) == ["p5", "p4", "p3", "p2", "p1", "p0"]
@@ -161,12 +163,12 @@ def test_asked_for_again_it_comes_out_of_the_bin(gallery: Gallery) -> None:
     picture = add(gallery, 1, "a cat")
     gallery.mark([picture], star=True)
     gallery.delete([picture])
-    gallery.take_out("job1")
+    gallery.restore_job("job1")
     assert ids(gallery, starred=True) == ["a cat"]
     gallery.delete([picture])
     gallery.file(picture).unlink()  # as when the power goes in the middle of emptying
     with gallery.database.writing() as connection:
-        connection.execute("DELETE FROM pictures")
+        connection.execute("DELETE FROM artifacts")
     assert add(gallery, 1, "a cat") == picture and ids(gallery) == ["a cat"], "made anew it is not in the bin"
 
 
@@ -258,7 +260,7 @@ def fill(home: Home) -> list[Path]:
 def table(home: Home) -> list[tuple]:
     names = "sha256, file, bytes, width, height, job, position, seed, score, prompt, style, model, digest, star"
     rows = home.database.rows(
-        f"SELECT {names}, rating, note, deleted, space, hex(vector) FROM pictures JOIN vectors ON picture = number"
+        f"SELECT {names}, rating, note, deleted, space, hex(vector) FROM artifacts JOIN vectors ON artifact = number"
         " ORDER BY file"
     )
     return [tuple(row) for row in rows] + [tuple(row) for row in home.database.rows("SELECT name FROM labels")]

@@ -259,7 +259,9 @@ def test_a_thousand_jobs_of_ten_thousand_are_listed_in_a_moment(tmp_path: Path) 
         text = named("a").request.model_dump_json()
         rows = [(f"{n:064}", text, "x", n, 1.0) for n in range(10_000)]
         with studio.store.database.writing() as connection:
-            connection.executemany("INSERT INTO jobs (id, request, company, place, submitted) VALUES (?,?,?,?,?)", rows)
+            connection.executemany(
+                "INSERT INTO jobs (id, request, batch_key, position, submitted) VALUES (?,?,?,?,?)", rows
+            )
         began = time.process_time()
         listed = v1.list_jobs(Served(studio, "fake"), limit=1000)["jobs"]
         assert [job["ahead"] for job in listed] == list(range(1000)) and studio.queue.ahead(f"{5000:064}") == 5000

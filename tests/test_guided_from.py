@@ -31,10 +31,18 @@ def test_the_model_says_it_and_asking_again_changes_nothing() -> None:
         asked(guided_from=2.0)
 
 
-def test_work_of_before_keeps_its_name_and_is_drawn_as_it_was() -> None:
+def test_a_model_without_the_setting_leaves_it_out_of_the_identity() -> None:
+    plain = Fake().capabilities()
+    given, usual = (
+        resolve(make_request("image", prompt="a cat", seed=1, **more), plain) for more in ({"guided_from": 0.5}, {})
+    )
+    assert given.guided_from is usual.guided_from is None and job_id(given, "x") == job_id(usual, "x")
+
+
+def test_a_request_without_it_is_drawn_as_with_0() -> None:
     before = asked().model_copy(update={"guided_from": None})
     always = asked(guided_from=0.0)
-    assert job_id(always, "x") == job_id(before, "x") != job_id(asked(), "x")
+    assert job_id(before, "x") != job_id(asked(), "x")
     assert always.batch_key() == before.batch_key() != asked().batch_key()
     assert _sampling(before).interval == _sampling(always).interval == (0.0, 1.0)
     assert _sampling(asked()).interval == (0.25, 1.0)

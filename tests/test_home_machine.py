@@ -85,7 +85,7 @@ class QueueMachine(RuleBasedStateMachine):
         for name, state in self.model.items():
             if state == "running":
                 self.model[name] = self.queue.job(name).state
-                assert self.model[name] in ("waiting", "aside", "cancelled")
+                assert self.model[name] in ("waiting", "quarantined", "cancelled")
 
     @rule(name=names)
     def cancel(self, name: str) -> None:
@@ -98,7 +98,9 @@ class QueueMachine(RuleBasedStateMachine):
     @rule()
     def retry(self) -> None:
         self.queue.retry()
-        self.model = {name: "waiting" if state in ("failed", "aside") else state for name, state in self.model.items()}
+        self.model = {
+            name: "waiting" if state in ("failed", "quarantined") else state for name, state in self.model.items()
+        }
 
     @precondition(lambda self: len(getattr(self, "model", ())) > 1)
     @rule(data=st.data())
@@ -114,7 +116,7 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def the_store_says_the_same(self) -> None:
         if hasattr(self, "queue"):
-            every = self.queue.jobs(["waiting", "running", "done", "failed", "cancelled", "aside"])
+            every = self.queue.jobs(["waiting", "running", "done", "failed", "cancelled", "quarantined"])
             assert {job.id: job.state for job in every} == self.model
             assert len(every) == len({job.id for job in every})
 
@@ -132,7 +134,7 @@ TestQueueMachine.settings = settings(max_examples=15, stateful_step_count=40)
 
 CAN = Fake().capabilities()
 COUNTS = (1, 2, 3)
-CRASHES = 2  # that a job may cause
+MAX_CRASHES = 2  # that a job may cause
 ASKED = [
     resolve(make_request("image", prompt=f"face {n}", model="fake", seed=n, steps=1, count=n), CAN) for n in COUNTS
 ]  # fmt: skip
@@ -164,10 +166,10 @@ class HomeMachine(RuleBasedStateMachine):
     @rule(job=jobs)
     def submit(self, job: str) -> None:
         request = JOBS[job]
-        self.home.gallery.take_out(job)
+        self.home.gallery.restore_job(job)
         for (owner, _), marks in self.pictures.items():
             marks["bin"] &= owner != job
-        again = len(self.home.gallery.found(job)) < request.count
+        again = len(self.home.gallery.results(job)) < request.count
         self.home.queue.submit(planned(request), again=again)
         state = self.state.get(job)
         if state not in ("waiting", "running") and (state != "done" or again):
@@ -195,7 +197,7 @@ class HomeMachine(RuleBasedStateMachine):
         claims(self.home.queue, self.owner).release(Message("died"))
         for job, _ in taken:
             self.crashes[job] += 1
-            self.state[job] = "aside" if self.crashes[job] >= CRASHES else "waiting"
+            self.state[job] = "quarantined" if self.crashes[job] >= MAX_CRASHES else "waiting"
 
     @rule(stop=st.integers(0, 5))
     def worker_is_asked_to_go(self, stop: int) -> None:
@@ -213,7 +215,7 @@ class HomeMachine(RuleBasedStateMachine):
     def _draw(self, job: str, request: ImageRequest, stop: int | None) -> None:
         events = run_job(Fake(), planned(request, Fake()), GallerySink(self.home.gallery))
         for number, event in enumerate(events):
-            if isinstance(event, Saved) and not event.found:  # it is there, whatever happens next
+            if isinstance(event, Saved) and not event.cached:  # it is there, whatever happens next
                 claims(self.home.queue, self.owner).clear_crashes(job)
                 self.crashes[job] = 0
                 self.pictures.setdefault((job, event.index), {"bin": False, "star": False})
@@ -231,7 +233,7 @@ class HomeMachine(RuleBasedStateMachine):
     def retry(self) -> None:
         self.home.queue.retry()
         for job, state in self.state.items():
-            if state in ("failed", "aside"):
+            if state in ("failed", "quarantined"):
                 self.state[job], self.crashes[job] = "waiting", 0
 
     # --- The gallery --------------------------------------------------------------------------------------------------
@@ -250,7 +252,7 @@ class HomeMachine(RuleBasedStateMachine):
 
     def _change(self, job: str, index: int, change: Callable[[str], None], **marks: bool) -> None:
         if (job, index) in self.pictures:
-            change(Path(self.home.gallery.found(job)[index].path).stem)
+            change(Path(self.home.gallery.results(job)[index].path).stem)
             self.pictures[job, index] |= marks
 
     @rule()
@@ -282,7 +284,7 @@ class HomeMachine(RuleBasedStateMachine):
     @invariant()
     def jobs_are_as_expected(self) -> None:
         if hasattr(self, "home"):
-            every = self.home.queue.jobs(["waiting", "running", "done", "failed", "cancelled", "aside"])
+            every = self.home.queue.jobs(["waiting", "running", "done", "failed", "cancelled", "quarantined"])
             assert {job.id: job.state for job in every} == self.state
 
     @invariant()
@@ -321,7 +323,7 @@ def test_a_planted_bug_is_found(bug: str, monkeypatch: pytest.MonkeyPatch) -> No
     if bug == "marks stay in the row alone":
         monkeypatch.setattr(gallery, "write_annotations", lambda *_: None)
     elif bug == "the dead are forgiven":
-        monkeypatch.setattr(claiming, "CRASHES", 3)
+        monkeypatch.setattr(claiming, "MAX_CRASHES", 3)
     else:
         monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
     hunting = settings(max_examples=300, stateful_step_count=40, phases=[Phase.generate], database=None)

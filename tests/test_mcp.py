@@ -29,7 +29,7 @@ from starlette.applications import Starlette
 
 from studio import Studio, media
 from studio.api.guard import Guard
-from studio.gallery import Kept
+from studio.gallery import GalleryItem
 from studio.mcp import hits_result, http_routes
 from studio.mcp import server as tools_of
 from studio.metadata.files import read as read_settings
@@ -332,9 +332,11 @@ def test_stdout_carries_the_protocol_and_nothing_else(tmp_path: Path) -> None:
 
 def test_text_is_answered_as_text_and_what_is_gone_only_as_a_link(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("一只猫", encoding="utf-8")
-    facts = dict.fromkeys((one.name for one in dataclasses.fields(Kept) if one.default is dataclasses.MISSING), None)
+    facts = dict.fromkeys(
+        (one.name for one in dataclasses.fields(GalleryItem) if one.default is dataclasses.MISSING), None
+    )
     there, gone = (
-        Kept(**{**facts, "sha256": n[0], "path": tmp_path / n, "seed": 1, "prompt": "", **about})
+        GalleryItem(**{**facts, "sha256": n[0], "path": tmp_path / n, "seed": 1, "prompt": "", **about})
         for n, about in (
             ("a.txt", {"kind": "text", "media_type": "text/plain", "text": "一只猫"}),
             ("b.png", {"kind": "image", "media_type": "image/png"}),

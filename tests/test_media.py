@@ -122,11 +122,11 @@ def test_a_file_that_was_cut_short_is_made_again_and_no_other(task: str, red: Pa
     (artifact,) = made(Fake(), job.request)
     assert (first.kind, first.media_type, first.text) == (artifact.kind, artifact.media_type, artifact.text)
     (again,) = of_kind(run_job(Fake(), job, FolderSink(red.parent)), Saved)
-    assert again.found and (again.path, again.kind, again.text) == (first.path, first.kind, first.text)
+    assert again.cached and (again.path, again.kind, again.text) == (first.path, first.kind, first.text)
     path, whole = Path(first.path), Path(first.path).read_bytes()
     path.write_bytes(whole[:-10])
     (third,) = of_kind(run_job(Fake(), job, FolderSink(red.parent)), Saved)
-    assert not third.found and path.read_bytes() == whole
+    assert not third.cached and path.read_bytes() == whole
 
 
 # --- Into the gallery -------------------------------------------------------------------------------------------------
@@ -134,8 +134,10 @@ def test_a_file_that_was_cut_short_is_made_again_and_no_other(task: str, red: Pa
 
 def rows(home: Home) -> list[tuple[object, ...]]:
     names = "sha256, file, bytes, width, height, job, position, seed, score, prompt, style, model, digest, star, note"
-    sql = f"SELECT {names}, kind, media_type, frames, seconds, text, space, hex(vector), hex(webp) FROM pictures"
-    joined = f"{sql} LEFT JOIN vectors ON vectors.picture = number LEFT JOIN thumbnails ON thumbnails.picture = number"
+    sql = f"SELECT {names}, kind, media_type, frames, seconds, text, space, hex(vector), hex(webp) FROM artifacts"
+    joined = (
+        f"{sql} LEFT JOIN vectors ON vectors.artifact = number LEFT JOIN thumbnails ON thumbnails.artifact = number"
+    )
     return [tuple(row) for row in home.database.rows(f"{joined} ORDER BY file")]
 
 

@@ -20,7 +20,7 @@ from models.messages import Message, Refused, catalogue
 from studio.backends.fake import Fake
 from studio.events import Cancelled, Done, End, Failed, Progress, Saved, Unknown
 from studio.export.apps import APPS
-from studio.gallery import Kept
+from studio.gallery import GalleryItem
 from studio.page import layout, polling
 from studio.page import picture_inputs as edits
 from studio.page.context import PageContext
@@ -88,12 +88,12 @@ def stage(prompt: str = "a cat", count: int = 3, end: End | None = None, **known
     request = resolve(make_request(prompt=prompt, count=count, model="fake"), Fake().capabilities())
     states: dict[Any, Any] = {Done: "done", Cancelled: "cancelled", type(None): known.pop("state", "running")}
     state, message = states.get(type(end), "failed"), getattr(end, "message", Message(""))
-    job = QueuedJob("a" * 64, 1, request, state, 0, message, 0, 0.0, None, None, known.pop("wish", ""))
+    job = QueuedJob("a" * 64, 1, request, state, 0, message, 0, 0.0, None, None, known.pop("stop_request", ""))
     return Stage(job, **known)
 
 
-def saved(index: int, found: bool = False) -> Saved:
-    return Saved(f"/x/{index:064x}.png", index, index, 0.5, 1.5, found)
+def saved(index: int, cached: bool = False) -> Saved:
+    return Saved(f"/x/{index:064x}.png", index, index, 0.5, 1.5, cached)
 
 
 def test_the_stage_tells_how_far_it_is() -> None:
@@ -111,13 +111,15 @@ def test_the_stage_tells_how_far_it_is() -> None:
 
 
 def test_the_stage_tells_what_was_wished_and_offers_what_is_left() -> None:
-    html = {wish: stage(count=12, progress=Progress(1, 4), wish=wish).html() for wish in ("", "finish", "cancel")}
-    offered = {wish: re.findall(r'data-own="(\w+)"', said) for wish, said in html.items()}
+    html = {
+        stop: stage(count=12, progress=Progress(1, 4), stop_request=stop).html() for stop in ("", "finish", "cancel")
+    }
+    offered = {stop: re.findall(r'data-own="(\w+)"', said) for stop, said in html.items()}
     assert offered == {"": ["stop", "finish"], "finish": ["stop"], "cancel": []}
     assert "Stop after these" in html[""] and "Stops after these" in html["finish"] and "Stopping" in html["cancel"]
     assert "finish" not in stage(count=8, progress=Progress(1, 4)).html(), "all of them are being drawn"
     with spoken("zh"):
-        assert "正在停止" in stage(progress=Progress(1, 4), wish="cancel").html()
+        assert "正在停止" in stage(progress=Progress(1, 4), stop_request="cancel").html()
 
 
 def test_the_time_that_is_left_counts_down(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,16 +137,23 @@ def test_the_stage_tells_when_it_is_done() -> None:
     for language, says in (("en", "2 made in 1.5 s"), ("zh", "2 张，用时 1.5 秒")):
         with spoken(language):
             assert says in stage(count=2, end=Done(), saved={0: saved(0), 1: saved(1)}).html()
-    assert "again" in stage(end=Done(), saved={0: saved(0, found=True)}).html()
+    assert "again" in stage(end=Done(), saved={0: saved(0, cached=True)}).html()
 
 
 @pytest.mark.parametrize("words", HOSTILE)
 def test_words_from_outside_stay_words(words: str) -> None:
     unknown = Progress(1, 2, unknown=(Unknown(words, (words,)),))
     shown = stage(words, 1, Failed(Message(words)), progress=unknown, saved={0: saved(0)})
-    file = {"number": 1, "sha256": "a" * 64, "path": Path(f"/x/{'a' * 64}.png"), "width": 1, "height": 1, "made": 0.0}
+    file = {
+        "number": 1,
+        "sha256": "a" * 64,
+        "path": Path(f"/x/{'a' * 64}.png"),
+        "width": 1,
+        "height": 1,
+        "created": 0.0,
+    }
     made = {"job": "", "position": 0, "seed": 0, "score": None, "prompt": words, "style": words, "model": words}
-    kept = Kept(**file, **made, note=words)
+    kept = GalleryItem(**file, **made, note=words)
     pieces = [shown.html(), render("stage.nothing_yet", "create", words), render("parts.note", "good", words)]
     pieces += [render("stage.refused", words), render("stage.strip", [kept])]
     pieces += [render("card.card", kept, {"negative": words}, [APPS["slack"]], [], [])]

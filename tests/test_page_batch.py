@@ -303,7 +303,7 @@ def test_no_time_is_told_before_anything_was_drawn(context: PageContext, monkeyp
     database = context.studio.store.database
     with database.writing() as connection:
         connection.execute("UPDATE jobs SET state = 'done', started = 100, ended = 108")
-        connection.execute("UPDATE pictures SET made = 104")
+        connection.execute("UPDATE artifacts SET created = 104")
     assert pace(context.studio, "d") == 8 / (jobs[0].request.steps or 1) and pace(context.studio, "other") is None
 
 

@@ -18,7 +18,7 @@ from studio import settings
 from studio.backends.fake import Fake
 from studio.events import Content, Vector
 from studio.export.training import training_set
-from studio.gallery import Kept
+from studio.gallery import GalleryItem
 from studio.page.card import CardHandlers
 from studio.page.context import PageContext
 from studio.page.describe import describe
@@ -169,7 +169,7 @@ def _store(home: Path) -> SeriesStore:
 # --- What is this? ----------------------------------------------------------------------------------------------------
 
 
-def drawn(context: PageContext, prompt: str = "a cat") -> Kept:
+def drawn(context: PageContext, prompt: str = "a cat") -> GalleryItem:
     (job,) = context.studio.prepare("image", prompt=prompt, seed=1, model="fake")
     list(run_jobs(Fake(), [job], GallerySink(context.studio.gallery)))
     return context.studio.gallery.page()[0]

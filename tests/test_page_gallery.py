@@ -35,7 +35,7 @@ def fill(gallery: Gallery, count: int) -> list[str]:
         file = io.BytesIO()
         Image.new("RGBA", (8, 8), (n % 256, n // 256, 7, 255)).save(file, "PNG")
         prompt = HOSTILE[0] if n % 50 == 3 else f"a {('cat', '猫')[n % 2]} {n}"
-        entry = Entry(f"job{n}", 0, n, prompt, style=("noto", "outline")[n % 2], model="fake", made=1.7e9 + n)
+        entry = Entry(f"job{n}", 0, n, prompt, style=("noto", "outline")[n % 2], model="fake", created=1.7e9 + n)
         made.append(keep(gallery, file.getvalue(), entry).stem)
     return made[::-1]
 
@@ -154,7 +154,7 @@ def test_a_zip_holds_the_very_files(
 @pytest.mark.parametrize("words", HOSTILE)
 def test_words_from_outside_stay_words(gallery: Gallery, words: str) -> None:
     digest = fill(gallery, 1)[0]
-    gallery.database.connection.execute("UPDATE pictures SET prompt = ?", (words,))
+    gallery.database.connection.execute("UPDATE artifacts SET prompt = ?", (words,))
     assert stays_text(render("gallery.cell", gallery.get(digest)), words)
     assert stays_text(render("gallery.options", [(words, words)]), words)
 

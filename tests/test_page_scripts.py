@@ -12,7 +12,7 @@ from patience import until
 from models.messages import Refused
 from studio.backends.fake import Fake
 from studio.events import Progress
-from studio.gallery import Kept
+from studio.gallery import GalleryItem
 from studio.page.html import render
 from studio.page.polling import Stage
 from studio.page.tabs import gallery
@@ -34,9 +34,9 @@ DRAG = """(from) => {
 }"""
 
 
-def job(state: Any = "running", prompt: str = "a cat", count: int = 12, wish: Any = "") -> QueuedJob:
+def job(state: Any = "running", prompt: str = "a cat", count: int = 12, stop_request: Any = "") -> QueuedJob:
     request = resolve(make_request(prompt=prompt, count=count, model="fake"), Fake().capabilities())
-    return QueuedJob(prompt, 1, request, state, 0, "", 0, 0.0, None, None, wish)
+    return QueuedJob(prompt, 1, request, state, 0, "", 0, 0.0, None, None, stop_request)
 
 
 def holder(html: str) -> str:
@@ -211,7 +211,7 @@ class ThreePictures:
     def cell(self, number: int, name: str) -> str:
         path = Path(f"/x/{name}.png")
         made = {"job": "", "position": 0, "seed": 0, "score": None, "prompt": name, "style": "", "model": "fake"}
-        kept = Kept(number=number, sha256=name, path=path, width=1, height=1, made=0.0, **made)
+        kept = GalleryItem(number=number, sha256=name, path=path, width=1, height=1, created=0.0, **made)
         return render("gallery.cell", kept)
 
     def act(self, request: Any) -> dict[str, Any]:

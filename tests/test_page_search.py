@@ -38,7 +38,9 @@ def fill(gallery: Gallery) -> dict[str, str]:
     for n, prompt in enumerate(["a cat", "a cat in a hat", "a kitten", HOSTILE[0]]):
         file = io.BytesIO()
         Image.new("RGBA", (16, 16), (40 * n, 90, 7, 255)).save(file, "PNG")
-        entry = Entry(f"job{n}", 0, n, prompt, model="fake", made=1.7e9 + n, vector=tuple(place(prompt)), space="fake")
+        entry = Entry(
+            f"job{n}", 0, n, prompt, model="fake", created=1.7e9 + n, vector=tuple(place(prompt)), space="fake"
+        )
         made[prompt] = keep(gallery, file.getvalue(), entry).stem
     return made
 

@@ -156,7 +156,7 @@ def test_every_place_says_what_became_of_it(context: PageContext) -> None:
     with database.writing() as connection:
         done = "UPDATE jobs SET state = 'done' WHERE id IN (?, ?)"
         connection.execute(done, (found[2].id, found[3].id))
-        connection.execute("UPDATE jobs SET state = 'failed', sentence = 'too <b>.' WHERE id = ?", (found[1].id,))
+        connection.execute("UPDATE jobs SET state = 'failed', message = 'too <b>.' WHERE id = ?", (found[1].id,))
     context.studio.gallery.delete([handlers.series.first_pictures(series)[found[3].id].sha256])
     cells = {cell.label: render("series.place", cell) for cell in handlers.cells(series)}
     said = ["stopped", "✗ too &lt;b&gt;.", "data-do", "deleted", "being drawn", "being drawn"]

@@ -54,9 +54,9 @@ def test_a_script_of_three_lines_works(tmp_path: Path) -> None:
 
 def test_generate_makes_pictures_in_order_and_finds_them_again(shared: Studio, tmp_path: Path) -> None:
     made = shared.generate("a cat", model="fake", count=3, seed=7, steps=2)
-    assert [saved.seed for saved in made] == [7, 8, 9] and not any(saved.found for saved in made)
+    assert [saved.seed for saved in made] == [7, 8, 9] and not any(saved.cached for saved in made)
     assert all(Path(saved.path).is_relative_to(shared.gallery.folder) for saved in made)
-    assert [saved.found for saved in shared.generate("a cat", model="fake", count=3, seed=7, steps=2)] == [True] * 3
+    assert [saved.cached for saved in shared.generate("a cat", model="fake", count=3, seed=7, steps=2)] == [True] * 3
     Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
     edited = shared.generate(
         "a dog", model="fake", image=tmp_path / "red.png", strength=0.5, mix=["-.5:hat"], seed=1, steps=2

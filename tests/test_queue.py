@@ -10,11 +10,10 @@ import pytest
 from queue_kit import claims, named, put, waiting
 
 from models.messages import Message, Refused
-from studio.claims import CRASHES
 from studio.database import Database, migrations
 from studio.events import Cancelled, Done, Failed, Progress, Unknown
 from studio.home import Home, ProgressStore
-from studio.queue import Queue
+from studio.queue import MAX_CRASHES, Queue
 
 
 @pytest.fixture
@@ -53,7 +52,7 @@ def test_jobs_are_moved_past_one_that_came_back_to_a_place_that_another_one_has_
     put(queue, "a", "b", "c")
     queue.move("a", "b")
     with queue._database.writing() as connection:
-        connection.execute("UPDATE jobs SET place = (SELECT place FROM jobs WHERE id = 'a') WHERE id = 'c'")
+        connection.execute("UPDATE jobs SET position = (SELECT position FROM jobs WHERE id = 'a') WHERE id = 'c'")
     assert waiting(queue) == ["a", "c", "b"]
     queue.move("b", "c")
     assert waiting(queue) == ["a", "b", "c"]
@@ -105,7 +104,7 @@ def test_cancel_one_or_all(queue: Queue) -> None:
     put(queue, "a", "b", "c")
     claims(queue).claim()
     assert queue.cancel(["a", "b", "nobody"]) == 2
-    assert claims(queue).wishes() == {"a": "cancel"} and queue.job("b").state == "cancelled"
+    assert claims(queue).stop_requests() == {"a": "cancel"} and queue.job("b").state == "cancelled"
     assert queue.cancel() == 2, "a still runs, c waits"
     assert claims(queue).end("a", Cancelled())
     assert queue.counts() == {"cancelled": 3}
@@ -147,19 +146,19 @@ def test_what_a_worker_says_counts_only_while_it_holds_the_job(queue: Queue) -> 
 
 def test_a_job_that_ends_its_worker_twice_is_put_aside_with_the_reason(queue: Queue) -> None:
     put(queue, "bad", "good")
-    for turn in range(CRASHES):
+    for turn in range(MAX_CRASHES):
         assert claims(queue, f"w{turn}").claim()[0].id == "bad", "it keeps its place"
         claims(queue, f"w{turn}").release(Message("was ended by signal 9"))
     job = queue.job("bad")
-    assert job.state == "aside" and "signal 9" in job.sentence and isinstance(job.end, Failed)
+    assert job.state == "quarantined" and "signal 9" in job.sentence and isinstance(job.end, Failed)
     assert claims(queue).claim()[0].id == "good", "the others go on"
     queue.retry(["bad"])
-    assert queue.job("bad").crashes == 0
+    assert queue.job("bad").crash_count == 0
 
 
 def test_a_picture_in_between_is_a_sign_of_life(queue: Queue) -> None:
     put(queue, "long")
-    for turn in range(3 * CRASHES):
+    for turn in range(3 * MAX_CRASHES):
         assert claims(queue, f"w{turn}").claim()
         claims(queue, f"w{turn}").clear_crashes("long")
         claims(queue, f"w{turn}").release(Message("died"))
@@ -168,7 +167,7 @@ def test_a_picture_in_between_is_a_sign_of_life(queue: Queue) -> None:
 
 def test_a_worker_that_is_asked_to_go_takes_no_blame_and_a_wish_outlives_it(queue: Queue) -> None:
     put(queue, "a", "b")
-    for turn in range(2 * CRASHES):
+    for turn in range(2 * MAX_CRASHES):
         assert claims(queue, f"w{turn}").claim()[0].id == "a"
         claims(queue, f"w{turn}").release()
     claims(queue).claim()
@@ -215,9 +214,9 @@ def test_asked_for_anew_while_it_is_being_stopped(queue: Queue) -> None:
     claims(queue).claim()
     queue.cancel(["a"])
     queue.finish_picture("a")
-    assert claims(queue).wishes() == {"a": "cancel"}, "a milder wish does not take it back"
+    assert claims(queue).stop_requests() == {"a": "cancel"}, "a milder wish does not take it back"
     put(queue, "a")
-    assert claims(queue).wishes() == {"a": ""}
+    assert claims(queue).stop_requests() == {"a": ""}
     claims(queue).end("a", Cancelled())  # the worker had seen the wish before
     assert waiting(queue) == ["a"]
 

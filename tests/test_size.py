@@ -180,7 +180,7 @@ def test_files_say_it_and_are_made_again(either: Backend, tmp_path: Path) -> Non
     again = [
         event for event in run_job(either, planned(request, either), FolderSink(tmp_path)) if isinstance(event, Saved)
     ]
-    assert all(event.found for event in again)
+    assert all(event.cached for event in again)
 
 
 def test_another_upscaler_is_told_of(changed: Path, tmp_path: Path) -> None:

@@ -112,13 +112,13 @@ def straight(folder: Path, asked: list[ImageRequest]) -> dict[tuple[str, int], s
 
 
 def pictures(home: Home) -> dict[tuple[str, int], str]:
-    rows = home.database.rows("SELECT job, position, sha256 FROM pictures")
+    rows = home.database.rows("SELECT job, position, sha256 FROM artifacts")
     return {(row["job"], row["position"]): row["sha256"] for row in rows}
 
 
 def finish(home: Home) -> None:
     """Wait until nothing is open; what was put aside for having been under two kills is put back, as a person would."""
-    until(lambda: not (home.queue.jobs() or home.queue.retry(job.id for job in home.queue.jobs(["aside"]))), 0.1)
+    until(lambda: not (home.queue.jobs() or home.queue.retry(job.id for job in home.queue.jobs(["quarantined"]))), 0.1)
 
 
 def check(home: Home, asked: list[ImageRequest], expected: dict[tuple[str, int], str]) -> None:

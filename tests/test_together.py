@@ -144,7 +144,7 @@ def test_only_missing_pictures_are_drawn_and_are_as_they_were(backend: Backend, 
 
     events = list(run_jobs(Counted(), jobs(backend, asked), FolderSink(tmp_path)))
     assert [(request.seed, request.count, request.shape) for request in drawn] == [(3, 1, 8), (7, 1, 8)]
-    assert [(event.index, event.found) for number, event in saved(iter(events)) if number == 0] == [
+    assert [(event.index, event.cached) for number, event in saved(iter(events)) if number == 0] == [
         *((index, True) for index in (0, 1, 3, 4, 5, 7)),
         (2, False),
         (6, False),

@@ -28,7 +28,6 @@ from studio import heartbeat, settings, supervisor, worker
 from studio.api import v1
 from studio.backends.base import Backend, open_backend
 from studio.backends.fake import Fake
-from studio.claims import Claims
 from studio.database import StoreTrouble
 from studio.events import Cancelled, Done, End, Failed, Progress, Saved
 from studio.files import PART
@@ -36,6 +35,7 @@ from studio.gallery import Filter
 from studio.home import Home
 from studio.media import Artifact
 from studio.planner import Job
+from studio.queue import Claims
 from studio.requests import ImageRequest
 from studio.sinks import GallerySink
 from studio.studio import Studio
@@ -83,10 +83,10 @@ def test_a_job_is_seen_step_by_step_and_ends_saved(shared: Studio) -> None:
 def test_the_same_job_is_found_not_made_again(shared: Studio) -> None:
     first, _ = finish(shared, drawing("a cat"))
     second, end = finish(shared, drawing("a cat"))
-    assert not first[0].found and second[0].found and isinstance(end, Done)
+    assert not first[0].cached and second[0].cached and isinstance(end, Done)
     Path(first[0].path).write_bytes(Path(first[0].path).read_bytes()[:-20])
     third, _ = finish(shared, drawing("a cat"))
-    assert not third[0].found, "a picture that was cut short is made again"
+    assert not third[0].cached, "a picture that was cut short is made again"
 
 
 def test_a_job_keeps_the_pictures_it_was_given(shared: Studio, tmp_path: Path) -> None:
@@ -111,7 +111,9 @@ def test_cancel_stops_a_running_job_and_one_in_line(shared: Studio) -> None:
     shared.cancel(running)
     assert isinstance(list(shared.events(running))[-1], Cancelled)
     assert isinstance(list(shared.events(waiting))[-1], Cancelled)
-    assert not shared.gallery.found(running) and not list(shared.gallery.folder.rglob(f"{PART}*")), "nothing half-made"
+    assert not shared.gallery.results(running) and not list(shared.gallery.folder.rglob(f"{PART}*")), (
+        "nothing half-made"
+    )
     assert isinstance(finish(shared, drawing("next", 0.1))[1], Done), "a cancelled job can be asked for again"
 
 
@@ -133,12 +135,12 @@ def test_a_job_outlives_its_worker_and_is_put_aside_the_second_time(studio: Stud
     running, waiting = studio.submit(drawing("slow", 0.1, steps=100)), studio.submit(drawing("next", 0.01))
     first_step(studio, running)
     send(studio, signal.SIGKILL)
-    while (job := studio.queue.job(running)).crashes == 0 or job.state != "running":
+    while (job := studio.queue.job(running)).crash_count == 0 or job.state != "running":
         time.sleep(0.05)
     send(studio, signal.SIGKILL)
     end = list(studio.events(running))[-1]
     assert isinstance(end, Failed) and "signal 9" in end.sentence and "memory" in end.sentence
-    assert studio.queue.job(running).state == "aside"
+    assert studio.queue.job(running).state == "quarantined"
     assert isinstance(list(studio.events(waiting))[-1], Done)
     send(studio, signal.SIGKILL)
     assert isinstance(finish(studio, drawing("after"))[1], Done)
@@ -147,12 +149,12 @@ def test_a_job_outlives_its_worker_and_is_put_aside_the_second_time(studio: Stud
 def test_what_waits_goes_on_another_day_with_the_same_pixels(studio: Studio) -> None:
     one, two = drawing("slow", 0.05, steps=10, count=12), drawing("next")
     jobs = [studio.submit(one), studio.submit(two)]
-    while not studio.gallery.found(jobs[0]):
+    while not studio.gallery.results(jobs[0]):
         time.sleep(0.02)
     studio.close()
     states = [studio.queue.job(job).state for job in jobs]
     assert states == ["waiting", "waiting"]
-    kept = set(studio.gallery.found(jobs[0]))
+    kept = set(studio.gallery.results(jobs[0]))
     assert 0 < len(kept) < 12, "some are done"
     another = Studio(studio.home)
     another.open()
@@ -183,7 +185,7 @@ def test_stop_after_this_picture_keeps_what_is_being_drawn(shared: Studio) -> No
     first_step(shared, job)
     shared.queue.finish_picture(job)
     assert list(shared.events(job))[-1] == Cancelled()
-    assert len(shared.gallery.found(job)) == 8, "the batch in hand, and no more"
+    assert len(shared.gallery.results(job)) == 8, "the batch in hand, and no more"
 
 
 def test_jobs_drawn_together_end_each_on_its_own(shared: Studio) -> None:
@@ -220,7 +222,7 @@ def test_closing_ends_the_watchers_and_keeps_the_job(studio: Studio) -> None:
     closing.start()
     assert isinstance(list(studio.events(job))[-1], Progress), "they do not wait for its end"
     closing.join()
-    assert studio.queue.job(job).state == "waiting" and studio.queue.job(job).crashes == 0
+    assert studio.queue.job(job).state == "waiting" and studio.queue.job(job).crash_count == 0
 
 
 @pytest.mark.parametrize("what", ["Pipe", "Process"])
@@ -246,7 +248,7 @@ class FullDisk(io.StringIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("name", ["note", "wishes", "claim_interactive"])
+@pytest.mark.parametrize("name", ["note", "stop_requests", "claim_interactive"])
 def test_where_the_store_refuses_the_worker_waits_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -365,7 +367,7 @@ def test_what_ends_its_worker_is_not_tried_for_ever(tmp_path: Path, kind: type[F
     *_, end = studio.events(job)
     studio.close()
     assert isinstance(end, Failed) and says in end.sentence
-    assert len(studio.gallery.found(job)) == kept, "what was drawn is kept"
+    assert len(studio.gallery.results(job)) == kept, "what was drawn is kept"
 
 
 class Homely(Fake):  # says where its settings are

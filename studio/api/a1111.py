@@ -503,7 +503,7 @@ Made = tuple[bytes, int, ImageRequest]  # a picture's file, its seed, and the re
 
 def _files(studio: Studio, call: Call) -> list[Made]:
     """What the call has made so far, in the order asked for."""
-    found = ((request, studio.gallery.found(job)) for job, request in call.jobs.items())
+    found = ((request, studio.gallery.results(job)) for job, request in call.jobs.items())
     saved = ((request, found[index]) for request, found in found for index in sorted(found))
     return [(Path(one.path).read_bytes(), one.seed, request) for request, one in saved]
 
@@ -684,7 +684,7 @@ async def _made(state: State, task: str, data: bytes, name: str, **fields: Any) 
         raise Rejected(500, end.sentence)
     if not isinstance(end, Done):
         raise Rejected(503, "api.job_cancelled" if isinstance(end, Cancelled) else "api.closing")
-    return studio.gallery.found(job)[0]
+    return studio.gallery.results(job)[0]
 
 
 def _target(size: tuple[int, int], how: Upscaling) -> tuple[int, int]:

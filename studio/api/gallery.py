@@ -20,7 +20,7 @@ from studio.clips import MAX_FRAMES, ClipFile
 from studio.events import Saved
 from studio.export.clips import FORMATS
 from studio.export.make import Wanted, exported, one_file, stills
-from studio.gallery import PAGE, Filter, Gallery, Kept
+from studio.gallery import PAGE, Filter, Gallery, GalleryItem
 from studio.metadata.files import credits_in
 
 PREFIX = "/api/v1"
@@ -70,7 +70,7 @@ def describe_saved(saved: Saved) -> dict[str, Any]:
     return {**facts, "sha256": sha256, "url": f"{PREFIX}/gallery/{sha256}/file", "seconds": round(saved.seconds, 3)}
 
 
-def describe_kept(kept: Kept) -> dict[str, Any]:
+def describe_kept(kept: GalleryItem) -> dict[str, Any]:
     """A file of the gallery, as JSON."""
     facts, place = asdict(kept), f"{PREFIX}/gallery/{kept.sha256}"
     del facts["path"]
@@ -136,7 +136,7 @@ def file(served: ServedStudio, sha256: Digest) -> Response:
     return file_response(kept_of(served.studio.gallery, sha256))
 
 
-def file_response(kept: Kept) -> Response:
+def file_response(kept: GalleryItem) -> Response:
     """The stored file, byte for byte; 404 where it is gone."""
     if not kept.path.is_file():
         raise Rejected(404, "api.file_gone")
@@ -179,7 +179,7 @@ def thumbnail(served: ServedStudio, sha256: Digest) -> Response:
     return Response(data, media_type=kind, headers=FOREVER)
 
 
-def small(gallery: Gallery, kept: Kept) -> tuple[bytes, str]:
+def small(gallery: Gallery, kept: GalleryItem) -> tuple[bytes, str]:
     """A small preview and its media type; 404 where the file is gone."""
     try:
         data = gallery.thumbnail(kept.sha256)
@@ -210,7 +210,7 @@ async def search(
     return {"hits": [{"picture": describe_kept(hit.picture), "score": hit.score} for hit in hits]}
 
 
-def kept_of(gallery: Gallery, sha256: str) -> Kept:
+def kept_of(gallery: Gallery, sha256: str) -> GalleryItem:
     """A picture of the gallery, or of its bin; 404 where there is none."""
     try:
         return gallery.get(sha256)

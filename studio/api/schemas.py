@@ -12,7 +12,7 @@ from models.references.credits import Credit
 from studio.annotations import RATINGS
 from studio.api.routing import TAG
 from studio.events import Reading, Saved
-from studio.gallery import Kept
+from studio.gallery import GalleryItem
 from studio.heartbeat import Loaded
 from studio.queue import MAX_PRIORITY, QueuedJob, State
 from studio.requests import Ingredient, Picture, fields_of, media_tasks
@@ -81,7 +81,7 @@ AnyJob = Annotated[Union[_TAGGED], Discriminator(_task)]  # type: ignore[valid-t
 
 PictureOut = _result_model(
     "PictureOut",
-    "A file that a job made. `seconds` since the job began; `found` where it was there before.",
+    "A file that a job made. `seconds` since the job began; `cached` where it was there before.",
     Saved,
     ("path",),
     sha256=str,
@@ -89,8 +89,8 @@ PictureOut = _result_model(
 )
 KeptOut = _result_model(
     "KeptOut",
-    "A file of the gallery. `made` and `deleted` are seconds since the epoch; `number` orders and pages.",
-    Kept,
+    "A file of the gallery. `created` and `deleted` are seconds since the epoch; `number` orders and pages.",
+    GalleryItem,
     ("path",),
     url=str,
     thumbnail=str,
@@ -110,7 +110,7 @@ JobOut = _result_model(
     " failed or was set aside, `notes` what is worth knowing of the files that it was given. Pictures in `request` are"
     " named by content.",
     QueuedJob,
-    ("request", "crashes", "wish", "message"),
+    ("request", "crash_count", "stop_request", "message"),
     sentence=str,
     notes=list[str],
     ahead=int,

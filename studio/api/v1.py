@@ -204,7 +204,7 @@ def _job_json(studio: Studio, job: QueuedJob, ahead: int) -> dict[str, Any]:
         "notes": list(map(str, inputs.notes(job.request))),
         "ahead": ahead,
         "progress": {"step": live.step, "total": live.total} if live else None,
-        "pictures": [describe_saved(saved) for _, saved in sorted(studio.gallery.found(job.id, job).items())],
+        "pictures": [describe_saved(saved) for _, saved in sorted(studio.gallery.results(job.id, job).items())],
         "request": nameless(job.request.model_dump(mode="json")),
     }
 

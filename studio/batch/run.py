@@ -312,7 +312,7 @@ class Runner:
                     facts = (job.id, event.index, event.seed, event.score, sha256(path), event.text)
                     self.records[name] = Record(name, *facts)
                     self.folder.add(self.records[name])
-                drawn |= set() if event.found else {number}
+                drawn |= set() if event.cached else {number}
                 yield len(self.records)
             elif isinstance(event, Failed):
                 self._fail(job, event.message)

@@ -155,7 +155,7 @@ def run_here(backend: Backend, jobs: list[Job], common: Common, names: dict[str,
         raise Refused("cli.plain_needs_out")
     gallery = Home(common.root).gallery
     for job in jobs:
-        gallery.take_out(job.id)
+        gallery.restore_job(job.id)
     return run(backend, jobs, gallery.folder, GallerySink(gallery))
 
 

@@ -22,7 +22,7 @@ from studio.requests import PICTURES
 from studio.studio import Studio
 from studio.worker import alone
 
-ENDED: tuple[State, ...] = ("done", "failed", "cancelled", "aside")
+ENDED: tuple[State, ...] = ("done", "failed", "cancelled", "quarantined")
 SHOWN = 20  # ended jobs that are listed
 
 
@@ -33,7 +33,7 @@ SHOWN = 20  # ended jobs that are listed
 def queue(common: Common, every: bool = False) -> None:
     """List the jobs: what runs, what waits, what went wrong."""
     jobs = Home(common.root).queue
-    listed = jobs.jobs() + jobs.jobs(ENDED if every else ("failed", "aside"), SHOWN)
+    listed = jobs.jobs() + jobs.jobs(ENDED if every else ("failed", "quarantined"), SHOWN)
     if not common.as_json:
         if jobs.is_paused():
             warn("The queue is paused; studio resume goes on.", program="")

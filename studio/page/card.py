@@ -13,7 +13,7 @@ from studio import inputs
 from studio.annotations import labels_in
 from studio.export.apps import APPS
 from studio.export.clips import FORMATS
-from studio.gallery import Kept
+from studio.gallery import GalleryItem
 from studio.metadata.files import credits_of_record, read
 from studio.metadata.restore import restore
 from studio.page.clips import take
@@ -73,7 +73,7 @@ class CardHandlers:
         """The card goes, and a tab is given something."""
         return "", self.context.hand(tab, use, **what), gr.update(selected=tab)
 
-    def show(self, kept: Kept, again: bool = False, problem: str | Refused = "", said: str = "") -> str:
+    def show(self, kept: GalleryItem, again: bool = False, problem: str | Refused = "", said: str = "") -> str:
         """The card of a picture. One that is shown `again` takes the place of the card that is open. `problem` says why
         what was pressed can't be done, `said` what was done.
         """
@@ -94,7 +94,7 @@ class CardHandlers:
         about["read_as"] = origin.get("read_as", "")
         return render("card.card", kept, request, apps, list(FORMATS), uses, styles, again, **about)
 
-    def _mark(self, kept: Kept, do: str, value: str) -> None:
+    def _mark(self, kept: GalleryItem, do: str, value: str) -> None:
         changes: dict[str, Any] = {}
         if do == "star":
             changes["star"] = not kept.star
@@ -111,7 +111,7 @@ class CardHandlers:
         if changes:
             self.gallery.mark([kept.sha256], **changes)
 
-    def _another(self, kept: Kept, do: str) -> Job:
+    def _another(self, kept: GalleryItem, do: str) -> Job:
         """The artifact's request with a new seed, or one for variations of it ("vary"), planned."""
         start, found = {"path": str(kept.path)}, read(kept.path)
         restored = restore(found, self.context.can, self.context.studio.home / inputs.INPUTS, TASKS)

@@ -7,7 +7,7 @@ from pathlib import Path
 from models.messages import Refused
 from studio import media
 from studio.export.clips import Clip
-from studio.gallery import Gallery, Kept
+from studio.gallery import Gallery, GalleryItem
 from studio.metadata.files import read
 from studio.metadata.origin import placed
 from studio.planner import Job
@@ -23,7 +23,7 @@ def opened_clip(path: Path) -> Clip:
         raise Refused("page.picture_damaged") from refusal
 
 
-def take(gallery: Gallery, clip: Kept, number: object) -> str:
+def take(gallery: Gallery, clip: GalleryItem, number: object) -> str:
     """Keep a frame of a clip as a picture of the gallery -> its sha256. Its file says what the clip's says, and which
     frame it is. Refused where there is no such frame.
     """

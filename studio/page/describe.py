@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from models.prompts.weighting import plain
 from studio.api.routing import Rejected
 from studio.events import Content
-from studio.gallery import Kept
+from studio.gallery import GalleryItem
 from studio.page.context import PageContext
 from studio.page.html import render
 from studio.page.language import reader, routes
@@ -16,7 +16,7 @@ from studio.planner import resolve
 from studio.requests import make_request
 
 
-def describe(context: PageContext, kept: Kept, language: str) -> Kept:
+def describe(context: PageContext, kept: GalleryItem, language: str) -> GalleryItem:
     """The picture with its caption. Waits for the worker, between two of its steps; Refused where the model can't."""
     studio, model = context.studio, context.model
     asked = make_request("caption", image={"path": str(kept.path)}, language=language, model=model)

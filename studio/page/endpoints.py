@@ -59,7 +59,7 @@ class Endpoints:
             job: the id that `submit` gave.
 
         Returns:
-            state (waiting, running, done, failed, cancelled or aside), step, total, sentence (why it failed), and
+            state (waiting, running, done, failed, cancelled or quarantined), step, total, sentence (why it failed), and
             pictures: for each its index, seed, and the url under which this server has it.
         """
         try:
@@ -68,7 +68,7 @@ class Endpoints:
             raise gr.Error(text("no_job", job=job[:80]), print_exception=False) from error
         progress = None if state.state == "waiting" else self.studio.store.progress.read(job)[1]
         step, total = (progress.step, progress.total) if progress else (0, 0)
-        found = self.studio.gallery.found(state.id, state)
+        found = self.studio.gallery.results(state.id, state)
         pictures = [{"index": index, "seed": one.seed, "url": url(one.path)} for index, one in found.items()]
         return {"state": state.state, "step": step, "total": total, "sentence": state.sentence, "pictures": pictures}
 

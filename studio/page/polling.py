@@ -21,7 +21,7 @@ from models.messages import Message
 from studio import inputs
 from studio.capabilities import Capabilities, Style
 from studio.events import Progress, Saved
-from studio.gallery import Kept
+from studio.gallery import GalleryItem
 from studio.page.html import render
 from studio.page.language import routes
 from studio.queue import QueuedJob
@@ -36,18 +36,19 @@ KNOWN_SPEEDS = 64  # jobs whose speed is kept
 STEADY = 0.25  # the share by which the time of a job's end moves to where it is measured anew
 LOADS = 1.0  # seconds without a step after which it is the model that is being loaded
 NEWS = 1.0  # seconds between two looks at the database
-GALLERY = "SELECT max(number), count(*), (SELECT value FROM settings WHERE name = 'marked') FROM pictures"
+GALLERY = "SELECT max(number), count(*), (SELECT value FROM settings WHERE name = 'marked') FROM artifacts"
 # Sums in which each job counts by its number: two changes don't cancel out.
 QUEUE = (
-    "SELECT state, count(*), total(place * number), total(priority * number), total((wish = 'finish') * number),"
-    " total((wish = 'cancel') * number) FROM jobs WHERE NOT question GROUP BY state"
+    "SELECT state, count(*), total(position * number), total(priority * number),"
+    " total((stop_request = 'finish') * number), total((stop_request = 'cancel') * number)"
+    " FROM jobs WHERE NOT interactive GROUP BY state"
 )
 # Jobs of one batch are begun and ended together, and some were found and not drawn: only pictures that were made
 # between a job's beginning and its end count, and time in which several jobs were drawn counts once.
 DRAWN = """
 SELECT jobs.started, jobs.ended, count(*) * max(1, ifnull(json_extract(jobs.request, '$.steps'), 1)) AS work
 FROM (SELECT * FROM jobs WHERE state = 'done' AND started IS NOT NULL ORDER BY number DESC LIMIT ?) AS jobs
-JOIN pictures ON pictures.job = jobs.id AND pictures.digest = ? AND pictures.made BETWEEN jobs.started AND jobs.ended
+JOIN artifacts ON artifacts.job = jobs.id AND artifacts.digest = ? AND created BETWEEN jobs.started AND jobs.ended
 GROUP BY jobs.id ORDER BY jobs.started
 """
 STAGES = 8  # of one page
@@ -118,7 +119,7 @@ class Poll:
         state = queue.job(job)  # before the pictures: those of an ended job are all there
         progress = None if state.state == "waiting" else self.studio.store.progress.read(job)[1]
         left = self._left(job, progress.step, progress.total) if progress and not state.end else None
-        saved = self.studio.gallery.found(state.id, state)
+        saved = self.studio.gallery.results(state.id, state)
         made = [Path(one.path).stem for one in saved.values() if one.kind != "text"]
         kept = {digest: self.studio.gallery.get(digest) for digest in self.studio.gallery.known(made)}
         how_far = (queue.ahead(job), queue.is_paused(), left, progress or NOT_BEGUN)
@@ -189,7 +190,7 @@ class Stage:
     left: float | None = None
     progress: Progress = NOT_BEGUN
     saved: dict[int, Saved] = field(default_factory=dict)
-    kept: dict[str, Kept] = field(default_factory=dict)
+    kept: dict[str, GalleryItem] = field(default_factory=dict)
     can: Capabilities | None = None
 
     @property

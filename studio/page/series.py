@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from models.messages import Message, Refused
-from studio.gallery import Kept
+from studio.gallery import GalleryItem
 from studio.page.context import LISTEN, ONCE, PageContext, in_order, pressed_data
 from studio.page.html import render, script
 from studio.page.language import text
@@ -27,7 +27,7 @@ class Cell:
     """A place of a series: its label, its picture where there is one, its job's state and error."""
 
     label: str
-    kept: Kept | None
+    kept: GalleryItem | None
     state: str = ""
     error: str | Message = ""
 
@@ -123,7 +123,7 @@ class ShowHandlers(SeriesHandlers):
         members = self.series.members(series)
         return [Cell(one.label, kept.get(one.id), *states.get(one.id, ("", ""))) for one in members]
 
-    def _cover(self, series: Series) -> Kept | None:
+    def _cover(self, series: Series) -> GalleryItem | None:
         """The picture of a series in small: its cover, else the first that is there."""
         try:
             ids, kept = self.series.ids(series), self.series.first_pictures(series)

@@ -24,7 +24,7 @@ from typing import Any
 from models.messages import Message, Refused
 from studio.events import Unknown
 from studio.files import make_folder, ready_folder, write_whole
-from studio.gallery import Kept
+from studio.gallery import GalleryItem
 from studio.page.polling import estimate
 from studio.planner import Job
 from studio.queue import OPEN, read_message
@@ -165,27 +165,27 @@ class SeriesStore:
             requests = [one.request for one in self.members(series)]
             seconds = estimate(self.studio, str(series.about.get("digest", "")), requests)
             left = None if seconds is None else seconds * still / len(requests)
-        failed, unqueued = counts["failed"] + counts["aside"], len(set(self.ids(series))) - counts.total()
+        failed, unqueued = counts["failed"] + counts["quarantined"], len(set(self.ids(series))) - counts.total()
         told = series.id in self._queueing, self._problems.get(series.id, ""), left, self.studio.queue.is_paused()
         words = tuple(self.studio.store.progress.words(self.ids(series)))[:WORDS]
         return Counts(counts["done"], failed, counts["cancelled"], still, unqueued, *told, words)
 
     def states(self, series: Series, where: str = "true") -> dict[str, tuple[str, Message]]:
         """State and message of its jobs that are or were in the queue, by id."""
-        rows = self._rows(f"SELECT id, state, sentence FROM jobs WHERE id {AMONG} AND {where}", series)
-        return {row["id"]: (row["state"], read_message(row["sentence"])) for row in rows}
+        rows = self._rows(f"SELECT id, state, message FROM jobs WHERE id {AMONG} AND {where}", series)
+        return {row["id"]: (row["state"], read_message(row["message"])) for row in rows}
 
     def failures(self, series: Series, limit: int = sys.maxsize) -> list[tuple[Member, Message]]:
         """Jobs that failed or were quarantined, each with the message that says why."""
-        states = self.states(series, "state IN ('failed', 'aside')")
+        states = self.states(series, "state IN ('failed', 'quarantined')")
         return [(one, states[one.id][1]) for one in self.members(series) if one.id in states][:limit]
 
-    def pictures(self, series: Series, limit: int = -1) -> list[Kept]:
+    def pictures(self, series: Series, limit: int = -1) -> list[GalleryItem]:
         """Its pictures that are in the gallery, newest first; -1 is all of them."""
-        sql = f"SELECT number FROM pictures WHERE job {AMONG} AND deleted IS NULL ORDER BY number DESC LIMIT ?"
+        sql = f"SELECT number FROM artifacts WHERE job {AMONG} AND deleted IS NULL ORDER BY number DESC LIMIT ?"
         return self.studio.gallery.numbered([row["number"] for row in self._rows(sql, series, limit)])
 
-    def first_pictures(self, series: Series) -> dict[str, Kept]:
+    def first_pictures(self, series: Series) -> dict[str, GalleryItem]:
         """A picture of each job that has one."""
         return {one.job: one for one in self.pictures(series)}
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from models.messages import Refused
 from studio.backends.base import offered, open_backend
-from studio.gallery import Kept
+from studio.gallery import GalleryItem
 from studio.grid import Axis, Grid
 from studio.metadata.files import credits_in
 from studio.page.context import QUIET, PageContext, whole_number
@@ -155,7 +155,7 @@ def router(context: PageContext) -> APIRouter:
     return made
 
 
-def _place(kept: Kept | None) -> Image.Image | None:
+def _place(kept: GalleryItem | None) -> Image.Image | None:
     with contextlib.suppress(Refused):
         return opened(kept.path) if kept else None
     return None

@@ -22,7 +22,7 @@ from pydantic import BaseModel, Field
 from models.messages import Refused
 from studio.annotations import labels_in
 from studio.api.gallery import Chosen
-from studio.gallery import PAGE, Filter, Gallery, Kept
+from studio.gallery import PAGE, Filter, Gallery, GalleryItem
 from studio.inputs import remove_unneeded
 from studio.page.context import PageContext
 from studio.page.files import zip_response
@@ -192,11 +192,11 @@ class GalleryHandlers:
         }
 
     def _values(self, column: str) -> list[str]:
-        sql = f"SELECT DISTINCT {column} AS value FROM pictures WHERE {column} != '' ORDER BY value"
+        sql = f"SELECT DISTINCT {column} AS value FROM artifacts WHERE {column} != '' ORDER BY value"
         return [row["value"] for row in self.context.studio.store.database.rows(sql)]
 
 
-def _cells(pictures: Sequence[Kept]) -> list[tuple[int, str]]:
+def _cells(pictures: Sequence[GalleryItem]) -> list[tuple[int, str]]:
     return [(one.number, render("gallery.cell", one)) for one in pictures]
 
 

@@ -60,7 +60,7 @@ class QueueHandlers:
             "fingerprint": now,
             "head": render("queue.head", counts, self.queue.is_paused(), self.studio.trouble() or self.queue.notice()),
             "line": [*line, ("", render("queue.more", hidden))] if hidden > 0 else line,
-            "wrong": [self._row(job) for job in self.queue.jobs(("failed", "aside"), FAILED)],
+            "wrong": [self._row(job) for job in self.queue.jobs(("failed", "quarantined"), FAILED)],
             "past": [self._row(job) for job in past],
             "nothing": "" if counts else render("parts.empty", "queue.empty"),
             "busy": counts.get("running", 0) > 0,
@@ -85,7 +85,7 @@ class QueueHandlers:
         if job.state == "running":
             stage = self.context.poll.stage(job.id)
         else:
-            stage = Stage(job, saved=self.studio.gallery.found(job.id, job))
+            stage = Stage(job, saved=self.studio.gallery.results(job.id, job))
         return job.id, render("queue.row", stage, place)
 
     def _waiting(self) -> list[str]:

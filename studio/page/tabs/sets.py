@@ -13,7 +13,7 @@ from studio.batch.plan import safe_name
 from studio.export.apps import APPS, App
 from studio.export.drawing import Larger, both
 from studio.export.pack import NAME_LIMIT, Sticker, pack, pack_name
-from studio.gallery import Kept
+from studio.gallery import GalleryItem
 from studio.metadata.files import provenance_in
 from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data, whole_number
 from studio.page.files import attachment, no_slashes, opened, series_of
@@ -137,7 +137,7 @@ def packed_for(store: SeriesStore, series: Series, app: str, larger: Larger) -> 
     return pack(stickers, series.title, APPS[app], stickers[int(series.about.get("cover", 0))])
 
 
-def _sticker(kept: Kept, label: str, outline: bool, app: App, larger: Larger) -> Sticker:
+def _sticker(kept: GalleryItem, label: str, outline: bool, app: App, larger: Larger) -> Sticker:
     picture, more = both(kept.path, opened(kept.path), app.sizes[0], larger, outline)
     facts = {"prompt": kept.prompt, "seed": kept.seed, "model": kept.model}
     says = provenance_in(kept.path)

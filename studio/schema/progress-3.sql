@@ -1,0 +1,1 @@
+ALTER TABLE previews RENAME COLUMN png TO image;
