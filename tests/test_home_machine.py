@@ -20,7 +20,6 @@ from hypothesis.stateful import (
 from queue_kit import claims, planned, put, run_job, waiting
 
 from models.messages import Message
-from studio import claims as claiming
 from studio import gallery, maintenance
 from studio.backends.fake import Fake
 from studio.events import Cancelled, Done, Failed, Saved
@@ -323,7 +322,7 @@ def test_a_planted_bug_is_found(bug: str, monkeypatch: pytest.MonkeyPatch) -> No
     if bug == "marks stay in the row alone":
         monkeypatch.setattr(gallery, "write_annotations", lambda *_: None)
     elif bug == "the dead are forgiven":
-        monkeypatch.setattr(claiming, "MAX_CRASHES", 3)
+        monkeypatch.setattr("studio.queue.MAX_CRASHES", 3)
     else:
         monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
     hunting = settings(max_examples=300, stateful_step_count=40, phases=[Phase.generate], database=None)
