@@ -207,7 +207,7 @@ def test_what_the_worker_answers_is_what_the_model_says(tiny: Embedded, tiny_stu
     answers = tiny_studio.ask(request)
     assert tiny_studio.ask(request) == answers, "and remembers it"
     assert list(tiny_studio.events(job))[-1] == Done()
-    (answered,) = tiny_studio.store.database.rows("SELECT max(ended) AS at FROM jobs WHERE question")
+    (answered,) = tiny_studio.store.database.rows("SELECT max(ended) AS at FROM jobs WHERE interactive")
     assert answered["at"] < (tiny_studio.queue.job(job).ended or 0), "between two steps of a job"
     assert list(answers) == direct(tiny, request), "to the bit"
 
@@ -228,7 +228,7 @@ def test_an_answer_survives_the_worker_and_so_does_the_job_at_work(tmp_path: Pat
 
 
 def interactive_job_runs(home: Home) -> bool:
-    return bool(home.database.rows("SELECT 1 FROM jobs WHERE question AND state = 'running'"))
+    return bool(home.database.rows("SELECT 1 FROM jobs WHERE interactive AND state = 'running'"))
 
 
 class Slow(Fake):

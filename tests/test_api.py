@@ -79,7 +79,7 @@ def test_the_same_work_is_the_same_job(api: httpx.Client) -> None:
     first = done(api, prompt="twice", seed=1, steps=2)
     again = ask(api, prompt="twice", seed=1, steps=2)
     assert again["id"] == first["id"] and again["state"] == "done"
-    assert [picture["found"] for picture in again["pictures"]] == [True]
+    assert [picture["cached"] for picture in again["pictures"]] == [True]
 
 
 def test_words_that_the_seed_draws_are_one_job_a_picture(api: httpx.Client) -> None:
