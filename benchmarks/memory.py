@@ -73,7 +73,7 @@ def peak() -> Iterator[list[int]]:
         thread.join()
 
 
-def draw(folder: Path, word: str, size: int, steps: int) -> dict[str, float]:
+def draw(folder: Path, memory: str, size: int, steps: int) -> dict[str, float]:
     """Load the pipeline, keep it in that way and draw a picture -> bytes held at most, and seconds a step."""
     import torch
     from diffusers import DiffusionPipeline
@@ -83,43 +83,45 @@ def draw(folder: Path, word: str, size: int, steps: int) -> dict[str, float]:
     without = dict.fromkeys(("tokenizer", "feature_extractor", "safety_checker"))
     with peak() as most, torch.inference_mode():
         pipeline = DiffusionPipeline.from_pretrained(folder, dtype=torch.bfloat16, **without)
-        placing.placed(pipeline, MEMORY[word])
-        ids = torch.randint(0, 49_000, (2, 77), generator=torch.Generator().manual_seed(0))
-        words, negative = pipeline.text_encoder(ids).last_hidden_state.split(1)
+        placing.placed(pipeline, MEMORY[memory])
+        text = pipeline.text_encoder.config
+        ids = torch.randint(0, text.vocab_size, (2, 77), generator=torch.Generator().manual_seed(0))
+        prompt, negative = pipeline.text_encoder(ids).last_hidden_state.split(1)
         start = time.perf_counter()
-        sides = {"height": size, "width": size}
         pipeline(
-            prompt_embeds=words, negative_prompt_embeds=negative, **sides, num_inference_steps=steps, output_type="np"
-        )
+            prompt_embeds=prompt, negative_prompt_embeds=negative, height=size, width=size, num_inference_steps=steps,
+            output_type="np",
+        )  # fmt: skip
     return {"bytes": most[0], "seconds": time.perf_counter() - start}
 
 
 def compared(options: argparse.Namespace, folder: Path) -> list[dict[str, float | str]]:
     """A row for each way of keeping it: estimated, measured in a process of its own, and how far they are apart."""
     rows: list[dict[str, float | str]] = []
-    found, here = describe(folder), Machine("cpu", 0, 0)
-    assert found
-    for word in options.memory.split(","):
-        command = [sys.executable, __file__, "--draw", word, "--folder", str(folder), "--size", str(options.size)]
-        told = subprocess.run([*command, "--steps", str(options.steps)], check=True, stdout=subprocess.PIPE, text=True)
-        measured = json.loads(told.stdout.splitlines()[-1])
-        estimate = needs(found, here, MEMORY[word], options.size**2)
-        row = {"memory": word, "estimated": estimate, "measured": measured["bytes"], "seconds": measured["seconds"]}
+    description, machine = describe(folder), Machine("cpu", 0, 0)
+    assert description
+    for memory in options.memory.split(","):
+        command = [sys.executable, __file__, "--draw", memory, "--folder", str(folder), "--size", str(options.size)]
+        command += ["--steps", str(options.steps)]
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        measured = json.loads(output.splitlines()[-1])
+        estimate = needs(description, machine, MEMORY[memory], options.size**2)
+        row = {"memory": memory, "estimated": estimate, "measured": measured["bytes"], "seconds": measured["seconds"]}
         rows.append({**row, "apart": estimate / measured["bytes"] - 1})
     return rows
 
 
 def main() -> None:
-    made = parser(__doc__ or "", size=512, steps=1, folder="", memory="high,balanced", draw="")
-    options = made.parse_args()
+    command_line = parser(__doc__, size=512, steps=1, memory="high,balanced", draw="")
+    command_line.add_argument("--folder", type=Path, help="a pipeline, instead of the Stable Diffusion that is made")
+    options = command_line.parse_args()
     if options.draw:
-        print(json.dumps(draw(Path(options.folder), options.draw, options.size, options.steps)))
+        print(json.dumps(draw(options.folder, options.draw, options.size, options.steps)))
         return
-    with tempfile.TemporaryDirectory() as kept:
-        folder = Path(options.folder or kept) / "sd15"
-        if not folder.is_dir():
-            save_stable_diffusion(folder)
-        rows = compared(options, folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        if not options.folder:
+            save_stable_diffusion(Path(temporary))
+        rows = compared(options, options.folder or Path(temporary))
     lines = (
         f"{row['memory']:10s} {float(row['estimated']) / 1e9:5.2f} GB estimated  {float(row['measured']) / 1e9:5.2f} GB"
         f" measured  {float(row['apart']):+.1%} (goal: {GOAL:.0%})"

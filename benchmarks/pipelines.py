@@ -5,6 +5,7 @@ pipeline in memory, and of one that is loaded for it. The goals are 3 % and, for
 a Stable Diffusion with 0.3 of the U-Net's channels is built, whose steps take longer than 50 ms.
 """
 
+import contextlib
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -28,21 +29,18 @@ class FirstStep(Exception):
     """A bare call ends here."""
 
 
-def ended(pipeline: Any, step: int, time: Any, values: dict[str, Any]) -> dict[str, Any]:
-    raise FirstStep
-
-
 def until_first_step(call: Callable[..., Any]) -> None:
-    try:
-        call(callback_on_step_end=ended)
-    except FirstStep:
-        return
+    def end(pipeline: Any, step: int, time: Any, values: dict[str, Any]) -> dict[str, Any]:
+        raise FirstStep
+
+    with contextlib.suppress(FirstStep):
+        call(callback_on_step_end=end)
 
 
 def loaded(folder: str) -> Any:
-    made = diffusers.DiffusionPipeline.from_pretrained(folder, dtype=placing.dtype(), use_safetensors=True)
-    made.set_progress_bar_config(disable=True)
-    return made.to(placing.device())
+    pipeline = diffusers.DiffusionPipeline.from_pretrained(folder, dtype=placing.dtype(), use_safetensors=True)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(placing.device())
 
 
 def compared(folder: str, steps: int, size: str, repeats: int) -> dict[str, tuple[float, float, float]]:
@@ -53,11 +51,11 @@ def compared(folder: str, steps: int, size: str, repeats: int) -> dict[str, tupl
     settings = {"num_inference_steps": steps, "guidance_scale": job.request.guidance, "width": int(width)}
     settings |= {"height": int(height or width)}
 
-    def bare(one: Any, **more: Any) -> None:
-        one("a cat", **settings, **more, generator=torch.Generator().manual_seed(1))
+    def bare(pipeline: Any, **more: Any) -> None:
+        pipeline("a cat", **settings, **more, generator=torch.Generator().manual_seed(1))
 
-    def first(one: Diffusers) -> None:
-        events = run(one, job.request)
+    def first(backend: Diffusers) -> None:
+        events = run(backend, job.request)
         next(event for event in events if isinstance(event, Progress) and event.step)
         events.close()  # type: ignore[attr-defined]
 
@@ -74,20 +72,20 @@ def compared(folder: str, steps: int, size: str, repeats: int) -> dict[str, tupl
 
 
 def main() -> None:
-    options = parser(__doc__ or "", steps=8, size="256", repeats=7)
-    options.add_argument("folder", nargs="?", default="")
-    asked = options.parse_args()
-    with tempfile.TemporaryDirectory() as made:
-        if not asked.folder:
+    command_line = parser(__doc__, steps=8, size="256", repeats=7)
+    command_line.add_argument("folder", nargs="?", default="")
+    options = command_line.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        if not options.folder:
             from tiny_pipelines import byte_tokenizer
 
-            save_stable_diffusion(Path(made), 0.3, byte_tokenizer())
-        rows = compared(asked.folder or made, asked.steps, asked.size, asked.repeats)
+            save_stable_diffusion(Path(temporary), 0.3, byte_tokenizer())
+        rows = compared(options.folder or temporary, options.steps, options.size, options.repeats)
     lines = (
         f"{name:28s} {bare:8.3f} s bare {ours:8.3f} s ours {100 * (over - 1):+6.1f} %"
         for name, (bare, ours, over) in rows.items()
     )
-    write(rows, lines, asked)
+    write(rows, lines, options)
 
 
 if __name__ == "__main__":

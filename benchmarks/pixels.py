@@ -25,45 +25,44 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("record", "compare"))
     parser.add_argument("file", type=Path, help="where the hashes are, JSON")
-    asked = parser.parse_args()
+    parser.add_argument("--first", type=int, metavar="N", help="the first lines of each file alone")
+    parser.add_argument("--model", default="embedded")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = draw(Path(folder))
-    if asked.action == "record":
-        asked.file.write_text(json.dumps(found, indent=1, ensure_ascii=False))
-        print(f"{len(found)} pictures recorded")
+        drawn = draw(Path(folder), options.model, options.first)
+    if options.action == "record":
+        options.file.write_text(json.dumps(drawn, indent=1, ensure_ascii=False))
+        print(f"{len(drawn)} pictures recorded")
         return 0
-    recorded = json.loads(asked.file.read_text())
-    other = [name for name in recorded.keys() | found.keys() if recorded.get(name) != found.get(name)]
+    recorded = json.loads(options.file.read_text())
+    other = [name for name in recorded.keys() | drawn.keys() if recorded.get(name) != drawn.get(name)]
     print("\n".join([*sorted(other), f"{len(other)} of {len(recorded)} pictures differ"]))
     return 1 if other else 0
 
 
-def draw(folder: Path) -> dict[str, str]:
-    """Draw every prompt -> sha256 of its pixels by the prompt's file, line and picture."""
-    _start(folder)
-    own = (HERE / "pixels.txt").read_text(encoding="utf-8").splitlines()
-    prompts = [*prompt_list("sheet"), *(line for line in own if not line.startswith("#"))]
+def draw(folder: Path, model: str, first: int | None) -> dict[str, str]:
+    """Draw the prompts -> sha256 of the pixels by the prompt's file, line and picture."""
+    save_inputs(folder)
+    more = (HERE / "pixels.txt").read_text(encoding="utf-8").splitlines()
+    prompts = [*prompt_list("sheet"), *(line for line in more if not line.startswith("#"))]
     lines = [line if "--d " in line else f"{line} --d {number}" for number, line in enumerate(prompts, 1)]
-    (folder / "words.txt").write_text("\n".join(lines), encoding="utf-8")
-    edits = [
-        json.loads(line) | {"seed": 7} for line in (HERE / "pixels.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
-    (folder / "edits.jsonl").write_text("\n".join(map(json.dumps, edits)))
-    wildcards = folder / "home" / "wildcards"
-    wildcards.mkdir(parents=True)
-    (wildcards / "animal.txt").write_text("cat\nfox\nwhale\n")
-    found = {}
+    (folder / "words.txt").write_text("\n".join(lines[:first]), encoding="utf-8")
+    edits = map(json.loads, (HERE / "pixels.jsonl").read_text(encoding="utf-8").splitlines()[:first])
+    (folder / "edits.jsonl").write_text("\n".join(json.dumps(edit | {"seed": 7}) for edit in edits))
+    hashes = {}
     for file in ("words.txt", "edits.jsonl"):
         out = folder / file.split(".")[0]
-        options = ["--out", str(out), "--home", str(folder / "home")]
+        options = ["--model", model, "--out", str(out), "--home", str(folder / "home")]
         subprocess.run([sys.executable, "-m", "studio", "batch", str(folder / file), *options], check=True, cwd=ROOT)
         for path in sorted(out.rglob("*.png")):
-            found[f"{file}/{path.relative_to(out)}"] = _hash(path)
-    return found
+            with Image.open(path) as picture:
+                pixels = f"{picture.mode} {picture.size}".encode() + picture.tobytes()
+            hashes[f"{file}/{path.relative_to(out)}"] = hashlib.sha256(pixels).hexdigest()
+    return hashes
 
 
-def _start(folder: Path) -> None:
-    """A picture to start from, and a mask whose upper half is drawn anew."""
+def save_inputs(folder: Path) -> None:
+    """A picture to start from, a mask whose upper half is drawn anew, and a wildcard."""
     picture = Image.new("RGBA", (128, 128))
     pen = ImageDraw.Draw(picture)
     pen.ellipse((16, 24, 112, 120), fill=(250, 200, 60, 255), outline=(90, 60, 10, 255), width=4)
@@ -73,11 +72,9 @@ def _start(folder: Path) -> None:
     mask = Image.new("L", (128, 128))
     ImageDraw.Draw(mask).rectangle((0, 0, 127, 60), fill=255)
     mask.save(folder / "mask.png")
-
-
-def _hash(path: Path) -> str:
-    with Image.open(path) as picture:
-        return hashlib.sha256(f"{picture.mode} {picture.size}".encode() + picture.tobytes()).hexdigest()
+    wildcards = folder / "home" / "wildcards"
+    wildcards.mkdir(parents=True)
+    (wildcards / "animal.txt").write_text("cat\nfox\nwhale\n")
 
 
 if __name__ == "__main__":

@@ -11,28 +11,28 @@ from studio.media import DIM
 from studio.search import best
 
 BLOCK = 100_000
-WANTED = 52  # a page of hits, and some that may lie in the bin
+HITS = 52  # a page of hits, and some that may lie in the bin
 
 
 def unit_vectors(count: int) -> np.ndarray:
     """(count, DIM) float32 of length 1, drawn by a seed."""
-    chance, made = np.random.default_rng(0), np.empty((count, DIM), np.float32)
+    rng, vectors = np.random.default_rng(0), np.empty((count, DIM), np.float32)
     for start in range(0, count, BLOCK):
-        block = chance.standard_normal((min(BLOCK, count - start), DIM), np.float32)
-        made[start : start + BLOCK] = block / np.linalg.norm(block, axis=1, keepdims=True)
-    return made
+        block = rng.standard_normal((min(BLOCK, count - start), DIM), np.float32)
+        vectors[start : start + BLOCK] = block / np.linalg.norm(block, axis=1, keepdims=True)
+    return vectors
 
 
 def main() -> None:
     options = parser(__doc__, rows=1_000_000, repeats=7).parse_args()
     vectors = unit_vectors(options.rows)
-    place = vectors[0]
-    scores = vectors @ place
+    query = vectors[0]
+    scores = vectors @ query
     work = {
-        "product and best": lambda: best(vectors @ place, WANTED),
-        "product": lambda: vectors @ place,
-        "best": lambda: best(scores, WANTED),
-        "full sort": lambda: np.argsort(-scores, kind="stable")[:WANTED],
+        "product and best": lambda: best(vectors @ query, HITS),
+        "product": lambda: vectors @ query,
+        "best": lambda: best(scores, HITS),
+        "full sort": lambda: np.argsort(-scores, kind="stable")[:HITS],
     }
     seconds = medians(work, options.repeats)
     write(seconds, in_milliseconds(seconds), options)

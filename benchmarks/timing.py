@@ -1,13 +1,11 @@
-"""What benchmarks share: options, medians of work that takes turns, the page in a process, how results are printed."""
+"""What benchmarks share: the command line, medians of work that takes turns, how results are printed."""
 
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +13,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tests"))  # tiny models
 
 
-def parser(doc: str, **defaults: Any) -> argparse.ArgumentParser:
+def parser(doc: str | None, **defaults: Any) -> argparse.ArgumentParser:
     """A command line with `--json` and an option for each default, described by the first line of a docstring."""
-    made = argparse.ArgumentParser(description=doc.splitlines()[0])
-    made.add_argument("--json", action="store_true")
+    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    parser.add_argument("--json", action="store_true")
     for name, value in defaults.items():
-        made.add_argument(f"--{name}", type=type(value), default=value, help="default: %(default)s")
-    return made
+        parser.add_argument(f"--{name}", type=type(value), default=value, help="default: %(default)s")
+    return parser
 
 
 def medians(work: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -41,28 +39,16 @@ def ratio(first: Callable[[], object], second: Callable[[], object], repeats: in
     """Median seconds of both, and the median of the ratios of pairs, the second by the first. Each pair is one right
     after the other, in turns the one or the other first, after one pair that is not counted.
     """
-    taken: list[tuple[float, float]] = []
+    pairs: list[tuple[float, float]] = []
     for turn in range(repeats + 1):
         seconds = [0.0, 0.0]
         for which in (0, 1) if turn % 2 else (1, 0):
             start = time.perf_counter()
             (first, second)[which]()
             seconds[which] = time.perf_counter() - start
-        taken += [(seconds[0], seconds[1])] if turn else []
-    a, b = (statistics.median(one[which] for one in taken) for which in (0, 1))
-    return a, b, statistics.median(one / other for other, one in taken)
-
-
-@contextmanager
-def page(home: str, model: str) -> Iterator[str]:
-    """The page's address while `python app.py` runs with this model in the folder `home`."""
-    command = [sys.executable, "app.py", "--no-browser", "--port", "0", "--home", home, "--model", model]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout
-            yield next(word for word in process.stdout.readline().split() if word.startswith("http"))
-        finally:
-            process.terminate()
+        pairs += [(seconds[0], seconds[1])] if turn else []
+    a, b = (statistics.median(pair[which] for pair in pairs) for which in (0, 1))
+    return a, b, statistics.median(later / earlier for earlier, later in pairs)
 
 
 def in_milliseconds(seconds: dict[str, float]) -> Iterator[str]:

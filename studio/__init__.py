@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from studio.gallery import Filter
     from studio.studio import Studio
 
-# Threads that wait for one another sleep: where they spin, a picture beside other work takes several times as long
-# (benchmarks/busy.py). libgomp reads it when it is loaded, by torch, in this process and in workers.
+# Threads that wait for one another sleep: where they spin, a picture beside other work takes several times as long.
+# libgomp reads it when it is loaded, by torch, in this process and in workers.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __all__ = ["ClipFile", "Filter", "Refused", "Studio"]

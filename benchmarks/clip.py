@@ -1,24 +1,20 @@
-"""Seconds for a clip: `python benchmarks/clips.py`.
+"""Seconds for a clip: `python benchmarks/clip.py`.
 
 From a given picture and from words alone, everything loaded, until the first preview and until the last frame; and by
 the number of frames, of which the attention over a whole clip is quadratic and all else linear.
 """
 
-import argparse
 import resource
 import statistics
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from timing import parser, write  # the file beside this one
 
-from models.data.pixels import SIZE
 from models.pipelines.video import ClipPipeline, DrawnClip
 
-FRAMES = (8, 16, 32, 64)
 GOALS = {"seconds": 6.0, "preview": 2.0}  # of 16 frames on two cores
 PROMPT = "a red apple spins"
 
@@ -40,26 +36,22 @@ def medians(pipeline: ClipPipeline, picture: np.ndarray | None, count: int, repe
     return {"preview": round(first, 3), "seconds": round(whole, 3)}
 
 
-def measured(options: argparse.Namespace) -> dict[str, Any]:
+def main() -> None:
+    command_line = parser(__doc__, threads=2, repeats=3, frames="8,16,32,64")
+    command_line.add_argument("--weights", type=Path, metavar="DIR")
+    options = command_line.parse_args()
     torch.set_num_threads(options.threads)
     pipeline = ClipPipeline.assemble(options.weights)
-    picture = pipeline.first(PROMPT, 0)
-    assert picture.shape == (SIZE, SIZE, 4)
-    rows = {f"picture, {count} frames": medians(pipeline, picture, count, options.repeats) for count in FRAMES}
+    picture, _ = pipeline.first(PROMPT, 0)
+    counts = [int(count) for count in options.frames.split(",")]
+    rows = {f"picture, {count} frames": medians(pipeline, picture, count, options.repeats) for count in counts}
     rows["words, 16 frames"] = medians(pipeline, None, 16, options.repeats)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"threads": options.threads, "peak_mb": round(peak), **rows}
-
-
-def main() -> None:
-    made = parser(__doc__, threads=2, repeats=3)
-    made.add_argument("--weights", type=Path, metavar="DIR")
-    options = made.parse_args()
-    found = measured(options)
-    head = f"{found['threads']} threads, {found['peak_mb']} MB at most; goals for 16 frames {GOALS}"
-    rows = ((name, row) for name, row in found.items() if isinstance(row, dict))
-    lines = (f"{name:20} first preview {row['preview']:.2f} s, whole {row['seconds']:.2f} s" for name, row in rows)
-    write(found, [head, *lines], options)
+    peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    head = f"{options.threads} threads, {peak} MB at most; goals for 16 frames {GOALS}"
+    lines = (
+        f"{name:20} first preview {row['preview']:.2f} s, whole {row['seconds']:.2f} s" for name, row in rows.items()
+    )
+    write({"threads": options.threads, "peak_mb": peak, **rows}, [head, *lines], options)
 
 
 if __name__ == "__main__":

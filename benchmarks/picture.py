@@ -1,4 +1,4 @@
-"""Seconds for a picture: `python benchmarks/generate.py`.
+"""Seconds for a picture: `python benchmarks/picture.py`.
 
 One picture and 64 pictures of 128 px, everything loaded, the reading of the prompt and the decoding included: 16 steps
 with guidance, and where it ships the fast variant's four steps beside them; on this processor, and in a second process
@@ -45,8 +45,9 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(options.threads)
     pipeline = StickerPipeline.assemble(options.weights)
     plans = {"seconds": Sampling()} | ({"fast": FAST_SAMPLING} if pipeline.fast is not None else {})
+    counts = {1: 5 * options.repeats, options.many: options.repeats}
     taken = {
-        name: {count: seconds(pipeline, count, repeats, plan) for count, repeats in ((1, 5), (64, options.repeats))}
+        name: {count: seconds(pipeline, count, repeats, plan) for count, repeats in counts.items()}
         for name, plan in plans.items()
     }
     isa, onednn = torch.backends.cpu.get_cpu_capability(), os.environ.get("ONEDNN_MAX_CPU_ISA", "all")
@@ -55,13 +56,13 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Print a row for this processor, and one for an older one."""
-    made = parser(__doc__, threads=2, repeats=1)
-    made.add_argument("--weights", type=Path, metavar="DIR")
-    made.add_argument("--one", action="store_true", help="this processor only, no second process")
-    options = made.parse_args()
+    command_line = parser(__doc__, threads=2, repeats=1, many=64)
+    command_line.add_argument("--weights", type=Path, metavar="DIR")
+    command_line.add_argument("--here", action="store_true", help="this processor only, no second process")
+    options = command_line.parse_args()
     rows = [measured(options)]
-    if not options.one:
-        command = [sys.executable, __file__, *sys.argv[1:], "--one", "--json"]
+    if not options.here:
+        command = [sys.executable, __file__, *sys.argv[1:], "--here", "--json"]
         answer = subprocess.run(command, env={**os.environ, **OLD_LAPTOP}, check=True, capture_output=True, text=True)
         rows += json.loads(answer.stdout)
     lines = []
