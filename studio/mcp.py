@@ -6,24 +6,26 @@ pictures and links for people and models that read along.
 
 import asyncio
 import base64
+import dataclasses
 import functools
 import inspect
 import mimetypes
 import re
 import tempfile
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 from urllib.parse import unquote, urlsplit
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError
+from mcp.server.mcpserver.tools.base import Tool
+from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import CallToolResult, ContentBlock, ImageContent, ResourceLink, TextContent, ToolAnnotations
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 from starlette.routing import BaseRoute
 
 from models.messages import Refused
@@ -36,7 +38,7 @@ from studio.api.uploads import Uploads, in_turn, uploads
 from studio.backends.base import offered, open_backend
 from studio.capabilities import Style
 from studio.clips import ClipFile
-from studio.doors import SETTINGS, ModelState, Setting, model_states, request_fields, with_settings
+from studio.doors import FAST_FIELD, ModelState, model_states, with_fast
 from studio.events import Progress, Saved, Unknown, not_drawn
 from studio.export.make import Wanted, exported, stills
 from studio.files import UPLOAD, is_plain, make_folder, write_whole
@@ -45,11 +47,23 @@ from studio.metadata.files import credits_in
 from studio.metadata.origin import version
 from studio.planner import Job
 from studio.queue import QueuedJob, State
-from studio.requests import PICTURES
+from studio.requests import (
+    PICTURES,
+    REQUESTS,
+    CaptionRequest,
+    ClipRequest,
+    ImageRequest,
+    MediaRequest,
+    Picture,
+    fields_of,
+    limits,
+    media_tasks,
+    plain_type,
+    types_in,
+)
 from studio.studio import Studio
 
 PATH = "/mcp"
-WORDS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 LISTED = 20  # jobs
 SHA256 = re.compile(r"[0-9a-f]{64}")
 PICTURE = "The id of a picture in the gallery, or the picture itself in base64"
@@ -59,8 +73,16 @@ FILE = "studio://files/{folder}/{name}"  # and one that a tool wrote
 SMALL = 65_536  # bytes of a written file that is shown in the chat
 DRAWN = (".svg", ".json", ".zip")  # endings of files that have no pixels
 
+INSTRUCTIONS = """\
+Studio 128 draws stickers, emoji and icons with transparent backgrounds on this computer. It knows short English \
+and Chinese descriptions such as `a smiling cat with a red hat`; words that it does not know are named in the \
+answer. Its pictures lie in its gallery and are named by their id."""
+SCHEMA = {"ge": "minimum", "le": "maximum"}  # the words of JSON schema
+MAKES = ToolAnnotations(destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+LOOKS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+
 Model = Annotated[str, Field(description="One of `models`; else the usual one.")]
-Wait = Annotated[bool, Field(description="Without it the job is only put in the queue; `status` tells of it.")]
+Wait = Annotated[bool, Field(description="Without it the job is only put in the queue; `status` describes it.")]
 
 
 class PictureOut(BaseModel):
@@ -68,15 +90,15 @@ class PictureOut(BaseModel):
 
     id: str = Field(description="sha256 of its file; other tools take it as a picture.")
     path: str = Field(description="The file, where the studio runs.")
-    prompt: str = Field(description="What it was made from; of a caption, the caption.")
+    prompt: str = Field(description="Its prompt; of a caption, the caption.")
     seed: int
-    score: float | None = Field(description="Cosine to what was asked for, -1 to 1.")
+    score: float | None = Field(description="Cosine to the prompt or query, -1 to 1.")
     media_type: str
     credits: str = Field(description="Whom it is owed to: what to paste beside it.")
 
 
 class JobOut(BaseModel):
-    """A job, and the pictures that it made so far."""
+    """A job, and its pictures so far."""
 
     id: str
     state: State
@@ -86,8 +108,8 @@ class JobOut(BaseModel):
     total: int
     sentence: str = Field(description="Why it failed.")
     unknown: list[Unknown]
-    read_as: str = Field(description="What is read of the prompt, where that is not its very words.")
-    notes: list[str] = Field(description="What is worth knowing of the files that it was given.")
+    read_as: str = Field(description="The prompt as it is read, where that differs from its words.")
+    notes: list[str] = Field(description="Notes on the files that it was given.")
     pictures: list[PictureOut]
 
 
@@ -101,7 +123,7 @@ class Jobs(BaseModel):
 
 
 class Hits(BaseModel):
-    """Pictures that were found, best first. A score is None where a picture was found by its words alone."""
+    """Pictures, best first. A score is None where a picture matches by its words alone."""
 
     pictures: list[PictureOut]
 
@@ -132,22 +154,22 @@ class FileStore:
         self._root = root
 
     def answer(self, files: Mapping[str, bytes]) -> CallToolResult:
-        """Write files, by name, into a folder of their own, and tell of them."""
+        """Write files, by name, into a new folder, and describe them."""
         make_folder(self._root)
         folder = Path(tempfile.mkdtemp(prefix=UPLOAD, dir=self._root))
         for name, data in files.items():
             write_whole(folder / name, data, "--home")
-        told = [_told(folder / name) for name in files]
-        blocks: list[ContentBlock] = [TextContent(type="text", text="\n".join(map(_file_line, told)))]
+        written = [_file_out(folder / name) for name in files]
+        blocks: list[ContentBlock] = [TextContent(type="text", text="\n".join(map(_file_line, written)))]
         blocks += [
-            ImageContent(type="image", data=base64.b64encode(files[Path(one.path).name]).decode(), mime_type=kind)
-            for one in told[:SHOWN]
-            if (kind := one.media_type).startswith("image/") and one.width and one.bytes <= SMALL
+            ImageContent(type="image", data=base64.b64encode(files[Path(file.path).name]).decode(), mime_type=kind)
+            for file in written[:SHOWN]
+            if (kind := file.media_type).startswith("image/") and file.width and file.bytes <= SMALL
         ]
-        for one in told:
-            name, kind = Path(one.path).name, one.media_type
-            blocks.append(ResourceLink(type="resource_link", uri=one.uri, name=name, mime_type=kind, size=one.bytes))
-        return CallToolResult(content=blocks, structured_content=Files(files=told).model_dump(mode="json"))
+        for file in written:
+            name, kind = Path(file.path).name, file.media_type
+            blocks.append(ResourceLink(type="resource_link", uri=file.uri, name=name, mime_type=kind, size=file.bytes))
+        return CallToolResult(content=blocks, structured_content=Files(files=written).model_dump(mode="json"))
 
     def read(self, folder: str, name: str) -> bytes:
         """A file that a tool wrote."""
@@ -157,7 +179,7 @@ class FileStore:
         raise ResourceNotFoundError(f"there is no file {name} any more.")
 
 
-def _told(path: Path) -> FileOut:
+def _file_out(path: Path) -> FileOut:
     facts: dict[str, Any] = {"bytes": path.stat().st_size}
     if path.suffix not in DRAWN:
         clip = ClipFile.open(path)
@@ -173,19 +195,36 @@ def _file_line(file: FileOut) -> str:
     return f"- {file.path} ({size}{file.bytes:,} bytes)"
 
 
+# --- The server and its tools ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Making:
+    """A tool that makes something: the fields of a request that a client may set and must set, and its description."""
+
+    name: str
+    request: type[MediaRequest]
+    fields: str  # with spaces between them
+    required: tuple[str, ...] = ()
+    about: str = ""
+
+
 def server(studio: Studio, model: str, local: bool = False) -> MCPServer:
     """The tools of a studio. `model` is the usual one; a `local` client may give pictures by path."""
     about, tools = "Makes, edits and finds stickers on this computer.", Tools(studio, model, local)
-    # At its usual level it would turn on the logs of every library.
-    mcp = MCPServer("studio128", "Studio 128", about, WORDS["instructions"], version=version(), log_level="WARNING")
-    makes = ToolAnnotations(destructive_hint=False, idempotent_hint=True, open_world_hint=False)
-    looks = ToolAnnotations(read_only_hint=True, open_world_hint=False)
-    for name, words in WORDS["making"].items():
-        mcp.add_tool(tools.making(words), name, description=words["about"], annotations=makes)
-    for tool in (tools.cancel, tools.export, tools.frames):
-        mcp.add_tool(tool, annotations=makes)
+    mcp = MCPServer(
+        "studio128",
+        "Studio 128",
+        about,
+        INSTRUCTIONS,
+        tools=[*map(tools.making, making_tools()), tools.export_tool()],
+        version=version(),
+        log_level="WARNING",  # at its usual level it would turn on the logs of every library
+    )
+    for tool in (tools.cancel, tools.frames):
+        mcp.add_tool(tool, annotations=MAKES)
     for tool in (tools.search, tools.read, tools.status, tools.styles, tools.models):
-        mcp.add_tool(tool, annotations=looks)
+        mcp.add_tool(tool, annotations=LOOKS)
     mcp.resource(RESOURCE, name="picture", title="A picture of the gallery", mime_type="image/png")(tools.picture)
     mcp.resource(FILE, name="file", title="A file that a tool wrote", mime_type="application/octet-stream")(
         tools.files.read
@@ -204,10 +243,82 @@ def http_routes(server: MCPServer) -> list[BaseRoute]:
     return list(app.routes)
 
 
-def _parameter(name: str, setting: Setting) -> Any:
-    """A setting as a tool's parameter."""
-    about = f"{PICTURE}. {setting.help}" if setting.is_picture else setting.help
-    return Annotated[setting.type, Field(description=about)]
+# The tools that make something: the request, the fields that a client may set, those that it must set, what it reads.
+MAKING = (
+    Making(
+        "generate",
+        ImageRequest,
+        "prompt negative style count seed steps guidance best_of reference_strength fast size like",
+        about="Draw stickers from words, or from another picture's meaning, into the gallery. The same request finds"
+        " the pictures that it made before.",
+    ),
+    Making(
+        "edit",
+        ImageRequest,
+        "image prompt negative style count seed steps guidance best_of fast size strength mask expand variations",
+        required=("image",),
+        about="Draw a picture anew: all of it, or where a mask is white, or a border round it. The old one stays.",
+    ),
+    Making(
+        "animate",
+        ClipRequest,
+        "prompt negative style count seed frames fps motion_strength loop image last extend",
+        about="Make a moving picture from words or from a first frame, into the gallery.",
+    ),
+    Making(
+        "caption",
+        CaptionRequest,
+        "image language long tags candidates seed",
+        about="Describe a picture in words.",
+    ),
+)
+
+
+def making_tools() -> list[Making]:
+    """Those, and one for each other medium that is registered, with all fields that users set."""
+    tools = list(MAKING)
+    for task, kind in media_tasks().items():
+        if kind.command is not None and not any(making.request is kind for making in MAKING):
+            tools.append(
+                Making(kind.command or task, kind, " ".join(fields_of(kind)), about=inspect.getdoc(kind) or "")
+            )
+    return tools
+
+
+def _arguments(making: Making) -> dict[str, Any]:
+    """The arguments of a tool: fields of its request, pictures as text, and which model does it and whether to wait."""
+    fields: dict[str, Any] = {}
+    for name in making.fields.split():
+        field = FAST_FIELD if name == "fast" else making.request.model_fields[name]
+        is_picture = Picture in types_in(field.annotation)
+        about = f"{PICTURE}. {field.description}" if is_picture else field.description
+        ends = {SCHEMA[key]: limit for key, limit in limits(field).items()}  # planning refuses in a sentence
+        default = ... if name in making.required or field.is_required() else field.default
+        fields[name] = (Annotated[plain_type(field), Field(description=about, json_schema_extra=ends)], default)
+    return fields | {"model": (Model, ""), "wait": (Wait, True)}
+
+
+def _model_tool(
+    name: str,
+    about: str,
+    fields: dict[str, Any],
+    answer: type[BaseModel],
+    function: Callable[..., Any],
+    context: str | None = None,
+) -> Tool:
+    """A tool whose arguments are a pydantic model's `fields`, as `create_model` takes them."""
+    arguments = create_model(f"{name}Arguments", __base__=ArgModelBase, **fields)
+    return Tool(
+        fn=function,
+        name=name,
+        title=None,
+        description=about,
+        parameters=arguments.model_json_schema(),
+        fn_metadata=FuncMetadata(arg_model=arguments, output_model=answer),
+        is_async=True,
+        context_kwarg=context,
+        annotations=MAKES,
+    )
 
 
 def _tool(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -220,39 +331,26 @@ def _tool(function: Callable[..., Any]) -> Callable[..., Any]:
                 return await function(*args, **kwargs)
             return await asyncio.to_thread(function, *args, **kwargs)
         except Refused as refusal:
-            sentence = TextContent(type="text", text=str(refusal))
-            return CallToolResult(content=[sentence], is_error=True)
+            return CallToolResult(content=[TextContent(type="text", text=str(refusal))], is_error=True)
 
     return answered
 
 
-def _with_wanted(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Parameters for the fields of `Wanted` in place of the function's `**wanted`."""
-    own = inspect.signature(function)
-    fields = [one.replace(kind=one.KEYWORD_ONLY) for one in inspect.signature(Wanted).parameters.values()]
-    named = [*list(own.parameters.values())[:-1], *fields]
-    function.__signature__ = own.replace(parameters=named)  # type: ignore[attr-defined]
-    return function
-
-
 class Tools:
-    """What a client may ask for. The docstring of a tool is what it reads of it."""
+    """The tools of a client. A tool's docstring is its description."""
 
     def __init__(self, studio: Studio, model: str, local: bool) -> None:
         self._studio, self._model, self._local = studio, model, local
         self.files = FileStore(studio.home / "cache")
 
-    def making(self, words: dict[str, Any]) -> Callable[..., Any]:
-        """A tool that makes something, as the words say."""
+    def making(self, making: Making) -> Tool:
+        """A tool that makes something."""
 
         @_tool
-        @with_settings(*words["settings"].split(), annotate=_parameter, required=words.get("required", ()))
-        async def make(
-            ctx: Context, model: Model = "", wait: Wait = True, **fields: Any
-        ) -> Annotated[CallToolResult, Jobs]:
-            return await self._make(ctx, words["task"], fields, model, wait)
+        async def make(ctx: Context, model: str, wait: bool, **fields: Any) -> CallToolResult:
+            return await self._make(ctx, making.request.model_fields["task"].default, fields, model, wait)
 
-        return make
+        return _model_tool(making.name, making.about, _arguments(making), Jobs, make, context="ctx")
 
     @_tool
     async def search(
@@ -268,8 +366,7 @@ class Tools:
         with uploads(studio.home, studio.gallery) as files:
             path = await asyncio.to_thread(self._path, files, like, "like") if like.strip() else None
             hits = await studio.asearch(query, like=path, without=without, k=k, model=served)
-        found = [(hit.picture, hit.score) for hit in hits]
-        return await asyncio.to_thread(hits_result, studio.gallery, found)
+        return await asyncio.to_thread(hits_result, studio.gallery, [(hit.picture, hit.score) for hit in hits])
 
     @_tool
     async def read(
@@ -278,7 +375,7 @@ class Tools:
         negative: Annotated[str, Field(description="What they are read beside.")] = "",
         model: Model = "",
     ) -> list[Reading]:
-        """Say what becomes of the words of prompts before anything is drawn: drawn as what, left out, or not known.
+        """Tell what becomes of the words of prompts before anything is drawn: drawn as what, left out, or not known.
         `instead` are prompts to take where one names nothing that can be drawn.
         """
         return await self._studio.aread(*texts, negative=negative, model=self._served(model))
@@ -288,7 +385,7 @@ class Tools:
         self,
         job: Annotated[str, Field(description="A job's id, or its first characters; else all that are open.")] = "",
     ) -> Annotated[CallToolResult, Jobs]:
-        """Say what runs, what waits and what went wrong; of one job also the pictures that it made."""
+        """List what runs, what waits and what went wrong; of one job also its pictures."""
         queue = self._studio.queue
         jobs = (
             [queue.job(queue.find(job))] if job else queue.jobs(limit=LISTED) + queue.jobs(["failed", "quarantined"], 5)
@@ -299,10 +396,10 @@ class Tools:
     def cancel(
         self, job: Annotated[str, Field(description="A job's id, or its first characters.")]
     ) -> Annotated[CallToolResult, Jobs]:
-        """Stop a job at its next step, or take it out of the queue. What it made stays."""
-        found = self._studio.queue.find(job)
-        self._studio.cancel(found)
-        return jobs_result(self._studio, [self._studio.queue.job(found)])
+        """Stop a job at its next step, or take it out of the queue. Its finished pictures stay."""
+        identity = self._studio.queue.find(job)
+        self._studio.cancel(identity)
+        return jobs_result(self._studio, [self._studio.queue.job(identity)])
 
     @_tool
     def styles(self, model: Model = "") -> list[Style]:
@@ -314,16 +411,25 @@ class Tools:
         """List the models, the usual one first, and what is missing where one is not ready."""
         return model_states(self._model)
 
-    @_tool
-    @_with_wanted
-    def export(
-        self, picture: Annotated[str, Field(description=f"{PICTURE}; or a clip.")], model: Model = "", **wanted: Any
-    ) -> Annotated[CallToolResult, Files]:
-        """Make a picture or clip ready for a chat app, or write it in another format or size. Files stay for a day."""
-        larger = functools.partial(self._studio.larger, model=self._served(model))
-        with uploads(self._studio.home, self._studio.gallery) as files:
-            made = exported(Path(self._path(files, picture, "picture")), Wanted(**wanted), larger)
-        return self.files.answer(made)
+    def export_tool(self) -> Tool:
+        """The tool `export`: its arguments are a picture, a model, and the fields of `Wanted`."""
+
+        @_tool
+        def export(picture: str, model: str, **wanted: Any) -> CallToolResult:
+            larger = functools.partial(self._studio.larger, model=self._served(model))
+            with uploads(self._studio.home, self._studio.gallery) as files:
+                return self.files.answer(
+                    exported(Path(self._path(files, picture, "picture")), Wanted(**wanted), larger)
+                )
+
+        hints = get_type_hints(Wanted, include_extras=True)
+        picture = Annotated[str, Field(description=f"{PICTURE}; or a clip.")]
+        fields: dict[str, Any] = {"picture": (picture, ...), "model": (Model, "")}
+        fields |= {field.name: (hints[field.name], field.default) for field in dataclasses.fields(Wanted)}
+        about = (
+            "Make a picture or clip ready for a chat app, or write it in another format or size. Files stay for a day."
+        )
+        return _model_tool("export", about, fields, Files, export)
 
     @_tool
     def frames(
@@ -334,11 +440,11 @@ class Tools:
     ) -> Annotated[CallToolResult, Files]:
         """Take frames of a clip as pictures. Files stay for a day."""
         with uploads(self._studio.home, self._studio.gallery) as files:
-            found = ClipFile.open(self._path(files, clip, "clip"))
-            numbers = found.choice(at=at, number=None if at is not None else number)
-            name = f"{found.path.stem}-{{:04}}.png".format
-            made = {name(frame.number): data for frame, data in stills(found, numbers)}
-        return self.files.answer(made)
+            file = ClipFile.open(self._path(files, clip, "clip"))
+            numbers = file.choice(at=at, number=None if at is not None else number)
+            name = f"{file.path.stem}-{{:04}}.png".format
+            pictures = {name(frame.number): data for frame, data in stills(file, numbers)}
+        return self.files.answer(pictures)
 
     def picture(self, id: str) -> bytes:
         """The file of a picture of the gallery."""
@@ -361,10 +467,10 @@ class Tools:
             jobs = await self._follow(ctx, planned)
         else:
             jobs = [await asyncio.to_thread(studio.submit, job) for job in planned]
-        made = [await asyncio.to_thread(studio.queue.job, job) for job in jobs]
-        if sentences := [job.sentence for job in made if job.sentence]:
+        ended = [await asyncio.to_thread(studio.queue.job, job) for job in jobs]
+        if sentences := [job.sentence for job in ended if job.sentence]:
             raise Refused(sentences[0])
-        return await asyncio.to_thread(jobs_result, studio, made)
+        return await asyncio.to_thread(jobs_result, studio, ended)
 
     async def _follow(self, ctx: Context, planned: list[Job]) -> list[str]:
         jobs: list[str] = []
@@ -384,10 +490,10 @@ class Tools:
         """Planned jobs for a tool's arguments; their pictures are copied into the home."""
         studio = self._studio
         with uploads(studio.home, studio.gallery) as files:
-            said = {name: value for name, value in request_fields(fields).items() if value not in (None, "")}
-            for name in [name for name in said if SETTINGS[name].is_picture]:
-                said[name] = self._path(files, said[name], name)
-            jobs = studio.prepare(task, **said, model=model)
+            given = {name: value for name, value in with_fast(fields).items() if value not in (None, "")}
+            for name in [name for name in given if Picture in types_in(REQUESTS[task].model_fields[name].annotation)]:
+                given[name] = self._path(files, given[name], name)
+            jobs = studio.prepare(task, **given, model=model)
             return [replace(job, request=inputs.keep(job.request, studio.home)) for job in jobs]
 
     def _path(self, files: Uploads, text: str, name: str) -> str:
@@ -408,33 +514,33 @@ class Tools:
 
 
 def jobs_result(studio: Studio, jobs: Sequence[QueuedJob]) -> CallToolResult:
-    """Jobs and the state of the queue, with the pictures that they made."""
+    """Jobs with their pictures, and the state of the queue."""
     queue, listed = studio.queue, [_job(studio, job) for job in jobs]
     counts = {str(state): count for state, count in queue.counts().items()}
     data = Jobs(jobs=listed, counts=counts, paused=queue.is_paused(), notice=str(studio.trouble() or queue.notice()))
     lines = [line for job in listed for line in (_headline(job), *map(_line, job.pictures))]
     lines += ["The queue is paused."] if data.paused else []
     text = "\n".join(lines) or "Nothing runs and nothing waits."
-    return _result(studio.gallery, data, text, [one for job in listed for one in job.pictures])
+    return _result(studio.gallery, data, text, [picture for job in listed for picture in job.pictures])
 
 
-def hits_result(gallery: Gallery, found: Sequence[tuple[GalleryItem, float | None]]) -> CallToolResult:
-    """Pictures that were found, with their scores."""
-    pictures = [_picture(kept, kept.prompt, None if score is None else round(score, 4)) for kept, score in found]
+def hits_result(gallery: Gallery, hits: Sequence[tuple[GalleryItem, float | None]]) -> CallToolResult:
+    """The pictures of a search, with their scores."""
+    pictures = [_picture(item, item.prompt, None if score is None else round(score, 4)) for item, score in hits]
     text = "\n".join([f"{len(pictures)} found.", *map(_line, pictures)])
     return _result(gallery, Hits(pictures=pictures), text, pictures)
 
 
-def _picture(one: GalleryItem | Saved, prompt: str, score: float | None) -> PictureOut:
-    """A file of the gallery is named by its sha256."""
-    path, kind = Path(one.path), one.media_type
-    named = {"id": path.stem, "path": str(path), "prompt": prompt, "seed": one.seed}
-    return PictureOut.model_validate({**named, "score": score, "media_type": kind, "credits": lines(credits_in(path))})
+def _picture(item: GalleryItem | Saved, prompt: str, score: float | None) -> PictureOut:
+    """A file of the gallery, which is named by its sha256."""
+    path = Path(item.path)
+    facts = {"id": path.stem, "path": str(path), "prompt": prompt, "seed": item.seed, "media_type": item.media_type}
+    return PictureOut.model_validate({**facts, "score": score, "credits": lines(credits_in(path))})
 
 
 def _job(studio: Studio, job: QueuedJob) -> JobOut:
     live = studio.store.progress.read(job.id)[1] if job.state != "waiting" else None
-    live, made = live or Progress(0, 0), sorted(studio.gallery.results(job.id, job).items())
+    live, saved_files = live or Progress(0, 0), sorted(studio.gallery.results(job.id, job).items())
     return JobOut(
         id=job.id,
         state=job.state,
@@ -446,17 +552,17 @@ def _job(studio: Studio, job: QueuedJob) -> JobOut:
         unknown=list(live.unknown),
         read_as=live.read_as,
         notes=list(map(str, inputs.notes(job.request))),
-        pictures=[_picture(saved, saved.text or job.request.title, saved.score) for _, saved in made],
+        pictures=[_picture(saved, saved.text or job.request.title, saved.score) for _, saved in saved_files],
     )
 
 
 def _result(gallery: Gallery, data: Jobs | Hits, text: str, pictures: list[PictureOut]) -> CallToolResult:
     """The first pictures are shown, all are linked."""
     blocks: list[ContentBlock] = [TextContent(type="text", text=text)]
-    blocks += [block for one in pictures[:SHOWN] if (block := _content(gallery, one))]
-    for one in pictures:
-        name, uri = Path(one.path).name, RESOURCE.replace("{id}", one.id)
-        kind, title = one.media_type, one.prompt or name
+    blocks += [block for picture in pictures[:SHOWN] if (block := _content(gallery, picture))]
+    for picture in pictures:
+        name, uri = Path(picture.path).name, RESOURCE.replace("{id}", picture.id)
+        kind, title = picture.media_type, picture.prompt or name
         blocks.append(ResourceLink(type="resource_link", uri=uri, name=name, title=title, mime_type=kind))
     return CallToolResult(content=blocks, structured_content=data.model_dump(mode="json"))
 
@@ -464,10 +570,10 @@ def _result(gallery: Gallery, data: Jobs | Hits, text: str, pictures: list[Pictu
 def _content(gallery: Gallery, picture: PictureOut) -> ContentBlock | None:
     """A stored file in the chat: text as text, a picture made small where it is large; None where it is gone."""
     try:
-        kept = gallery.get(picture.id)
-        if kept.kind == "text":
-            return TextContent(type="text", text=kept.text)
-        data, kind = small(gallery, kept)
+        item = gallery.get(picture.id)
+        if item.kind == "text":
+            return TextContent(type="text", text=item.text)
+        data, kind = small(gallery, item)
     except (KeyError, OSError, Refused):
         return None
     return ImageContent(type="image", data=base64.b64encode(data).decode(), mime_type=kind)
@@ -476,10 +582,10 @@ def _content(gallery: Gallery, picture: PictureOut) -> ContentBlock | None:
 def _headline(job: JobOut) -> str:
     where = f", {job.ahead} before it" if job.state == "waiting" else ""
     where = f", step {job.step} of {job.total}" if job.state == "running" else where
-    words = [str(one) for one in not_drawn(job.unknown)]
+    words = [str(message) for message in not_drawn(job.unknown)]
     words += [f"Read as: {job.read_as}."] if job.read_as else []
-    said = (f"Job {job.id[:12]}: {job.state}{where}.", job.sentence, *words, *job.notes)
-    return " ".join(part for part in said if part)
+    parts = (f"Job {job.id[:12]}: {job.state}{where}.", job.sentence, *words, *job.notes)
+    return " ".join(part for part in parts if part)
 
 
 def _line(picture: PictureOut) -> str:

@@ -198,9 +198,9 @@ class MediaRequest(Request):
     """
 
     suffix: ClassVar[str] = ".png"  # of the files that it makes
-    command: ClassVar[str] = ""  # the command and the tool that make it; "" is the task's name
+    command: ClassVar[str | None] = ""  # the command that makes it; "" is the task's name, None is no command
     task: str
-    count: Whole = Field(default=1, description="How many of a prompt.")
+    count: Whole = Field(default=1, description="How many of each prompt.")
     seed: Whole | None = Field(
         default=None,
         ge=0,
@@ -265,7 +265,7 @@ class ImageRequest(WordedRequest):
     candidates the one nearest to the request is kept, with the seed that draws it alone.
     """
 
-    command: ClassVar[str] = "generate"
+    command: ClassVar[str | None] = "generate"
     task: Literal["image"] = "image"
     best_of: Whole | None = Field(
         default=None, description="Draw so many for each picture and keep the one nearest to the request."
@@ -359,7 +359,7 @@ class ClipRequest(WordedRequest):
     """
 
     suffix: ClassVar[str] = ".webp"
-    command: ClassVar[str] = "animate"
+    command: ClassVar[str | None] = "animate"
     task: Literal["clip"] = "clip"
     frames: Whole | None = Field(default=None, description="How many frames a clip has; one is a still picture.")
     fps: Whole | None = Field(default=None, description="Frames a second.")
@@ -415,6 +415,7 @@ class EnlargeRequest(MediaRequest):
     `models.data.pixels.place` says.
     """
 
+    command: ClassVar[str | None] = None
     task: Literal["enlarge"] = "enlarge"
     image: Picture = Field(description="A picture to enlarge.")
     size: Whole = Field(description="Pixels a side.")
@@ -528,6 +529,19 @@ def types_in(annotation: Any) -> list[Any]:
     return [annotation, *(part for argument in get_args(annotation) for part in types_in(argument))]
 
 
+def plain_type(field: FieldInfo) -> Any:
+    """The type in which a door takes a field: bool, int, float or str, int | str for a size; None where it may be."""
+    types = types_in(field.annotation)
+    plain: Any = next((kind for kind in (bool, int, float) if kind in types), str)
+    plain = int | str if {int, str} <= set(types) else plain
+    return plain | None if type(None) in types else plain
+
+
+def limits(field: FieldInfo) -> dict[str, Any]:
+    """The hard limits of a field, as `ge` and `le`."""
+    return {key: getattr(limit, key) for limit in field.metadata for key in ("ge", "le") if hasattr(limit, key)}
+
+
 def has_words(prompt: str) -> bool:
     """Whether a prompt has anything that can be read."""
     return any(c.isprintable() and not c.isspace() for c in prompt)
@@ -545,13 +559,8 @@ def _message(error: ValidationError, kind: type[BaseModel]) -> Message:
     if first["type"] == "missing":
         return Message("request.missing", {"name": name})
     if first["type"] in ("greater_than_equal", "less_than_equal"):
-        limits = {
-            key: getattr(limit, key)
-            for limit in kind.model_fields[name].metadata
-            for key in ("ge", "le")
-            if hasattr(limit, key)
-        }
-        return Message("model.range", {"name": name, "least": limits["ge"], "most": limits["le"], "value": value})
+        ends = limits(kind.model_fields[name])
+        return Message("model.range", {"name": name, "least": ends["ge"], "most": ends["le"], "value": value})
     for code in ("int", "float", "string", "bool"):
         if first["type"].startswith(code):
             return Message(f"request.not_{code}", {"name": name, "value": repr(value)})

@@ -55,7 +55,7 @@ BAD: list[tuple[list[str], str]] = [
     (["a cat", "--mix", "1:"], "either words or a picture"),
     (["a cat", "--mix", "99:dog"], "between -10 and 10"),
     (["a cat", "--mix", "1:missing.png"], "missing.png does not exist"),
-    (["a cat", "--stlye", "noto"], "No such option: --stlye"),
+    (["a cat", "--stlye", "noto"], "No such option '--stlye'"),
 ]
 
 

@@ -9,11 +9,9 @@ import sys
 from collections.abc import Iterator
 from importlib import util
 from pathlib import Path
-from typing import Any
 
 import docs_kit as kit
 import pytest
-import typer
 from page_kit import ROOT, Elements, Server
 from patience import PATIENCE
 
@@ -109,7 +107,7 @@ def test_nothing_is_asked_of_a_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def commands() -> dict[str, set[str]]:
     """The options of each command of `studio`."""
-    group: Any = typer.main.get_command(program())
+    group = program()
     return {
         command: {option for parameter in one.params for option in (*parameter.opts, *parameter.secondary_opts)}
         for command, one in group.commands.items()

@@ -13,27 +13,29 @@ from models.messages import Refused
 from studio import settings
 
 if TYPE_CHECKING:
-    import typer
+    import click
 
-COMMANDS = {  # which module has them
-    "generate": ("generate", "animate", "embed", "suggest", "read"),
-    "caption": ("caption",),
-    "sets": ("set", "grid"),
-    "batch": ("batch",),
+COMMANDS = {  # by module
+    "generate": ("generate", "animate", "caption", "embed", "suggest", "read"),
+    "batch": ("batch", "set", "grid"),
     "files": ("info", "credits", "verify", "strip", "frames", "apps", "export"),
     "models": ("models",),
     "home": (
         *("queue", "cancel", "retry", "move", "pause", "resume", "search", "index", "duplicates"),
-        *("doctor", "rebuild", "styles", "mcp"),
+        *("doctor", "rebuild", "styles", "mcp", "open"),
     ),
-    "page": ("open",),
 }
 
 
-def program(command: str = "") -> "typer.Typer":
+def program(command: str = "") -> "click.Group":
     """The program with one command, so that no other's code is imported; with all, where there is none of that name."""
-    for module in [one for one, names in COMMANDS.items() if command in names] or COMMANDS:
+    modules = [module for module, names in COMMANDS.items() if command in names]
+    for module in modules or COMMANDS:
         importlib.import_module(f"studio.cli.{module}")
+    if not modules:
+        from studio.cli.generate import add_media_commands
+
+        add_media_commands()
     from studio.cli.base import app
 
     return app
@@ -46,32 +48,26 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks Chinese is no reason to fail
-    sys.exit(_exit_code())
+    sys.exit(_exit_code(sys.argv[1:] or ["--help"]))
 
 
-def _exit_code() -> int:
+def _exit_code(arguments: list[str]) -> int:
     try:  # what takes a moment to import is imported in here, where Ctrl-C is expected
-        import typer
-
-        return typer.main.get_command(program(*sys.argv[1:2])).main(prog_name="studio", standalone_mode=False) or 0
+        return program(arguments[0]).main(arguments, prog_name="studio", standalone_mode=False) or 0
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        return _refused(error)
+        import click
 
+        from studio.cli.base import warn
 
-def _refused(error: Exception) -> int:
-    import typer
-
-    from studio.cli.base import warn
-
-    if isinstance(error, typer.Abort):  # Ctrl-C where no command expects it
-        return 130
-    if isinstance(error, Refused):
-        warn(error)
-    elif hasattr(error, "format_message"):  # typer's own complaints about options have it
-        said = " ".join(error.format_message().split()).rstrip(".")
-        warn(said if said.endswith("?") else f"{said}.")
-    else:
-        raise error
-    return 2
+        if isinstance(error, click.Abort):  # Ctrl-C where no command expects it
+            return 130
+        if isinstance(error, Refused):
+            warn(error)
+        elif isinstance(error, click.ClickException):
+            text = " ".join(error.format_message().split()).rstrip(".")
+            warn(text if text.endswith("?") else f"{text}.")
+        else:
+            raise
+        return 2

@@ -1,52 +1,46 @@
-"""What all commands share: the program they belong to, common options, and the printing of results."""
+"""What all commands share: the program they belong to, common options, options for a request's fields, and output."""
 
-import dataclasses
-import functools
 import importlib
 import inspect
 import json
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Any, TypeVar
 
-import typer
+import click
+from pydantic.fields import FieldInfo
 
 from models.messages import Refused
 from studio import settings
 from studio.backends.base import open_backend
-from studio.doors import Setting, with_settings
+from studio.doors import FAST_FIELD
 from studio.foreground import STOPPED
+from studio.requests import Picture, Request, fields_of, types_in
 from studio.syntax import Wildcards
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
-BARE = {"--cluster": "local"}  # options that may stand without a value, which typer has no word for
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
-
-def _version(wanted: bool) -> None:
+def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
         from studio.metadata.origin import version
 
-        typer.echo(f"Studio 128 {version()}")
-        raise typer.Exit
+        click.echo(f"Studio 128 {version()}")
+        context.exit()
 
 
-@app.callback()
-def _group(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which it is.")
-    ] = False,
-) -> None:
+@click.group()
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
+)
+def app() -> None:
     """Studio 128: pictures from words, from pictures and from mixes of both, on your own machine."""
 
 
 @dataclass(frozen=True)
 class Common:
-    """What options say that many commands have; a command has those that `words.toml` names."""
+    """The values of the options that many commands have."""
 
     wildcards: Path | None = None
     out: Path | None = None
@@ -81,84 +75,114 @@ class Common:
 
     def print_document(self, document: Any, text: str) -> None:
         """A result: as JSON, or `text`."""
-        said = printable(json.dumps(document, ensure_ascii=False, indent=1), json.dumps) if self.as_json else ""
-        typer.echo(said if self.as_json else printable(text))
+        if self.as_json:
+            click.echo(printable(json.dumps(document, ensure_ascii=False, indent=1), json.dumps))
+        else:
+            click.echo(printable(text))
 
 
-SHARED = {one.name: one for one in dataclasses.fields(Common)}
+FILE = click.Path(path_type=Path)
+# The options behind the fields of `Common`.
+SHARED = {
+    "wildcards": click.Option(
+        ["--wildcards"], type=FILE, metavar="DIR", help="The lists of __wildcards__ (else wildcards/ in the home)."
+    ),
+    "out": click.Option(["--out"], type=FILE, help="Where to put them (else into the studio's gallery)."),
+    "no_metadata": click.Option(
+        ["--no-metadata"], is_flag=True, help="Files without metadata: no prompt, no settings, no mark of their origin."
+    ),
+    "model": click.Option(
+        ["--model"],
+        default="",
+        help="The model that does the work (else that of `studio models use`); `studio models` lists them.",
+    ),
+    "memory": click.Option(
+        ["--memory"],
+        default="",
+        metavar="WAY",
+        help="How much memory a model of your own may take: high, balanced, 8bit, low (else what fits).",
+    ),
+    "device": click.Option(
+        ["--device"],
+        default="",
+        help="Where it computes: cpu, cuda, cuda:1, xpu, mps (else the fastest); several, as cuda:0,cuda:1, for the"
+        " workers of the page (else all cards).",
+    ),
+    "embedder": click.Option(
+        ["--embedder"],
+        default="",
+        metavar="MODEL",
+        help="The model that compares words and pictures for a model of your own: open_clip:MODEL (else the studio's).",
+    ),
+    "as_json": click.Option(["as_json", "--json"], is_flag=True, help="Print one JSON document."),
+    "home": click.Option(
+        ["--home"], type=FILE, help="The studio's folder (else STUDIO_HOME, else the system's place)."
+    ),
+}
+MODEL = ("model", "memory", "device", "embedder")
+HOME = ("as_json", "home")
+OUT = ("out", "no_metadata", *MODEL, *HOME)
 
 
-def command(name: str | None = None, before: str = "") -> Callable[[F], F]:
-    """Decorator: a function as a command, its parameters as arguments and options as `words.toml` says.
-
-    Its first one is `Common`. Those for a request's settings, which arrive in its `**fields`, come before `before`.
+def command(*shared: str, name: str = "", about: str = "") -> Callable[[F], F]:
+    """Decorator: a function as a command. The options `shared` arrive as its first parameter, a `Common`, the others
+    by name. Its help is `about`, else the docstring.
     """
 
     def register(function: F) -> F:
-        words = WORDS["common"] | WORDS[name or function.__name__]
-        shared, wanted = words["common"].split(), words.get("settings", "").split()
-        taking = with_settings(*wanted, annotate=_setting, before=before)(function) if wanted else function
-        declared = inspect.signature(taking, eval_str=True)
-        _, *own = declared.parameters.values()
-        own += [
-            inspect.Parameter(
-                one, inspect.Parameter.KEYWORD_ONLY, default=SHARED[one].default, annotation=SHARED[one].type
-            )
-            for one in shared
-        ]
+        params = [*reversed(getattr(function, "__click_params__", [])), *(SHARED[key] for key in shared)]
+        help_text = inspect.cleandoc(about or function.__doc__ or "")
 
-        @functools.wraps(function)
-        def run(**given: Any) -> None:
-            common = Common(**{one: given.pop(one) for one in shared})
-            if common.device not in ("", "cpu") and not given.get("cluster"):  # whose machines have others
+        def run(**values: Any) -> None:
+            common = Common(**{key: values.pop(key) for key in shared})
+            if common.device not in ("", "cpu") and not values.get("cluster"):  # a cluster has devices of its own
                 importlib.import_module("studio.backends.placing").device()
-            function(common, **given)
+            function(common, **values)
 
-        parameters = [
-            one.replace(annotation=Annotated[one.annotation, _option(**words[one.name])])
-            if one.name in words and one.name not in wanted
-            else one
-            for one in own
-        ]
-        run.__signature__ = declared.replace(parameters=parameters)  # type: ignore[attr-defined]
-        app.command(name, cls=_Command)(run)
+        app.add_command(click.Command(name or function.__name__, callback=run, params=params, help=help_text))
         return function
 
     return register
 
 
-class _Command(typer.core.TyperCommand):
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        said: list[str] = []
-        for one, following in zip(args, [*args[1:], "-"], strict=False):
-            said += [one, BARE[one]] if one in BARE and following.startswith("-") else [one]
-        return super().parse_args(ctx, said)
+def request_options(kind: type[Request], *names: str, leave_out: Sequence[str] = ()) -> Callable[[F], F]:
+    """Decorator: an option for each field of a request that users set, or for those `names`, with the field's type,
+    default and help. "fast" is the option for the fast scheduler.
+    """
+    fields = {**fields_of(kind), "fast": FAST_FIELD}
+    chosen = names or [name for name in fields_of(kind) if name not in leave_out]
+
+    def add(function: F) -> F:
+        for name in reversed(chosen):
+            function = _option(name, fields[name])(function)
+        return function
+
+    return add
 
 
-def _option(argument: bool = False, flag: str = "", **how: Any) -> Any:
-    return (typer.Argument if argument else typer.Option)(*([flag] if flag else []), **how)
-
-
-def _setting(name: str, setting: Setting) -> Any:
-    word, flag = name.replace("_", "-"), ""
-    kind = str | None if str in get_args(setting.type) else setting.type  # typer takes no choice of types
-    if setting.type is bool:
-        flag = f"--{word}/--no-{word}" if setting.default else f"--{word}"
-    return Annotated[kind, _option(flag=flag, metavar="FILE" if setting.is_picture else None, help=setting.help)]
+def _option(name: str, field: FieldInfo) -> Callable[[F], F]:
+    types, word = types_in(field.annotation), name.replace("_", "-")
+    if bool in types:
+        flags = f"--{word}/--no-{word}" if field.default else f"--{word}"
+        return click.option(flags, is_flag=True, default=field.default, help=field.description)
+    if Picture in types:
+        return click.option(f"--{word}", metavar="FILE", help=field.description)
+    number = next((number for number in (int, float) if number in types and str not in types), str)
+    return click.option(f"--{word}", type=number, default=field.default, help=field.description)
 
 
 def warn(text: object, program: str = "studio: ") -> None:
     """One line on stderr."""
-    typer.echo(printable(f"{program}{text}"), err=True)
+    click.echo(printable(f"{program}{text}"), err=True)
 
 
 def leave(code: int) -> None:
     """End the command with an exit code that is not 0."""
     if code:
-        raise typer.Exit(code)
+        raise click.exceptions.Exit(code)
 
 
-def each(files: list[Path], do: Callable[[Path], dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
+def each(files: Sequence[Path], do: Callable[[Path], dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
     """A row a file, and the exit code: 1 where some were refused, 2 where all were; the rows so far after Ctrl-C."""
     rows: list[dict[str, Any]] = []
     for file in files:

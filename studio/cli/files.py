@@ -6,18 +6,19 @@ import contextlib
 import functools
 import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import click
 from PIL import Image
 
 from models.messages import Message, Refused
 from models.references.credits import Credit, as_file, by_set, lines
 from studio.backends.base import open_backend
 from studio.backends.embedded import Embedded
-from studio.cli.base import Common, command, each, leave
+from studio.cli.base import FILE, Common, command, each, leave
 from studio.clips import ClipFile, moves, video_format
 from studio.export import apps as app_table
 from studio.export.make import Wanted, exported, sticker_of, stills
@@ -29,35 +30,49 @@ from studio.requests import make_request
 from studio.sinks import plain_name
 from studio.verify import verify as verified
 
+files_argument = click.argument(
+    "files", nargs=-1, required=True, type=FILE, metavar="FILE...", help="PNG, WebP, JPEG, AVIF or GIF."
+)
+pack_option = click.option(
+    "pack_title",
+    "--pack",
+    default="",
+    metavar="NAME",
+    help="Put them into one zip file for the app, with icons and licences.",
+)
+for_app_option = click.option("for_app", "--for", default="", metavar="APP", help="`studio apps` lists them.")
+outline_option = click.option("--outline", is_flag=True, help="With a white outline.")
 TELLING = re.compile(r"[0-9a-f]{16}-\d+-\d+")  # as `studio.sinks.file_names`
 
 
-@command()
-def info(common: Common, files: list[Path]) -> None:
+@command("as_json")
+@files_argument
+def info(common: Common, files: Sequence[Path]) -> None:
     """Show what clips are, and the settings that pictures and clips hold: the studio's, or those of other programs."""
 
     def look(file: Path) -> dict[str, Any]:
-        clip, found = _clip_facts(file), dict[str, Any]()
-        with contextlib.nullcontext() if not clip else contextlib.suppress(Refused):  # of some none are read
-            found = read(file)
-        if not (found or clip):
+        clip, record = _clip_facts(file), dict[str, Any]()
+        with contextlib.nullcontext() if not clip else contextlib.suppress(Refused):  # of some clips none are read
+            record = read(file)
+        if not (record or clip):
             if video_format(file):  # why it is no clip
                 ClipFile.open(file)
             raise Refused("cli.no_settings", path=file)
-        return {**clip, **found}
+        return {**clip, **record}
 
     leave(_print_each(common, files, look, _settings_text)[1])
 
 
-@command("credits")
-def credits_of(common: Common, files: list[Path]) -> None:
+@command("as_json", name="credits")
+@files_argument
+def credits_of(common: Common, files: Sequence[Path]) -> None:
     """Print whom pictures and clips are owed to, a line a set of drawings, to paste beside them."""
     owed = list[Credit]()
 
     def look(file: Path) -> dict[str, Any]:
-        if not (found := read(file)):
+        if not (record := read(file)):
             raise Refused("cli.no_settings", path=file)
-        owed.extend(credits_of_record(found))
+        owed.extend(credits_of_record(record))
         return {}
 
     rows, code = each(files, look)
@@ -67,16 +82,20 @@ def credits_of(common: Common, files: list[Path]) -> None:
     leave(code)
 
 
-@command()
-def verify(common: Common, files: list[Path], model: str | None = None) -> None:
+@command("as_json")
+@files_argument
+@click.option("--model", help="The model to make them with (else the one they name).")
+def verify(common: Common, files: Sequence[Path], model: str | None) -> None:
     """Make pictures again from their settings and compare. Exit code 1 where one of them differs."""
     opener = functools.cache(open_backend)  # loaded once for all files
     rows, code = _print_each(common, files, lambda file: asdict(verified(file, model, opener)), _verdict_text)
     leave(code or int(any(row["result"] == "different" for row in rows)))
 
 
-@command()
-def strip(common: Common, files: list[Path], out: Path | None = None) -> None:
+@command("as_json")
+@files_argument
+@click.option("--out", type=FILE, metavar="DIR", help="Where to put them (else beside each file).")
+def strip(common: Common, files: Sequence[Path], out: Path | None) -> None:
     """Write copies without settings or other metadata, NAME-plain.png beside NAME.png. No pixel changes."""
 
     def copy(file: Path) -> dict[str, Any]:
@@ -91,18 +110,18 @@ def strip(common: Common, files: list[Path], out: Path | None = None) -> None:
     leave(_print_each(common, files, copy, lambda row: str(row["out"]))[1])
 
 
-@command()
+@command("no_metadata", "as_json")
+@click.argument("file", type=FILE, help="GIF, WebP, APNG, AVIF, WebM, MKV, MP4 or MOV.")
+@click.option("--every", type=int, metavar="N", help="One frame in so many.")
+@click.option("--at", type=float, metavar="SECONDS", help="The frame that is shown then.")
+@click.option("--number", type=int, metavar="N", help="So many, evenly spread.")
+@click.option("--out", type=FILE, metavar="DIR", help="Where to put them (else beside the file).")
 def frames(
-    common: Common,
-    file: Path,
-    every: int | None = None,
-    at: float | None = None,
-    number: int | None = None,
-    out: Path | None = None,
+    common: Common, file: Path, every: int | None, at: float | None, number: int | None, out: Path | None
 ) -> None:
     """Write the frames of a clip as pictures, NAME-0001.png for the first one: all, or those that an option chooses.
 
-    Those of a clip that was made here say so, and which frame they are.
+    The frames of a clip of the studio keep its settings, and their numbers.
     """
     clip = ClipFile.open(file)
     chosen, folder = clip.choice(every, at, number), out or file.parent
@@ -128,9 +147,9 @@ def _write_new(target: Path, data: bytes) -> str:
 
 
 def _print_each(
-    common: Common, files: list[Path], do: Callable[[Path], dict[str, Any]], text: Callable[[dict[str, Any]], str]
+    common: Common, files: Sequence[Path], do: Callable[[Path], dict[str, Any]], text: Callable[[dict[str, Any]], str]
 ) -> tuple[list[dict[str, Any]], int]:
-    """Rows and exit code; printed as an object where one file was asked for, as a list where more were, or as text."""
+    """Rows and exit code; printed as text, or as an object for one file and a list for more."""
     rows, code = each(files, do)
     if rows:
         common.print_document(rows[0] if len(files) == 1 else rows, "\n".join(map(text, rows)))
@@ -138,7 +157,7 @@ def _print_each(
 
 
 def _clip_facts(file: Path) -> dict[str, Any]:
-    """What a file is that moves; nothing for another one, or where it can't be read."""
+    """Format and sizes of a clip; nothing for another file, or where it can't be read."""
     with contextlib.suppress(Refused):
         clip = ClipFile.open(file)
         if clip.count > 1:
@@ -150,8 +169,8 @@ def _clip_facts(file: Path) -> dict[str, Any]:
 
 def _settings_text(row: dict[str, Any]) -> str:
     parts = [row.get(name) or {} for name in ("request", "other", "clip")]
-    own = {"seed": row.get("seed"), "credits": lines(credits_of_record(row))}
-    flat: Mapping[str, Any] = {**row, **parts[0], **own, **parts[1], **parts[2]}
+    origin = {"seed": row.get("seed"), "credits": lines(credits_of_record(row))}
+    flat: Mapping[str, Any] = {**row, **parts[0], **origin, **parts[1], **parts[2]}
     shown = {key: value for key, value in flat.items() if key not in ("request", "other", "clip", "vector")}
     return "\n".join(f"{key}: {value}" for key, value in shown.items() if value not in ("", None, [], {}))
 
@@ -165,14 +184,14 @@ def _verdict_text(row: dict[str, Any]) -> str:
 # --- For chat apps ----------------------------------------------------------------------------------------------------
 
 
-@command()
+@command("as_json")
 def apps(common: Common) -> None:
     """List the chat apps and what they take."""
     rows = []
-    for one in app_table.APPS.values():
-        facts = {"app": one.name, "title": one.title, "zh": one.zh, "takes": _takes(one), "limit": one.limit}
-        clips = _takes(one.moving) if one.moving else ""
-        rows.append({**facts, "clips": clips, "stickers": list(one.counts) or [one.least, one.most]})
+    for app in app_table.APPS.values():
+        facts = {"app": app.name, "title": app.title, "zh": app.zh, "takes": _takes(app), "limit": app.limit}
+        clips = _takes(app.moving) if app.moving else ""
+        rows.append({**facts, "clips": clips, "stickers": list(app.counts) or [app.least, app.most]})
     common.print_rows(
         rows, lambda row: "\t".join(filter(None, (row[key] for key in ("app", "title", "takes", "clips"))))
     )
@@ -183,21 +202,46 @@ def _takes(app: app_table.App) -> str:
     return f"{app.kind.upper()} {sizes}, {app.limit:,} bytes"
 
 
-@command()
+@command("no_metadata", "as_json")
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    type=FILE,
+    metavar="FILE...",
+    help="PNG, WebP, JPEG or GIF; those that move as they are.",
+)
+@for_app_option
+@click.option(
+    "kind",
+    "--format",
+    default="",
+    metavar="FORMAT",
+    help="webp, avif, jpeg, png; of a clip webp, apng, avif, gif, webm, mp4, sheet.",
+)
+@click.option("--size", type=int, help="Pixels of the longer side; larger ones by the upscaler.")
+@click.option("--fps", type=int, help="Frames a second; a clip keeps all its frames.")
+@outline_option
+@click.option("--matte", default="", metavar="COLOUR", help="Behind a GIF's faint edges, which are dithered otherwise.")
+@click.option("--ground", default="white", metavar="COLOUR", help="Behind an MP4, which can't be transparent.")
+@click.option("as_svg", "--svg", is_flag=True, help="Traced, as SVG.")
+@pack_option
+@click.option("--cover", type=FILE, metavar="FILE", help="The pack's icon (else its first picture).")
+@click.option("--out", type=FILE, metavar="DIR", help="Where to put them (else beside each file).")
 def export(
     common: Common,
-    files: list[Path],
-    for_app: str = "",
-    kind: str = "",
-    size: int | None = None,
-    fps: int | None = None,
-    outline: bool = False,
-    matte: str = "",
-    ground: str = "white",
-    as_svg: bool = False,
-    pack_title: str = "",
-    cover: Path | None = None,
-    out: Path | None = None,
+    files: Sequence[Path],
+    for_app: str,
+    kind: str,
+    size: int | None,
+    fps: int | None,
+    outline: bool,
+    matte: str,
+    ground: str,
+    as_svg: bool,
+    pack_title: str,
+    cover: Path | None,
+    out: Path | None,
 ) -> None:
     """Make pictures and clips ready for a chat app, or for a web page: in another format or size, with a white outline,
     traced as SVG.
@@ -213,26 +257,26 @@ def export(
         ready_folder(out, len(files))
     if pack_title:
         row = pack_files([(file, "") for file in files], pack_title, wanted, cover, out or Path())
-        common.print_rows([row], lambda one: f"{one['path']}\t{one['stickers']} stickers, {one['bytes']} bytes")
+        common.print_rows([row], lambda row: f"{row['path']}\t{row['stickers']} stickers, {row['bytes']} bytes")
         return
     taken: set[Path] = set()
 
     def free(target: Path) -> Path:
-        """A name that no other picture of this command has taken: those of two folders may have the same one."""
+        """A name that no other picture of this command has: those of two folders may have equal names."""
         names = itertools.chain([target], (target.with_stem(f"{target.stem}-{n}") for n in itertools.count(2)))
         taken.add(name := next(name for name in names if name not in taken))
         return name
 
     def make(file: Path) -> dict[str, Any]:
-        made = exported(file, wanted, _enlarged)
-        return {"files": [_write(free((out or file.parent) / name), data) for name, data in made.items()]}
+        contents = exported(file, wanted, _enlarged)
+        return {"files": [_write(free((out or file.parent) / name), data) for name, data in contents.items()]}
 
     rows, code = each(files, make)
-    if out:  # also whom those are owed to that were there before
+    if out:  # with the credits of what was there before
         owed = itertools.chain.from_iterable(map(credits_in, (*files, *sorted(out.iterdir()))))
         for name, data in as_file(owed).items():
             write_whole(out / name, data)
-    common.print_rows(rows, lambda row: "\n".join(f"{one['path']}\t{one['bytes']} bytes" for one in row["files"]))
+    common.print_rows(rows, lambda row: "\n".join(f"{file['path']}\t{file['bytes']} bytes" for file in row["files"]))
     leave(code)
 
 
@@ -258,8 +302,8 @@ def _enlarged(file: Path) -> Image.Image | None:
     can = _embedded().capabilities()
     if not can.enlarges:
         return None
-    asked = make_request("enlarge", image={"path": str(file)}, size=can.enlarges)
-    return _embedded().enlarged(resolve(asked, can))
+    request = make_request("enlarge", image=file, size=can.enlarges)
+    return _embedded().enlarged(resolve(request, can))
 
 
 def _write(target: Path, data: bytes) -> dict[str, Any]:
@@ -267,7 +311,7 @@ def _write(target: Path, data: bytes) -> dict[str, Any]:
     write_whole(target, data)
     row: dict[str, Any] = {"path": str(target), "bytes": len(data)}
     if target.suffix not in (".svg", ".json", ".zip"):
-        made = ClipFile.open(target)
-        row |= {"width": made.width, "height": made.height}
-        row |= {"frames": made.count, "seconds": round(made.seconds, 3)} if made.count > 1 else {}
+        clip = ClipFile.open(target)
+        row |= {"width": clip.width, "height": clip.height}
+        row |= {"frames": clip.count, "seconds": round(clip.seconds, 3)} if clip.count > 1 else {}
     return row

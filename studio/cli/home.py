@@ -1,36 +1,38 @@
-"""Commands on a home and on what is installed: the queue, search, checks, and the server of tools."""
+"""Commands on a home: the queue, search, checks; and the servers, of the page and of tools."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import typer
+import click
 from filelock import Timeout
 
 from models.messages import Refused
-from studio import maintenance
+from studio import maintenance, settings
 from studio.backends.base import open_backend
-from studio.cli.base import Common, command, leave, warn
+from studio.cli.base import FILE, HOME, MODEL, SHARED, Common, command, leave, request_options, warn
 from studio.files import make_folder, why
 from studio.folders import Folders, Step, index_gallery
 from studio.foreground import bar_on_stderr
 from studio.heartbeat import trouble
 from studio.home import Home
-from studio.queue import Queue, QueuedJob, State
-from studio.requests import PICTURES
+from studio.queue import MAX_PRIORITY, Queue, QueuedJob, State
+from studio.requests import PICTURES, SearchRequest
 from studio.studio import Studio
 from studio.worker import alone
 
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled", "quarantined")
 SHOWN = 20  # ended jobs that are listed
+ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...", help="The first characters of a job's id do.")
 
 
 # --- The queue ----------------------------------------------------------------------------------------------------
 
 
-@command()
-def queue(common: Common, every: bool = False) -> None:
+@command(*HOME)
+@click.option("every", "--all", is_flag=True, help="Also the latest jobs that have ended.")
+def queue(common: Common, every: bool) -> None:
     """List the jobs: what runs, what waits, what went wrong."""
     jobs = Home(common.root).queue
     listed = jobs.jobs() + jobs.jobs(ENDED if every else ("failed", "quarantined"), SHOWN)
@@ -44,8 +46,11 @@ def queue(common: Common, every: bool = False) -> None:
     common.print_rows([_job_row(job) for job in listed], _job_line)
 
 
-@command()
-def cancel(common: Common, ids: list[str] | None = None, every: bool = False, after_picture: bool = False) -> None:
+@command(*HOME)
+@ids_argument
+@click.option("every", "--all", is_flag=True, help="All that run or wait.")
+@click.option("--after-picture", is_flag=True, help="Finish the picture that is being drawn, and save it.")
+def cancel(common: Common, ids: Sequence[str], every: bool, after_picture: bool) -> None:
     """Stop running jobs at their next step and take waiting ones out of the queue."""
     jobs = Home(common.root).queue
     wanted = _wanted(jobs, ids, every, "studio cancel --all")
@@ -57,16 +62,25 @@ def cancel(common: Common, ids: list[str] | None = None, every: bool = False, af
     _print_result(common, "they stop after the picture that is being drawn", wanted)
 
 
-@command()
-def retry(common: Common, ids: list[str] | None = None, every: bool = False) -> None:
+@command(*HOME)
+@ids_argument
+@click.option("every", "--all", is_flag=True, help="All that failed or were quarantined.")
+def retry(common: Common, ids: Sequence[str], every: bool) -> None:
     """Put jobs that failed, were cancelled or were set aside in the queue again."""
     jobs = Home(common.root).queue
     wanted = _wanted(jobs, ids, every, "studio retry --all")
     _print_result(common, f"{jobs.retry(wanted)} in line again", wanted)
 
 
-@command()
-def move(common: Common, job: str, before: str | None = None, priority: int | None = None) -> None:
+@command(*HOME)
+@click.argument("job", help="The first characters of its id do.")
+@click.option("--before", metavar="ID", help="The job to go before; else to the end.")
+@click.option(
+    "--priority",
+    type=click.IntRange(-MAX_PRIORITY, MAX_PRIORITY),
+    help="Higher ones are done first; usually 0.",
+)
+def move(common: Common, job: str, before: str | None, priority: int | None) -> None:
     """Change a waiting job's place in the queue."""
     jobs = Home(common.root).queue
     identity = jobs.find(job)
@@ -77,21 +91,21 @@ def move(common: Common, job: str, before: str | None = None, priority: int | No
     _print_result(common, f"{jobs.ahead(identity)} before it", [identity])
 
 
-@command()
+@command(*HOME)
 def pause(common: Common) -> None:
     """Begin no more jobs; the one that runs goes on."""
     Home(common.root).queue.pause()
     _print_result(common, "paused", None)
 
 
-@command()
+@command(*HOME)
 def resume(common: Common) -> None:
     """Go on after a pause."""
     Home(common.root).queue.pause(False)
     _print_result(common, "going on", None)
 
 
-def _wanted(jobs: Queue, ids: list[str] | None, every: bool, command: str) -> list[str] | None:
+def _wanted(jobs: Queue, ids: Sequence[str], every: bool, command: str) -> list[str] | None:
     """Full ids, None for all."""
     if bool(ids) == every:
         raise Refused("cli.which_jobs", command=command)
@@ -115,42 +129,45 @@ def _job_line(row: dict[str, Any]) -> str:
 # --- Search -------------------------------------------------------------------------------------------------------
 
 
-@command()
+@command(*MODEL, *HOME)
+@click.argument("words", default="", metavar="[QUERY]", help="In any language that the model knows.")
+@click.option("--image", type=FILE, metavar="FILE", help="Also like this picture or clip.")
+@click.option("--without", default="", metavar="WORDS|FILE", help="And without this.")
+@request_options(SearchRequest, "k")
+@click.option("--folder", type=FILE, metavar="DIR", help="In this folder, not in the gallery.")
+@request_options(SearchRequest, "meaning")
 def search(
-    common: Common,
-    words: str = "",
-    image: Path | None = None,
-    without: str = "",
-    k: int = 20,
-    folder: Path | None = None,
-    meaning: bool = True,
+    common: Common, words: str, image: Path | None, without: str, k: int, folder: Path | None, meaning: bool
 ) -> None:
     """Search the gallery by words, by a picture, or by both: those that say it first, then those that mean it."""
     if not words.strip() and image is None:
         raise Refused("cli.search_what")
     taken = Path(without) if Path(without).suffix.lower() in PICTURES else without
-    found: list[tuple[Path, float | None, str]]
+    hits: list[tuple[Path, float | None, str]]
     with Studio(common.home) as studio:
         if folder is not None:
             folders = Folders(studio, common.model)
             _follow(folders.index(folder))
-            found = [(one.path, one.score, one.prompt) for one in folders.search(folder, words, image, taken, k)]
+            hits = [(hit.path, hit.score, hit.prompt) for hit in folders.search(folder, words, image, taken, k)]
         else:
-            hits = studio.search(words, like=image, without=taken, k=k, meaning=meaning, model=common.model)
-            found = [(hit.picture.path, hit.score, hit.picture.prompt) for hit in hits]
-            if said := studio.foreign(common.model):
-                warn(said)
+            results = studio.search(words, like=image, without=taken, k=k, meaning=meaning, model=common.model)
+            hits = [(hit.picture.path, hit.score, hit.picture.prompt) for hit in results]
+            if note := studio.foreign(common.model):
+                warn(note)
     rows = [
         {"path": str(path), "score": None if score is None else round(score, 4), "prompt": prompt}
-        for path, score, prompt in found
+        for path, score, prompt in hits
     ]
     common.print_rows(rows, lambda row: "\t".join("" if value is None else str(value) for value in row.values()))
     if not rows:
         warn("Nothing was found.", program="")
 
 
-@command()
-def index(common: Common, folder: Path | None = None) -> None:
+@command(*MODEL, *HOME)
+@click.argument(
+    "folder", required=False, type=FILE, metavar="[DIR]", help="With the folders below it. Else the gallery."
+)
+def index(common: Common, folder: Path | None) -> None:
     """Look at a folder's pictures, so that `studio search --folder DIR` finds them at once; without one, at those of
     the gallery that have no vector of the model.
     """
@@ -176,14 +193,15 @@ def _follow(steps: Iterator[Step]) -> tuple[int, int]:
     return total - problems, problems
 
 
-@command()
-def duplicates(common: Common, to_bin: bool = False) -> None:
+@command(*HOME)
+@click.option("to_bin", "--bin", is_flag=True, help="Keep the best of each group and put the others in the bin.")
+def duplicates(common: Common, to_bin: bool) -> None:
     """List near-duplicates of the gallery, the best of each group first; --bin puts the others in the bin."""
     with Studio(common.home) as studio:
         groups = studio.duplicates()
         if to_bin:
-            studio.gallery.delete(one.sha256 for group in groups for one in group.others)
-    rows = [{"best": str(group.best.path), "others": [str(one.path) for one in group.others]} for group in groups]
+            studio.gallery.delete(picture.sha256 for group in groups for picture in group.others)
+    rows = [{"best": str(group.best.path), "others": [str(other.path) for other in group.others]} for group in groups]
     common.print_rows(rows, lambda row: "\t".join([row["best"], *row["others"]]))
     if not rows:
         warn("There are none.", program="")
@@ -192,20 +210,20 @@ def duplicates(common: Common, to_bin: bool = False) -> None:
 # --- The home's files ---------------------------------------------------------------------------------------------
 
 
-@command()
+@command(*HOME)
 def doctor(common: Common) -> None:
     """Look for files that are missing, altered, cut short or in no gallery, and say what to do."""
-    found = [
-        {"kind": one.kind, "path": one.path, "advice": str(one.message)}
-        for one in maintenance.inspect(Home(common.root))
+    findings = [
+        {"kind": finding.kind, "path": finding.path, "advice": str(finding.message)}
+        for finding in maintenance.inspect(Home(common.root))
     ]
-    common.print_rows(found, lambda row: f"{row['kind']}\t{row['path']}\t{row['advice']}")
+    common.print_rows(findings, lambda row: f"{row['kind']}\t{row['path']}\t{row['advice']}")
     if not common.as_json:
-        warn("More of each: docs/trouble.md#what-studio-doctor-finds" if found else "All is well.", program="")
-    leave(1 if found else 0)
+        warn("More of each: docs/trouble.md#what-studio-doctor-finds" if findings else "All is well.", program="")
+    leave(1 if findings else 0)
 
 
-@command()
+@command(*HOME)
 def rebuild(common: Common) -> None:
     """Make the database again from the picture files; the old one is kept beside it."""
     root = common.root
@@ -224,14 +242,14 @@ def rebuild(common: Common) -> None:
 # --- What there is ------------------------------------------------------------------------------------------------
 
 
-@command()
+@command("model", "as_json")
 def styles(common: Common) -> None:
     """List the styles that the model knows."""
     rows = [style.model_dump() for style in open_backend(common.model).capabilities().styles]
     common.print_rows(rows, lambda row: f"{row['name']}\t{row['zh']}")
 
 
-@command()
+@command("model", "home")
 def mcp(common: Common) -> None:
     """Serve a chat program over standard input and output (Model Context Protocol); it starts this command itself."""
     from studio.mcp import server  # half a second that only this command needs
@@ -241,4 +259,45 @@ def mcp(common: Common) -> None:
         with Studio(common.home) as studio:
             server(studio, common.model, local=True).run("stdio")
     except KeyboardInterrupt as error:
-        raise typer.Exit(130) from error
+        raise click.exceptions.Exit(130) from error
+
+
+@command("model", "memory", "embedder", "home", name="open")
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
+@click.option("--port", type=int, default=7860, help="0 takes a free one.")
+@click.option(
+    "folders",
+    "--models",
+    multiple=True,
+    type=FILE,
+    metavar="DIR",
+    help="Look for models in this folder too. Repeat it.",
+)
+@click.option("--no-browser", is_flag=True, help="Don't open a browser window.")
+@click.option(
+    "--password",
+    metavar="WORD",
+    help="Everything asks for it, and --host may then let other computers in; better as the environment's"
+    " STUDIO_PASSWORD: a command line can be read by everybody on this computer.",
+)
+@click.option(
+    "--allow-network",
+    is_flag=True,
+    help="Let --host open the studio without a password: whoever reaches it sees all pictures and may use it.",
+)
+@click.option("--device", default="", help=SHARED["device"].help)
+def open_page(
+    common: Common,
+    host: str,
+    port: int,
+    folders: Sequence[Path],
+    no_browser: bool,
+    password: str | None,
+    allow_network: bool,
+    device: str,
+) -> None:
+    """Open Studio 128 in the browser."""
+    from studio.page import serve  # which no other command needs
+
+    settings.place(device=device, models=map(str, folders))
+    serve.open_page(common.root, common.model, host, port, password, allow_network, not no_browser)

@@ -1,13 +1,15 @@
 """`studio models`: which there are here, what they are, and which one is used."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+
+import click
 
 from models.messages import Message, Refused
 from studio import settings
 from studio.backends.base import MODELS, open_backend
-from studio.cli.base import Common, command, leave, warn
+from studio.cli.base import FILE, HOME, Common, command, leave, warn
 from studio.disk.digests import Digests
 from studio.disk.download import download
 from studio.disk.estimate import Fit, fit
@@ -17,11 +19,20 @@ from studio.disk.machine import machine
 from studio.doors import model_state
 
 NOTHING = {"needs": 0, "memory": "", "estimate": ""}
-Do = Literal["", "list", "info", "verify", "add", "remove", "use"]
 
 
-@command()
-def models(common: Common, do: Do = "", names: list[str] | None = None, folders: list[Path] | None = None) -> None:
+@command(*HOME)
+@click.argument("do", required=False, type=click.Choice(["list", "info", "verify", "add", "remove", "use"]))
+@click.argument("names", nargs=-1, metavar="[MODEL|ID|DIR]...")
+@click.option(
+    "folders",
+    "--models",
+    multiple=True,
+    type=FILE,
+    metavar="DIR",
+    help="Also look through this folder, of another studio for example. Repeat it.",
+)
+def models(common: Common, do: str | None, names: Sequence[str], folders: Sequence[Path]) -> None:
     """List the studio's models and what is missing where one is not ready; with a word what lies on this disk and where
     models are looked for:
 
@@ -29,19 +40,15 @@ def models(common: Common, do: Do = "", names: list[str] | None = None, folders:
     download one of the hub, or look through a folder from now on. remove MODEL|DIR: the opposite. use MODEL: take it
     where none is named.
     """
-    if not do:
-        _own(common)
+    if do:
+        ACTIONS[do](common, names, settings.model_folders(common.root, folders))
         return
-    DOES[do](common, names or [], settings.model_folders(common.root, folders or []))
-
-
-def _own(common: Common) -> None:
     shown = {"about", "ready", "problem", "digest"}
     rows = [{"model": name, **model_state(name).model_dump(include=shown)} for name in MODELS]
     common.print_rows(rows, lambda row: f"{row['model']}\t{row['problem'] or 'ready'}\t{row['about']}")
 
 
-def _list(common: Common, names: list[str], folders: list[Path]) -> None:
+def _list(common: Common, names: Sequence[str], folders: list[Path]) -> None:
     _show(common, look(folders))
 
 
@@ -53,14 +60,14 @@ def _show(common: Common, found: list[Found]) -> None:
         warn("There are none; studio models add ID downloads one.", program="")
 
 
-def _info(common: Common, names: list[str], folders: list[Path]) -> None:
+def _info(common: Common, names: Sequence[str], folders: list[Path]) -> None:
     here, digests, there = machine(settings.device()), Digests(common.root), look(folders)
     found = [named(name, there) for name in _some(names)]
     rows = [row(one, fit(one, here), digests.of_model(one, compute=not one.problem)) for one in found]
     common.print_rows(rows, lambda row: "\n".join(f"{name}: {value}" for name, value in row.items() if value != ""))
 
 
-def _verify(common: Common, names: list[str], folders: list[Path]) -> None:
+def _verify(common: Common, names: Sequence[str], folders: list[Path]) -> None:
     there, digests = look(folders), Digests(common.root)
     rows = [_verified(named(name, there), digests) for name in _some(names)]
     common.print_rows(rows, lambda row: f"{row['name']}\t{row['result']}\t{row['problem']}".rstrip())
@@ -74,7 +81,7 @@ def _verified(found: Found, digests: Digests) -> dict[str, Any]:
     return {"name": found.name, "path": str(found.path), "result": result, "problem": str(problem)}
 
 
-def _add(common: Common, names: list[str], folders: list[Path]) -> None:
+def _add(common: Common, names: Sequence[str], folders: list[Path]) -> None:
     added = [_added(common, name) for name in _some(names)]
     there = look(settings.model_folders(common.root, folders))
     _show(common, [one for one in there if any(one.path.is_relative_to(folder) for folder in added)])
@@ -90,7 +97,7 @@ def _added(common: Common, name: str) -> Path:
     return folder
 
 
-def _remove(common: Common, names: list[str], folders: list[Path]) -> None:
+def _remove(common: Common, names: Sequence[str], folders: list[Path]) -> None:
     kept, there = settings.chosen(common.root).get("folders", []), look(folders)
     rows = []
     for name in _some(names):
@@ -104,7 +111,7 @@ def _remove(common: Common, names: list[str], folders: list[Path]) -> None:
     common.print_rows(rows, lambda row: f"{row['name']}\t{_size(row['bytes'])} freed")
 
 
-def _use(common: Common, names: list[str], folders: list[Path]) -> None:
+def _use(common: Common, names: Sequence[str], folders: list[Path]) -> None:
     name, *more = _some(names)
     if more:
         raise Refused("disk.one")
@@ -135,7 +142,7 @@ def _line(row: dict[str, Any]) -> str:
     return "\t".join([*(part for part in parts if part), row["problem"] or row["estimate"]])
 
 
-def _some(names: list[str]) -> list[str]:
+def _some(names: Sequence[str]) -> Sequence[str]:
     if not names:
         raise Refused("disk.which")
     return names
@@ -145,7 +152,7 @@ def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 50_000_000 else f"{count / 1e6:.1f} MB"
 
 
-DOES: dict[str, Callable[[Common, list[str], list[Path]], None]] = {
+ACTIONS: dict[str, Callable[[Common, Sequence[str], list[Path]], None]] = {
     "list": _list,
     "info": _info,
     "verify": _verify,
