@@ -21,9 +21,8 @@ from typing import Any
 import psutil
 from timing import parser, write  # the file beside this one
 
-from studio.disk.estimate import MEMORY, needs
-from studio.disk.found import describe
-from studio.disk.machine import Machine
+from studio.disk.memory import MEMORY, Machine, needs
+from studio.disk.models import describe
 
 GOAL = 0.15
 
@@ -78,12 +77,12 @@ def draw(folder: Path, memory: str, size: int, steps: int) -> dict[str, float]:
     import torch
     from diffusers import DiffusionPipeline
 
-    from studio.backends import placing
+    from studio.backends import runtime
 
     without = dict.fromkeys(("tokenizer", "feature_extractor", "safety_checker"))
     with peak() as most, torch.inference_mode():
         pipeline = DiffusionPipeline.from_pretrained(folder, dtype=torch.bfloat16, **without)
-        placing.placed(pipeline, MEMORY[memory])
+        runtime.place(pipeline, MEMORY[memory])
         text = pipeline.text_encoder.config
         ids = torch.randint(0, text.vocab_size, (2, 77), generator=torch.Generator().manual_seed(0))
         prompt, negative = pipeline.text_encoder(ids).last_hidden_state.split(1)

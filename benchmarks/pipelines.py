@@ -17,7 +17,7 @@ import torch
 from memory import save_stable_diffusion  # the files beside this one
 from timing import parser, ratio, write
 
-from studio.backends import placing
+from studio.backends import runtime
 from studio.backends.base import run
 from studio.backends.diffusers import Diffusers
 from studio.events import Progress
@@ -38,9 +38,9 @@ def until_first_step(call: Callable[..., Any]) -> None:
 
 
 def loaded(folder: str) -> Any:
-    pipeline = diffusers.DiffusionPipeline.from_pretrained(folder, dtype=placing.dtype(), use_safetensors=True)
+    pipeline = diffusers.DiffusionPipeline.from_pretrained(folder, dtype=runtime.dtype(), use_safetensors=True)
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(placing.device())
+    return pipeline.to(runtime.device())
 
 
 def compared(folder: str, steps: int, size: str, repeats: int) -> dict[str, tuple[float, float, float]]:

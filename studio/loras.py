@@ -6,9 +6,7 @@ from pathlib import Path
 from models.messages import Refused, did_you_mean
 from studio import settings
 from studio.disk.digests import Digests
-from studio.disk.found import Found
-from studio.disk.headers import read_header
-from studio.disk.look import below
+from studio.disk.models import LocalModel, below, read_header
 from studio.requests import Lora
 
 FOLDER = "loras"  # in the home
@@ -61,7 +59,7 @@ def files() -> dict[str, Path]:
     return {one.path.stem: one.path for one in reversed(mine)}
 
 
-def nets() -> dict[str, Found]:
+def nets() -> dict[str, LocalModel]:
     """The networks that read a picture for a pipeline (ControlNets, IP-Adapters), by name."""
     found = [one for folder in _folders() if folder.is_dir() for one in below(folder)]
     return {
@@ -69,7 +67,7 @@ def nets() -> dict[str, Found]:
     }
 
 
-def net(name: str) -> tuple[Found, str]:
+def net(name: str) -> tuple[LocalModel, str]:
     """One of them, with its digest; Refused where there is none of that name."""
     there = nets()
     if name not in there:
@@ -81,7 +79,7 @@ def net(name: str) -> tuple[Found, str]:
     return found, digests.of_model(found, compute=True)
 
 
-def encoder(found: Found) -> Path:
+def encoder(found: LocalModel) -> Path:
     """The folder beside an IP-Adapter with the network that it reads pictures by, as the hub has them."""
     return found.path.parent / "image_encoder"
 

@@ -22,7 +22,7 @@ from models.messages import Message, Refused
 from studio import settings
 from studio.backends.base import Opener, open_backend
 from studio.database import Database
-from studio.disk.machine import cards
+from studio.disk.memory import cards
 from studio.heartbeat import BEAT, HANGS, Sign, complain, trouble
 from studio.queue import Claims
 from studio.worker import RESTART_CODE, alone, serve

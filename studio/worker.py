@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from models.messages import Message, Refused
 from studio.backends.base import Backend, Opener, run
 from studio.database import StoreTrouble
-from studio.disk.machine import machine
+from studio.disk.memory import machine
 from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Saved
 from studio.files import UPLOAD, remove_parts, remove_uploads
 from studio.heartbeat import BEAT, Heartbeat, Loaded, Watch, complain

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from studio.backends import placing
+from studio.backends import runtime
 from studio.backends.base import Backend, run
 from studio.media import Artifact, frames
 from studio.planner import plan
 from studio.requests import make_request
 
-NATIVE_DTYPE = placing.dtype
+NATIVE_DTYPE = runtime.dtype
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(placing, "dtype", lambda: torch.float32)
+    monkeypatch.setattr(runtime, "dtype", lambda: torch.float32)
 
 
 @pytest.fixture(scope="session")

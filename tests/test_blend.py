@@ -19,8 +19,7 @@ from models.prompts.parser import parse_literally
 from models.sampling.condition import MIDDLE, ComposedCondition, Condition, rings
 from models.sampling.guidance import guided
 from models.sampling.loop import Pictures, Sampling
-from studio.backends.embedded import Embedded
-from studio.backends.told import tell
+from studio.backends.embedded import Embedded, conditioning
 from studio.media import clip
 from studio.planner import resolve
 from studio.requests import make_request, summands
@@ -183,7 +182,7 @@ def test_a_blend_of_a_request_is_drawn_in_its_style_and_from_where_it_starts(
     assert pipe
 
     def told(**fields: Any) -> Any:
-        return tell(pipe, resolve(make_request(**fields), backend.capabilities()))
+        return conditioning(pipe, resolve(make_request(**fields), backend.capabilities()))
 
     parts = [{"text": "cat"}, {"picture": red, "weight": 2}]
     plain, styled = told(mix=parts), told(mix=parts, style="noto")
@@ -208,9 +207,9 @@ def test_a_blend_of_a_request_is_drawn_in_its_style_and_from_where_it_starts(
         return replace(own, description=f"hybrid of {own.text}", encoded=own.text.replace("sky", "cloud"))
 
     monkeypatch.setattr(pipe, "parse", parse)
-    assert told(prompt="sky").read == "hybrid of sky" and told(prompt="sky", like=red).read == "cloud"
-    assert told(prompt="sky", image=red).read == "cloud" and told(prompt="cat", like=red).read == ""
-    assert told(prompt="cat + sky").read == "cat + cloud" and told(prompt="cat + sun").read == ""
+    assert told(prompt="sky").read_as == "hybrid of sky" and told(prompt="sky", like=red).read_as == "cloud"
+    assert told(prompt="sky", image=red).read_as == "cloud" and told(prompt="cat", like=red).read_as == ""
+    assert told(prompt="cat + sky").read_as == "cat + cloud" and told(prompt="cat + sun").read_as == ""
     monkeypatch.undo()
     liked = told(like=red, mix=parts[:1]).blend
     assert torch.allclose(liked.weights, torch.tensor([[0.5, 0.5]])) and not liked.parts[0].mask.any()

@@ -21,10 +21,9 @@ from test_clip_formats import decoded, read_back
 from models.messages import Refused
 from studio.api import v1
 from studio.backends.fake import Fake
-from studio.export.apps import APPS
+from studio.export.apps import APPS, clip_within, enlarged, fit_clip, in_size, in_time, rimmed
 from studio.export.clips import FORMATS, Clip, clip_file, whole
 from studio.export.drawing import seen_box
-from studio.export.moving import clip_within, enlarged, fit_clip, in_size, in_time, rimmed
 from studio.export.pack import Sticker, pack
 from studio.metadata.files import provenance_in, read
 from studio.planner import resolve

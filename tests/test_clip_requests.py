@@ -20,7 +20,7 @@ from studio.api import v1
 from studio.backends.base import run
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
-from studio.backends.given import ClipEnds
+from studio.backends.inputs import ClipEnds
 from studio.events import Vector
 from studio.home import Home
 from studio.mcp import jobs_result

@@ -16,7 +16,7 @@ from models.messages import Message, Refused
 from studio import settings
 from studio.backends.fake import Fake
 from studio.capabilities import Capabilities
-from studio.disk import machine
+from studio.disk import memory as machine
 from studio.events import Done
 from studio.home import Home
 from studio.page import serve

@@ -23,10 +23,10 @@ from pipeline_kit import NATIVE_DTYPE, fitted, made, pixels
 from safetensors.torch import load_file, save_file
 from tiny_pipelines import ROWS, save_gguf, save_single_file
 
-from studio.backends import placing
+from studio.backends import runtime
 from studio.backends.base import run_batch
 from studio.backends.diffusers import Diffusers
-from studio.disk.found import describe
+from studio.disk.models import describe
 from studio.events import Progress
 from studio.gallery import Filter
 from studio.metadata.files import read
@@ -128,7 +128,7 @@ def test_a_gguf_file_draws_with_the_rest_of_a_pipeline_of_its_family(
     ):
         (tmp_path / "bad.gguf").write_bytes(spoil(file.read_bytes()))
         assert said in refusal(Diffusers(str(tmp_path / "bad.gguf")).capabilities)
-    monkeypatch.setattr("studio.disk.headers.find_spec", lambda name: None)
+    monkeypatch.setattr("studio.disk.models.find_spec", lambda name: None)
     assert "pip install 'studio128[quantised]'" in refusal(Diffusers(str(file)).capabilities)
 
 
@@ -136,7 +136,7 @@ def test_every_door_finds_what_a_pipeline_drew(
     pipelines: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Queue, worker process, gallery, search, A1111's API and ours, metadata, verify."""
-    monkeypatch.setattr(placing, "dtype", NATIVE_DTYPE)  # as in the worker
+    monkeypatch.setattr(runtime, "dtype", NATIVE_DTYPE)  # as in the worker
     model = f"diffusers:{pipelines('sd')}"
     with Studio(tmp_path / "home") as house:
         first, second = house.generate("a cat", model=model, steps=2, count=2, seed=5, size="32x16")

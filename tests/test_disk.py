@@ -12,8 +12,7 @@ import pytest
 from conftest import Said
 from disk_kit import GENERATOR, UNET, checkpoint, in_hub_cache, pipeline, weights
 
-from studio.disk.found import Found, describe
-from studio.disk.look import look
+from studio.disk.models import LocalModel, describe, look
 
 Command = Callable[..., Said]
 
@@ -25,7 +24,7 @@ def empty_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "hub"
 
 
-def found(path: Path, **above: str) -> Found:
+def found(path: Path, **above: str) -> LocalModel:
     one = describe(path, **above)
     assert one is not None
     return one
@@ -54,7 +53,7 @@ def test_every_key_of_the_table_is_one_that_diffusers_tells_by() -> None:
     """Nothing is invented: what a checkpoint is told by here, diffusers tells it by as well."""
     from diffusers.loaders.single_file_utils import CHECKPOINT_KEY_NAMES
 
-    from studio.disk.headers import TABLES
+    from studio.disk.models import TABLES
 
     known = {key for keys in CHECKPOINT_KEY_NAMES.values() for key in ([keys] if isinstance(keys, str) else keys)}
     known |= {key.removeprefix(GENERATOR) for key in known}

@@ -24,8 +24,7 @@ from models.sampling.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 from models.vision import VisionEncoder
 from models.weights import load_part, part_digests, save_part, weights_digest
 from studio.backends.base import run
-from studio.backends.embedded import PARTS, SHAPES, Embedded
-from studio.backends.told import phrase
+from studio.backends.embedded import PARTS, SHAPES, Embedded, phrase
 from studio.capabilities import FAST
 from studio.events import Progress, Saved, Vector
 from studio.media import Artifact

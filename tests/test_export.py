@@ -18,8 +18,7 @@ from models.data.pixels import png, premultiply
 from models.messages import Refused
 from studio.backends.embedded import Embedded
 from studio.export.apps import APPS, app_named, fit, placed, within
-from studio.export.drawing import SEEN, Drawing, both, indexed, outlined, resized, seen_box
-from studio.export.svg import svg
+from studio.export.drawing import SEEN, Drawing, both, indexed, outlined, resized, seen_box, svg
 from studio.metadata.files import provenance_in, read
 from studio.metadata.origin import Provenance as Says
 from studio.page.files import made as page_file

@@ -17,8 +17,8 @@ from series_kit import spoken
 from models.messages import Message
 from models.weights import MANIFEST, listed_parts, weights_root
 from studio.backends.embedded import PARTS, Embedded
-from studio.disk.found import Found
-from studio.disk.machine import Machine
+from studio.disk.memory import Machine
+from studio.disk.models import LocalModel
 from studio.maintenance import Finding
 from studio.page.context import PageContext
 from studio.page.html import render
@@ -125,7 +125,7 @@ def test_what_lies_on_this_disk_is_told_as_the_command_tells_it(
         assert row["name"] in told and row["model"] in told and (row["problem"] or row["family"]) in told
     assert told.count('<tr class="bad">') == 1 and "it fits" in told
     for words in HOSTILE:
-        found = Found(words, Path("x"), words, words, bytes=1, licence=words, problem=Message(words))
+        found = LocalModel(words, Path("x"), words, words, bytes=1, licence=words, problem=Message(words))
         assert stays_text(render("models.disk", [(found, None)]), words)
 
 

@@ -12,7 +12,7 @@ from page_kit import PROMPT, served, turn_to
 from patience import until
 from safetensors.torch import save_file
 
-from studio.disk.machine import Machine
+from studio.disk.memory import Machine
 
 pytestmark = pytest.mark.usefixtures("offline")
 

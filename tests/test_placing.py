@@ -16,14 +16,13 @@ from tiny_pipelines import save_tiny_pipeline
 
 from models.messages import Refused
 from studio import settings, worker
-from studio.backends import placing
+from studio.backends import runtime
 from studio.backends.base import run
 from studio.backends.diffusers import Diffusers
 from studio.backends.fake import Fake
-from studio.disk import pace
-from studio.disk.estimate import MEMORY, RUNTIME, fit, needs
-from studio.disk.found import describe
-from studio.disk.machine import Machine
+from studio.disk import memory
+from studio.disk.memory import MEMORY, RUNTIME, Machine, fit, needs
+from studio.disk.models import describe
 from studio.media import Artifact
 from studio.planner import plan
 from studio.requests import make_request
@@ -40,7 +39,7 @@ def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def plenty(monkeypatch: pytest.MonkeyPatch) -> None:
     """The memory that is free at the moment decides nothing."""
-    monkeypatch.setattr(placing, "machine", lambda *_: PROCESSOR)
+    monkeypatch.setattr(runtime, "machine", lambda *_: PROCESSOR)
 
 
 def test_an_estimate_counts_what_is_there_and_saving_takes_less(tiny_sd: Path, tmp_path: Path) -> None:
@@ -120,8 +119,8 @@ def test_eight_bits_take_less_and_no_more_than_estimated(tiny_sd: Path, monkeypa
     saved = sum(one.matrices for one in found.components if one.name != "vae")
     scales = bytes_of["8bit"] - (bytes_of["high"] - saved)
     assert 0 < scales < 0.5 * saved, "two bytes become one and, a row, a scale: rows are short here"
-    monkeypatch.setattr("studio.disk.estimate.find_spec", lambda name: None)
-    monkeypatch.setattr("studio.disk.headers.find_spec", lambda name: None)
+    monkeypatch.setattr("studio.disk.memory.find_spec", lambda name: None)
+    monkeypatch.setattr("studio.disk.models.find_spec", lambda name: None)
     with pytest.raises(Refused, match="needs torchao, which is not installed: pip install 'studio128"):
         drawn(tiny_sd)
 
@@ -129,7 +128,7 @@ def test_eight_bits_take_less_and_no_more_than_estimated(tiny_sd: Path, monkeypa
 def test_how_long_a_picture_takes_is_told_before_and_by_the_last_one(
     tiny_sd: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "_operations", lambda: 1e6)
+    monkeypatch.setattr(memory, "_operations", lambda: 1e6)
     found = describe(tiny_sd)
     assert found
     (unet,) = [one.parameters for one in found.components if one.name == "unet"]
@@ -160,25 +159,29 @@ def test_a_card_keeps_what_the_table_says(tiny_sd: Path, monkeypatch: pytest.Mon
     for name in ("to", "enable_model_cpu_offload", "enable_group_offload"):
         said = lambda self, *_, name=name, **__: asked.append(name) or self  # noqa: E731
         monkeypatch.setattr(diffusers.StableDiffusionPipeline, name, said)
-    monkeypatch.setattr(placing, "device", lambda: torch.device("cuda"))
-    monkeypatch.setattr(placing, "dtype", lambda: torch.float32)
+    monkeypatch.setattr(runtime, "device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(runtime, "dtype", lambda: torch.float32)
     pictures = []
     for word, calls in (("high", ["to"]), ("balanced", ["to", "enable_model_cpu_offload"])):
         asked.clear()
         pipeline = diffusers.StableDiffusionPipeline.from_pretrained(tiny_sd, safety_checker=None)
-        placing.placed(pipeline, MEMORY[word])
-        assert asked == calls and placing.kept(pipeline).word == word and pipeline.vae.use_tiling == MEMORY[word].tiling
+        runtime.place(pipeline, MEMORY[word])
+        assert (
+            asked == calls
+            and runtime.memory_of(pipeline).word == word
+            and pipeline.vae.use_tiling == MEMORY[word].tiling
+        )
         pictures.append(
             pipeline("a cat", num_inference_steps=2, output_type="np", generator=torch.manual_seed(0)).images
         )
     asked.clear()
-    placing.placed(pipeline, MEMORY["low"])
+    runtime.place(pipeline, MEMORY["low"])
     assert asked == ["to", "enable_group_offload"]
     assert {one.dtype for name, one in pipeline.unet.named_parameters() if "attn" in name} == {torch.float8_e4m3fn}
     assert {one.dtype for one in pipeline.vae.parameters()} == {torch.float32}
     pictures.append(pipeline("a cat", num_inference_steps=2, output_type="np", generator=torch.manual_seed(0)).images)
     again = diffusers.StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
-    assert placing.kept(placing.placed(again)).word == "low", "it shares the networks, and casts none of them twice"
+    assert runtime.memory_of(runtime.place(again)).word == "low", "it shares the networks, and casts none of them twice"
     assert (pictures[0] == pictures[1]).all() and 0 < np.abs(pictures[0] - pictures[2]).mean() < 0.05
 
 
@@ -224,7 +227,7 @@ def test_what_there_is_not_is_one_sentence(
 
 
 def test_what_fits_in_no_way_is_refused_before_it_is_loaded(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placing, "machine", lambda *_: Machine("cpu", GB, 1))
+    monkeypatch.setattr(runtime, "machine", lambda *_: Machine("cpu", GB, 1))
     monkeypatch.setattr("diffusers.DiffusionPipeline.from_pretrained", lambda *_, **__: pytest.fail("it was loaded"))
     with pytest.raises(Refused, match="it does not fit"):
         drawn(tiny_sd)

@@ -1,4 +1,4 @@
-"""Other people's models that describe pictures: those of transformers that read a picture and write text. torch is
+"""Other people's models that describe pictures: models of transformers that read a picture and write text. torch is
 imported by `load`, not before.
 """
 
@@ -12,117 +12,120 @@ from typing import Any
 
 from models.quiet import silence
 from studio import media, settings
-from studio.backends import placing
+from studio.backends import runtime
 from studio.backends.base import Backend, Event, Handler, per_request
-from studio.backends.given import seen
-from studio.backends.loading import loads
-from studio.backends.pipeline_calls import explained
-from studio.backends.stepwise import Returned, stepwise
-from studio.backends.vectors import Places
+from studio.backends.inputs import visible_picture
+from studio.backends.runtime import Returned, loading, running, stepwise
+from studio.backends.vectors import SemanticSpace
 from studio.capabilities import Capabilities, Range
 from studio.disk.digests import Digests
-from studio.disk.found import Found
-from studio.disk.look import whole
+from studio.disk.models import LocalModel, whole
 from studio.events import Progress
 from studio.requests import CaptionRequest
 
-ASKED: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_name("captions.toml").read_text(encoding="utf-8"))
-TOKENS = ASKED.pop("tokens")
-TALKS = "chat_template"  # in the name of a file, or in the tokenizer's settings, of a model that is talked to
+PROMPTS: dict[str, dict[str, Any]] = tomllib.loads(
+    Path(__file__).with_name("captions.toml").read_text(encoding="utf-8")
+)
+TOKENS = PROMPTS.pop("tokens")
+CHAT = "chat_template"  # in the name of a file, or in the tokenizer's settings, of a model that takes instructions
 
 
 class Captioner(Backend):
     """The model in the folder `name`, or in the Hugging Face cache under that id."""
 
     def __init__(self, name: str) -> None:
-        self.name, self._places = name, Places()
+        self.name, self._semantic = name, SemanticSpace()
 
     @cached_property
-    def found(self) -> Found:
+    def model(self) -> LocalModel:
         return whole(self.name, "captioner")
 
     @property
-    def _talks(self) -> bool:
-        files = [path for path in self.found.deciding if path.parent == self.found.path]
-        said = (path for path in files if path.name in ("tokenizer_config.json", "processor_config.json"))
-        return any(TALKS in path.name for path in files) or any(TALKS in path.read_text("utf-8") for path in said)
+    def _chats(self) -> bool:
+        files = [path for path in self.model.deciding if path.parent == self.model.path]
+        configs = (path for path in files if path.name in ("tokenizer_config.json", "processor_config.json"))
+        return any(CHAT in path.name for path in files) or any(CHAT in path.read_text("utf-8") for path in configs)
 
     def capabilities(self) -> Capabilities:
-        """As its files say: one that is talked to can be asked for a language, more words, or tags."""
+        """A model that takes instructions writes in any language of PROMPTS, more words, or tags."""
         return Capabilities(
-            title=Path(self.found.name).name,
+            title=Path(self.model.name).name,
             tasks=tuple(self.tasks),
-            languages=tuple(ASKED) if self._talks else ("en",),
-            lacks=() if self._talks else ("long", "tags"),
+            languages=tuple(PROMPTS) if self._chats else ("en",),
+            lacks=() if self._chats else ("long", "tags"),
             candidates=Range(least=1, most=8, usual=1),
         )
 
     def digest(self) -> str:
-        return Digests(settings.home()).of_files(self.found.deciding, self.found.path)
+        return Digests(settings.home()).of_files(self.model.deciding, self.model.path)
 
     def space(self) -> str:
-        return self._places.space()
+        return self._semantic.space()
 
     @property
     def tasks(self) -> Mapping[str, Handler]:
-        done = {"caption": per_request(self._captions)}
-        return {**done, **({"embed": per_request(self._places.vectors)} if self.space() else {})}
+        tasks = {"caption": per_request(self._captions)}
+        return {**tasks, **({"embed": per_request(self._semantic.vectors)} if self.space() else {})}
 
     def load(self) -> None:
         _ = self._loaded
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
-        """The model, and what makes tensors of pictures and words, and words of tokens."""
-        placing.chosen(self.found)
+        """The model and its processor."""
+        runtime.choose_memory(self.model)
         silence()
         import transformers
 
-        about: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-        with loads(self.found.path):
-            made: Any = transformers.AutoModelForImageTextToText.from_pretrained(
-                self.found.path, dtype=placing.dtype(), use_safetensors=True, **about
+        path, options = self.model.path, {"local_files_only": True, "trust_remote_code": False}
+        with loading(path):
+            model: Any = transformers.AutoModelForImageTextToText.from_pretrained(
+                path, dtype=runtime.dtype(), use_safetensors=True, **options
             )
-            return made.to(placing.device()).eval(), _processor(self.found.path, **about)
+            processor = transformers.AutoProcessor.from_pretrained(path, **options)
+            if not hasattr(processor, "image_processor"):  # the model has no processor for both
+                pictures = transformers.AutoImageProcessor.from_pretrained(path, **options)
+                processor = _Processor(pictures, transformers.AutoTokenizer.from_pretrained(path, **options))
+            return model.to(runtime.device()).eval(), processor
 
     def _captions(self, request: CaptionRequest) -> Iterator[Event]:
-        """The likeliest text, then others that are drawn by the seed, each with the mean probability of its tokens."""
+        """The likeliest text, then others that are sampled by the seed, each with its tokens' mean probability."""
         kind = "long" if request.long else "tags" if request.tags else "short"
         yield Progress(0, TOKENS[kind])
-        picture = media.on_ground(seen(request))
-        said, texts = ASKED[request.language][kind] if self._talks else "", list[tuple[str, float]]()
+        picture = media.on_ground(visible_picture(request))
+        prompt, texts = PROMPTS[request.language][kind] if self._chats else "", list[tuple[str, float]]()
         self.load()
         for sampled in dict.fromkeys((0, (request.candidates or 1) - 1)):
-            texts += yield from self._written(picture, said, TOKENS[kind], sampled, request.seed or 0)
+            texts += yield from self._generate(picture, prompt, TOKENS[kind], sampled, request.seed or 0)
         best, *others = dict(sorted(texts, key=lambda one: -one[1])).items()
-        about = {"how": placing.here(), **self._places.about(best[0]), "score": best[1]}
-        yield media.caption(best[0], others, True, request.language, seed=request.seed or 0, **about)
+        facts = {"how": runtime.bits_depend_on(), **self._semantic.facts(best[0]), "score": best[1]}
+        yield media.caption(best[0], others, True, request.language, seed=request.seed or 0, **facts)
 
-    def _written(self, picture: Any, said: str, most: int, sampled: int, seed: int) -> Any:
-        """Yields progress, returns (text, score) of what is written, of so many that are drawn, or of the likeliest."""
+    def _generate(self, picture: Any, prompt: str, most: int, sampled: int, seed: int) -> Any:
+        """Yields progress; returns (text, score) of `sampled` texts, or with 0 of the likeliest."""
         model, processor = self._loaded
-        given, how = _inputs(processor, picture, said), {"do_sample": True, "num_return_sequences": sampled}
+        inputs = _inputs(processor, picture, prompt)
+        decoding = {"do_sample": True, "num_return_sequences": sampled} if sampled else {"do_sample": False}
 
         def work(report: Callable[[Any], None]) -> Any:
             import torch
 
             with torch.random.fork_rng(), torch.inference_mode():
                 torch.manual_seed(seed)
-                about = {"max_new_tokens": most, "stopping_criteria": [_reporting(report)], "output_logits": True}
-                moved = {name: one.to(model.device) for name, one in given.items()}
-                moved |= {name: one.to(model.dtype) for name, one in moved.items() if one.is_floating_point()}
-                chosen = how if sampled else {"do_sample": False}
-                return model.generate(**moved, **about, **chosen, num_beams=1, return_dict_in_generate=True)
+                tensors = {name: tensor.to(model.device) for name, tensor in inputs.items()}
+                tensors |= {name: one.to(model.dtype) for name, one in tensors.items() if one.is_floating_point()}
+                options = {"max_new_tokens": most, "stopping_criteria": [_reporting(report)], "output_logits": True}
+                return model.generate(**tensors, **options, **decoding, num_beams=1, return_dict_in_generate=True)
 
-        with explained(Path(self.found.name).name), closing(stepwise(work)) as steps:
+        with running(Path(self.model.name).name), closing(stepwise(work)) as steps:
             for step in steps:
                 if isinstance(step, Returned):
                     return _texts(step.value, getattr(processor, "tokenizer", processor))
                 yield Progress(min(step, most), most)
 
 
-class _Apart:
-    """What reads pictures and what reads words, of a model that has no processor for both."""
+class _Processor:
+    """Image processor and tokenizer of a model that has no processor for both."""
 
     def __init__(self, pictures: Any, tokenizer: Any) -> None:
         self.pictures, self.tokenizer = pictures, tokenizer
@@ -131,47 +134,38 @@ class _Apart:
         return self.pictures(images=images, return_tensors=return_tensors)
 
 
-def _processor(path: Path, **about: Any) -> Any:
-    from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
-
-    made = AutoProcessor.from_pretrained(path, **about)
-    if hasattr(made, "image_processor"):
-        return made
-    return _Apart(AutoImageProcessor.from_pretrained(path, **about), AutoTokenizer.from_pretrained(path, **about))
-
-
-def _inputs(processor: Any, picture: Any, said: str) -> Mapping[str, Any]:
-    """Tensors of the picture, and of what the model is asked, if it is."""
-    if not said:
+def _inputs(processor: Any, picture: Any, prompt: str) -> Mapping[str, Any]:
+    """Tensors of the picture and, with a prompt, of a chat that asks it."""
+    if not prompt:
         return processor(images=picture, return_tensors="pt")
-    turn = {"role": "user", "content": [{"type": "image", "image": picture}, {"type": "text", "text": said}]}
-    how: dict[str, Any] = {"add_generation_prompt": True, "tokenize": True, "return_dict": True}
-    return processor.apply_chat_template([turn], **how, return_tensors="pt")
+    turn = {"role": "user", "content": [{"type": "image", "image": picture}, {"type": "text", "text": prompt}]}
+    options: dict[str, Any] = {"add_generation_prompt": True, "tokenize": True, "return_dict": True}
+    return processor.apply_chat_template([turn], **options, return_tensors="pt")
 
 
 def _reporting(report: Callable[[Any], None]) -> Any:
-    """A criterion that never stops, and reports how many tokens are written."""
+    """A stopping criterion that never stops, and reports the number of tokens written."""
     import torch
 
     count = iter(range(1, 1 << 30))
 
-    def written(tokens: Any, scores: Any, **more: Any) -> Any:
+    def criterion(tokens: Any, scores: Any, **more: Any) -> Any:
         report(next(count))
         return torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
 
-    return written
+    return criterion
 
 
-def _texts(made: Any, tokenizer: Any) -> list[tuple[str, float]]:
-    """Each text that was written with the mean probability of its tokens, up to the one that ends it."""
+def _texts(output: Any, tokenizer: Any) -> list[tuple[str, float]]:
+    """Each text with the geometric mean of its tokens' probabilities, up to the token that ends it."""
     import torch
 
-    tokens = made.sequences[:, -len(made.logits) :]
-    chances = torch.stack(made.logits, 1).float().softmax(-1).gather(-1, tokens[..., None])[..., 0].tolist()
+    tokens = output.sequences[:, -len(output.logits) :]
+    chances = torch.stack(output.logits, 1).float().softmax(-1).gather(-1, tokens[..., None])[..., 0].tolist()
     ends = {tokenizer.eos_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id}
-    found = []
+    texts = []
     for row, chance in zip(tokens.tolist(), chances, strict=True):
         length = next((n for n, token in enumerate(row, 1) if token in ends), len(row))
         text = " ".join(tokenizer.decode(row[:length], skip_special_tokens=True).split())
-        found.append((text, round(math.exp(sum(math.log(max(one, 1e-9)) for one in chance[:length]) / length), 4)))
-    return found
+        texts.append((text, round(math.exp(sum(math.log(max(one, 1e-9)) for one in chance[:length]) / length), 4)))
+    return texts

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,23 +10,20 @@ import numpy as np
 from PIL import Image
 
 from models.assets import assets
-from models.data.grammar import LANGUAGES, STYLES
+from models.data.grammar import LANGUAGES, STYLES, language_of, styled
 from models.data.pixels import SIZE, fit, png, resized
 from models.messages import Message, Refused
-from models.prompts.weighting import plain
+from models.prompts.weighting import QUOTED, plain
 from models.quiet import silence
 from models.sampling.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, GUIDED_FROM, SCHEDULERS
-from models.weights import WeightsError, fits, weights_digest, weights_root
+from models.weights import WeightsError, fits, listed_parts, weights_digest, weights_root
 from studio import media
-from studio.backends import loading
 from studio.backends.base import Backend, Event, Handler, per_request
-from studio.backends.given import Batches, ClipEnds, given_pixels, to_describe, to_enlarge
-from studio.backends.loading import weights_needed
-from studio.backends.prompts import PromptReading
-from studio.backends.told import Told, tell
+from studio.backends.inputs import Batches, ClipEnds, given_frames, given_pixels, start, to_describe, to_enlarge
+from studio.backends.runtime import weights_needed
 from studio.backends.vectors import vectors
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
-from studio.events import Progress
+from studio.events import Progress, Unknown
 from studio.media import Artifact
 from studio.requests import (
     CaptionRequest,
@@ -34,16 +31,24 @@ from studio.requests import (
     EmbedRequest,
     EnlargeRequest,
     ImageRequest,
+    Picture,
+    ReadRequest,
     WordedRequest,
     sides,
+    summands,
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from models.captioner import Kind
     from models.pipelines.caption import CaptionPipeline
     from models.pipelines.image import StickerPipeline
     from models.pipelines.video import ClipPipeline
+    from models.prompts.parser import PromptParser
+    from models.prompts.vocabulary import Vocabulary
     from models.sampling import loop
+    from models.sampling.condition import ComposedCondition
     from models.sampling.loop import Pictures, Sampling
     from models.space import Embedder
     from models.upscaler import Upscaler
@@ -51,37 +56,37 @@ if TYPE_CHECKING:
 SHAPES = (1, 8)  # 8 is models.pipelines.image.BATCH, which can't be asked without torch
 SPACE = ("language", "vision", "space")
 PARTS = ("language", "vision", "space", "autoencoder", "dit", "wording", "prototypes")
-VIDEO = "video"  # models.pipelines.video.PART, which moves pictures and need not be there
-CAPTIONER = ("captioner", "detector")  # PART of models.pipelines.caption and models.detector; they need not be there
+VIDEO = "video"  # models.pipelines.video.PART; optional
+CAPTIONER = ("captioner", "detector")  # PART of models.pipelines.caption and models.detector; optional
 DESCRIBED = (1, 16)  # SHAPES of models.pipelines.caption, which can't be asked without torch
-UPSCALER, SCALE = "upscaler", 4  # models.upscaler.PART and SCALE; weights without the part are whole
-VARIANT = "fast"  # models.lora.UPSCALER, which draws alone or the last of the way, and need not be there
+UPSCALER, SCALE = "upscaler", 4  # models.upscaler.PART and SCALE; optional
+VARIANT = "fast"  # draws with few steps, alone or the last ones; optional
 
 
 def _optional(part: str, root: Path, *beside: str) -> str:
-    """Digest of a part that need not be there and of those it needs; "" where it is not, or is for other parts."""
+    """Digest of an optional part and of those `beside` it; "" where it is missing, or made for other parts."""
     try:
         return weights_digest((part, *beside), root) if fits(part, root) else ""
-    except WeightsError:  # whoever wants to draw will hear of it
+    except WeightsError:  # drawing refuses with it
         return ""
 
 
 class Enlarger:
-    """Makes pictures larger with the part under `root`."""
+    """Enlarges pictures with the upscaler under `root`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._loaded: tuple[str, Upscaler] | None = None
 
     def capabilities(self) -> dict[str, Any]:
-        """Sizes in pixels a side, the models' own first; the part that makes the others, or why there are none."""
+        """Sizes in pixels a side, the generator's first; the digest of the upscaler, or why there is none."""
         if digest := _optional(UPSCALER, self.root):
             return {"sizes": (SIZE, SCALE * SIZE), "upscaler": digest}
         values = {"size": SCALE * SIZE, "part": UPSCALER, "root": str(weights_root(self.root))}
         return {"sizes": (SIZE,), "beyond": Message("weights.no_upscaler", values)}
 
     def __call__(self, pixels: np.ndarray, request: ImageRequest | EnlargeRequest) -> np.ndarray:
-        """Premultiplied uint8 (S, S, 4) in the size asked for. Refused where the part is missing or replaced."""
+        """Premultiplied uint8 (S, S, 4) in the request's size. Refused where the upscaler is missing or replaced."""
         size, _ = sides(request.size or SIZE)
         if len(pixels) == size:
             return pixels
@@ -110,13 +115,13 @@ class Embedded(Backend):
     def __init__(self, root: str | None = None) -> None:
         self.root = Path(root) if root else assets() / "weights"
         self._pipeline: StickerPipeline | None = None
-        self._clips_by: ClipPipeline | None = None
-        self._captions_by: CaptionPipeline | None = None
-        self._reads = PromptReading(self.root)
+        self._clip_pipeline: ClipPipeline | None = None
+        self._caption_pipeline: CaptionPipeline | None = None
+        self._prompts = PromptReading(self.root)
         self._enlarge = Enlarger(self.root)
 
     def capabilities(self) -> Capabilities:
-        """The styles that it was trained on, and ranges in which it was tried."""
+        """The styles of its training data, and ranges in which it was tried."""
         variant = _optional(VARIANT, self.root)
         fixed = {FAST: Fixed(steps=FAST_STEPS, guidance=1, variant=variant)} if variant else {}
         captioner = _optional(*CAPTIONER[:1], self.root, *CAPTIONER[1:])
@@ -142,7 +147,7 @@ class Embedded(Backend):
         )
 
     def digest(self) -> str:
-        """Of all parts together that draw. The upscaler's is in the requests that it does."""
+        """Of all parts that draw. The upscaler's digest is in the requests that need it."""
         with weights_needed("model.weights_or_fake"):
             return weights_digest((*PARTS, VARIANT) if _optional(VARIANT, self.root) else PARTS, self.root)
 
@@ -154,57 +159,62 @@ class Embedded(Backend):
         if self._pipeline is None:
             self.digest()  # says what is missing before seconds go into importing torch
             with weights_needed():
-                pipeline = loading.pipeline(self.root)
-                self._reads.vocabulary = loading.vocabulary(pipeline.embedder, self.root)
-            self._pipeline = self._reads.pipeline = pipeline
+                pipeline = load_pipeline(self.root)
+                self._prompts.vocabulary = load_vocabulary(pipeline.embedder, self.root)
+            self._pipeline = self._prompts.pipeline = pipeline
 
     @property
     def tasks(self) -> Mapping[str, Handler]:
-        done = {"image": self._images, "embed": per_request(self._vectors), "enlarge": per_request(self._enlarged)}
-        done |= {"read": per_request(self._reads.read)}
+        tasks: dict[str, Handler] = {
+            "image": self._images,
+            "embed": per_request(self._vectors),
+            "enlarge": per_request(self._enlarged),
+            "read": per_request(self._prompts.read),
+        }
         parts = {"clip": (VIDEO, per_request(self._clips)), "caption": (CAPTIONER[0], self._captions)}
-        return {**done, **{task: does for task, (part, does) in parts.items() if _optional(part, self.root)}}
+        return {**tasks, **{task: handler for task, (part, handler) in parts.items() if _optional(part, self.root)}}
 
     def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Iterator[tuple[int, Event]]:
-        """A batch after the other; the words of a request are read when its first batch comes."""
+        """One batch after the other; a request's prompt is read when its first batch begins."""
         from models.sampling.loop import Pictures
 
         if any(request.variant and request.variant != _optional(VARIANT, self.root) for request in requests):
             raise Refused("model.variant_replaced")
         for request in requests:
-            self._reads.refuse_unknown(request)
-        pipeline, together = self._loaded(), Batches(requests)
-        told = functools.cache(lambda number: tell(pipeline, requests[number]))
-        unknown = functools.cache(lambda number: self._reads.unknown(requests[number]))
+            self._prompts.refuse_unknown(request)
+        pipeline, batches = self._loaded(), Batches(requests)
+        conditions = functools.cache(lambda number: conditioning(pipeline, requests[number]))
+        unknown = functools.cache(lambda number: self._prompts.unknown(requests[number]))
         try:
-            for k, batch in enumerate(together.batches):
-                rows = [told(slot.number) for slot in batch]
+            for k, batch in enumerate(batches.batches):
+                rows = [conditions(slot.number) for slot in batch]
                 for event in _draw(pipeline, rows, [slot.seed for slot in batch], requests[0], previews):
                     if isinstance(event, Pictures):
-                        made = zip(batch, event.pixels, event.wanted, event.credits, strict=True)
-                        for slot, pixels, wanted, credits in made:
-                            place = pipeline.embedder.image(pixels[None])[0]  # alone: bits depend on the company
-                            score = round(float(place @ wanted), 4)
+                        drawn = zip(batch, event.pixels, event.wanted, event.credits, strict=True)
+                        for slot, pixels, wanted, credits in drawn:
+                            vector = pipeline.embedder.image(pixels[None])[0]  # alone: bits depend on the batch
+                            score = round(float(vector @ wanted), 4)
                             facts = {"seed": slot.seed, "score": score, "credits": credits}
-                            facts["read_as"] = told(slot.number).read
-                            if (best := together.chosen(slot, score, (pixels, place, facts))) is not None:
+                            facts["read_as"] = conditions(slot.number).read_as
+                            if (best := batches.chosen(slot, score, (pixels, vector, facts))) is not None:
                                 yield slot.number, self._artifact(requests[slot.number], event.batch, slot.index, *best)
                         continue
-                    shown = [] if event.preview is None else [media.quick_png(png(image)) for image in event.preview]
-                    for number, progress in together.progress(k, event.step, event.total, shown):
-                        yield number, replace(progress, unknown=unknown(number), read_as=told(number).read)
+                    previewed = () if event.preview is None else event.preview
+                    shown = [media.quick_png(png(image)) for image in previewed]
+                    for number, progress in batches.progress(k, event.step, event.total, shown):
+                        yield number, replace(progress, unknown=unknown(number), read_as=conditions(number).read_as)
         except FloatingPointError as error:
             raise Refused("model.weights", problem=str(error)) from error
 
     def _artifact(
-        self, request: ImageRequest, batch: int, index: int, pixels: np.ndarray, place: Any, facts: dict[str, Any]
+        self, request: ImageRequest, batch: int, index: int, pixels: np.ndarray, vector: Any, facts: dict[str, Any]
     ) -> Artifact:
-        """In the size that the request asks for. Its vector is that of what was drawn, before it was enlarged."""
-        picture, about = png(self._enlarge(pixels, request)), self._about(request, batch, place)
-        return media.image(picture, index=index, **facts, **about)
+        """In the size of the request. Its vector is of the drawn picture, before it is enlarged."""
+        picture = png(self._enlarge(pixels, request))
+        return media.image(picture, index=index, **facts, **self._facts(request, batch, vector))
 
     def _clips(self, request: ClipRequest) -> Iterator[Event]:
-        """The picture of each clip, drawn or given, and then that picture moved; the preview moves as well."""
+        """First the picture of each clip, drawn or given, then its motion; the preview moves as well."""
         from models.pipelines.video import ClipStep
         from models.prompts.still import can_loop
 
@@ -213,66 +223,66 @@ class Embedded(Backend):
         pipeline, drawing = self._moving(), 0 if request.image else request.steps or 1
         each = drawing + pipeline.sampling.steps
         ends = ClipEnds.of(request, can_loop(request.prompt))
-        asked: dict[str, Any] = {"count": request.frames, "fps": request.fps, "loop": ends.loop, "last": ends.last}
-        asked |= {"strength": request.motion_strength, "room": ends.first is None}
+        options: dict[str, Any] = {"count": request.frames, "fps": request.fps, "loop": ends.loop, "last": ends.last}
+        options |= {"strength": request.motion_strength, "room": ends.first is None}
         for index, seed in enumerate(request.seeds()):
             given = ends.first
             picture, credits = (yield from self._still(request, index, each)) if given is None else (given, ())
-            for event in pipeline.steps(plain(request.prompt), seed, picture=picture, previews=True, **asked):
+            for event in pipeline.steps(plain(request.prompt), seed, picture=picture, previews=True, **options):
                 if isinstance(event, ClipStep):
                     shown = {} if event.preview is None else {index: _animated(event.preview, request).data}
                     yield Progress(index * each + drawing + event.step, request.count * each, shown)
                     continue
                 frames = ends.joined(event.frames)
-                place = pipeline.pictures.embedder.clip([frames])[0]
-                about = {**self._about(request, 1, place), "index": index, "seed": seed, "credits": credits}
-                yield _animated(frames, request, **about)
+                vector = pipeline.pictures.embedder.clip([frames])[0]
+                facts = {**self._facts(request, 1, vector), "index": index, "seed": seed, "credits": credits}
+                yield _animated(frames, request, **facts)
 
     def _still(self, request: ClipRequest, index: int, each: int) -> Generator[Event, None, tuple[np.ndarray, Any]]:
-        """The picture that clip `index` begins with, drawn as the request says: (128, 128, 4), and its credits."""
+        """Draws the first picture of clip `index`; returns it (128, 128, 4) and its credits."""
         from models.prompts.still import still_prompt
 
-        drawn = {name: getattr(request, name) for name in WordedRequest.model_fields if name not in ("task", "image")}
-        own = {"prompt": still_prompt(request.prompt), "seed": request.seeds()[index], "count": 1}
-        for _, event in self._images([ImageRequest(**{**drawn, **own})], True):
+        fields = {name: getattr(request, name) for name in WordedRequest.model_fields if name not in ("task", "image")}
+        fields |= {"prompt": still_prompt(request.prompt), "seed": request.seeds()[index], "count": 1}
+        for _, event in self._images([ImageRequest(**fields)], True):
             if isinstance(event, Artifact):
                 return fit(media.frames(event.data)[0]), event.credits
             assert isinstance(event, Progress)
             shown = {index: event.previews[0]} if event.previews else {}
             yield replace(event, step=index * each + event.step, total=request.count * each, previews=shown)
-        raise AssertionError("a picture ends what is drawn")
+        raise AssertionError("drawing ends with a picture")
 
     def _captions(self, requests: Sequence[CaptionRequest], previews: bool) -> Iterator[tuple[int, Event]]:
-        """The best candidate of each; of a picture that the captioner does not know a sentence that says so."""
+        """The best candidate of each; for a picture that the captioner does not know, a sentence that says so."""
         if requests[0].captioner != self.capabilities().captioner:
             raise Refused("model.captioner_replaced")
         shape = requests[0].shape or 1
         for first in range(0, len(requests), shape):
-            some = requests[first : first + shape]
-            yield from ((first + number, Progress(0, 1)) for number in range(len(some)))
-            yield from ((first + number, one) for number, one in enumerate(self._described(some, shape)))
+            batch = requests[first : first + shape]
+            yield from ((first + number, Progress(0, 1)) for number in range(len(batch)))
+            yield from ((first + number, text) for number, text in enumerate(self._described(batch, shape)))
 
     def _described(self, requests: Sequence[CaptionRequest], shape: int) -> Iterator[Artifact]:
         from models.pipelines.caption import CaptionPipeline, Decoding
 
-        asked, embedder = requests[0], self._loaded().embedder
-        if self._captions_by is None:
+        shared, embedder = requests[0], self._loaded().embedder
+        if self._caption_pipeline is None:
             with weights_needed():
-                self._captions_by = CaptionPipeline.assemble(self.root, embedder)
+                self._caption_pipeline = CaptionPipeline.assemble(self.root, embedder)
         pixels = np.stack([to_describe(one) for one in requests])
-        seeds, decoding = [one.seed or 0 for one in requests], Decoding(candidates=asked.candidates or 1)
-        kind: Kind = "tags" if asked.tags else "long" if asked.long else "short"
-        found = self._captions_by.caption(pixels, asked.language, kind, decoding, seeds, shape)
-        for request, seen, one in zip(requests, pixels, found, strict=True):
-            known = one.known and bool(np.ptp(seen, (0, 1)).any())  # of one colour all over is a picture of nothing
-            about = {**self._about(request, shape, embedder.text([one.text])[0]), "score": one.score}
-            yield media.caption(one.text, one.others, known, request.language, seed=request.seed or 0, **about)
+        seeds, decoding = [one.seed or 0 for one in requests], Decoding(candidates=shared.candidates or 1)
+        kind: Kind = "tags" if shared.tags else "long" if shared.long else "short"
+        captions = self._caption_pipeline.caption(pixels, shared.language, kind, decoding, seeds, shape)
+        for request, seen, caption in zip(requests, pixels, captions, strict=True):
+            known = caption.known and bool(np.ptp(seen, (0, 1)).any())  # a picture of one colour shows nothing
+            facts = {**self._facts(request, shape, embedder.text([caption.text])[0]), "score": caption.score}
+            yield media.caption(caption.text, caption.others, known, request.language, seed=request.seed or 0, **facts)
 
     def _vectors(self, request: EmbedRequest) -> Iterator[Event]:
         yield from vectors(self._loaded().embedder, request)
 
     def embedder(self) -> "Embedder":
-        """What makes the vectors, alone: a tenth of what draws."""
+        """The encoders of the space alone: a tenth of the weights."""
         from models.space import Embedder
 
         silence()
@@ -282,22 +292,22 @@ class Embedded(Backend):
     def _enlarged(self, request: EnlargeRequest) -> Iterator[Event]:
         pipeline = self._loaded()
         yield Progress(0, 1)
-        place = pipeline.embedder.image(given_pixels(request.image)[None])[0]
-        yield media.image(self.enlarged(request), **self._about(request, 1, place))
+        vector = pipeline.embedder.image(given_pixels(request.image)[None])[0]
+        yield media.image(self.enlarged(request), **self._facts(request, 1, vector))
 
     def enlarged(self, request: EnlargeRequest) -> Image.Image:
-        """The picture of a resolved request, with nothing in memory but the upscaler."""
+        """The enlarged picture of a resolved request, with only the upscaler in memory."""
         return png(self._enlarge(to_enlarge(request), request))
 
-    def _about(self, request: Any, batch: int, place: Any) -> dict[str, Any]:
-        """Where an artifact lies in the semantic space, and what else its bits depend on."""
+    def _facts(self, request: Any, batch: int, vector: Any) -> dict[str, Any]:
+        """An artifact's vector in the semantic space, and what its bits depend on beside the request."""
         import torch
 
         how: dict[str, int | str] = {"batch": batch, "dtype": str(self._loaded().dit.dtype).removeprefix("torch.")}
         how["cpu"] = torch.backends.cpu.get_cpu_capability()
         if upscaler := getattr(request, "upscaler", None):
             how["upscaler"] = upscaler[:10]
-        return {"how": how, "vector": tuple(place.tolist()), "space": self.space()}
+        return {"how": how, "vector": tuple(vector.tolist()), "space": self.space()}
 
     def _loaded(self) -> "StickerPipeline":
         self.load()
@@ -305,13 +315,13 @@ class Embedded(Backend):
         return self._pipeline
 
     def _moving(self) -> "ClipPipeline":
-        """The pipeline with what moves its pictures."""
+        """The pipeline that moves pictures."""
         from models.pipelines.video import ClipPipeline
 
-        if self._clips_by is None:
+        if self._clip_pipeline is None:
             with weights_needed():
-                self._clips_by = ClipPipeline.assemble(self.root, self._loaded())
-        return self._clips_by
+                self._clip_pipeline = ClipPipeline.assemble(self.root, self._loaded())
+        return self._clip_pipeline
 
 
 def _animated(frames: np.ndarray, request: ClipRequest, **facts: Any) -> Artifact:
@@ -320,9 +330,9 @@ def _animated(frames: np.ndarray, request: ClipRequest, **facts: Any) -> Artifac
 
 
 def _draw(
-    pipeline: "StickerPipeline", rows: list[Told], seeds: list[int], request: ImageRequest, previews: bool
+    pipeline: "StickerPipeline", rows: list["Conditioning"], seeds: list[int], request: ImageRequest, previews: bool
 ) -> "Iterator[loop.Progress | Pictures]":
-    """One batch, drawn as `request` says: its steps, then its pictures."""
+    """One batch with the settings of `request`: its steps, then its pictures."""
     return pipeline.steps(
         [row.text for row in rows],
         seeds,
@@ -339,15 +349,202 @@ def _draw(
 def _sampling(request: ImageRequest) -> "Sampling":
     from models.sampling.loop import FAST_SAMPLING, Sampling
 
-    asked: dict[str, Any] = {"strength": request.strength, "reference_strength": request.reference_strength}
-    asked = {"batch": request.shape, **{name: 1.0 if one is None else one for name, one in asked.items()}}
+    shares = {"strength": request.strength, "reference_strength": request.reference_strength}
+    options: dict[str, Any] = {name: 1.0 if share is None else share for name, share in shares.items()}
+    options["batch"] = request.shape
     if request.scheduler == FAST:
-        return replace(FAST_SAMPLING, **asked)
+        return replace(FAST_SAMPLING, **options)
     guided = (request.guided_from or 0.0, 1.0)
-    return Sampling(request.steps or 1, request.guidance or 1.0, guided, scheduler=request.scheduler, **asked)
+    return Sampling(request.steps or 1, request.guidance or 1.0, guided, scheduler=request.scheduler, **options)
 
 
 def _stacked(arrays: list[np.ndarray | None]) -> np.ndarray | None:
-    """All or none of a company have one."""
-    there = [array for array in arrays if array is not None]
-    return np.stack(there) if there else None
+    """(B, ...) of arrays that all rows of a batch have, or None where none has one."""
+    present = [array for array in arrays if array is not None]
+    return np.stack(present) if present else None
+
+
+# --- Conditions -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What the sticker pipeline draws from, the same for all pictures of a request.
+
+    `read_as` is the prompt as understood, "" where that is its very words. `vector` (1, 128) replaces the prompt's
+    semantic vector, `blend` the whole condition; `start` (128, 128, 4) and `mask` (128, 128) are uint8. Each may be
+    None.
+    """
+
+    text: str
+    read_as: str
+    negative: str
+    vector: "Tensor | None"
+    blend: "ComposedCondition | None"
+    start: np.ndarray | None
+    mask: np.ndarray | None
+
+
+def conditioning(pipeline: "StickerPipeline", request: ImageRequest) -> Conditioning:
+    """The condition of a resolved request. Refused where a picture changed since, or the parts of a mix cancel out."""
+    parts, several = _parts(request)
+    if several:
+        texts = [what for weight, what in parts if isinstance(what, str) and weight > 0]
+        text, blend = _together(pipeline, request, parts)
+        single = None if blend else pipeline.parse_beside(text, request.negative)
+        # The negative prompt may leave one of two things.
+        read = single.description if single and not single.layout else _understood(pipeline, texts)
+        return Conditioning(text, read, request.negative, None, blend, *start(request))
+    vector = pipeline.mix(parts) if parts else None
+    text = phrase(request.prompt, request.style)
+    alone = vector is None and request.image is None
+    read = _understood(pipeline, [text], request.negative, composite=alone)
+    return Conditioning(text, read, request.negative, vector, None, *start(request))
+
+
+def _together(
+    pipeline: "StickerPipeline", request: ImageRequest, parts: list[tuple[float, Any]]
+) -> tuple[str, "ComposedCondition | None"]:
+    """The prompt and the blend of several things in one picture."""
+    if not (request.image or _given(request)):
+        return pipeline.together(_words(request))
+    return "", pipeline.blend(parts, phrase("", request.style), references=request.image is None)
+
+
+def _understood(pipeline: "StickerPipeline", texts: Sequence[str], negative: str = "", composite: bool = False) -> str:
+    """The texts as understood beside a negative prompt, "" where those are their very words. `composite`: nothing else
+    is drawn with them.
+    """
+    parsed = [pipeline.parse_beside(text, negative) for text in texts]
+    understood = [prompt.description if composite else prompt.encoded for prompt in parsed]
+    return "" if understood == list(texts) else " + ".join(understood)
+
+
+def phrase(prompt: str, style: str) -> str:
+    """The prompt with its style as in training captions, in its language; inside of quotation marks, if quoted."""
+    if not style:
+        return prompt
+    if QUOTED.fullmatch(prompt):
+        opening, words, closing = prompt.strip()[0], prompt.strip()[1:-1], prompt.strip()[-1]
+        return f"{opening}{phrase(words, style)}{closing}"
+    return styled(prompt, style, language_of(prompt) == "zh")
+
+
+def _parts(request: ImageRequest) -> tuple[list[tuple[float, Any]], bool]:
+    """The parts of the semantic vector as (weight, text or pixels), [] where it is the prompt's alone; and whether they
+    are several things in one picture: the sum in a prompt, or likeness and mix without a prompt.
+
+    Parts of negative weight alone are subtracted from the prompt, or from the start picture where there is no prompt.
+    """
+    given = _given(request)
+    words = [(1.0, one) for one in _words(request)]
+    if any(weight > 0 for weight, _ in given):
+        return given, not words and sum(weight > 0 for weight, _ in given) > 1
+    if len(words) > 1 or (words and given):
+        return words + given, len(words) > 1
+    if request.image and not words:
+        return [(1.0, given_pixels(request.image)), *given], False
+    return given, False
+
+
+def _words(request: ImageRequest) -> list[str]:
+    """The summands of the prompt, each in the style of the request, or in the style that the last one names."""
+    from models.prompts.normalise import named_style
+
+    words = summands(request.prompt)
+    last = named_style(words[-1]) if len(words) > 1 else ""
+    return [phrase(one, request.style or ("" if named_style(one) else last)) for one in words]
+
+
+def _given(request: ImageRequest) -> list[tuple[float, Any]]:
+    """The picture of `like` and the parts of the mix; words of positive weight are in the request's style."""
+    parts: list[tuple[float, Any]] = [(1.0, _given_pixels(request.like))] if request.like else []
+    for part in request.mix:
+        text = phrase(part.text, request.style if part.weight > 0 else "")
+        parts.append((part.weight, _given_pixels(part.picture) if part.picture else text))
+    return parts
+
+
+def _given_pixels(picture: Picture) -> np.ndarray:
+    """A picture (128, 128, 4), or sampled frames of a clip (T, 128, 128, 4)."""
+    frames = given_frames(picture)
+    return frames[0] if len(frames) == 1 else frames
+
+
+# --- Prompts ----------------------------------------------------------------------------------------------------------
+
+
+class PromptReading:
+    """Reads prompts with the loaded pipeline's parser and vocabulary, else with those parts alone (a tenth of it)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.pipeline: StickerPipeline | None = None
+        self.vocabulary: Vocabulary | None = None
+        self._alone: tuple[PromptParser, Vocabulary | None] | None = None
+
+    def read(self, request: ReadRequest) -> Iterator[Event]:
+        from models.prompts.reader import Reader
+
+        reader = Reader(*self._parts())
+        yield from (reader.read(text, request.negative) for text in request.texts)
+
+    def refuse_unknown(self, request: ImageRequest) -> None:
+        """Refused where only words say what to draw, and they name nothing that can be drawn."""
+        from models.prompts.reader import Reader
+
+        parser = self.pipeline.parser if self.pipeline else None
+        if parser is None or request.like or request.mix or request.image:
+            return
+        if instead := Reader(parser, self.vocabulary).instead(request.prompt):
+            raise Refused("reading.nothing", text=request.prompt, instead=list(instead))
+
+    def unknown(self, request: ImageRequest) -> tuple[Unknown, ...]:
+        """Words of the request that are not drawn; () for weights without a vocabulary."""
+        from models.prompts.coverage import not_drawn
+        from models.prompts.parser import parse_literally
+
+        if self.vocabulary is None:
+            return ()
+        texts = [*summands(request.prompt), *(part.text for part in request.mix)]
+        parser = self.pipeline.parser if self.pipeline else None
+        read = parser.parse if parser and parser.linker.concepts else parse_literally
+        prompts = [read(text) for text in texts if text.strip()]
+        missing = [(one, *words) for one in prompts for words in not_drawn(one, self.vocabulary)]
+        # In a parsed prompt, an alias that names nothing there ("knight") is not drawn.
+        known = {word for one, word, _ in missing if one.literal and parser and parser.is_understood(word)}
+        return tuple(Unknown(word, nearest) for _, word, nearest in missing if word not in known)
+
+    def _parts(self) -> "tuple[PromptParser, Vocabulary | None]":
+        if self.pipeline and self.pipeline.parser:
+            return self.pipeline.parser, self.vocabulary
+        if self._alone is None:
+            with weights_needed():
+                self._alone = load_reading(self.root)
+        return self._alone
+
+
+def load_pipeline(root: Path) -> "StickerPipeline":
+    from models.hardware import keep_freed_memory
+    from models.pipelines.image import StickerPipeline
+
+    keep_freed_memory()
+    silence()
+    return StickerPipeline.assemble(root)
+
+
+def load_vocabulary(embedder: "Embedder", root: Path) -> "Vocabulary | None":
+    """None for weights without one."""
+    from models.prompts.vocabulary import PART, Vocabulary
+
+    return Vocabulary.load(embedder, root) if PART in listed_parts(root) else None
+
+
+def load_reading(root: Path) -> "tuple[PromptParser, Vocabulary | None]":
+    """The parts that read prompts, alone."""
+    from models.prompts.parser import PromptParser
+    from models.space import Embedder
+
+    silence()
+    parser = PromptParser.load(Embedder.load(root), root)
+    return parser, load_vocabulary(parser.embedder, root)

@@ -24,7 +24,7 @@ from models.references.credits import Credit, credit
 from models.sampling.schedulers import GUIDANCE
 from studio import media
 from studio.backends.base import Backend, Event, Handler, per_request
-from studio.backends.given import Batches, ClipEnds, given_frames, start, to_describe, to_enlarge
+from studio.backends.inputs import Batches, ClipEnds, given_frames, start, to_describe, to_enlarge
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
 from studio.events import Progress, Reading, Unknown, Vector
 from studio.requests import (

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 from models.messages import Message, Refused
 from models.quiet import silence
 from studio import settings
-from studio.backends import placing
+from studio.backends import runtime
 from studio.backends.base import Backend, Handler, per_request
-from studio.backends.given import as_it_is
-from studio.backends.loading import weights_needed
+from studio.backends.inputs import as_it_is
+from studio.backends.runtime import weights_needed
 from studio.backends.vectors import vectors
 from studio.capabilities import Capabilities
 from studio.disk.digests import Digests
-from studio.disk.headers import read_header
-from studio.disk.look import located, whole
+from studio.disk.models import located, read_header, whole
 
 if TYPE_CHECKING:
     from models.open_clip import OpenClip
@@ -78,4 +77,4 @@ class OpenClipModel(Backend):
         from models.open_clip import OpenClip
 
         with weights_needed():
-            return OpenClip.load(str(self._where or self.name), str(placing.device()))
+            return OpenClip.load(str(self._where or self.name), str(runtime.device()))

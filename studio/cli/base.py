@@ -136,7 +136,7 @@ def command(*shared: str, name: str = "", about: str = "") -> Callable[[F], F]:
         def run(**values: Any) -> None:
             common = Common(**{key: values.pop(key) for key in shared})
             if common.device not in ("", "cpu") and not values.get("cluster"):  # a cluster has devices of its own
-                importlib.import_module("studio.backends.placing").device()
+                importlib.import_module("studio.backends.runtime").device()
             function(common, **values)
 
         app.add_command(click.Command(name or function.__name__, callback=run, params=params, help=help_text))

@@ -12,10 +12,8 @@ from studio.backends.base import MODELS, open_backend
 from studio.cli.base import FILE, HOME, Common, command, leave, warn
 from studio.disk.digests import Digests
 from studio.disk.download import download
-from studio.disk.estimate import Fit, fit
-from studio.disk.found import Found
-from studio.disk.look import look, named, remove
-from studio.disk.machine import machine
+from studio.disk.memory import Fit, fit, machine
+from studio.disk.models import LocalModel, look, named, remove
 from studio.doors import model_state
 
 NOTHING = {"needs": 0, "memory": "", "estimate": ""}
@@ -52,7 +50,7 @@ def _list(common: Common, names: Sequence[str], folders: list[Path]) -> None:
     _show(common, look(folders))
 
 
-def _show(common: Common, found: list[Found]) -> None:
+def _show(common: Common, found: list[LocalModel]) -> None:
     here, digests = machine(settings.device()), Digests(common.root)
     rows = [row(one, fit(one, here), digests.of_model(one)) for one in found]
     common.print_rows(rows, _line)
@@ -74,7 +72,7 @@ def _verify(common: Common, names: Sequence[str], folders: list[Path]) -> None:
     leave(1 if any(row["problem"] for row in rows) else 0)
 
 
-def _verified(found: Found, digests: Digests) -> dict[str, Any]:
+def _verified(found: LocalModel, digests: Digests) -> dict[str, Any]:
     wrong, compared = digests.altered(found)
     problem = Message("disk.altered", {"path": str(wrong[0])}) if wrong else found.problem
     result = "altered" if wrong else "broken" if problem else "whole" if compared else "noted"
@@ -126,7 +124,7 @@ def _use(common: Common, names: Sequence[str], folders: list[Path]) -> None:
     common.print_document({"model": model}, f"{model} is taken where no --model is given.")
 
 
-def row(found: Found, fits: Fit | None, sha256: str) -> dict[str, Any]:
+def row(found: LocalModel, fits: Fit | None, sha256: str) -> dict[str, Any]:
     """A model as `--json` prints it."""
     return {
         **{name: getattr(found, name) for name in ("name", "model", "kind", "family", "task", "bytes", "licence")},

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from models.weights import file_sha256
-from studio.disk.found import Found
+from studio.disk.models import LocalModel
 from studio.files import make_folder, sha256, write_whole
 
 GIT = 40  # hex digits by which git, and a hub cache, name small files
@@ -43,7 +43,7 @@ class Digests:
             write_whole(self._path, json.dumps(self._noted).encode(), "--home")
         return digest
 
-    def of_model(self, found: Found, compute: bool = False) -> str:
+    def of_model(self, found: LocalModel, compute: bool = False) -> str:
         """Of a model: that of its file, or one for all its files; "" where one is not known and not to be computed."""
         if found.path.is_file():
             return self.of(found.path) if compute else self.known(found.path)
@@ -56,7 +56,7 @@ class Digests:
         listed = {path.relative_to(root).as_posix(): self.of(path) for path in files} | beside
         return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
 
-    def altered(self, found: Found) -> tuple[list[Path], int]:
+    def altered(self, found: LocalModel) -> tuple[list[Path], int]:
         """Files of a model that are no longer what they were, and how many could be compared. All are read through: a
         hub cache names each by its digest, others are compared with what was noted; what was not is noted now.
         """

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.messages import Refused
-from studio.disk.headers import PICKLES
+from studio.disk.models import PICKLES
 from studio.files import sha256, why
 from studio.settings import asked_offline
 

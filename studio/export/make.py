@@ -13,12 +13,10 @@ from pydantic import Field
 from models.messages import Refused, did_you_mean
 from models.references.credits import Credit, as_file
 from studio.clips import UNSAID, ClipFile, Frame, picture_of
-from studio.export.apps import App, app_named, fit
+from studio.export.apps import App, app_named, clip_rules, enlarged, fit, fit_clip, in_size, in_time, rimmed
 from studio.export.clips import FORMATS, Clip, clip_file, clip_in, sheet
-from studio.export.drawing import Drawing, Larger, both
-from studio.export.moving import clip_rules, enlarged, fit_clip, in_size, in_time, rimmed
+from studio.export.drawing import Drawing, Larger, both, svg
 from studio.export.pack import Sticker, zipped
-from studio.export.svg import svg
 from studio.metadata.files import KINDS, credits_in, encoded, provenance_in, read
 from studio.metadata.origin import Provenance
 from studio.requests import PROMPT_LIMIT

@@ -21,10 +21,9 @@ from models.data.sheet import captioned
 from models.messages import Message, Refused
 from models.references.credits import Credit, as_file
 from studio.batch.plan import safe_name
-from studio.export.apps import App, Icon, Motion, fit, placed, within
+from studio.export.apps import App, Icon, Motion, clip_rules, fit, fit_clip, placed, within
 from studio.export.clips import Clip
 from studio.export.drawing import Drawing
-from studio.export.moving import clip_rules, fit_clip
 from studio.media import saved
 from studio.metadata.origin import Provenance, version
 

@@ -11,10 +11,8 @@ from fastapi import FastAPI
 from models.messages import Refused
 from studio import settings
 from studio.backends.base import KINDS
-from studio.disk.estimate import AUTO, MEMORY, fit
-from studio.disk.found import Found
-from studio.disk.look import look
-from studio.disk.machine import machine
+from studio.disk.memory import AUTO, MEMORY, fit, machine
+from studio.disk.models import LocalModel, look
 from studio.page.context import QUIET, PageContext
 from studio.page.language import error_text, label, text
 from studio.page.making import notes
@@ -120,13 +118,13 @@ def build(context: PageContext) -> None:
         memory.input(keep, memory, told, **QUIET)
 
 
-def _there(context: PageContext) -> dict[str, Found]:
+def _there(context: PageContext) -> dict[str, LocalModel]:
     """The models on this disk that make something here, by what `--model` takes."""
     found = look(settings.model_folders(context.studio.home))
     return {one.model: one for one in found if one.model and not one.problem}
 
 
-def _estimate(found: Found | None) -> str:
+def _estimate(found: LocalModel | None) -> str:
     """Whether a model fits, in the way that is chosen."""
     fits = fit(found, machine(settings.device()), word=settings.memory() or AUTO) if found else None
     return notes(note=[text("serving.fit", said=error_text(fits.message))]) if fits else ""

@@ -23,9 +23,8 @@ from studio import maintenance, settings
 from studio.backends.base import KINDS, MODELS, open_backend
 from studio.backends.embedded import PARTS
 from studio.capabilities import Capabilities
-from studio.disk.estimate import fit
-from studio.disk.look import look
-from studio.disk.machine import machine
+from studio.disk.memory import fit, machine
+from studio.disk.models import look
 from studio.page.context import LISTEN, ONCE, QUIET, PageContext, in_order
 from studio.page.form import examples_here, samples
 from studio.page.html import render

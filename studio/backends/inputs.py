@@ -80,10 +80,10 @@ def start(request: ImageRequest) -> tuple[np.ndarray | None, np.ndarray | None]:
 
 def to_describe(request: CaptionRequest) -> np.ndarray:
     """The request's picture, or clip's middle frame: premultiplied uint8 (128, 128, 4); Refused if transparent."""
-    return fit(seen(request))
+    return fit(visible_picture(request))
 
 
-def seen(request: CaptionRequest) -> Image.Image:
+def visible_picture(request: CaptionRequest) -> Image.Image:
     """The same as it is."""
     picture = unchanged(request.image, "middle")
     if not np.asarray(picture.convert("RGBA"))[..., 3].any():
