@@ -118,8 +118,8 @@ def test_a_gguf_file_draws_with_the_rest_of_a_pipeline_of_its_family(
         apart[kind] = np.abs(made(backend, steps=2, size="32x16")[0] - plain).mean()
         net = backend._loaded[""].transformer
         assert sum(one.nbytes for one in net.parameters()) < file.stat().st_size
-        (packed,) = [one.bytes for one in backend.folder.found.components if one.packed]
-        assert packed == file.stat().st_size and len(backend.folder.found.components) == 4, "and the rest"
+        (packed,) = [one.bytes for one in backend.folder.model.components if one.packed]
+        assert packed == file.stat().st_size and len(backend.folder.model.components) == 4, "and the rest"
     assert 0 < apart["Q8_0"] < apart["Q4_0"] < 8
     for spoil, said in (
         (lambda data: b"", "is empty"),
