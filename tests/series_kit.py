@@ -11,17 +11,17 @@ from PIL import Image
 
 from studio.metadata.files import encoded
 from studio.page.context import PageContext
-from studio.page.language import ASKED
-from studio.page.series_store import Member
+from studio.page.html import ROUTE_LANGUAGE
+from studio.page.series import Member
 from studio.studio import Studio
 
 
 @contextlib.contextmanager
 def spoken(language: str) -> Iterator[None]:
     """To a reader of that language."""
-    before = ASKED.set(language)
+    before = ROUTE_LANGUAGE.set(language)
     yield
-    ASKED.reset(before)
+    ROUTE_LANGUAGE.reset(before)
 
 
 @pytest.fixture(name="context")

@@ -9,7 +9,7 @@ from page_kit import make
 from PIL import Image
 
 from studio.page import layout
-from studio.page.language import text
+from studio.page.html import text
 
 GRAVE = ("serious", "critical")
 # Marks the panel of the tab that is shown: what is beside it is looked at once.
@@ -51,7 +51,7 @@ def test_every_tab_can_be_used_by_everyone(visit: Callable[..., Any], tmp_path: 
         found[f"{name}, dark"] = grave(page, where, runOnly=["color-contrast"])  # nothing else depends on the light
         page.evaluate("document.body.classList.remove('dark')")
 
-    for name in layout.TABS:
+    for name in layout.tab_names():
         page.click(f'#tabs button[role=tab]:has-text("{text(f"tab.{name}")}")')
         while page.locator(SHUT).count():
             page.locator(SHUT).first.click()

@@ -41,9 +41,8 @@ from studio.export.training import Example, write_training_set
 from studio.grid import Axis, Grid
 from studio.mcp import hits_result
 from studio.metadata.files import KINDS, credits_in, read_bytes
-from studio.page.files import zipped
-from studio.page.html import render
-from studio.page.language import ASKED
+from studio.page.html import ROUTE_LANGUAGE, render
+from studio.page.routes import zipped
 from studio.planner import Job, plan
 from studio.requests import make_request
 from studio.run import run_jobs
@@ -273,9 +272,9 @@ def test_the_page_and_the_interfaces_say_it(tmp_path: Path) -> None:
             ("en", "Drawn after Twemoji&#39;s cat, CC BY 4.0"),
             ("zh", "参照 Twemoji 的 cat 绘制，CC BY 4.0"),
         ):
-            token = ASKED.set(language)
+            token = ROUTE_LANGUAGE.set(language)
             card = render(
                 "card.card", house.gallery.get(digest), {}, [], [], [], credits=[TWEMOJI], owed=lines([TWEMOJI])
             )
-            ASKED.reset(token)
+            ROUTE_LANGUAGE.reset(token)
             assert told in card and "https://creativecommons.org/licenses/by/4.0/" in card

@@ -27,7 +27,7 @@ from studio.events import Failed
 from studio.gallery import Gallery
 from studio.home import Home
 from studio.metadata.readers import parse_parameters
-from studio.page import files
+from studio.page import routes
 from studio.page.context import PageContext
 from studio.queue import read_message
 from studio.sinks import GallerySink
@@ -143,7 +143,7 @@ def test_nothing_outside_the_home_is_read_served_or_removed(
         gallery.database.write("UPDATE artifacts SET file = ?", os.path.relpath(secret, gallery.root))
     gallery.database.write("UPDATE artifacts SET bytes = ?", secret.stat().st_size)
     before = {one: one.read_bytes() for one in secret.parent.iterdir()}
-    with client_of(files.router(context), v1.router(context.studio, "fake")) as client:
+    with client_of(routes.router(context), v1.router(context.studio, "fake")) as client:
         place = f"/api/v1/gallery/{path.stem}"
         for address in (f"/thumbnails/{path.name}", f"/pictures/{path.name}", f"{place}/thumbnail", f"{place}/file"):
             assert client.get(address).status_code == 404, address

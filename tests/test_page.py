@@ -22,11 +22,10 @@ from studio.events import Cancelled, Done, End, Failed, Progress, Saved, Unknown
 from studio.export.apps import APPS
 from studio.gallery import GalleryItem
 from studio.page import layout, polling
-from studio.page import picture_inputs as edits
 from studio.page.context import PageContext
-from studio.page.html import render
-from studio.page.language import error_text, has_text, language_of, text, translations
+from studio.page.html import error_text, has_text, language_of, render, text, translations
 from studio.page.polling import GALLERY, QUEUE, Pace, Poll, Stage, fingerprint
+from studio.page.tabs import create as edits
 from studio.planner import Job, resolve
 from studio.queue import QueuedJob
 from studio.requests import make_request
@@ -183,9 +182,9 @@ def test_what_was_painted_is_drawn_anew(tmp_path: Path) -> None:
     can = Fake().capabilities()
     given: dict[str, Any] = {"strength": 0.3, "expand": True}
     canvas = {"background": str(picture), "layers": [str(blank)]}
-    assert edits.start(given, tmp_path, can) == {}
-    assert set(edits.start({**given, "canvas": canvas}, tmp_path, can)) == {"image", "strength", "expand"}
-    fields = edits.start({**given, "canvas": {**canvas, "layers": [str(blank), str(layer)]}}, tmp_path, can)
+    assert edits.start_fields(given, tmp_path, can) == {}
+    assert set(edits.start_fields({**given, "canvas": canvas}, tmp_path, can)) == {"image", "strength", "expand"}
+    fields = edits.start_fields({**given, "canvas": {**canvas, "layers": [str(blank), str(layer)]}}, tmp_path, can)
     with Image.open(fields["mask"]["path"]) as mask:
         assert mask.size == (64, 64) and sum(value == 255 for value in mask.convert("L").getdata()) == 16 * 16
     resolve(make_request(model="fake", **fields), can)
@@ -196,7 +195,7 @@ def test_a_blend_runs_from_one_picture_to_the_other(between: float, weights: lis
     mix = edits.blend({"first": "one.png", "second": "other.png", "between": between})["mix"]
     assert [part["weight"] for part in mix] == weights
     assert edits.blend({"first": None, "second": None, "between": 0.5}) == {}
-    back = edits.restored({"mix": mix}, Fake().capabilities())
+    back = edits.picture_values({"mix": mix}, Fake().capabilities())
     assert len(mix) < 2 or (back["first"], back["second"], back["between"]) == ("one.png", "other.png", between)
 
 

@@ -24,9 +24,8 @@ from models.assets import assets
 from models.messages import Message
 from studio.metadata.files import encoded
 from studio.page.context import PageContext
-from studio.page.files import zipped
-from studio.page.polling import busy, pace
-from studio.page.series_store import BACKGROUND, CHUNK, MEMBERS_CACHED, Member, Series, SeriesStore
+from studio.page.routes import zipped
+from studio.page.series import BACKGROUND, CHUNK, MEMBERS_CACHED, Member, Series, SeriesStore, busy, pace
 from studio.page.tabs.batch import ROWS, BatchHandlers, PromptFile, plan_table, read_file, read_text
 from studio.planner import job_id, resolve
 from studio.requests import make_request

@@ -21,9 +21,9 @@ from studio.export.training import training_set
 from studio.gallery import GalleryItem
 from studio.page.card import CardHandlers
 from studio.page.context import PageContext
-from studio.page.describe import describe
 from studio.page.layout import build
-from studio.page.series_store import Series, SeriesStore
+from studio.page.routes import describe
+from studio.page.series import Series, SeriesStore
 from studio.page.tabs.caption import FILES, CaptionHandlers, examples
 from studio.page.tabs.create import CreateHandlers
 from studio.planner import Job

@@ -14,8 +14,8 @@ from queue_kit import planned
 from series_kit import idle_frame  # noqa: F401 - a fixture
 
 from studio.backends.fake import Fake
-from studio.page import picture_inputs as edits
 from studio.page.context import PageContext
+from studio.page.tabs import create as edits
 from studio.page.tabs.create import CreateHandlers
 from studio.planner import Job, resolve
 from studio.requests import make_request

@@ -20,7 +20,7 @@ from studio.planner import resolve
 from studio.queue import QueuedJob
 from studio.requests import make_request
 
-GALLERY = ("gallery.js", "gallery_selection.js")
+GALLERY = ("gallery.js",)
 REVEAL = "series.js"
 SILENT = '<div data-silent="Nobody answers."></div>'
 DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="  # one that is there can be dragged

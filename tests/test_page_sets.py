@@ -22,8 +22,8 @@ from studio.page.card import CardHandlers
 from studio.page.context import PageContext
 from studio.page.html import render
 from studio.page.layout import build
-from studio.page.series import Cell
-from studio.page.series_store import WATCHED, Counts, Series, SeriesStore
+from studio.page.series import WATCHED, Counts, Series, SeriesStore
+from studio.page.series_tab import Cell
 from studio.page.tabs.compare import CompareHandlers, members
 from studio.page.tabs.sets import SetsHandlers, packed_for
 from studio.requests import make_request

@@ -19,7 +19,7 @@ from studio.events import Progress, Unknown
 from studio.home import Home
 from studio.page.context import PageContext
 from studio.page.html import render
-from studio.page.series_store import Counts
+from studio.page.series import Counts
 from studio.sets import make_set, refuse_unknown
 
 BAR = render("chips.bar", "prompt")

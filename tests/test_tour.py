@@ -20,7 +20,7 @@ from PIL import Image
 from models.messages import Refused
 from studio.backends.embedded import Embedded
 from studio.page import layout
-from studio.page.language import text
+from studio.page.html import text
 
 pytestmark = pytest.mark.slow
 
@@ -153,7 +153,7 @@ def test_the_tour(visit: Callable[..., Any], server: Server, folder: Path) -> No
     card(page)
     shoot(page, folder / "card.webp")
     page.keyboard.press("Escape")
-    for tab in (tab for tab in layout.TABS if tab != "create"):
+    for tab in (tab for tab in layout.tab_names() if tab != "create"):
         label = text(f"tab.{tab}")
         page.click(f'#tabs button[role=tab]:has-text("{label}")')
         SCENES.get(tab, lambda _: None)(page)

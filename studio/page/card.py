@@ -1,5 +1,6 @@
 """The card: one picture in large, over whatever tab it was opened from, and what `data-do` buttons do on every tab."""
 
+import hashlib
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -9,21 +10,22 @@ import gradio as gr
 
 from models.messages import Refused
 from models.references.credits import lines
-from studio import inputs
+from studio import inputs, media
 from studio.annotations import labels_in
 from studio.export.apps import APPS
 from studio.export.clips import FORMATS
-from studio.gallery import GalleryItem
+from studio.gallery import Gallery, GalleryItem
 from studio.metadata.files import credits_of_record, read
+from studio.metadata.origin import placed
 from studio.metadata.restore import restore
-from studio.page.clips import take
 from studio.page.context import PRESSED, PageContext, pressed_data, whole_number
-from studio.page.html import render, script
-from studio.page.language import text
+from studio.page.html import render, script, text
 from studio.page.making import task_of
 from studio.page.polling import tab_of
+from studio.page.routes import open_clip
 from studio.planner import Job
-from studio.requests import only
+from studio.requests import only, stored_request
+from studio.sinks import GallerySink
 
 LISTS = ("tags", "boards")
 VARIATIONS = 4  # that one press makes
@@ -61,7 +63,7 @@ class CardHandlers:
             if tab := tab_of(task_of(kept.path)) if do == "settings" else USES.get(do, {}).get("tab"):
                 return self._handed(tab, do, picture=digest, style=value)
             if do == "frame":
-                taken = take(self.gallery, kept, whole_number(data.get("frame")))
+                taken = take_frame(self.gallery, kept, whole_number(data.get("frame")))
                 return self.show(self.gallery.get(taken), said=text("card.taken")), gr.skip(), gr.skip()
             self._mark(kept, do, value)
         except Refused as refusal:  # what was typed is not lost
@@ -127,3 +129,20 @@ class CardHandlers:
     def _planned(self, fields: dict[str, Any]) -> Job:
         same = {"task": "image", **fields, "shape": None, "model": self.context.model}
         return only(self.context.studio.prepare(**same))
+
+
+def take_frame(gallery: Gallery, clip: GalleryItem, number: object) -> str:
+    """Keep a frame of a clip (from 1) as a picture of the gallery -> its sha256. Refused where there is no such frame.
+
+    Its file says what the clip's says, and the number of the frame.
+    """
+    frames = open_clip(clip.path).frames
+    if not isinstance(number, int) or not 1 <= number <= len(frames):
+        raise Refused("page.no_frame", most=len(frames), number=number)
+    record = read(clip.path)
+    if "request" not in record:
+        raise Refused("metadata.no_record", file=str(clip.path))
+    artifact = placed(media.image(frames[number - 1]), record)
+    job_id = hashlib.sha256(f"{clip.sha256} {number}".encode()).hexdigest()  # the clip's id would replace the clip
+    job = Job(stored_request(record["request"]), job_id, str(record["digest"]))
+    return GallerySink(gallery).keep(job, replace(artifact, how={**record["how"], "frame": number})).stem

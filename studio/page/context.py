@@ -25,7 +25,7 @@ from studio.backends.base import open_backend
 from studio.capabilities import Capabilities
 from studio.events import Reading
 from studio.page.polling import Poll
-from studio.page.series_store import SeriesStore
+from studio.page.series import SeriesStore
 from studio.studio import Studio
 from studio.syntax import Wildcards
 

@@ -12,8 +12,7 @@ from studio.backends.base import able, no_task
 from studio.capabilities import Range, Style
 from studio.media import data_url
 from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data
-from studio.page.html import render
-from studio.page.language import has_text, label, reader, style_name, text
+from studio.page.html import has_text, label, reader, render, style_name, text
 
 TAKES_FILES = "takes-files"  # class of inputs that take what is dropped on them: drop.js leaves it to them
 # Gradio writes attributes; a radio button that was pressed heeds its property.

@@ -1,23 +1,119 @@
-"""HTML of the page: the Jinja2 templates in `templates/`, one file a tab, and what several of them share.
+"""HTML of the page and its texts in English and Chinese.
 
-Values are escaped by the templates; `gr.HTML` itself does not escape. What is said is in the reader's language.
+Texts (labels, sentences, errors) are in `assets/messages/<language>/page.json`, the Jinja2 templates in `templates/`,
+one file a tab, and what several of them share. Templates escape values; `gr.HTML` itself does not. Labels of Gradio's
+components are translated in the browser (`gr.I18n`), everything else on the server. Both follow the language that was
+chosen on the page, else the browser's first choice.
 """
 
 import re
 import time
+from collections.abc import Mapping
+from contextvars import ContextVar
 from pathlib import Path, PurePath
 from typing import Any
 
+from fastapi import APIRouter, Depends, Request
+from gradio.context import LocalContext
+from gradio.i18n import I18nData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.ext import Extension
 from markupsafe import Markup
+from starlette.requests import cookie_parser
 
+from models.data.grammar import STYLES
+from models.messages import DEFAULT, Message, Refused, catalogue
 from studio import media
+from studio.api.routing import Route
 from studio.events import not_drawn
 from studio.media import data_url
-from studio.page.language import error_text, has_text, reader, style_name, text
 
 HERE = Path(__file__).parent
+AREA = "page."
+LANGUAGES = ("en", "zh")
+COOKIE = "studio_language"
+ROUTE_LANGUAGE = ContextVar("language of a route's request", default=DEFAULT)
+
+# --- Texts ------------------------------------------------------------------------------------------------------------
+
+
+def language_of(headers: Mapping[str, str]) -> str:
+    """ "zh" or "en": as chosen on the page, else the browser's first choice."""
+    chosen = cookie_parser(headers.get("cookie", "")).get(COOKIE)
+    if chosen in LANGUAGES:
+        return chosen
+    return "zh" if headers.get("accept-language", "").lower().startswith("zh") else "en"
+
+
+def reader() -> str:
+    """The language of the reader: that of the running Gradio event, else of the route."""
+    event = LocalContext.request.get(None)
+    return language_of(event.headers) if event else ROUTE_LANGUAGE.get()
+
+
+def has_text(code: str) -> bool:
+    """Whether the catalogue has a text of this code."""
+    return AREA + code in catalogue(DEFAULT)
+
+
+def text(code: str, /, **values: Any) -> str:
+    """A text of the page with its values filled in; KeyError where there is none. Plain text, not HTML."""
+    if not has_text(code):
+        raise KeyError(code)
+    return Message(AREA + code, values).text(reader())
+
+
+def style_name(style: str) -> str:
+    """The name of a style in the reader's language."""
+    return STYLES[style].zh[-1] if reader() == "zh" and style in STYLES else style
+
+
+def error_text(error: Refused | Message | str) -> str:
+    """An error or a message in the reader's language. A sentence without a code stays as it is."""
+    return error if isinstance(error, str) else error.text(reader())
+
+
+def label(code: str) -> Any:
+    """A text as Gradio's components take it: the browser translates it. KeyError where there is none."""
+    if not has_text(code):
+        raise KeyError(code)
+    return I18nData(_key(AREA + code))
+
+
+def translations() -> dict[str, dict[str, str]]:
+    """The texts of the page as `gr.I18n` takes them."""
+    english, chinese = (
+        {_key(code): sentence for code, sentence in catalogue(language).items() if code.startswith(AREA)}
+        for language in LANGUAGES
+    )
+    return {"en": english, "zh": chinese, "zh-CN": chinese, "zh-TW": chinese}
+
+
+def _key(code: str) -> str:
+    """Gradio's keys have no dots: it would take them for nested tables."""
+    return code.replace(".", "_")
+
+
+class PageRoute(Route):
+    """A route that answers errors with `{"problem": "one sentence"}` in the reader's language."""
+
+    keys = ("problem",)
+
+    @staticmethod
+    def said(what: Refused | Message | str) -> str:
+        return error_text(what)
+
+
+async def _set_language(request: Request) -> None:
+    ROUTE_LANGUAGE.set(language_of(request.headers))
+
+
+def new_router() -> APIRouter:
+    """A router whose answers are in the reader's language."""
+    return APIRouter(include_in_schema=False, route_class=PageRoute, dependencies=[Depends(_set_language)])
+
+
+# --- Templates --------------------------------------------------------------------------------------------------------
 
 
 class OneLine(Extension):
@@ -33,7 +129,7 @@ def name_of(path: str | Path) -> PurePath:
 
 
 def url(path: str | Path, small: bool = False) -> str:
-    """Where the page has a file of the gallery, or its thumbnail (`small`)."""
+    """The address of a file of the gallery on the page, or of its thumbnail (`small`)."""
     return f"/{'thumbnails' if small else 'pictures'}/{name_of(path)}"
 
 
@@ -50,7 +146,7 @@ ENVIRONMENT.filters |= {
     "digest": lambda path: name_of(path).stem,
     "data_url": data_url,
     "first_frame": lambda data: media.image(media.frames(data)[0]).data,
-    "said": text,
+    "text": text,
     "time": lambda seconds: time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)),
 }
 

@@ -2,19 +2,17 @@
 
 import json
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 from urllib.parse import quote
 
 import gradio as gr
 
-from studio.page import card, endpoints, serving
+from studio.page import card, serving
+from studio.page import tabs as tab_package
 from studio.page.context import QUIET, PageContext
-from studio.page.html import HERE, render, script
-from studio.page.language import translations
+from studio.page.html import HERE, render, script, translations
 
-# Modules of `tabs/`.
-TABS = ("create", "video", "caption", "sets", "compare", "search", "gallery", "queue", "batch", "models")
-STYLE_SHEETS = ("page.css", "tabs.css")
 EVENTS_MOST = 100  # events that wait; more are refused
 
 
@@ -28,19 +26,25 @@ def build(context: PageContext) -> gr.Blocks:
         card.build(context)
         context.tabs.render()
         with context.tabs:
-            for name in TABS:
-                tab(name).build(context)
+            for tab in tabs():
+                tab.build(context)
         context.on_load(lambda: render("parts.header"), masthead)
         for function, outputs in context.loads:
             page.load(function, None, outputs, **QUIET)
-        endpoints.build(context)
     page.queue(max_size=EVENTS_MOST)
     context.series.resume()
     return page
 
 
-def tab(name: str) -> Any:
-    return import_module(f"studio.page.tabs.{name}")
+def tabs() -> list[Any]:
+    """The modules of the package `tabs`, by their `ORDER`: it finds them by itself."""
+    names = [module.name for module in iter_modules(tab_package.__path__, f"{tab_package.__name__}.")]
+    return sorted(map(import_module, names), key=lambda module: module.ORDER)
+
+
+def tab_names() -> list[str]:
+    """Ids of the tabs in their order."""
+    return [module.__name__.rpartition(".")[2] for module in tabs()]
 
 
 def head() -> str:
@@ -54,7 +58,7 @@ def appearance() -> dict[str, Any]:
     return {
         "i18n": gr.I18n(**translations()),
         "theme": theme(),
-        "css_paths": [HERE / "static" / name for name in STYLE_SHEETS],
+        "css_paths": sorted((HERE / "static").glob("*.css")),
         "footer_links": [],  # Gradio's own settings would be a second switch for language and light
         "run_history": False,
     }

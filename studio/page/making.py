@@ -7,6 +7,7 @@ is closed leaves the job running, and the page that is opened next shows it.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,11 +19,9 @@ from studio import inputs, loras
 from studio.backends.base import open_backend
 from studio.gallery import Filter
 from studio.metadata.files import read
-from studio.page import presets, prompt_bar
 from studio.page.context import LISTEN, PRESSED, QUIET, PageContext, pressed_data, whole_number
 from studio.page.form import Form, picker, style_input
-from studio.page.html import render, script
-from studio.page.language import error_text, label, text
+from studio.page.html import error_text, label, render, script, text
 from studio.page.polling import tab_of
 
 STRIP = 36  # artifacts shown below the stage
@@ -174,14 +173,15 @@ class Inputs:
     styles: gr.HTML
     active: gr.HTML
     make: gr.Button
-    presets: tuple[gr.Dropdown, gr.Button, gr.Button]
     folds: Sequence[tuple[gr.Accordion, tuple[str, ...]]]
 
 
 def put_prompt(context: PageContext, form: Form) -> gr.Dropdown:
-    """Put the prompt here, its completion, how it may be written, and earlier ones below it."""
+    """Put the prompt here, and below it its completion and chips where the model reads prompts, help, earlier ones."""
     form.box("prompt", lines=1, max_lines=5, autofocus=not form.prefix)
-    prompt_bar.put(context, form)
+    for name in ("complete", "chips") if "read" in context.can.tasks else ():
+        bar = gr.HTML(js_on_load=script(f"{name}.js"), elem_id=f"{form.prefix}{name}", elem_classes=name)
+        context.on_load(partial(render, f"{name}.bar", f"{form.prefix}prompt"), bar)
     helps = gr.HTML(elem_id=f"{form.prefix}help")
     context.on_load(lambda: render("complete.help", f"{form.prefix}prompt", str(context.wildcards.folder)), helps)
     about: Any = {"label": form.said("earlier"), "elem_id": f"{form.prefix}history"}
@@ -219,15 +219,6 @@ def put_styles(context: PageContext, form: Form) -> gr.HTML:
 
 def put_count(context: PageContext, form: Form, usual: int) -> None:
     form.put(gr.Slider, "count", 1, min(COUNT_MOST, int(context.can.count.most)), usual, step=1)
-
-
-def put_presets(form: Form) -> tuple[gr.Dropdown, gr.Button, gr.Button]:
-    """Put the presets here: the choice, what keeps one, what forgets one."""
-    about: Any = {"allow_custom_value": True, "elem_id": f"{form.prefix}preset", "info": form.said("preset_info")}
-    choice = gr.Dropdown([], label=form.said("preset"), **about)
-    with gr.Row():
-        buttons = [gr.Button(form.said(f"preset_{name}"), size="sm") for name in ("keep", "forget")]
-    return choice, buttons[0], buttons[1]
 
 
 def put_seed(handlers: MakeHandlers, form: Form) -> None:
@@ -299,7 +290,6 @@ def build(
         return [*fill(*handlers.handed(what, beside)), gr.skip()]
 
     filled = [*form.values(), *(fold for fold, _ in side.folds), side.styles, told]
-    _connect_presets(handlers, form, side, lambda values: fill(values, ""), (filled, told))
     context.handed.change(handed, [context.handed, form[handlers.beside]], [*filled, stage], **QUIET)
     return filled, fill
 
@@ -327,34 +317,3 @@ def _connect_active(handlers: MakeHandlers, form: Form, side: Inputs) -> None:
     triggers = [form[name].change for name in folded if name in seen]
     gr.on(triggers, active, inputs, side.active, trigger_mode="always_last", **QUIET)
     side.active.select(take_away, inputs, [*(form[name] for name in folded), side.active], **PRESSED)
-
-
-def _connect_presets(
-    handlers: MakeHandlers, form: Form, side: Inputs, fill: Callable[..., list[Any]], outputs: tuple[list[Any], gr.HTML]
-) -> None:
-    """Presets: one that is picked fills the inputs by `fill`. `outputs` are what that fills, and the status line."""
-    home, (preset, keeps, forgets) = handlers.studio.home, side.presets
-    (seen, inputs), (filled, told) = _seen(form), outputs
-
-    def take(name: str) -> list[Any]:
-        values = {one: value for one, value in presets.presets(home).get(name, {}).items() if one in form}
-        return fill(values | ({"sampled": values["scheduler"]} if "scheduler" in values else {}))
-
-    def keep(name: str, *values: Any) -> tuple[Any, str]:
-        try:
-            kept = presets.keep(home, name or "", dict(zip(seen, values, strict=True)))
-        except Refused as refusal:
-            return gr.skip(), notes(problem=[error_text(refusal)])
-        return known(kept), notes(good=[text("making.preset_kept", name=kept)])
-
-    def forget(name: str) -> Any:
-        presets.forget(home, name or "")
-        return known()
-
-    def known(chosen: str | None = None) -> Any:
-        return gr.update(choices=list(presets.presets(home)), value=chosen)
-
-    preset.input(take, preset, filled, **QUIET)
-    keeps.click(keep, [preset, *inputs], [preset, told], **QUIET)
-    forgets.click(forget, preset, preset, **QUIET)
-    handlers.context.on_load(known, preset)

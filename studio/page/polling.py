@@ -9,12 +9,11 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query
 from markupsafe import Markup
 
 from models.messages import Message
@@ -23,13 +22,9 @@ from studio.capabilities import Capabilities, Style
 from studio.events import Progress, Saved
 from studio.gallery import GalleryItem
 from studio.page.html import render
-from studio.page.language import routes
 from studio.queue import QueuedJob
 from studio.requests import sides
-
-if TYPE_CHECKING:
-    from studio.page.context import PageContext
-    from studio.studio import Studio
+from studio.studio import Studio
 
 NOT_BEGUN = Progress(0, 0)
 KNOWN_SPEEDS = 64  # jobs whose speed is kept
@@ -43,19 +38,9 @@ QUEUE = (
     " total((stop_request = 'finish') * number), total((stop_request = 'cancel') * number)"
     " FROM jobs WHERE NOT interactive GROUP BY state"
 )
-# Jobs of one batch are begun and ended together, and some were found and not drawn: only pictures that were made
-# between a job's beginning and its end count, and time in which several jobs were drawn counts once.
-DRAWN = """
-SELECT jobs.started, jobs.ended, count(*) * max(1, ifnull(json_extract(jobs.request, '$.steps'), 1)) AS work
-FROM (SELECT * FROM jobs WHERE state = 'done' AND started IS NOT NULL ORDER BY number DESC LIMIT ?) AS jobs
-JOIN artifacts ON artifacts.job = jobs.id AND artifacts.digest = ? AND created BETWEEN jobs.started AND jobs.ended
-GROUP BY jobs.id ORDER BY jobs.started
-"""
 STAGES = 8  # of one page
 TABS = {"clip": "video", "caption": "caption"}  # where jobs of a task are shown that Create does not show
-Jobs = Annotated[Sequence[str], Query()]
 LOOKED_AT = 9  # first jobs of the queue: one more than are done together
-LATEST = 200  # jobs by which the pace is measured
 
 
 def tab_of(task: str) -> str:
@@ -87,15 +72,15 @@ class Pace:
 class Poll:
     """Answers the pages of one studio, whose model `can` do this and that. May be called from any thread."""
 
-    def __init__(self, studio: "Studio", can: Capabilities | None = None) -> None:
+    def __init__(self, studio: Studio, can: Capabilities | None = None) -> None:
         self.studio, self.can = studio, can
         self._lock, self._stale, self._news = threading.Lock(), 0.0, dict[str, str]()
         self._began: OrderedDict[str, Pace] = OrderedDict()  # by job
 
-    def news(self, job: Jobs = ()) -> dict[str, Any]:
-        """The job that is running, fingerprints that change with gallery and queue, and the stage of each `job`."""
+    def news(self, jobs: Sequence[str] = ()) -> dict[str, Any]:
+        """The job that is running, fingerprints that change with gallery and queue, and the stage of each of `jobs`."""
         current, stages = self.current(), {}
-        for name in job[:STAGES]:
+        for name in jobs[:STAGES]:
             with contextlib.suppress(KeyError):
                 stages[name] = self.stage(name)
         pieces = {name: stage.pieces() for name, stage in stages.items()}
@@ -144,40 +129,11 @@ class Poll:
             return self._news
 
 
-def router(context: "PageContext") -> APIRouter:
-    made = routes()
-    made.get("/news")(context.poll.news)
-    made.get("/stage/{job}")(context.poll.shown)
-    return made
-
-
-def fingerprint(studio: "Studio", what: str) -> str:
+def fingerprint(studio: Studio, what: str) -> str:
     """A hash of GALLERY or QUEUE as they are now: where it is the same, they look the same."""
     rows, queue = [tuple(row) for row in studio.store.database.rows(what)], studio.queue
     notice = (queue.is_paused(), studio.trouble() or queue.notice()) if what == QUEUE else ()
     return hashlib.sha256(repr((rows, notice)).encode()).hexdigest()[:12]
-
-
-def pace(studio: "Studio", digest: str) -> float | None:
-    """Seconds a picture takes for each of its steps, by the model's latest jobs; None where there are none."""
-    rows = studio.store.database.rows(DRAWN, LATEST, digest)
-    work = sum(row["work"] for row in rows)
-    return busy((row["started"], row["ended"]) for row in rows) / work if work else None
-
-
-def busy(spans: Iterable[tuple[float, float]]) -> float:
-    """Seconds that lie in at least one of `spans`, which come in the order of their beginnings."""
-    total, until = 0.0, float("-inf")
-    for begin, end in spans:
-        total += max(0.0, end - max(begin, until))
-        until = max(until, end)
-    return total
-
-
-def estimate(studio: "Studio", digest: str, requests: Iterable[Any]) -> float | None:
-    """Seconds that `requests` take; None where the pace of the model is not known."""
-    speed = pace(studio, digest)
-    return None if speed is None else speed * sum(one.count * (getattr(one, "steps", None) or 1) for one in requests)
 
 
 @dataclass

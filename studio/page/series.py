@@ -1,138 +1,319 @@
-"""What the tabs with series share: what their buttons do, how far a series is, and one on show among the others.
+"""Series: jobs that were asked for together (a prompt file, a set, a grid), each in a file that every page finds again.
 
-A series is several jobs that were asked for together: a set, a comparison, a prompt file.
+    series/<name>.jsonl      what it is, then a line a job; written whole before the first one is queued
+    series/<name>.lined      how many of them have been queued
+
+What became of the jobs is in the queue and the gallery, and nowhere else.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import contextlib
+import functools
+import itertools
+import json
+import re
+import secrets
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-import gradio as gr
-
 from models.messages import Message, Refused
+from studio.events import Unknown
+from studio.files import make_folder, ready_folder, write_whole
 from studio.gallery import GalleryItem
-from studio.page.context import LISTEN, ONCE, PageContext, in_order, pressed_data
-from studio.page.html import render, script
-from studio.page.language import text
-from studio.page.series_store import Series
+from studio.planner import Job
+from studio.queue import OPEN, read_message
+from studio.requests import stored_request
+from studio.studio import Studio
 
-ACTIONS = ("retry", "go_on", "stop", "remove")
-LISTED = 24  # series in small
+FOLDER = "series"
+NAME = re.compile(r"[0-9a-f]{24}")
+CHUNK = 25  # jobs that are queued between two writes of how many there are
+MEMBERS_CACHED = 8  # series whose jobs are kept in memory
+WORDS = 20  # that were not drawn, named at most
+IDS_CACHED = 64  # series whose job ids are: more than any tab lists
+# Priorities in the queue: single jobs go first (0), then what a person looks at, then prompt files.
+WATCHED, BACKGROUND = -1, -2
+AMONG = "IN (SELECT value FROM json_each(?))"  # the ids of a series
 
-Shown = tuple[Any, ...]  # the series on show, its panel, the others
+LATEST = 200  # jobs by which the pace is measured
+# Jobs of one batch are begun and ended together, and some were found and not drawn: only pictures that were made
+# between a job's beginning and its end count, and time in which several jobs were drawn counts once.
+DRAWN = """
+SELECT jobs.started, jobs.ended, count(*) * max(1, ifnull(json_extract(jobs.request, '$.steps'), 1)) AS work
+FROM (SELECT * FROM jobs WHERE state = 'done' AND started IS NOT NULL ORDER BY number DESC LIMIT ?) AS jobs
+JOIN artifacts ON artifacts.job = jobs.id AND artifacts.digest = ? AND created BETWEEN jobs.started AND jobs.ended
+GROUP BY jobs.id ORDER BY jobs.started
+"""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A place of a series: its label, its picture where there is one, its job's state and error."""
+class Member:
+    """A job of a series: its label there, and the file names of its pictures."""
 
+    id: str
     label: str
-    kept: GalleryItem | None
-    state: str = ""
-    error: str | Message = ""
+    files: Sequence[str]
+    request: Any
 
 
-class SeriesHandlers:
-    """What happens to the series of one kind, as its tab shows them."""
+@dataclass(frozen=True)
+class Series:
+    """A series. `made` is in seconds since the epoch, `jobs` counts them, `about` holds plain values of its own tab."""
 
-    kind = ""
-
-    def __init__(self, context: PageContext) -> None:
-        self.context, self.series = context, context.series
-
-    def show(self, shown: str) -> Shown:
-        """The series on show, and the HTML of it and of the others."""
-        raise NotImplementedError
-
-    def change(self, series: Series, data: dict[str, str]) -> None:
-        """What a button of the tab's own does to a series; what is not known does nothing."""
-
-    def find(self, name: str) -> Series:
-        """A series of this kind; KeyError where there is none of that name, which may come from a browser."""
-        series = self.series.get(name)
-        if series.kind != self.kind:
-            raise KeyError(name)
-        return series
-
-    def pressed(self, shown: str, event: gr.EventData) -> Shown:
-        """A button of a series: it is done to that one, or that one comes on show."""
-        data = pressed_data(event)
-        own, name = data.get("own", ""), data.get("series", "")
-        try:
-            series = self.find(name)
-            if own in ACTIONS:
-                getattr(self.series, own)(series)
-            else:
-                self.change(series, data)
-        except KeyError:
-            return self.refused(shown, text("series.gone"))
-        except Refused as refusal:
-            return self.refused(shown, refusal)
-        if own == "show":
-            shown = name
-        return self.show("" if own in ("hide", "remove") and name == shown else shown)
-
-    def refused(self, shown: str, why: Refused | str) -> Shown:
-        """As it stood, and above that why something can't be."""
-        shown, panel, *others = self.show(shown)
-        return shown, render("parts.problem", why) + panel, *others
-
-    def connect(self, tab: gr.Tab, shown: gr.State, panels: Sequence[gr.HTML]) -> tuple[list[Any], dict[str, Any]]:
-        """Connect the events of `panels`, which show series -> outputs and settings of whatever begins a new one."""
-        outputs = [shown, *panels]
-        pressed, refreshed = in_order(self.kind)
-        gr.on([panel.select for panel in panels], self.pressed, shown, outputs, **pressed)
-        gr.on([tab.select, panels[0].input], self.show, shown, outputs, **refreshed)
-        return outputs, {**pressed, **ONCE}
+    id: str
+    kind: str
+    title: str
+    made: float
+    jobs: int
+    priority: int
+    about: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
-class ShowHandlers(SeriesHandlers):
-    """A tab that shows one series in full and the others in small. `texts` is its area of texts, with what its series
-    are called (`yours`) and what stands there before the first (`empty`).
+@dataclass(frozen=True)
+class Counts:
+    """How many different jobs are in which state. `unqueued` are not in the queue (yet); `problem` says why, and
+    `queueing` whether they are on their way. `left` is in seconds, None if not known.
+    `unknown` are words of the prompts that were not drawn.
     """
 
-    texts = ""
+    done: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    open: int = 0
+    unqueued: int = 0
+    queueing: bool = False
+    problem: str | Message = ""
+    left: float | None = None
+    paused: bool = False
+    unknown: tuple[Unknown, ...] = ()
 
-    def panel(self, series: Series) -> str:
-        """A series as its tab shows it. KeyError where it was removed meanwhile."""
-        raise NotImplementedError
+    @property
+    def total(self) -> int:
+        return self.done + self.failed + self.cancelled + self.open + self.unqueued
 
-    def show(self, shown: str) -> Shown:
-        """The one on show, the newest where that is not there, its panel, and the latest ones in small."""
-        latest = self.series.latest(self.kind, LISTED)
-        if shown not in [series.id for series in latest]:
-            shown = latest[0].id if latest else ""
-        tiles = [(series, self._cover(series)) for series in latest]
+    @property
+    def ahead(self) -> int:
+        """Jobs that will still be done."""
+        return self.open + (self.unqueued if self.queueing else 0)
+
+    @property
+    def stopped(self) -> int:
+        """Jobs that will not be done unless somebody says so."""
+        return self.cancelled + (0 if self.queueing else self.unqueued)
+
+
+class SeriesStore:
+    """The series of a studio. All methods may be called from any thread.
+
+    `members` are the jobs of a series in order, `ids` their ids, which are read faster than the jobs themselves.
+    """
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio, self.folder = studio, studio.home / FOLDER
+        self._lock, self._queueing, self._problems = threading.Lock(), set[str](), dict[str, str | Message]()
+        self.members = functools.lru_cache(MEMBERS_CACHED)(self._read_members)
+        self.ids = functools.lru_cache(IDS_CACHED)(self._read_ids)
+
+    def begin(
+        self, kind: str, title: str, members: Sequence[Member], priority: int, about: dict[str, Any] | None = None
+    ) -> Series:
+        """Write a series and begin to queue its jobs, in a thread. Refused where it can't be written."""
+        ready_folder(self.studio.gallery.folder, sum(one.request.count for one in members))
+        name = f"{time.time_ns():016x}{secrets.token_hex(4)}"
+        series = Series(name, kind, title, time.time(), len(members), priority, about or {})
+        head = {key: value for key, value in vars(series).items() if key != "id"}
+        rows = [head, *({**vars(one), "request": one.request.model_dump(mode="json")} for one in members)]
+        make_folder(self.folder)
+        write_whole(self._file(name), "".join(json.dumps(row) + "\n" for row in rows).encode(), "--home")
+        self._start_queueing(series)
+        return series
+
+    def get(self, name: str) -> Series:
+        """One of them; KeyError where there is none of that name, which may come from a browser."""
         try:
-            panel = self.panel(self.find(shown))
-        except KeyError:  # none yet, or removed meanwhile
-            panel = render("series.nothing_yet", self.texts)
-        return shown, panel, render("series.tiles", tiles, shown, text(f"{self.texts}.yours"))
+            with self._file(name).open("rb") as file:
+                return Series(name, **json.loads(file.readline()))
+        except (OSError, ValueError, TypeError) as error:
+            raise KeyError(name) from error
 
-    def begun(self, shown: str, begin: Callable[..., Series], *given: Any) -> Shown:
-        """Begin a series -> it is on show; where it can't be, the one before stays, and why is said above it."""
+    def every(self) -> Iterator[Series]:
+        """All of them, newest first."""
+        for path in sorted(self.folder.glob("*.jsonl"), reverse=True):
+            with contextlib.suppress(KeyError):  # another process removed it just now
+                yield self.get(path.stem)
+
+    def latest(self, kind: str, limit: int) -> list[Series]:
+        return list(itertools.islice((series for series in self.every() if series.kind == kind), limit))
+
+    def change(self, series: Series, title: str = "", **about: Any) -> None:
+        """Another title, or other values of `about`; its jobs stay."""
+        with self._lock:
+            head, _, rows = self._file(series.id).read_bytes().partition(b"\n")
+            said = json.loads(head)
+            said["title"] = title or said["title"]
+            said["about"] |= about
+            write_whole(self._file(series.id), json.dumps(said).encode() + b"\n" + rows, "--home")
+
+    def remove(self, series: Series) -> None:
+        """Delete its file. Its pictures stay; jobs that wait are cancelled."""
+        self.stop(series)
+        for suffix in (".jsonl", ".lined"):
+            self._file(series.id, suffix).unlink(missing_ok=True)
+
+    def counts(self, series: Series) -> Counts:
+        """How many of its jobs are in which state, and how long they take if nothing comes between."""
+        rows = self._rows(f"SELECT state, count(*) AS count FROM jobs WHERE id {AMONG} GROUP BY state", series)
+        counts, left = Counter({row["state"]: row["count"] for row in rows}), None
+        still = sum(counts[state] for state in OPEN)
+        if still:
+            requests = [one.request for one in self.members(series)]
+            seconds = estimate(self.studio, str(series.about.get("digest", "")), requests)
+            left = None if seconds is None else seconds * still / len(requests)
+        failed, unqueued = counts["failed"] + counts["quarantined"], len(set(self.ids(series))) - counts.total()
+        told = series.id in self._queueing, self._problems.get(series.id, ""), left, self.studio.queue.is_paused()
+        words = tuple(self.studio.store.progress.words(self.ids(series)))[:WORDS]
+        return Counts(counts["done"], failed, counts["cancelled"], still, unqueued, *told, words)
+
+    def states(self, series: Series, where: str = "true") -> dict[str, tuple[str, Message]]:
+        """State and message of its jobs that are or were in the queue, by id."""
+        rows = self._rows(f"SELECT id, state, message FROM jobs WHERE id {AMONG} AND {where}", series)
+        return {row["id"]: (row["state"], read_message(row["message"])) for row in rows}
+
+    def failures(self, series: Series, limit: int = sys.maxsize) -> list[tuple[Member, Message]]:
+        """Jobs that failed or were quarantined, each with the message that says why."""
+        states = self.states(series, "state IN ('failed', 'quarantined')")
+        return [(one, states[one.id][1]) for one in self.members(series) if one.id in states][:limit]
+
+    def pictures(self, series: Series, limit: int = -1) -> list[GalleryItem]:
+        """Its pictures that are in the gallery, newest first; -1 is all of them."""
+        sql = f"SELECT number FROM artifacts WHERE job {AMONG} AND deleted IS NULL ORDER BY number DESC LIMIT ?"
+        return self.studio.gallery.numbered([row["number"] for row in self._rows(sql, series, limit)])
+
+    def first_pictures(self, series: Series) -> dict[str, GalleryItem]:
+        """A picture of each job that has one."""
+        return {one.job: one for one in self.pictures(series)}
+
+    def files(self, series: Series) -> list[tuple[str, Path]]:
+        """(name, file) of each picture that is there, in the order of the jobs."""
+        kept = {(one.job, one.position): one.path for one in self.pictures(series)}
+        named: dict[str, Path] = {}
+        for one in self.members(series):
+            for position, name in enumerate(one.files):
+                if (one.id, position) in kept:
+                    named.setdefault(name, kept[one.id, position])
+        return list(named.items())
+
+    def resume(self) -> None:
+        """Go on with the series that were not queued whole when the studio stopped."""
+        for series in self.every():
+            if self._queued(series.id) < series.jobs:
+                self._start_queueing(series)
+
+    def retry(self, series: Series) -> None:
+        """Queue again what failed or was quarantined."""
+        self.studio.queue.retry([one.id for one, _ in self.failures(series)])
+        self.studio.open()
+
+    def go_on(self, series: Series) -> None:
+        """Queue all that is not done: what was cancelled, what failed, what was never queued."""
+        if series.id not in self._queueing:
+            self._write_queued(series.id, 0)
+            self._start_queueing(series)
+
+    def stop(self, series: Series) -> None:
+        """Queue no more of it, and cancel what waits or runs."""
+        with self._lock:
+            self._write_queued(series.id, series.jobs)
+            self.studio.queue.cancel(set(self.ids(series)))
+
+    def _start_queueing(self, series: Series) -> None:
+        with self._lock:
+            if series.id in self._queueing:
+                return
+            self._queueing.add(series.id)
+            self._problems.pop(series.id, None)
+        threading.Thread(target=self._queue_all, args=(series,), daemon=True, name="studio-series").start()
+
+    def _queue_all(self, series: Series) -> None:
         try:
-            shown = begin(*given).id
-        except Refused as refusal:
-            return self.refused(shown, refusal)
-        return self.show(shown)
+            while self._queue_chunk(series):
+                pass
+        except (Refused, KeyError, OSError) as problem:  # a full disk; the series was removed
+            self._problems[series.id] = problem.message if isinstance(problem, Refused) else str(problem)
+        finally:
+            self._queueing.discard(series.id)
 
-    def cells(self, series: Series) -> list[Cell]:
-        """What has become of each of its jobs, in their order. KeyError where the series was removed meanwhile."""
-        states, kept = self.series.states(series), self.series.first_pictures(series)
-        members = self.series.members(series)
-        return [Cell(one.label, kept.get(one.id), *states.get(one.id, ("", ""))) for one in members]
+    def _queue_chunk(self, series: Series) -> bool:
+        """Queue the next CHUNK jobs -> whether there may be more. Whatever interrupts this, each job is queued once: an
+        id is one job, however often it is asked for.
+        """
+        with self._lock:  # `stop` waits, or jobs would be queued right after it
+            first = self._queued(series.id)
+            chunk = self.members(series)[first : first + CHUNK]
+            for one in chunk:
+                try:
+                    self.studio.submit(Job(one.request, one.id, ""), series.priority)
+                except Refused as refusal:  # a picture that it starts from is gone: the others go on
+                    self._problems[series.id] = refusal.message
+            if chunk:
+                self._write_queued(series.id, first + len(chunk))
+            return bool(chunk)
 
-    def _cover(self, series: Series) -> GalleryItem | None:
-        """The picture of a series in small: its cover, else the first that is there."""
+    def _file(self, name: str, suffix: str = ".jsonl") -> Path:
+        if not NAME.fullmatch(name):
+            raise KeyError(name)
+        return self.folder / f"{name}{suffix}"
+
+    def _write_queued(self, name: str, count: int) -> None:
+        write_whole(self._file(name, ".lined"), str(count).encode(), "--home")
+
+    def _queued(self, name: str) -> int:
         try:
-            ids, kept = self.series.ids(series), self.series.first_pictures(series)
-        except KeyError:
-            return None
-        return kept.get(ids[int(series.about.get("cover", 0))]) or next(iter(kept.values()), None)
+            return int(self._file(name, ".lined").read_text())
+        except (OSError, ValueError):
+            return 0
 
-    def show_panels(self, *more: str) -> list[gr.HTML]:
-        """HTML for the series on show, here, with `more` scripts; and for the others, which the tab renders below."""
-        scripts = script("series.js", "download.js", *more)
-        panel = self.context.html(render("series.nothing_yet", self.texts), scripts, elem_id=f"{self.kind}-show")
-        return [panel, gr.HTML(js_on_load=LISTEN, elem_id=f"{self.kind}-list", render=False)]
+    def _read_members(self, series: Series) -> tuple[Member, ...]:
+        rows = [Member(**row) for row in self._read_jobs(series)]
+        return tuple(replace(one, request=stored_request(one.request)) for one in rows)
+
+    def _read_ids(self, series: Series) -> tuple[str, ...]:
+        return tuple(str(row["id"]) for row in self._read_jobs(series))
+
+    def _read_jobs(self, series: Series) -> list[dict[str, Any]]:
+        try:
+            with self._file(series.id).open("rb") as file:
+                file.readline()
+                return [json.loads(line) for line in file]
+        except (OSError, ValueError) as error:
+            raise KeyError(series.id) from error
+
+    def _rows(self, sql: str, series: Series, *values: object) -> list[Any]:
+        return self.studio.store.database.rows(sql, json.dumps(self.ids(series)), *values)
+
+
+def pace(studio: Studio, digest: str) -> float | None:
+    """Seconds a picture takes for each of its steps, by the model's latest jobs; None where there are none."""
+    rows = studio.store.database.rows(DRAWN, LATEST, digest)
+    work = sum(row["work"] for row in rows)
+    return busy((row["started"], row["ended"]) for row in rows) / work if work else None
+
+
+def busy(spans: Iterable[tuple[float, float]]) -> float:
+    """Seconds that lie in at least one of `spans`, which come in the order of their beginnings."""
+    total, until = 0.0, float("-inf")
+    for begin, end in spans:
+        total += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return total
+
+
+def estimate(studio: Studio, digest: str, requests: Iterable[Any]) -> float | None:
+    """Seconds that `requests` take; None where the pace of the model is not known."""
+    speed = pace(studio, digest)
+    return None if speed is None else speed * sum(one.count * (getattr(one, "steps", None) or 1) for one in requests)

@@ -146,7 +146,7 @@ def build_app(context: "PageContext", ready: Callable[[], None] = lambda: None) 
 
     from studio.api import a1111, v1
     from studio.mcp import http_routes, server
-    from studio.page import describe, files, layout, polling, prompt_bar
+    from studio.page import layout, routes
 
     studio = context.studio
     tools = server(studio, context.model)
@@ -159,7 +159,7 @@ def build_app(context: "PageContext", ready: Callable[[], None] = lambda: None) 
             yield
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    for part in (files, describe, polling, prompt_bar, *map(layout.tab, layout.TABS)):
+    for part in (routes, *layout.tabs()):
         if hasattr(part, "router"):
             app.include_router(part.router(context))
     for interface in (a1111, v1):

@@ -14,7 +14,7 @@ from studio.backends.base import KINDS
 from studio.disk.memory import AUTO, MEMORY, fit, machine
 from studio.disk.models import LocalModel, look
 from studio.page.context import QUIET, PageContext
-from studio.page.language import error_text, label, text
+from studio.page.html import error_text, label, text
 from studio.page.making import notes
 
 

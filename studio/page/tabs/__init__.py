@@ -1,4 +1,8 @@
-"""The tabs of the page, one module each: `build` draws it and connects its events, `router` is what it fetches.
+"""The tabs of the page, one module each; a module that is put here is a tab.
+
+    ORDER            its place among the tabs
+    build(context)   draws it and connects its events
+    router(context)  its own routes, if it has any
 
 Tabs don't import each other: what several of them use is beside this folder.
 """

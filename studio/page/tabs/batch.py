@@ -18,12 +18,11 @@ from studio.batch.readers import Problem, Source
 from studio.files import make_folder, write_whole
 from studio.page.context import LISTEN, PageContext, in_order, pressed_data
 from studio.page.form import Form
-from studio.page.html import render, script
-from studio.page.language import label, text
-from studio.page.polling import estimate
-from studio.page.series import SeriesHandlers, Shown
-from studio.page.series_store import BACKGROUND, Member, Series
+from studio.page.html import label, render, script, text
+from studio.page.series import BACKGROUND, Member, Series, estimate
+from studio.page.series_tab import SeriesHandlers, Shown
 
+ORDER = 90
 JOBS = 20_000  # of one file: a page holds them all in memory until they are queued
 ROWS = 100  # of the table at once
 LISTED = 12  # batches

@@ -18,15 +18,15 @@ from studio.export.training import Example, kind_of, training_set
 from studio.media import saved
 from studio.metadata.files import read
 from studio.page.context import PageContext
-from studio.page.files import FOREVER, series_of, zip_response
 from studio.page.form import TAKES_FILES, Form, unable
-from studio.page.html import render
-from studio.page.language import label, reader, routes, text
-from studio.page.series import Cell, ShowHandlers, Shown
-from studio.page.series_store import WATCHED, Member, Series, SeriesStore
+from studio.page.html import label, new_router, reader, render, text
+from studio.page.routes import FOREVER, series_of, zip_response
+from studio.page.series import WATCHED, Member, Series, SeriesStore
+from studio.page.series_tab import Cell, ShowHandlers, Shown
 from studio.planner import Job, plan_with
 from studio.requests import PICTURES, make_request
 
+ORDER = 30
 TASK = "caption"
 FILES = 200  # at once; the command takes folders
 FIELDS: dict[str, dict[str, Any]] = {"short": {}, "long": {"long": True}, "tags": {"tags": True}}
@@ -161,7 +161,7 @@ def build(context: PageContext) -> None:
 
 
 def router(context: PageContext) -> APIRouter:
-    made, store, handlers = routes(), context.series, CaptionHandlers(context)
+    made, store, handlers = new_router(), context.series, CaptionHandlers(context)
 
     @made.get("/series/{name}/given/{number}.webp")
     def given(name: str, number: int) -> Response:

@@ -15,17 +15,16 @@ from studio.gallery import GalleryItem
 from studio.grid import Axis, Grid
 from studio.metadata.files import credits_in
 from studio.page.context import QUIET, PageContext, whole_number
-from studio.page.files import attachment, opened, series_of
 from studio.page.form import Form
-from studio.page.html import render
-from studio.page.language import label, routes, style_name, text
-from studio.page.polling import estimate
-from studio.page.series import ShowHandlers, Shown
-from studio.page.series_store import WATCHED, Member, Series
+from studio.page.html import label, new_router, render, style_name, text
+from studio.page.routes import attachment, opened, series_of
+from studio.page.series import WATCHED, Member, Series, estimate
+from studio.page.series_tab import ShowHandlers, Shown
 from studio.planner import plan
 from studio.requests import make_request
 from studio.syntax import Wildcards
 
+ORDER = 50
 SETTINGS = ("style", "seed", "steps", "guidance", "scheduler", "prompt", "model")
 STYLES_FIRST = 4  # styles that are suggested
 TITLE = 60  # characters
@@ -142,7 +141,7 @@ def _inputs(handlers: CompareHandlers, form: Form) -> None:
 
 
 def router(context: PageContext) -> APIRouter:
-    made, store = routes(), context.series
+    made, store = new_router(), context.series
 
     @made.get("/series/{name}/sheet.png")
     def sheet(name: str) -> Response:

@@ -1,21 +1,33 @@
 """The Create tab: pictures from words, from pictures, or from both."""
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import gradio as gr
+import numpy as np
+from PIL import Image, ImageColor
 
+from models.compose.masks import levels
+from models.data.pixels import read_picture
 from models.messages import Refused
-from studio import inputs, loras
-from studio.metadata.files import read
+from studio import inputs, loras, settings
+from studio.capabilities import Capabilities
+from studio.files import make_folder, write_whole
+from studio.metadata.files import encoded, read
 from studio.metadata.restore import restore
-from studio.page import making, picture_inputs
+from studio.page import making
 from studio.page.context import PRESSED, QUIET, PageContext, pressed_data
 from studio.page.form import TAKES_FILES, Form, examples_here, unable
-from studio.page.html import render, script
-from studio.page.language import error_text, label, text
+from studio.page.html import error_text, label, render, script, text
 from studio.page.making import FOLDED, Inputs, MakeHandlers, Restored, notes
 from studio.page.polling import tab_of
+
+ORDER = 10
+PAINT = "#ec4899"
+PAINTED = 8  # levels of 255: less is a brush's softest rim
+WHITE = 128  # levels of a mask that are painted
 
 
 class CreateHandlers(MakeHandlers):
@@ -43,8 +55,8 @@ class CreateHandlers(MakeHandlers):
             fields["control_strength"] = float(given["control_strength"])
         if given.get("size"):
             fields["size"] = given["size"]
-        fields |= picture_inputs.start(given, self.studio.home, can)
-        return fields | picture_inputs.blend(given)
+        fields |= start_fields(given, self.studio.home, can)
+        return fields | blend(given)
 
     def dropped(self, path: str | Path) -> Restored:
         """A picture was dropped: its settings, else itself to start from."""
@@ -53,13 +65,13 @@ class CreateHandlers(MakeHandlers):
         except Refused as refusal:
             return {}, notes(problem=[error_text(refusal)])
         if not found:
-            return picture_inputs.on_canvas(str(path)), notes(unknown=[text("create.no_settings")])
+            return on_canvas(str(path)), notes(unknown=[text("create.no_settings")])
         restored = restore(found, self.context.can, self.studio.home / inputs.INPUTS)
         lost = [said for said in map(error_text, restored.lost) if said]
         if not restored.fields:
             return {}, notes(unknown=lost)
-        if beyond := picture_inputs.beyond(restored.fields, self.context.can):
-            lost.append(text("create.beyond", names=[text(f"create.of_{name}") for name in beyond]))
+        if names := beyond(restored.fields, self.context.can):
+            lost.append(text("create.beyond", names=[text(f"create.of_{name}") for name in names]))
         return self.values(restored.fields), notes(good=[text("making.restored")], unknown=lost)
 
     def handed(self, handed: dict[str, Any], beside: Any) -> Restored:
@@ -75,7 +87,7 @@ class CreateHandlers(MakeHandlers):
         if use == "start":  # with its words: they say what it shows
             kept = self.studio.gallery.get(handed["picture"])
             words = {"prompt": kept.words or kept.prompt, "style": kept.style}
-            return {**picture_inputs.on_canvas(str(path)), **words}, notes(good=[text("making.given")])
+            return {**on_canvas(str(path)), **words}, notes(good=[text("making.given")])
         return {"second" if beside else "first": str(path)}, notes(good=[text("making.given")])
 
     def values(self, fields: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +98,7 @@ class CreateHandlers(MakeHandlers):
         values["control"] = fields["control"]["path"] if fields.get("control") else None
         values |= {name: fields[name] for name in ("controlnet", "control_strength") if fields.get(name)}
         values["like"] = fields["like"]["path"] if fields.get("like") else None
-        return values | picture_inputs.restored(fields, can)
+        return values | picture_values(fields, can)
 
 
 def build(context: PageContext) -> None:
@@ -126,13 +138,13 @@ def _inputs(handlers: CreateHandlers, form: Form) -> Inputs:
         (_control(context, form), ("control",)),
         (_more(handlers, form), ("like", "seed", "negative")),
     ]
-    return Inputs(history, styles, active, make, making.put_presets(form), folds)
+    return Inputs(history, styles, active, make, folds)
 
 
 def _from_picture(context: PageContext, form: Form) -> gr.Accordion:
     with gr.Accordion(label("create.from"), open=False, elem_id="from", visible=context.can.edits) as accordion:
         gr.Markdown(label("create.from_info"))
-        brush = gr.Brush(default_size=12, colors=[picture_inputs.PAINT], color_mode="fixed")
+        brush = gr.Brush(default_size=12, colors=[PAINT], color_mode="fixed")
         about: Any = {"type": "filepath", "image_mode": "RGBA", "sources": ["upload", "clipboard"]}
         about |= {"elem_classes": TAKES_FILES, "height": 380}
         canvas = form.put(gr.ImageEditor, "canvas", transforms=(), layers=False, brush=brush, **about)
@@ -181,3 +193,93 @@ def _more(handlers: CreateHandlers, form: Form) -> gr.Accordion:
         form.picture("like")
         gr.Markdown(label("create.like_meant"), visible=can.pictures)
     return accordion
+
+
+# --- Picture inputs and fields of a request ---------------------------------------------------------------------------
+
+
+def start_fields(given: dict[str, Any], home: Path, can: Capabilities) -> dict[str, Any]:
+    """The picture to start from, with the mask that was painted over it or the border that is to be drawn."""
+    canvas = given.get("canvas") or {}
+    if not canvas.get("background"):
+        return {}
+    fields: dict[str, Any] = {"image": {"path": canvas["background"]}, "strength": float(given["strength"])}
+    mask = painted([Path(layer) for layer in canvas.get("layers") or [] if layer])
+    if mask is not None:
+        return fields | {"mask": {"path": str(_write_mask(mask, home))}, "strength": can.strength.most}
+    if given.get("expand"):
+        return fields | {"expand": can.expand.usual, "strength": can.strength.most}
+    return fields
+
+
+def painted(layers: list[Path]) -> Image.Image | None:
+    """White where any layer was painted on, black elsewhere; None where none was."""
+    masks = [np.asarray(read_picture(str(layer)).convert("RGBA"))[..., 3] > PAINTED for layer in layers]
+    masks = [mask for mask in masks if mask.any()]
+    if not masks:
+        return None
+    if len({mask.shape for mask in masks}) > 1:
+        raise Refused("page.create.layers_differ")
+    return Image.fromarray(np.where(np.any(masks, axis=0), np.uint8(255), np.uint8(0)))
+
+
+def blend(given: dict[str, Any]) -> dict[str, Any]:
+    """A mix of two pictures; of one, where the other is missing or the slider is at its end."""
+    second = float(given.get("between") or 0)
+    weights = ((given.get("first"), 1 - second), (given.get("second"), second))
+    parts = [{"weight": weight, "picture": {"path": path}} for path, weight in weights if path and weight > 0]
+    return {"mix": tuple(parts)} if parts else {}
+
+
+def on_canvas(picture: str, mask: str = "") -> dict[str, Any]:
+    """Values of the inputs that have a picture on the canvas, painted where the mask is white."""
+    layers = []
+    if mask:
+        grey = levels(read_picture(mask)).point(lambda level: 255 * (level >= WHITE))
+        layers.append(
+            Image.merge("RGBA", [*(Image.new("L", grey.size, one) for one in ImageColor.getrgb(PAINT)), grey])
+        )
+    return {"canvas": {"background": picture, "layers": layers, "composite": None}, "pictured": True}
+
+
+def picture_values(fields: dict[str, Any], can: Capabilities) -> dict[str, Any]:
+    """Values of all picture inputs for a request's fields."""
+    values: dict[str, Any] = {"canvas": None, "pictured": False, "first": None, "second": None, "between": 0.5}
+    values |= {"expand": bool(fields.get("expand")), "strength": fields.get("strength") or can.strength.usual}
+    if fields.get("image"):
+        values |= on_canvas(fields["image"]["path"], (fields.get("mask") or {}).get("path", ""))
+    pictures = [part for part in fields.get("mix", ()) if part.get("picture")]
+    for place, part in zip(("first", "second"), pictures, strict=False):
+        values[place] = part["picture"]["path"]
+    weights = [max(0.0, float(part["weight"])) for part in pictures[:2]]
+    if len(weights) == 1:
+        values["between"] = max(0.0, 1 - weights[0])
+    elif sum(weights):
+        values["between"] = weights[1] / sum(weights)
+    return values
+
+
+def beyond(fields: dict[str, Any], can: Capabilities) -> list[str]:
+    """What of a request the inputs can't hold: its mix, the width of its border, its strength."""
+    partly = fields.get("mask") or fields.get("expand")
+    strength, held = fields.get("strength"), blend(picture_values(fields, can))
+    found = {
+        "mix": _plain(held.get("mix", ())) != _plain(fields.get("mix", ())),
+        "expand": fields.get("expand") not in (None, can.expand.usual),
+        "strength": strength is not None
+        and (strength < can.strength.least or (partly and strength != can.strength.most)),
+    }
+    return [name for name, is_beyond in found.items() if is_beyond]
+
+
+def _plain(mix: Sequence[dict[str, Any]]) -> list[tuple[str, float]]:
+    return [((part.get("picture") or {}).get("path", ""), round(float(part["weight"]), 6)) for part in mix]
+
+
+def _write_mask(mask: Image.Image, home: Path) -> Path:
+    """The mask as a file: the request is resolved from it, and the queue keeps a copy under its content."""
+    data = encoded(mask, None, "png")
+    path = settings.uploads(home) / f"mask-{hashlib.sha256(data).hexdigest()[:32]}.png"
+    make_folder(path.parent)
+    write_whole(path, data, "--home")
+    return path

@@ -25,12 +25,12 @@ from studio.api.gallery import Chosen
 from studio.gallery import PAGE, Filter, Gallery, GalleryItem
 from studio.inputs import remove_unneeded
 from studio.page.context import PageContext
-from studio.page.files import zip_response
-from studio.page.html import render, script
-from studio.page.language import error_text, label, routes, style_name, text
+from studio.page.html import error_text, label, new_router, render, script, style_name, text
 from studio.page.polling import GALLERY, fingerprint
+from studio.page.routes import zip_response
 from studio.search import NEAR
 
+ORDER = 70
 ZIP_PICTURES = 1000  # in one zip
 ZIP_BYTES = 256 * 2**20
 SIMILAR = 16  # pictures near in meaning to the words that are searched for
@@ -208,12 +208,12 @@ def tab_html() -> str:
 
 def build(context: PageContext) -> None:
     with gr.Tab(label("tab.gallery"), id="gallery"):
-        gallery = context.html(script=script("gallery.js", "gallery_selection.js"), elem_id="gallery")
+        gallery = context.html(script=script("gallery.js"), elem_id="gallery")
     context.on_load(tab_html, gallery)
 
 
 def router(context: PageContext) -> APIRouter:
-    made, handlers = routes(), GalleryHandlers(context)
+    made, handlers = new_router(), GalleryHandlers(context)
     made.get("/gallery/page")(handlers.page)
     made.get("/gallery/similar")(handlers.similar)
     made.post("/gallery/act")(handlers.act)

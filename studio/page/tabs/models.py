@@ -27,9 +27,9 @@ from studio.disk.memory import fit, machine
 from studio.disk.models import look
 from studio.page.context import LISTEN, ONCE, QUIET, PageContext, in_order
 from studio.page.form import examples_here, samples
-from studio.page.html import render
-from studio.page.language import error_text, has_text, label, reader, text
+from studio.page.html import error_text, has_text, label, reader, render, text
 
+ORDER = 100
 NAMED = 60  # concepts that are listed
 CARD = "README.md"
 VOCABULARY = "vocabulary"  # the part that lists the concepts; its own module imports torch

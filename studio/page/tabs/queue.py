@@ -13,12 +13,12 @@ from pydantic import BaseModel, Field
 
 from models.messages import Message, Refused
 from studio.page.context import PageContext
-from studio.page.html import render, script
-from studio.page.language import error_text, label, routes
+from studio.page.html import error_text, label, new_router, render, script
 from studio.page.polling import QUEUE, Stage, fingerprint
 from studio.planner import Job
 from studio.queue import OPEN, QueuedJob
 
+ORDER = 80
 SHOWN = 100  # waiting and running jobs that are listed
 FAILED = 50
 PAST = 20  # that ended otherwise
@@ -152,7 +152,7 @@ def build(context: PageContext) -> None:
 
 
 def router(context: PageContext) -> APIRouter:
-    made, handlers = routes(), QueueHandlers(context)
+    made, handlers = new_router(), QueueHandlers(context)
     made.get("/jobs")(handlers.rows)
     made.post("/jobs/act")(handlers.act)
     return made

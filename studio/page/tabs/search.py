@@ -10,10 +10,10 @@ from models.messages import Refused
 from studio.gallery import Filter
 from studio.page.context import PRESSED, QUIET, PageContext, pressed_data
 from studio.page.form import Form
-from studio.page.html import render
-from studio.page.language import label
+from studio.page.html import label, render
 from studio.search import NEAR
 
+ORDER = 60
 MOST = 60  # pictures of one answer
 
 

@@ -16,15 +16,15 @@ from studio.export.pack import NAME_LIMIT, Sticker, pack, pack_name
 from studio.gallery import GalleryItem
 from studio.metadata.files import provenance_in
 from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data, whole_number
-from studio.page.files import attachment, no_slashes, opened, series_of
 from studio.page.form import Form, style_input
-from studio.page.html import render
-from studio.page.language import label, routes, text
-from studio.page.series import ShowHandlers
-from studio.page.series_store import WATCHED, Member, Series, SeriesStore
+from studio.page.html import label, new_router, render, text
+from studio.page.routes import attachment, no_slashes, opened, series_of
+from studio.page.series import WATCHED, Member, Series, SeriesStore
+from studio.page.series_tab import ShowHandlers
 from studio.planner import plan
 from studio.sets import KINDS, make_set, refuse_unknown
 
+ORDER = 40
 FIRST = next(iter(KINDS))
 SEPARATORS = re.compile(r"[,\n，、;；]+")
 
@@ -115,7 +115,7 @@ def _inputs(kind: str, form: Form) -> gr.Column:
 
 
 def router(context: PageContext) -> APIRouter:
-    made, store = routes(), context.series
+    made, store = new_router(), context.series
 
     @made.get("/series/{name}/pack/{app}.zip")
     def packed(name: str, app: str) -> Response:

@@ -15,10 +15,10 @@ from studio.metadata.restore import restore
 from studio.page import making
 from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data
 from studio.page.form import Form, unable
-from studio.page.html import render
-from studio.page.language import error_text, reader, text
+from studio.page.html import error_text, reader, render, text
 from studio.page.making import Inputs, MakeHandlers, Restored, notes
 
+ORDER = 20
 TASK = "clip"
 NUMBERS = ("frames", "fps", "motion_strength")
 SWITCHES = {"extend": False, "loop": True}  # as they are at first
@@ -120,7 +120,7 @@ def _inputs(handlers: VideoHandlers, form: Form) -> Inputs:
     form.put(gr.Checkbox, "loop", True)
     making.put_count(context, form, 1)
     folds = [(_more(handlers, form), ("seed", "negative"))]
-    return Inputs(history, styles, active, make, making.put_presets(form), folds)
+    return Inputs(history, styles, active, make, folds)
 
 
 def _motions() -> str:

@@ -1,32 +1,40 @@
-"""Files that the page fetches: pictures, thumbnails, pictures made ready for other programs, ZIPs."""
+"""Routes of the page: news of the studio, captions on request, and files (pictures, thumbnails, exports, ZIPs)."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
-from typing import IO, Any, cast
+from typing import IO, Annotated, Any, cast
 from urllib.parse import quote
 from zipfile import ZIP_STORED, ZipFile
 
-from fastapi import APIRouter, HTTPException
+from anyio import to_thread
+from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import Response, StreamingResponse
 from PIL import Image
 
 from models.messages import Refused
+from models.prompts.completion import complete
+from models.prompts.weighting import plain
 from models.references.credits import Credit, as_file
 from studio.api.gallery import FOREVER, file_response, kept_of, small
 from studio.api.routing import Rejected
 from studio.batch.plan import safe_name
+from studio.events import Content
 from studio.export.apps import APPS
-from studio.export.clips import FORMATS, sheet
+from studio.export.clips import FORMATS, Clip, sheet
 from studio.export.drawing import Larger
 from studio.export.make import SHEET, Wanted, exported, one_file
+from studio.gallery import GalleryItem
 from studio.media import MEDIA_TYPES
 from studio.metadata.files import credits_in
-from studio.page.clips import opened_clip
 from studio.page.context import PageContext
-from studio.page.language import routes
-from studio.page.series_store import Series, SeriesStore
+from studio.page.html import new_router, reader, render
+from studio.page.series import Series, SeriesStore
+from studio.planner import resolve
+from studio.requests import has_words, make_request
 
+Text = Annotated[str, Query(max_length=2_000)]
+Jobs = Annotated[Sequence[str], Query()]
 UNCACHED = {"cache-control": "no-cache"}  # what is made of a picture changes with the studio
 TYPES = {**MEDIA_TYPES, ".svg": "image/svg+xml", ".zip": "application/zip"}
 TYPES |= {one.suffix: one.media_type for one in FORMATS.values()}
@@ -35,25 +43,57 @@ USES = {*APPS, *FORMATS, SHEET, LARGE, "png", "svg"}  # what a picture or clip c
 
 
 def router(context: PageContext) -> APIRouter:
-    files, gallery, store = routes(), context.studio.gallery, context.series
+    router, gallery, store = new_router(), context.studio.gallery, context.series
 
-    @files.get("/pictures/{name}")
+    @router.get("/news")
+    def news(job: Jobs = ()) -> dict[str, Any]:
+        return context.poll.news(job)
+
+    @router.get("/stage/{job}")
+    def stage(job: str) -> dict[str, str]:
+        return context.poll.shown(job)
+
+    @router.get("/read")
+    def chips(text: Text, negative: Text = "", fixed: bool = False) -> dict[str, str]:
+        """The chips of a prompt beside a negative one, as HTML; `fixed` ones change nothing."""
+        reading = context.read(text, negative=negative)[0] if has_words(text) else None
+        return {"html": render("chips.chips", reading, fixed) if reading else ""}
+
+    @router.get("/complete")
+    def completion(text: Text) -> list[str]:
+        """The prompt with its last word completed, or nothing."""
+        return complete(text, count=1)
+
+    @router.post("/captions/{digest}")
+    async def caption(digest: str, again: bool = False) -> dict[str, str]:
+        """The caption of a picture or clip, as HTML; one that has a caption gets another where `again`."""
+        try:
+            item = context.studio.gallery.get(digest)
+            if (again or not item.caption) and item.kind != "text":
+                languages = context.can.languages
+                language = reader() if reader() in languages else next(iter(languages), "en")
+                item = await to_thread.run_sync(describe, context, item, language)
+        except KeyError as error:
+            raise Rejected(404, "page.picture_damaged") from error
+        return {"html": render("caption.answer", item, context.can.styles)}
+
+    @router.get("/pictures/{name}")
     def picture(name: str) -> Response:
         return file_response(kept_of(gallery, PurePath(name).stem))
 
-    @files.get("/thumbnails/{name}")
+    @router.get("/thumbnails/{name}")
     def thumbnail(name: str) -> Response:
         data, kind = small(gallery, kept_of(gallery, PurePath(name).stem))
         return Response(data, media_type=kind, headers=FOREVER)
 
-    @files.get("/clips/{digest}/sheet.png")
+    @router.get("/clips/{digest}/sheet.png")
     def frames(digest: str) -> Response:
         path = context.file(digest, "clip")
         if path is None:
             raise HTTPException(404, "no such clip")
-        return Response(sheet(opened_clip(path))[0], media_type="image/png", headers=FOREVER)
+        return Response(sheet(open_clip(path))[0], media_type="image/png", headers=FOREVER)
 
-    @files.get("/downloads/{digest}/{use}")
+    @router.get("/downloads/{digest}/{use}")
     def download(digest: str, use: str, outline: bool = False) -> Response:
         path = context.file(digest, "image", "clip")
         if use not in USES:
@@ -64,13 +104,13 @@ def router(context: PageContext) -> APIRouter:
         named = attachment(f"{digest[:16]}-{use}{suffix}")
         return Response(data, media_type=TYPES[suffix], headers={**UNCACHED, **named})
 
-    @files.get("/series/{name}/pictures.zip")
+    @router.get("/series/{name}/pictures.zip")
     def pictures(name: str) -> StreamingResponse:
         series = series_of(store, name)
         title = PurePath(series.title).stem if series.kind == "batch" else no_slashes(series.title)
         return zip_response(store.files(series), f"{safe_name(title) or series.kind}.zip")
 
-    return files
+    return router
 
 
 def made(path: Path, use: str, outline: bool, larger: Larger, size: int = 512) -> tuple[bytes, str]:
@@ -92,6 +132,31 @@ def opened(path: Path) -> Image.Image:
             return picture.convert("RGBA")
     except OSError as error:
         raise Refused("page.picture_damaged") from error
+
+
+def open_clip(path: Path) -> Clip:
+    """A clip of the gallery; Refused where it is gone or damaged."""
+    try:
+        return Clip.read(path)
+    except Refused as refusal:
+        raise Refused("page.picture_damaged") from refusal
+
+
+def describe(context: PageContext, item: GalleryItem, language: str) -> GalleryItem:
+    """The picture with its caption. Waits for the worker; Refused where the model can't.
+
+    Stored with the caption is the round trip: the cosine between it and the prompt that the picture was made from.
+    """
+    studio, model = context.studio, context.model
+    request = make_request("caption", image={"path": str(item.path)}, language=language, model=model)
+    (answer,) = (event for event in studio.ask(resolve(request, context.can)) if isinstance(event, Content))
+    caption, prompt, cosine = answer.data.decode(), plain(item.prompt).strip(), None
+    if answer.known and prompt:
+        before, after = studio.embed([prompt, caption], model=model)
+        cosine = sum(a * b for a, b in zip(before.vector, after.vector, strict=True))
+    sure = answer.score if answer.known else 0.0
+    studio.gallery.mark([item.sha256], caption=caption, sure=sure, round_trip=cosine)
+    return studio.gallery.get(item.sha256)
 
 
 def series_of(store: SeriesStore, name: str, kind: str = "") -> Series:
