@@ -34,7 +34,7 @@ def test_layers_import_downwards() -> None:
 
 
 def test_a_tab_of_the_page_is_imported_by_no_other_part() -> None:
-    """What several tabs use is beside `studio/page/tabs`; `layout.py` alone puts the tabs together, as it finds them."""
+    """What several tabs use is beside `studio/page/tabs`; `layout.py` alone imports tabs, as it finds them."""
     for path in set(PAGE.rglob("*.py")) - {PAGE / "layout.py"}:
         assert not [name for name in imports(path) if name.startswith("studio.page.tabs")], path
 
