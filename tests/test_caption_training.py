@@ -27,8 +27,7 @@ from models.pipelines.caption import (
     ranking_of,
 )
 from models.space import Embedder
-from models.train.caption import CaptionTask
-from models.train.caption_data import CaptionSource, asked, spoilt
+from models.train.caption import CaptionSource, CaptionTask, captions_of, degraded
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
 from models.weights import load_part, save_part
 
@@ -101,19 +100,19 @@ def test_every_caption_names_what_is_shown_and_its_ground() -> None:
     namer, source = Namer(WORLD.pictures), CaptionSource(WORLD, None)
     for number in range(60):
         rng = np.random.default_rng(number)
-        shown = source.show(rng, 0)
+        shown = source.sample(rng, 0)
         assert shown.pixels.shape == (128, 128, 4) and (shown.pixels[..., :3] <= shown.pixels[..., 3:]).all()
         concepts = [o.concept for o in getattr(shown.source, "objects", [shown.source])]
-        for ask, text in asked(shown, rng, 6):
+        for ask, text in captions_of(shown, rng, 6):
             assert all(namer.names(text, ASKS[ask][1], concept) for concept in concepts), text
             assert not (shown.grounded and ("transparent" in text or "透明" in text))
 
 
-def test_spoilt_pictures_keep_what_they_show() -> None:
+def test_degraded_pictures_keep_what_they_show() -> None:
     for number in range(20):
-        pixels, grounded = spoilt(WORLD.pixels[0], np.random.default_rng(number))
+        pixels, grounded = degraded(WORLD.pixels[0], np.random.default_rng(number))
         assert pixels[..., 3].any() and (not grounded or (pixels[..., 3] == 255).mean() > 0.5)
-    same, grounded = spoilt(WORLD.pixels[0], np.random.default_rng(0), share=0)
+    same, grounded = degraded(WORLD.pixels[0], np.random.default_rng(0), share=0)
     assert np.abs(same.astype(int) - WORLD.pixels[0]).max() <= 2 and not grounded
 
 
@@ -175,8 +174,8 @@ def test_pictures_from_outside_repeat_and_differ() -> None:
 
 def test_what_is_told_is_true_and_in_order(task: CaptionTask) -> None:
     for number in range(20):
-        shown = task.source.show(np.random.default_rng(number), 0)
-        told, source = task.told.true(shown), shown.source
+        shown = task.source.sample(np.random.default_rng(number), 0)
+        told, source = task.entities.exact(shown), shown.source
         concepts = sorted(item.names["en"] for item in getattr(source, "objects", ()))
         if concepts:
             assert sorted(one.names[0] for one in told) == concepts

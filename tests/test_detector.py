@@ -84,7 +84,7 @@ def test_a_picture_is_read_the_same_in_any_company_and_after_storage(tmp_path: P
         assert torch.allclose(stored(pixels).whole, every.whole, atol=0.2)
 
 
-def test_what_is_altered_stays_where_it_is_said_to_be(task: DetectorTask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_augmented_things_stay_at_their_centres(task: DetectorTask, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("GROUNDED", "COMPRESSED"):
         monkeypatch.setattr(training, name, 0.0)
     for step in range(4):
@@ -94,7 +94,7 @@ def test_what_is_altered_stays_where_it_is_said_to_be(task: DetectorTask, monkey
         for (row, _), (x, y) in zip(batch["things"].tolist(), (96 * batch["centres"]).long().tolist(), strict=True):
             near = batch["pixels"][row, 3, max(0, y - 24) : y + 24, max(0, x - 24) : x + 24]
             assert near.max() > 0.3
-    maps = [training._motion(task._show(rng), rng) for rng in map(np.random.default_rng, range(60))]
+    maps = [training._motion(task._sample(rng), rng) for rng in map(np.random.default_rng, range(60))]
     sizes = np.linalg.svd(np.stack(maps)[:, :, :2], compute_uv=False)  # of what a pixel shows: 2 is half as large
     assert 0.6 < sizes.min() < 0.9 and 1.2 < sizes.max() < 2
     again = task.batch(3, 0, 1, 0.0)

@@ -15,12 +15,11 @@ from tiny_words import tiny_lexicon
 
 from models.data.scenes import Scene
 from models.space import Embedder
-from models.train import space_batches as batches
+from models.train import contrastive as batches
+from models.train.contrastive import recall
 from models.train.documents import SOURCES, Document, Writer, document_rows, text_rows
-from models.train.language_space import STAGES, LanguageSpaceTask, source_weights, stage_at
+from models.train.language_space import STAGES, WEIGHTS, LanguageSpaceTask, source_weights, stage_at
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
-from models.train.space_model import WEIGHTS
-from models.train.space_validation import recall
 
 ROOT = Path(__file__).parent.parent
 SIZE = 8
@@ -44,7 +43,7 @@ def small():
     """The tokenizer of a drawn world needs no 60,000 captions, nor its validation hundreds of scenes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.train.documents.TOKENIZER_CAPTIONS", 500)
-        patch.setattr("models.train.space_validation.SCENES", 4)
+        patch.setattr("models.train.contrastive.SCENES", 4)
         yield
 
 

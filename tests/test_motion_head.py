@@ -16,9 +16,9 @@ from models.pipelines.image import StickerPipeline
 from models.presets import preset
 from models.prompts.still import named_motions
 from models.space import CLIP_FRAMES, DIM, MOTION, Embedder, MotionHead, SemanticSpace
+from models.train.contrastive import recall
 from models.train.loop import TaskOptions
 from models.train.motion import PAIRS, MotionTask, item_of
-from models.train.space_validation import recall
 from models.weights import WeightsError, load_part, part_digests, record_part, save_part, weights_digest
 
 

@@ -15,8 +15,7 @@ from tiny_parts import save_tiny_parts
 from models.data.pixels import composite, to_tensor
 from models.open_clip import PART, OpenClip
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
-from models.train.open_clip import WHITE, OpenClipTask, configuration
-from models.train.trunk_space import TrunkSpaceTask
+from models.train.open_clip import WHITE, OpenClipTask, TrunkSpaceTask, configuration
 from models.trunk import PART as HEADS
 from models.trunk import TRUNK, TrunkEmbedder, any_embedder, heads
 from models.weights import WeightsError, listed_parts, record_part
@@ -29,7 +28,7 @@ TEXTS = ["a cat", "一只红色的猫", "star " * 60, "typed <eos> in a prompt"]
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.train.space_validation.SCENES", 4)
+        patch.setattr("models.train.contrastive.SCENES", 4)
         yield save_tiny_parts(tmp_path_factory.mktemp("parts"))
 
 

@@ -17,9 +17,8 @@ from models.sampling.guidance import Network
 from models.sampling.hooks import REFINER
 from models.sampling.loop import FAST_SAMPLING, REFINED_FROM, Pictures, Sampling, Step, denoise
 from models.sampling.schedulers import DEFAULT_SCHEDULER, SCHEDULERS, build_scheduler
+from models.train.fast import BLOCKS, STUDENT, TEACHER, ConditionalFrechet, Gaussian, PolishTask, lite2, transport
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
-from models.train.perceptual import BLOCKS, ConditionalFrechet, Gaussian, lite2, transport
-from models.train.polish import LED, OWN, PolishTask
 
 PICTURES, TOLD, FEATURES = 400, 3, 5
 PLAIN = Sampling(guidance=1.0)
@@ -210,8 +209,8 @@ def told(rows: dict[str, Tensor]) -> Condition:
 
 def test_what_it_learns_from_is_what_is_drawn(options: TaskOptions) -> None:
     task = Polish(options)
-    rows = task.batch(5, 0, 1, 0.0)[OWN]
-    wanted, path = told(rows), task.paths[OWN]
+    rows = task.batch(5, 0, 1, 0.0)[STUDENT]
+    wanted, path = told(rows), task.paths[STUDENT]
     sampling = FAST_SAMPLING.__class__(**{**vars(FAST_SAMPLING), "temperature": 1.0})
     with torch.no_grad():
         walked = task.stepped(task.model, rows["x"], [*path.first, *path.rest], vars(wanted))
@@ -226,7 +225,7 @@ def test_it_goes_on_where_the_generator_has_led(options: TaskOptions) -> None:
     task = Polish(options)
     task.batch(5, 0, 1, 0.0)
     task.mirror = None  # it steers the first of the variant's steps too
-    generator, variant, path = task.teacher.float(), task.before.float(), task.paths[LED]
+    generator, variant, path = task.teacher.float(), task.before.float(), task.paths[TEACHER]
     wanted, noise = task.condition(task.teacher_samples[::4]), torch.randn(4, 8, 16, 16)
     wanted = Condition(wanted.states.float(), wanted.mask, wanted.vector, wanted.reference)
     nothing = Condition(*(torch.zeros_like(part) for part in vars(wanted).values()))
@@ -268,7 +267,7 @@ def test_a_run_draws_nearer_to_real_pictures_and_leaves_changes(options: TaskOpt
     task = run.task
     assert isinstance(task, PolishTask)
     before = {name: path.unlike for name, path in task.paths.items()}
-    assert before[OWN] != before[LED], "each path is compared by itself"
+    assert before[STUDENT] != before[TEACHER], "each path is compared by itself"
     run.run()
     for name, unlike in before.items():
         assert task.paths[name].unlike < 0.9 * unlike, name

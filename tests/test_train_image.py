@@ -20,8 +20,19 @@ from models.data.variety import AS_IT_IS, NO_WARP, STAGED, VIEWS, WARPED, likewi
 from models.dit import DiT
 from models.presets import preset
 from models.train.checkpoint import load_weights
-from models.train.encoded import CHUNK, Encoded, Item, encode_all
-from models.train.image import CAPTIONS, IMAGE_VECTOR, NO_VECTOR, TEXT_VECTOR, ImageTask, Mix, noise_levels
+from models.train.image import (
+    CAPTIONS,
+    CHUNK,
+    IMAGE_VECTOR,
+    NO_VECTOR,
+    TEXT_VECTOR,
+    Encoded,
+    ImageTask,
+    Item,
+    Mix,
+    encode_all,
+    noise_levels,
+)
 from models.train.loop import Length, Log, Recipe, TaskOptions, Trainer
 from models.weights import WeightsError, load_part, part_digests, save_part
 
@@ -221,7 +232,7 @@ def test_pictures_of_a_group_are_drawn_as_often_as_it_says(task: ImageTask, part
 def test_what_is_encoded_is_found_again(task: ImageTask, parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (file,) = (parts / "cache").iterdir()
     assert file.suffix == ".npy"
-    monkeypatch.setattr("models.train.encoded._chunks", lambda *_: pytest.fail("encoded twice"))
+    monkeypatch.setattr("models.train.image._chunks", lambda *_: pytest.fail("encoded twice"))
     assert torch.equal(ImageTask(options(parts)).encoded.latents, task.encoded.latents)
 
 

@@ -27,7 +27,7 @@ from models.autoencoder import Autoencoder
 from models.space import Embedder
 from models.train import checkpoint, loop
 from models.train.autoencoder import AutoencoderTask
-from models.train.encoded import CHUNK, Encoded, Encoder, Item, encode_all
+from models.train.image import CHUNK, Encoded, Encoder, Item, encode_all
 from models.train.loop import Length, Recipe, TaskOptions, Trainer, learning_rate
 from models.train.recipes import RECIPES, command, command_line, run
 from models.weights import load_part

@@ -36,9 +36,8 @@ from models.pipelines.video import SMALLEST, room
 from models.presets import preset
 from models.sampling.clip import ClipSampling, clip_noise, denoise_clip
 from models.sampling.condition import Condition
-from models.train.clip_pool import item_of, still_item
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
-from models.train.video import ClipMix, VideoTask, acted_losses, directions_right, plan_losses
+from models.train.video import ClipMix, VideoTask, acted_losses, directions_right, item_of, plan_losses, still_item
 from models.video import Frames, VideoDiT, rotations
 from models.weights import load_part
 

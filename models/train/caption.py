@@ -1,13 +1,20 @@
-"""Training the captioner (recipe "caption"): its readers. Backbone, ViT, space and detector stay as they are.
+"""Training the captioner's cross-attention layers (recipe "caption"). Backbone, ViT, space and detector are frozen.
 
-A step sees pictures with several captions each (kinds and languages), and is scored on the next token. It is told the
-true names, so that it learns to write about what it is told; which names are true is the detector's to say.
+A step sees pictures with several captions each (kinds and languages) and predicts next tokens. A third of the pictures
+are single training pictures, a third scenes of one to four things with exact truth, a third drawn by the generator (in
+shards, drawn at first use and stored). Most are degraded as files are: laid on a background, cropped, shrunk,
+compressed. Captions stay true: no caption of a picture on a background calls it transparent. The captioner gets the
+true names of things in place of the detector's, so that it learns to write about given names.
 
 Shapes: B pictures, R = B CAPTIONS rows, L tokens.
 """
 
-from collections.abc import Mapping
-from functools import cached_property
+import io
+import re
+from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +24,16 @@ from accelerate.utils import send_to_device
 from PIL import Image
 from torch import Tensor, nn
 
-from models.captioner import FIRST_ASK, Captioner, CaptionerConfig
-from models.data.captions import Namer, f1, scene_facts
-from models.data.grammar import LANGUAGES
-from models.data.pixels import SIZE, to_tensor
-from models.data.scenes import Scene
+from models.captioner import ASKS, FIRST_ASK, Captioner, CaptionerConfig, Kind
+from models.data.captions import Namer, caption, f1, scene_facts, tags
+from models.data.colours import main_colours
+from models.data.grammar import LANGUAGES, SCENE_TEMPLATES, Language
+from models.data.pixels import SIZE, fit, to_tensor
+from models.data.scenes import Scene, make_scene
 from models.data.sheet import captioned
+from models.data.stored import whole
 from models.data.variety import outside_pictures
-from models.data.world import Picture, World, evenly, pictures_by_concept
+from models.data.world import Picture, Sampler, World, evenly, pictures_by_concept
 from models.detector import PART as DETECTOR
 from models.detector import Detector
 from models.eyes import EYES, Entity, Looker
@@ -33,18 +42,236 @@ from models.pipelines.caption import PART, CaptionPipeline, Decoding, ranking_fi
 from models.presets import preset
 from models.space import Embedder
 from models.tokenizer import TEXT_LENGTH
-from models.train.caption_data import FROZEN, SHARD, SHARDS, CaptionSource, Shown, asked, drawn_pool, held_out
-from models.train.detector import plainest
 from models.train.loop import Task, TaskOptions, unwrapped
-from models.weights import listed_parts, part_digests, save_part
+from models.weights import listed_parts, part_digests, save_part, weights_digest
 
+FROZEN = ("language", "vision", "space")
+SCENES, DRAWN = 0.35, 0.25  # shares of the pictures
+GROUNDED, CROPPED, SHRUNK, COMPRESSED = 0.4, 0.25, 0.3, 0.4  # shares of degradations; compression needs a background
+WHITE = 0.5  # of the backgrounds
+SHARD, SHARDS = 32, 16  # drawn pictures in a shard, and shards
+TRIES = 12  # seeds until a caption contains the name
+_CLEAR = re.compile(r"transparent|no background|isolated|cutout|透明|无背景", re.IGNORECASE)
+
+Draw = Callable[[Sequence[str], Sequence[int]], np.ndarray]  # prompts and seeds -> premultiplied uint8 (N, 128, 128, 4)
 CAPTIONS = 3  # of a picture
-UNTOLD = 0.1  # share of pictures without names
-HIDDEN = 0.1  # share of pictures that are not shown: the blind decoder, against which drawing is guided
-EVERY = 40  # steps after which a new shard of drawn pictures is read
-VALIDATED, RANKED = 48, 64  # pictures of each kind that a checkpoint captions, and that the ranking is fitted on
-SEVERAL = 5  # candidates that the second ranking is for
-SHOWN = 24
+NAMELESS = 0.1  # share of pictures without given names
+HIDDEN = 0.1  # share of hidden pictures: they train the blind decoder of classifier-free guidance
+EVERY = 40  # steps after which a new shard of drawn pictures joins
+VALIDATED, RANKED = 48, 64  # pictures of each kind in the validation, and in the fit of the ranking
+SEVERAL = 5  # candidates of the second ranking
+SHEET = 24  # pictures of each kind on the sheet
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture, premultiplied uint8 (128, 128, 4), with its truth; a `grounded` one is opaque."""
+
+    pixels: np.ndarray
+    source: Any  # the Picture or Scene; for the detector also None, a picture from outside the world
+    grounded: bool = False
+
+    def caption(self, kind: Kind, language: Language, seed: int) -> str:
+        """A caption of a kind that contains the name."""
+        texts = (_caption(self.source, kind, language, seed + i) for i in range(TRIES))
+        fitting = [text for text in texts if self._fits(text, language)]
+        return (fitting or [_caption(self.source, "short", language, seed)])[0].rstrip(".。")
+
+    def _fits(self, text: str, language: Language) -> bool:
+        if self.grounded and _CLEAR.search(text):
+            return False
+        if isinstance(self.source, Scene):
+            return not text[:1].isupper()
+        name = self.source.names.get(language) or self.source.names["en"]
+        return name in text and (not text[:1].isupper() or text.startswith(name))
+
+
+def _caption(source: Picture | Scene, kind: Kind, language: Language, seed: int) -> str:
+    if isinstance(source, Scene):
+        if kind == "tags":
+            return scene_tags(source, language, seed)
+        return source.caption(seed, language, kind, grounded=kind == "long")
+    if kind == "tags":
+        return tags(source, seed, language)
+    return caption(source, seed, language, kind, style=kind == "long")
+
+
+def scene_tags(scene: Scene, language: Language, seed: int) -> str:
+    """The things of a scene with their colours, or their number."""
+    if scene.kind == "count":
+        return scene.caption(seed, language, "short")
+    return SCENE_TEMPLATES[language]["joint"].join(item.describe(language) for item in scene.objects)
+
+
+def degraded(pixels: np.ndarray, rng: np.random.Generator, share: float = 1.0) -> tuple[np.ndarray, bool]:
+    """A picture (128, 128, 4) degraded as files are, and whether it has a background; each degradation with its share
+    times `share`. Things stay whole and in their places, so captions stay true."""
+    ground, cropped, small, compressed = rng.random(4) < share * np.array([GROUNDED, CROPPED, SHRUNK, COMPRESSED])
+    image = Image.fromarray(np.ascontiguousarray(pixels), "RGBa")
+    if cropped and (box := image.getbbox()):
+        margins = box[0], box[1], SIZE - box[2], SIZE - box[3]
+        left, top, right, bottom = (round(edge * rng.uniform(0.3, 1)) for edge in margins)
+        image = image.crop((left, top, SIZE - right, SIZE - bottom))
+    if small:
+        side = int(rng.integers(40, 112))
+        image = image.resize((side, max(1, round(side * image.height / image.width))), Image.Resampling.BILINEAR)
+    if not ground:
+        return fit(image), False
+    colour = (255,) * 3 if rng.random() < WHITE else tuple(int(x) for x in rng.integers(0, 256, 3))
+    flat = Image.new("RGB", image.size, colour)
+    straight = image.convert("RGBA")
+    flat.paste(straight, mask=straight)
+    if compressed:
+        file = io.BytesIO()
+        flat.save(file, "JPEG", quality=int(rng.integers(30, 95)))
+        flat = Image.open(file).convert("RGB")
+    return fit(flat), True
+
+
+class DrawnPool:
+    """Pictures of a split drawn by the generator, in shards of `size`, stored in `folder` (None: in memory)."""
+
+    def __init__(
+        self, world: World, draw: Draw, folder: Path | None, seed: int, split: str = "train", size: int = SHARD
+    ) -> None:
+        self.draw, self.folder, self.seed, self.split, self.size = draw, folder, seed, split, size
+        self.pictures = [p for p in world.split(split) if not p.skin]
+        self.sampler = Sampler(self.pictures)
+        self.shard = lru_cache(maxsize=None)(self._shard)
+
+    def _shard(self, number: int) -> list[Sample]:
+        rng = np.random.default_rng((self.seed, number, len(self.split)))
+        pictures = self.sampler.draw(rng, self.size)
+        seeds = [int(n) for n in rng.integers(2**31, size=self.size)]
+        prompts = [f"{p.names['en']}, {p.style} style" for p in pictures]
+        file = self.folder and self.folder / f"{self.split}-{self.seed}-{number:04d}.npz"
+        if file is None:
+            pixels = self.draw(prompts, seeds)
+        else:
+            if not file.exists():
+                with whole(file) as part:
+                    np.savez_compressed(part, pixels=self.draw(prompts, seeds))
+            pixels = np.load(file, allow_pickle=False)["pixels"]
+        return [
+            Sample(drawing, replace(picture, colours=main_colours(drawing)))
+            for drawing, picture in zip(pixels, pictures, strict=True)
+        ]
+
+
+def drawn_pool(options: TaskOptions, split: str, size: int = SHARD) -> DrawnPool | None:
+    """The pool of the generator among a task's parts, stored in its cache; None without a generator."""
+    if "dit" not in listed_parts(options.parts):
+        return None
+
+    @lru_cache(maxsize=1)
+    def stickers() -> Any:
+        from models.pipelines.image import StickerPipeline
+
+        return StickerPipeline.assemble(options.parts)
+
+    def draw(prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
+        from models.sampling.loop import FAST_SAMPLING, Pictures, Sampling
+
+        sampling = FAST_SAMPLING if stickers().fast is not None else Sampling(8)
+        with torch.autocast("cpu", enabled=False):
+            events = stickers().steps(prompts, seeds, sampling)
+            return np.concatenate([event.pixels for event in events if isinstance(event, Pictures)])
+
+    digest = weights_digest((*FROZEN, "autoencoder", "dit"), options.parts)[:12]
+    folder = options.cache and options.cache / f"drawn-{digest}-{options.world.digest[:8]}"
+    return DrawnPool(options.world, draw, folder, options.seed, split, size)
+
+
+def held_out(
+    world: World, concepts: Container[str], pool: DrawnPool | None, cells: int, drawn: int, scenes: int
+) -> dict[str, list[Sample]]:
+    """By kind, at most so many samples: `cells` of `val` with these `concepts`, pictures `drawn` of such cells from the
+    `pool`, and `scenes` of held-out combinations, of which a small world has few."""
+    pictures = [p for p in world.split("val") if p.concept in concepts and not p.skin]
+    samples = {"cells": [Sample(world.pixels[p.index], p) for p in evenly(pictures, cells)]}
+    if pool:
+        samples["drawn"] = [item for number in range(-(-drawn // pool.size)) for item in pool.shard(number)][:drawn]
+    composed = list[Sample]()
+    for seed in range(scenes):
+        with suppress(ValueError):
+            composed.append(scene_sample(world, make_scene(world, seed, "val")))
+    return samples | ({"scenes": composed} if composed else {})
+
+
+def scene_sample(world: World, scene: Scene) -> Sample:
+    return Sample(scene.render(world), scene, bool(scene.background.colours))
+
+
+class CaptionSource:
+    """Draws samples: a pure function of the random stream and of the number of shards in use."""
+
+    def __init__(self, world: World, drawn: DrawnPool | None) -> None:
+        self.world, self.drawn, self.sampler = world, drawn, Sampler(world.split("train"))
+
+    def sample(self, rng: np.random.Generator, shards: int) -> Sample:
+        draw, number = rng.random(), int(rng.integers(2**31 - 1))
+        if draw < SCENES:
+            clean = scene_sample(self.world, make_scene(self.world, number))
+        elif self.drawn and shards and draw < SCENES + DRAWN:
+            clean = self.drawn.shard(int(rng.integers(shards)))[int(rng.integers(self.drawn.size))]
+        else:
+            picture = self.sampler.draw(rng, 1)[0]
+            clean = Sample(self.world.pixels[picture.index], picture)
+        pixels, grounded = degraded(clean.pixels, rng)
+        return Sample(pixels, clean.source, clean.grounded or grounded)
+
+
+def captions_of(sample: Sample, rng: np.random.Generator, count: int) -> list[tuple[int, str]]:
+    """At most `count` captions of different kinds and languages: numbers in ASKS and texts. A picture without a Chinese
+    name has English captions only."""
+    chinese = isinstance(sample.source, Scene) or "zh" in sample.source.names
+    asks = [number for number, (_, language) in enumerate(ASKS) if chinese or language == "en"]
+    chosen = rng.permutation(asks)[:count]
+    seeds = rng.integers(2**31 - 1, size=count)
+    return [
+        (int(ask), sample.caption(*ASKS[int(ask)], seed=int(seed))) for ask, seed in zip(chosen, seeds, strict=False)
+    ]
+
+
+def plainest(pictures: list[Picture]) -> Picture:
+    """The picture without skin tone and gender, where there is one."""
+    return min(pictures, key=lambda p: (p.skin is not None, p.gender is not None, len(p.names["en"])))
+
+
+class TrueEntities:
+    """Names and places for the captioner in training: true ones, in the order of the detector's."""
+
+    def __init__(self, world: World) -> None:
+        self.plain = {concept: plainest(pictures).names for concept, pictures in pictures_by_concept(world).items()}
+
+    def exact(self, sample: Sample) -> list[Entity]:
+        """The things of a sample with the names of their concepts, as the detector names them."""
+        source = sample.source
+        if isinstance(source, Picture):
+            return [self._entity(self.plain.get(source.concept, source.names), 0.5, 0.5)]
+        boxes = [(item, item.box) for item in source.objects]
+        entities = [
+            self._entity(item.names, (left + width / 2) / SIZE, (top + height / 2) / SIZE)
+            for item, (left, top, width, height) in boxes
+        ]
+        return sorted(entities, key=lambda entity: entity.x + entity.y)
+
+    def noisy(self, sample: Sample, rng: np.random.Generator) -> list[Entity]:
+        """The same for a step: places with noise, at times the picture's own name, at times nothing."""
+        if rng.random() < NAMELESS:
+            return []
+        entities = self.exact(sample)
+        if isinstance(sample.source, Picture) and rng.random() < 0.5:
+            entities = [self._entity(sample.source.names, 0.5, 0.5)]
+        noise = rng.normal(0, 0.02, (len(entities), 2))
+        return [Entity(e.names, e.x + x, e.y + y) for e, (x, y) in zip(entities, noise, strict=True)]
+
+    @staticmethod
+    def _entity(names: Mapping[str, str], x: float, y: float) -> Entity:
+        return Entity(tuple(names.get(language, "") for language in LANGUAGES), x, y)
+
+
+# --- Training ---------------------------------------------------------------------------------------------------------
 
 
 class CaptionTask(Task):
@@ -53,7 +280,7 @@ class CaptionTask(Task):
     def __init__(
         self,
         options: TaskOptions,
-        drawn: bool = True,  # whether it also learns on pictures of the generator, where there is one among the parts
+        drawn: bool = True,  # whether it also trains on pictures of the generator, where there is one among the parts
         validated: int = VALIDATED,
         ranked: int = RANKED,
         shard: int = SHARD,
@@ -64,8 +291,8 @@ class CaptionTask(Task):
         self.model: nn.Module = self._network()
         self.drawn = drawn_pool(options, "train", shard) if drawn else None
         self.seen_drawn = drawn_pool(options, "val", shard) if drawn else None
-        self.source, self.told = CaptionSource(self.world, self.drawn), Telling(self.world)
-        self._said: dict[tuple[str, str], list[str]] = {}
+        self.source, self.entities = CaptionSource(self.world, self.drawn), TrueEntities(self.world)
+        self._captions: dict[tuple[str, str], list[str]] = {}  # of the last validation
         self._ranked: dict[str, float] = {}
 
     def _network(self) -> Captioner:
@@ -81,31 +308,31 @@ class CaptionTask(Task):
     def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
         count = max(1, self.options.batch_size(progress) // ranks)
         rngs = [np.random.default_rng((self.options.seed, step, rank * count + n)) for n in range(count)]
-        known = min(1 + step // EVERY, SHARDS) if self.drawn else 0
-        shown = [self.source.show(rng, known) for rng in rngs]
-        texts = [self._asked(one, rng) for one, rng in zip(shown, rngs, strict=True)]
+        shards = min(1 + step // EVERY, SHARDS) if self.drawn else 0
+        samples = [self.source.sample(rng, shards) for rng in rngs]
+        texts = [self._texts(sample, rng) for sample, rng in zip(samples, rngs, strict=True)]
         hidden = torch.tensor([rng.random() < HIDDEN for rng in rngs])
-        told = [self.told.say(one, rng) for one, rng in zip(shown, rngs, strict=True)]
-        return self.rows(shown, told, [text for own in texts for text in own], ~hidden)
+        entities = [self.entities.noisy(sample, rng) for sample, rng in zip(samples, rngs, strict=True)]
+        return self.rows(samples, entities, [text for group in texts for text in group], ~hidden)
 
     @staticmethod
-    def _asked(shown: Shown, rng: np.random.Generator) -> list[tuple[int, str]]:
-        found = asked(shown, rng, CAPTIONS)
-        return (found * CAPTIONS)[:CAPTIONS]
+    def _texts(sample: Sample, rng: np.random.Generator) -> list[tuple[int, str]]:
+        """CAPTIONS captions, some repeated where there are fewer kinds."""
+        return (captions_of(sample, rng, CAPTIONS) * CAPTIONS)[:CAPTIONS]
 
     def rows(
-        self, shown: list[Shown], told: list[list[Entity]], texts: list[tuple[int, str]], visible: Tensor
+        self, samples: list[Sample], entities: list[list[Entity]], texts: list[tuple[int, str]], visible: Tensor
     ) -> dict[str, Any]:
-        """What the network is given: what is seen of B pictures, and R / B captions of each in turn."""
-        pixels = to_tensor(np.stack([one.pixels for one in shown]))
+        """The network's input: the tokens of B pictures, and R / B captions of each in turn."""
+        pixels = to_tensor(np.stack([sample.pixels for sample in samples]))
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=native_dtype() == torch.bfloat16):
             vision: Any = self.looker.embedder.vision
-            sight = self.looker.sight(vision.forward(pixels.to(vision.dtype)), told)
+            sight = self.looker.sight(vision.forward(pixels.to(vision.dtype)), entities)
         ids, mask = self._ids(texts)
         labels = ids.masked_fill(~mask, -100)
         labels[:, :2] = -100
-        found = {"sight": sight, "shown": visible, "ids": ids, "mask": mask, "labels": labels}
-        return send_to_device(found, self.options.device)
+        inputs = {"sight": sight, "shown": visible, "ids": ids, "mask": mask, "labels": labels}
+        return send_to_device(inputs, self.options.device)
 
     def _ids(self, texts: list[tuple[int, str]]) -> tuple[Tensor, Tensor]:
         """<bos> ask text <eos>: ids (R, L) and mask of real tokens."""
@@ -132,108 +359,77 @@ class CaptionTask(Task):
     # --- A checkpoint -----------------------------------------------------------------------------------------------
 
     @cached_property
-    def validation(self) -> dict[str, list[Shown]]:
+    def validation(self) -> dict[str, list[Sample]]:
         count, trained = self.validated, {picture.concept for picture in self.world.split("train")}
         return held_out(self.world, trained, self.seen_drawn, count, count, count)
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """The loss, concepts named (greedily) in each language, facts of scenes, and how good the ranking is; "told"
-        says true names in the detector's place."""
+        """The loss, the share of concepts named (greedily) in each language, F1 of the facts of scenes, and the quality
+        of the ranking; "_told" figures use true names in place of the detector's."""
         pipeline, figures = self.pipeline(model), dict[str, float]()
-        for kind, shown in self.validation.items():
+        for kind, samples in self.validation.items():
             rng = np.random.default_rng(0)
-            texts = [text for one in shown for text in self._asked(one, rng)]
-            told = [self.told.true(one) for one in shown]
-            batch = self.rows(shown, told, texts, torch.ones(len(shown), dtype=torch.bool))
+            texts = [text for sample in samples for text in self._texts(sample, rng)]
+            entities = [self.entities.exact(sample) for sample in samples]
+            batch = self.rows(samples, entities, texts, torch.ones(len(samples), dtype=torch.bool))
             figures[f"loss_{kind}"] = float(self.loss(model, batch, 1.0)["loss"])
-            pixels = np.stack([one.pixels for one in shown])
+            pixels = np.stack([sample.pixels for sample in samples])
             for language in LANGUAGES:
-                for how, names in {"_told": told, "": None if self.looker.detector else told}.items():
-                    captions = pipeline.caption(pixels, language, "short", told=names)
-                    said = self._said[kind, language] = [found.text for found in captions]
-                    right = [self._right(one, text, language) for one, text in zip(shown, said, strict=True)]
-                    figures[f"{kind}_{language}{how}"] = float(np.mean(right))
+                for suffix, names in {"_told": entities, "": None if self.looker.detector else entities}.items():
+                    captions = [c.text for c in pipeline.caption(pixels, language, "short", told=names)]
+                    self._captions[kind, language] = captions
+                    right = [self._right(s, text, language) for s, text in zip(samples, captions, strict=True)]
+                    figures[f"{kind}_{language}{suffix}"] = float(np.mean(right))
         return figures | self._ranked
 
     @cached_property
     def namer(self) -> Namer:
         return Namer(self.world.split("train") + self.world.split("val"))
 
-    def _right(self, shown: Shown, text: str, language: Any) -> float:
-        """Whether the concept is named; of a scene, F1 of what is said."""
-        if isinstance(shown.source, Scene):
-            true = scene_facts(shown.source)
-            return f1(self.namer.facts(text, language, {item.concept for item in shown.source.objects}), true)
-        return float(self.namer.names(text, language, shown.source.concept))
+    def _right(self, sample: Sample, text: str, language: Any) -> float:
+        """Whether the text names the concept; for a scene, F1 of its facts."""
+        source = sample.source
+        if isinstance(source, Scene):
+            concepts = {item.concept for item in source.objects}
+            return f1(self.namer.facts(text, language, concepts), scene_facts(source))
+        return float(self.namer.names(text, language, source.concept))
 
     def pipeline(self, model: nn.Module) -> CaptionPipeline:
         return CaptionPipeline(unwrapped(model), self.looker)
 
     def _rank(self, pipeline: CaptionPipeline) -> dict[str, float]:
-        """Fit what makes probabilities of candidates' figures, on candidates of `val` and of pictures from outside,
-        of which nothing is right; return how good it is on others of them. Returns what it writes down."""
+        """Fit the ranking, which turns figures of candidates into probabilities, on candidates of `val` and of pictures
+        from outside the world, for which no candidate is right; returns its quality on others of them."""
         known = self.validation["cells"] + self.validation.get("drawn", [])
         known = known[:: max(1, len(known) // self.ranked)][: self.ranked]
-        pixels = np.stack([*(one.pixels for one in known), *outside_pictures(max(2, len(known) // 4), seed=1)])
+        pixels = np.stack([*(sample.pixels for sample in known), *outside_pictures(max(2, len(known) // 4), seed=1)])
         rankings, figures = dict[str, dict[str, float]](), dict[str, float]()
         for decoding in (Decoding(), Decoding(candidates=SEVERAL)):
-            name, found = ranking_name(decoding), pipeline.figures(pixels, "en", "short", decoding)
+            name, candidates = ranking_name(decoding), pipeline.figures(pixels, "en", "short", decoding)
             right = [
-                [number < len(known) and bool(self._right(known[number], text, "en")) for text in own.texts]
-                for number, own in enumerate(found)
+                [number < len(known) and bool(self._right(known[number], text, "en")) for text in row.texts]
+                for number, row in enumerate(candidates)
             ]
-            rankings[name] = ranking_of(found, right, len(known))
-            good = ranking_figures(found, right, len(known), rankings[name])
-            figures |= {f"{name}_{figure}": value for figure, value in good.items()}
+            rankings[name] = ranking_of(candidates, right, len(known))
+            quality = ranking_figures(candidates, right, len(known), rankings[name])
+            figures |= {f"{name}_{figure}": value for figure, value in quality.items()}
         pipeline.captioner.config.ranking = rankings
         return figures
 
     def sheet(self, model: nn.Module) -> Image.Image | None:
-        """Some of each kind, under it what is said in English and in Chinese."""
+        """Some of each kind over their captions in English and in Chinese."""
         pictures, texts = list[np.ndarray](), list[str]()
-        for kind, shown in self.validation.items():
-            rows = evenly(range(len(shown)), SHOWN)
-            pictures += [shown[row].pixels for row in rows]
-            texts += ["\n".join(self._said[kind, language][row] for language in LANGUAGES) for row in rows]
+        for kind, samples in self.validation.items():
+            rows = evenly(range(len(samples)), SHEET)
+            pictures += [samples[row].pixels for row in rows]
+            texts += ["\n".join(self._captions[kind, language][row] for language in LANGUAGES) for row in rows]
         return captioned(pictures, texts)
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """What is added to the backbone, with its ranking fitted anew where there is a detector."""
-        company = (*FROZEN, *([DETECTOR] if self.looker.detector else []))
+        """The layers that are added to the backbone, with a new ranking where there is a detector."""
+        parts = (*FROZEN, *([DETECTOR] if self.looker.detector else []))
         if self.looker.detector:
             with torch.no_grad():
                 self._ranked = self._rank(self.pipeline(model))
-        save_part(unwrapped(model), PART, folder, part_digests(company, self.options.parts), int8=True)
-
-
-class Telling:
-    """What the captioner is told in training: true names, where things are, in the order in which things are found."""
-
-    def __init__(self, world: World) -> None:
-        self.plain = {concept: plainest(pictures).names for concept, pictures in pictures_by_concept(world).items()}
-
-    def true(self, shown: Shown) -> list[Entity]:
-        """The names of what is shown, those of its concept: a detector knows no other."""
-        if isinstance(shown.source, Picture):
-            return [self._entity(self.plain.get(shown.source.concept, shown.source.names), 0.5, 0.5)]
-        boxes = [(item, item.box) for item in shown.source.objects]
-        found = [
-            self._entity(item.names, (left + width / 2) / SIZE, (top + height / 2) / SIZE)
-            for item, (left, top, width, height) in boxes
-        ]
-        return sorted(found, key=lambda one: one.x + one.y)
-
-    def say(self, shown: Shown, rng: np.random.Generator) -> list[Entity]:
-        """The same as a step is told: at times nothing, or the very name of the picture; places are not exact."""
-        if rng.random() < UNTOLD:
-            return []
-        found = self.true(shown)
-        if isinstance(shown.source, Picture) and rng.random() < 0.5:
-            found = [self._entity(shown.source.names, 0.5, 0.5)]
-        moved = rng.normal(0, 0.02, (len(found), 2))
-        return [Entity(one.names, one.x + x, one.y + y) for one, (x, y) in zip(found, moved, strict=True)]
-
-    @staticmethod
-    def _entity(names: Mapping[str, str], x: float, y: float) -> Entity:
-        return Entity(tuple(names.get(language, "") for language in LANGUAGES), x, y)
+        save_part(unwrapped(model), PART, folder, part_digests(parts, self.options.parts), int8=True)

@@ -1,8 +1,8 @@
 """Training the detector (recipe "detector"): names and places of things, in any drawing.
 
-Single training pictures, scenes with exact truth, pictures of the generator, and a few from outside that show nothing
-of this world. All are turned, moved, recoloured, made small, laid on grounds and compressed: what a thing is depends on
-none of that. Most steps see 96 pixels a side, the last ones 128 (progressive sizes, arXiv 2104.00298).
+It sees single training pictures, scenes with exact truth, pictures of the generator, and a few from outside the world.
+All are turned, moved, recoloured, shrunk, laid on backgrounds and compressed: the name of a thing depends on none of
+these. Most steps use 96 pixels a side, the last ones 128 (progressive sizes, arXiv 2104.00298).
 """
 
 import io
@@ -28,24 +28,23 @@ from models.detector import PART, Detector, Read
 from models.hardware import native_dtype
 from models.presets import preset
 from models.space import Embedder
-from models.train.caption_data import FROZEN, SHARD, SHARDS, Shown, drawn_pool, held_out, shown_scene
+from models.train.caption import FROZEN, SHARD, SHARDS, Sample, drawn_pool, held_out, plainest, scene_sample
+from models.train.contrastive import UNTURNED
 from models.train.loop import Task, TaskOptions, unwrapped
-from models.train.space_batches import UNTURNED
 from models.weights import part_digests, save_part, weights_digest
 
-SIDES = ((0.0, 96), (0.7, 128))  # from which progress on pictures have how many pixels a side
+SIDES = ((0.0, 96), (0.7, 128))  # pairs: from this progress on, pictures have so many pixels a side
 SCENES, DRAWN, OUTSIDE = 0.25, 0.07, 0.04  # shares of the pictures
 SEEN_KINDS = (0, 3)  # of `outside_picture`, noise and patterns; the others are for evaluation
 SMOOTHING = 0.1  # of the labels
 POSITIVE = 12.0  # weight of a cell that holds a centre: there is one in 64
-JITTERED, GREY, GROUNDED, SMALLER, COMPRESSED = 0.6, 0.12, 0.4, 0.35, 0.15  # shares that are altered so
-LARGEST = 600  # held-out cells that a checkpoint names
-SCENES_SEEN = 128
+JITTERED, GREY, GROUNDED, SHRUNK, COMPRESSED = 0.6, 0.12, 0.4, 0.35, 0.15  # shares of augmentations
+HELD_OUT_CELLS, HELD_OUT_SCENES = 600, 128  # in the validation, at most
 CHUNK = 32
 
 
 class DetectorTask(Task):
-    """Recipe "detector"; with `drawn` it learns on pictures of the generator, too, where there is one."""
+    """Recipe "detector"; with `drawn` it also trains on pictures of the generator, where there is one."""
 
     def __init__(self, options: TaskOptions, drawn: bool = True) -> None:
         self.options, self.world = options, options.world
@@ -54,61 +53,56 @@ class DetectorTask(Task):
         by_concept = pictures_by_concept(self.world)
         self.numbers = {concept: number for number, concept in enumerate(by_concept)}
         self.sampler = Sampler([p for p in self.world.split("train") if p.concept in self.numbers])
-        names = [plainest(pictures).names for pictures in by_concept.values()]
-        listed = [[own.get(language, "") for language in LANGUAGES] for own in names]
-        detector = Detector(listed, **preset(PART, options.preset))
+        pictures = [plainest(pictures) for pictures in by_concept.values()]
+        names = [[picture.names.get(language, "") for language in LANGUAGES] for picture in pictures]
+        detector = Detector(names, **preset(PART, options.preset))
         self.embedder = Embedder.load(options.parts)
-        detector.begin(self.embedder.text([own[0] for own in listed]).float())
+        detector.begin(self.embedder.text([english for english, *_ in names]).float())
         self.model: nn.Module = detector
 
     # --- A step -----------------------------------------------------------------------------------------------------
 
     def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
-        """Pictures (B, 4, S, S); of each thing the row, its concept, and its centre in [0, 1]; which rows show one."""
+        """Pictures (B, 4, S, S); row, concept and centre in [0, 1] of each thing; the rows with a single thing."""
         count = self.options.batch_size(progress) // ranks
         rngs = [np.random.default_rng((self.options.seed, step, rank * count + n)) for n in range(count)]
-        shown = [self._show(rng) for rng in rngs]
+        samples = [self._sample(rng) for rng in rngs]
         side = [size for start, size in SIDES if start <= progress][-1]
-        return self.rows(shown, side, rngs)
+        return self.rows(samples, side, rngs)
 
-    def _show(self, rng: np.random.Generator) -> Shown | np.ndarray:
+    def _sample(self, rng: np.random.Generator) -> Sample:
         draw, number = rng.random(), int(rng.integers(2**31 - 1))
         if draw < OUTSIDE:
-            return outside_picture(4 * number + int(rng.choice(SEEN_KINDS)), seed=2)
+            return Sample(outside_picture(4 * number + int(rng.choice(SEEN_KINDS)), seed=2), None)
         if draw < OUTSIDE + SCENES:
-            return shown_scene(self.world, make_scene(self.world, number))
+            return scene_sample(self.world, make_scene(self.world, number))
         if self.drawn and draw < OUTSIDE + SCENES + DRAWN:
             return self.drawn.shard(number % SHARDS)[int(rng.integers(self.drawn.size))]
         picture = self.sampler.draw(rng, 1)[0]
-        return Shown(self.world.pixels[picture.index], picture)
+        return Sample(self.world.pixels[picture.index], picture)
 
-    def rows(
-        self, shown: "list[Shown | np.ndarray]", side: int, rngs: list[np.random.Generator] | None = None
-    ) -> dict[str, Any]:
-        """What the network is given, altered where there are random streams."""
-        pixels = to_tensor(np.stack([one.pixels if isinstance(one, Shown) else one for one in shown]))
-        centres = [_centres(one) for one in shown]
+    def rows(self, samples: list[Sample], side: int, rngs: list[np.random.Generator] | None = None) -> dict[str, Any]:
+        """The network's input, augmented where there are random streams."""
+        pixels = to_tensor(np.stack([sample.pixels for sample in samples]))
+        centres = [_centres(sample) for sample in samples]
         if rngs:
-            maps = np.stack([_motion(one, rng) for one, rng in zip(shown, rngs, strict=True)])
-            pixels = F.grid_sample(
-                pixels,
-                F.affine_grid(torch.from_numpy(maps).float(), [len(shown), 4, 128, 128], align_corners=False),
-                align_corners=False,
-            )
-            centres = [_moved(own, motion) for own, motion in zip(centres, maps, strict=True)]
-            pixels = torch.stack([_altered(one, rng) for one, rng in zip(pixels, rngs, strict=True)])
+            maps = np.stack([_motion(sample, rng) for sample, rng in zip(samples, rngs, strict=True)])
+            grid = F.affine_grid(torch.from_numpy(maps).float(), [len(samples), 4, 128, 128], align_corners=False)
+            pixels = F.grid_sample(pixels, grid, align_corners=False)
+            centres = [_moved(points, motion) for points, motion in zip(centres, maps, strict=True)]
+            pixels = torch.stack([_augmented(picture, rng) for picture, rng in zip(pixels, rngs, strict=True)])
         if side != pixels.shape[-1]:
             pixels = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True, align_corners=False)
         things = [
             (row, self.numbers.get(concept, -1), x, y)
-            for row, (one, own) in enumerate(zip(shown, centres, strict=True))
-            for concept, (x, y) in zip(_concepts(one), own, strict=True)
+            for row, (sample, points) in enumerate(zip(samples, centres, strict=True))
+            for concept, (x, y) in zip(_concepts(sample), points, strict=True)
         ]
         table = torch.tensor([thing[:2] for thing in things]).view(-1, 2)
         places = torch.tensor([thing[2:] for thing in things], dtype=torch.float32).view(-1, 2)
-        single = torch.tensor([len(own) == 1 for own in centres])
-        found = {"pixels": pixels, "things": table, "centres": places, "single": single}
-        return send_to_device(found, self.options.device)
+        single = torch.tensor([len(points) == 1 for points in centres])
+        inputs = {"pixels": pixels, "things": table, "centres": places, "single": single}
+        return send_to_device(inputs, self.options.device)
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         # Without autocast: convolutions by channel take longer in bf16 on a CPU (46 pictures a second against 71).
@@ -127,52 +121,54 @@ class DetectorTask(Task):
     # --- A checkpoint -----------------------------------------------------------------------------------------------
 
     @cached_property
-    def validation(self) -> dict[str, list[Shown]]:
-        return held_out(self.world, self.numbers, self.seen_drawn, LARGEST, 2 * SHARD, SCENES_SEEN)
+    def validation(self) -> dict[str, list[Sample]]:
+        return held_out(self.world, self.numbers, self.seen_drawn, HELD_OUT_CELLS, 2 * SHARD, HELD_OUT_SCENES)
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Share of things whose concept comes first, and among the first five; first by its cell alone; and, of single
-        pictures, first when guided by the space."""
+        """Share of things whose concept comes first, among the first five, first by its cell alone; and, for single
+        pictures, first when the space guides the choice."""
         network, figures = unwrapped(model), dict[str, float]()
-        for kind, shown in self.validation.items():
-            found: dict[str, list[Tensor]] = {"first": [], "five": [], "placed": [], "guided": []}
-            for start in range(0, len(shown), CHUNK):
-                batch = self.rows(shown[start : start + CHUNK], 128)  # type: ignore[arg-type]
+        for kind, samples in self.validation.items():
+            hits: dict[str, list[Tensor]] = {"first": [], "five": [], "placed": [], "guided": []}
+            for start in range(0, len(samples), CHUNK):
+                batch = self.rows(samples[start : start + CHUNK], 128)
                 with torch.autocast(batch["pixels"].device.type, enabled=False):
                     read: Read = model(batch["pixels"].float())
                 rows, concepts = batch["things"].T
                 x, y = _cells(batch, read)
                 whole = read.whole[rows] if kind != "scenes" else read.places[rows, y, x]
                 best = whole.topk(min(5, whole.shape[1])).indices == concepts[:, None]
-                found["first"].append(best[:, 0])
-                found["five"].append(best.any(1))
-                found["placed"].append(read.places[rows, y, x].argmax(1) == concepts)
+                hits["first"].append(best[:, 0])
+                hits["five"].append(best.any(1))
+                hits["placed"].append(read.places[rows, y, x].argmax(1) == concepts)
                 if kind != "scenes":
-                    vectors = self.embedder.image(np.stack([one.pixels for one in shown[start : start + CHUNK]]))
-                    found["guided"].append(network.guided(whole, vectors).argmax(1) == concepts)
-            for name, right in found.items():
+                    vectors = self.embedder.image(
+                        np.stack([sample.pixels for sample in samples[start : start + CHUNK]])
+                    )
+                    hits["guided"].append(network.guided(whole, vectors).argmax(1) == concepts)
+            for name, right in hits.items():
                 if right:
                     figures[f"{kind}_{name}"] = float(torch.cat(right).float().mean())
         return figures
 
     def sheet(self, model: nn.Module) -> Image.Image | None:
-        """Some of each kind, under it the three likeliest names."""
+        """Some of each kind over their three likeliest names."""
         pictures, texts, network = list[np.ndarray](), list[str](), unwrapped(model)
-        for shown in self.validation.values():
-            some = evenly(shown, 24)
+        for samples in self.validation.values():
+            some = evenly(samples, 24)
             with torch.autocast("cpu", enabled=False):
-                read = model(self.rows(some, 128)["pixels"].float())  # type: ignore[arg-type]
-            for one, whole in zip(some, read.whole, strict=True):
-                pictures.append(one.pixels)
+                read = model(self.rows(some, 128)["pixels"].float())
+            for sample, whole in zip(some, read.whole, strict=True):
+                pictures.append(sample.pixels)
                 texts.append("\n".join(network.name(int(n), "en") for n in whole.topk(3).indices))
         return captioned(pictures, texts)
 
     @cached_property
     def centres(self) -> Tensor:
-        """(C, 128): the mean vector of each concept's training pictures, one of each name and style."""
+        """(C, 128): the mean vector of each concept's training pictures, one picture of each name and style."""
         pictures = list({(p.names["en"], p.style): p for p in self.sampler.pictures}.values())
-        named = f"{self.world.digest[:8]}-{weights_digest(FROZEN, self.options.parts)[:12]}"
+        key = f"{self.world.digest[:8]}-{weights_digest(FROZEN, self.options.parts)[:12]}"
 
         def encoded() -> np.ndarray:
             starts = progress(range(0, len(pictures), CHUNK), f"encoding {len(pictures):,} pictures")
@@ -180,7 +176,7 @@ class DetectorTask(Task):
                 rows = [[p.index for p in pictures[start : start + CHUNK]] for start in starts]
                 return torch.cat([self.embedder.image(self.world.pixels[some]) for some in rows]).numpy()
 
-        cache = self.options.cache and self.options.cache / f"pictures-{named}.npy"
+        cache = self.options.cache and self.options.cache / f"pictures-{key}.npy"
         vectors = torch.from_numpy(np.array(stored(cache, encoded)))
         concepts = torch.tensor([self.numbers[p.concept] for p in pictures])
         return F.normalize(torch.zeros(len(self.numbers), vectors.shape[1]).index_add(0, concepts, vectors), dim=-1)
@@ -199,49 +195,40 @@ def _cells(batch: dict[str, Any], read: Read) -> Tensor:
 
 
 def _smoothed(logs: Tensor, concepts: Tensor) -> Tensor:
-    """Cross-entropy with smoothed labels of (N, C); 0 of none. What training does not know (-1) is left out."""
+    """Cross-entropy of (N, C) with smoothed labels, 0 for no rows. Rows of unknown concepts (-1) do not count."""
     logs, concepts = logs[concepts >= 0], concepts[concepts >= 0]
     if not len(logs):
         return logs.sum()
-    own = logs.gather(1, concepts[:, None])
-    return -((1 - SMOOTHING) * own.mean() + SMOOTHING * logs.mean())
+    return -((1 - SMOOTHING) * logs.gather(1, concepts[:, None]).mean() + SMOOTHING * logs.mean())
 
 
-def plainest(pictures: list[Picture]) -> Picture:
-    """The one without skin tone and gender, where there is one."""
-    return min(pictures, key=lambda p: (p.skin is not None, p.gender is not None, len(p.names["en"])))
+def _concepts(sample: Sample) -> list[str]:
+    if isinstance(sample.source, Scene):
+        return [item.concept for item in sample.source.objects]
+    return [sample.source.concept] if sample.source else []
 
 
-def _concepts(shown: Shown | np.ndarray) -> list[str]:
-    if not isinstance(shown, Shown):
+def _centres(sample: Sample) -> list[tuple[float, float]]:
+    """Centres of the things in [0, 1]; for a single picture, of its opaque box."""
+    if sample.source is None:
         return []
-    source = shown.source
-    return [source.concept] if isinstance(source, Picture) else [item.concept for item in source.objects]
-
-
-def _centres(shown: Shown | np.ndarray) -> list[tuple[float, float]]:
-    """Of what is shown, in [0, 1]; of a single picture, the middle of what is opaque."""
-    if not isinstance(shown, Shown):
-        return []
-    if isinstance(shown.source, Scene):
-        boxes = (item.box for item in shown.source.objects)
+    if isinstance(sample.source, Scene):
+        boxes = (item.box for item in sample.source.objects)
         return [((left + width / 2) / 128, (top + height / 2) / 128) for left, top, width, height in boxes]
-    box = Image.fromarray(np.ascontiguousarray(shown.pixels[..., 3])).getbbox() or (0, 0, 128, 128)
+    box = Image.fromarray(np.ascontiguousarray(sample.pixels[..., 3])).getbbox() or (0, 0, 128, 128)
     return [((box[0] + box[2]) / 256, (box[1] + box[3]) / 256)]
 
 
-def _motion(shown: Shown | np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(2, 3) affine map from output to input coordinates, both in [-1, 1]; what a scene shows stays in sight."""
-    scene = not isinstance(shown, Shown) or isinstance(shown.source, Scene)
-    angle, zoom = (
-        (0.0 if scene else rng.normal(0, 0.15)),
-        np.exp(rng.uniform(*((-0.05, 0.25) if scene else (-0.3, 0.5)))),
-    )
+def _motion(sample: Sample, rng: np.random.Generator) -> np.ndarray:
+    """(2, 3) affine map from output to input coordinates, both in [-1, 1]; the things of a scene stay in the frame."""
+    picture = sample.source if isinstance(sample.source, Picture) else None
+    scene = picture is None
+    angle = 0.0 if scene else rng.normal(0, 0.15)
+    zoom = np.exp(rng.uniform(*((-0.05, 0.25) if scene else (-0.3, 0.5))))
     stretch, room = np.exp(rng.uniform(-0.12, 0.12)), 0.04 if scene else 0.15
     shift = rng.uniform(-room, room, 2)
-    turned = not scene and shown.source.group not in UNTURNED and rng.random() < 0.5  # type: ignore[union-attr]
+    flip = -1.0 if picture and picture.group not in UNTURNED and rng.random() < 0.5 else 1.0
     cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
-    flip = -1.0 if turned else 1.0
     return np.array([[flip * cos * stretch, -flip * sin, shift[0]], [sin * stretch, cos, shift[1]]])
 
 
@@ -249,12 +236,12 @@ def _moved(centres: list[tuple[float, float]], motion: np.ndarray) -> list[tuple
     """Where centres lie after the inverse of a map."""
     places = np.array(centres).reshape(-1, 2) * 2 - 1
     moved = np.linalg.solve(motion[:, :2], (places - motion[:, 2]).T).T
-    return [tuple(one) for one in np.clip((moved + 1) / 2, 0, 0.999)]
+    return [(x, y) for x, y in np.clip((moved + 1) / 2, 0, 0.999).tolist()]
 
 
-def _altered(pixels: Tensor, rng: np.random.Generator) -> Tensor:
-    """One picture (4, 128, 128): its colours mixed, laid on a ground, made small, compressed."""
-    jitter, grey, ground, small, compressed = rng.random(5) < (JITTERED, GREY, GROUNDED, SMALLER, COMPRESSED)
+def _augmented(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+    """A picture (4, 128, 128) with mixed colours, laid on a background, shrunk and compressed."""
+    jitter, grey, ground, small, compressed = rng.random(5) < (JITTERED, GREY, GROUNDED, SHRUNK, COMPRESSED)
     rgb, alpha = pixels[:3], pixels[3:]
     if jitter:
         rgb = torch.einsum("ij,jhw->ihw", _mixing(rng), rgb)
@@ -279,7 +266,7 @@ def _altered(pixels: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def _mixing(rng: np.random.Generator) -> Tensor:
-    """(3, 3): a turn about the grey axis by any angle, and a saturation."""
+    """(3, 3) colour matrix: a rotation about the grey axis by any angle, and a saturation."""
     angle, saturation = rng.uniform(-np.pi, np.pi) * (rng.random() < 0.5), rng.uniform(0.4, 1.5)
     cos, sin = np.cos(angle), np.sin(angle)
     grey = np.full((3, 3), 1 / 3)

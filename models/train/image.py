@@ -1,22 +1,26 @@
-"""Training the image generator: flow matching on the latents of pictures and composed scenes.
+"""Training the image generator (recipe "image"): flow matching on the latents of pictures and composed scenes.
 
-Autoencoder, backbone and space are frozen: the latents and embeddings of every picture and its captions are computed
-once (`models.train.encoded`), so a step reads rows of arrays, adds noise and runs the network.
+Autoencoder, backbone and space are frozen. Latents and embeddings of all pictures and captions are computed once and
+stored in a file, so a step reads rows of arrays, adds noise and runs the network.
 """
 
 import copy
 import hashlib
-from collections.abc import Iterator, Mapping
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from models.assets import prompt_list
 from models.autoencoder import Autoencoder
@@ -24,7 +28,8 @@ from models.data.captions import caption
 from models.data.grammar import Finish, style_of
 from models.data.pixels import to_tensor
 from models.data.scenes import Scene, make_scene
-from models.data.variety import STAGED, VIEWS, likewise, staged, view
+from models.data.stored import progress
+from models.data.variety import NO_WARP, STAGED, VIEWS, likewise, staged, view
 from models.data.world import Picture, Sampler, evenly
 from models.dit import DiT, velocity_to
 from models.hardware import native_dtype
@@ -39,14 +44,14 @@ from models.sampling.hooks import noised
 from models.sampling.loop import Pictures, Sampling
 from models.sampling.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import Embedder
-from models.train.encoded import Encoded, Encoder, Item, encode_all
+from models.tokenizer import encode_texts
 from models.train.loop import Task, TaskOptions, grid
 from models.weights import listed_parts, load_part, part_digests, save_part, weights_digest
 
-FROZEN = ("autoencoder", "vision", "space", "language")  # what it is trained with
+FROZEN = ("autoencoder", "vision", "space", "language")  # parts that it is trained with
 CAPTIONS = 2  # of each view and scene; a concept has some thirty, in both languages
-PROBES = 300  # rows whose captions, pixels and warps name what was encoded
-CLAMP_TIME = 0.05  # the error of x0, divided by a smaller t, would be all that the loss sees (JiT, section 4.3)
+PROBES = 300  # rows whose captions, pixels and warps identify an encoding
+CLAMP_TIME = 0.05  # divided by a smaller t, the error of x0 would dominate the loss (JiT, section 4.3)
 VALIDATION = 192  # pictures, and a third as many scenes
 
 NO_VECTOR, TEXT_VECTOR, IMAGE_VECTOR = range(3)
@@ -54,27 +59,189 @@ EVERYDAY = {  # weights by CLDR group: common subjects of stickers count more, s
     "animals-nature": 2.5, "food-drink": 2.0, "activities": 1.6, "objects": 1.2,
     "people-body": 0.7, "symbols": 0.6, "flags": 0.6, "": 0.6,
 }  # fmt: skip
+CHUNK = 32  # pictures a pass
+LARGE = 1000  # pictures from which on worker processes pay off
+Chunk = tuple[np.ndarray, ...]  # the fields of `Encoded` for some rows
+
+
+# --- Encoding ---------------------------------------------------------------------------------------------------------
+
+
+class Item(NamedTuple):
+    """A picture, premultiplied uint8 (128, 128, 4), its K captions, its warp (`models.data.variety`), and its draft
+    (`models.references.store`), None without one."""
+
+    pixels: np.ndarray
+    captions: Sequence[str]
+    warp: np.ndarray = NO_WARP
+    draft: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """N pictures with K captions of L tokens each; numbers in half precision."""
+
+    latents: Tensor  # (N, C, S, S) of the autoencoder
+    image_vectors: Tensor  # (N, 128), the pictures' semantic vectors
+    states: Tensor  # (N, K, L, D), the captions' token states
+    mask: Tensor  # (N, K, L), true at real tokens
+    text_vectors: Tensor  # (N, K, 128), the captions' semantic vectors
+    warp: Tensor  # (N, WARP), zeros where a picture is not warped
+    drafts: Tensor  # (N, C, S, S) latents of the drafts, zeros without one
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def to(self, device: torch.device) -> "Encoded":
+        """All tensors in the memory of `device`; on a CPU they stay in their file."""
+        return Encoded(*(tensor.to(device) for tensor in vars(self).values()))
+
+
+FIELDS = tuple(field.name for field in fields(Encoded))
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The frozen parts that encode, all on one device."""
+
+    autoencoder: Autoencoder
+    embedder: Embedder
+    device: torch.device
+
+    @torch.no_grad()
+    def read(self, items: Sequence[Item]) -> Chunk:
+        e, pixels = self.embedder, self._pixels([item.pixels for item in items])
+        captions = [text for item in items for text in item.captions]
+        ids, mask = (x.to(self.device) for x in encode_texts(e.tokenizer, captions))
+        drafted = [row for row, item in enumerate(items) if item.draft is not None]
+        # Half precision takes a quarter of fp32's time, where the processor has it.
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autoencoder.dtype == torch.bfloat16):
+            latents = self.autoencoder.encode(pixels.to(self.autoencoder.dtype))
+            drafts = torch.zeros_like(latents)
+            if drafted:
+                pictures = self._pixels([item.draft for item in items if item.draft is not None])
+                drafts[drafted] = self.autoencoder.encode(pictures.to(self.autoencoder.dtype)).to(drafts.dtype)
+            image_vectors = e.space.image(e.vision.forward(pixels))
+            states = e.language.encode(ids, mask)
+            text_vectors = e.space.text(states, mask)
+        states, mask, text_vectors = (x.unflatten(0, (len(items), -1)) for x in (states.half(), mask, text_vectors))
+        warp = torch.from_numpy(np.stack([item.warp for item in items]))
+        fields = latents.half(), image_vectors.half(), states, mask, text_vectors.half(), warp.half(), drafts.half()
+        return tuple(field.cpu().numpy() for field in fields)
+
+    def _pixels(self, pictures: Sequence[np.ndarray]) -> Tensor:
+        return to_tensor(np.stack(pictures)).to(self.device).contiguous(memory_format=torch.channels_last)
+
+
+def encode_all(count: int, item: Callable[[int], Item], reader: Encoder, file: Path | None = None) -> Encoded:
+    """Encode `item(0)` to `item(count - 1)`, each with equally many captions.
+
+    `file`, without suffix, stores the result for later runs, so its name must identify the content; None keeps the
+    result in memory. With a file, the ranks of a distributed run share the work: all of them must call.
+    """
+    if file is None:
+        chunks = [chunk for _, chunk in _chunks(count, item, reader, 0, 1)]
+        return Encoded(*(torch.from_numpy(np.concatenate(part)) for part in zip(*chunks, strict=True)))
+    file = file.with_suffix(".npy")
+    if not file.exists():
+        _write(file, count, item, reader)
+    # "c" (copy on write) protects the file, and torch warns of memory that is read-only.
+    rows = np.load(file, mmap_mode="c")
+    return Encoded(*(torch.from_numpy(rows[name]) for name in FIELDS))
+
+
+def _chunks(
+    count: int, item: Callable[[int], Item], reader: Encoder, rank: int, ranks: int
+) -> Iterator[tuple[slice, Chunk]]:
+    """Encode every `ranks`-th chunk of rows. Where there are many and the system can fork, worker processes compose the
+    items."""
+    rows = [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)][rank::ranks]
+    workers = count >= LARGE and "fork" in multiprocessing.get_all_start_methods()
+    loader = DataLoader(
+        _Items(count, item),
+        batch_sampler=[list(range(count)[chunk]) for chunk in rows],
+        num_workers=max(1, (os.cpu_count() or 1) - 1) if workers else 0,
+        collate_fn=list,
+        multiprocessing_context="fork" if workers else None,
+    )
+    for chunk, items in zip(rows, progress(loader, f"encoding {count:,} pictures", quiet=rank > 0), strict=True):
+        yield chunk, reader.read(items)
+
+
+@dataclass(frozen=True)
+class _Items(Dataset):
+    count: int
+    item: Callable[[int], Item]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, row: int) -> Item:
+        return self.item(row)
+
+
+def _write(file: Path, count: int, item: Callable[[int], Item], reader: Encoder) -> None:
+    """Write the file whole or not at all: a kill leaves no partial file under its name."""
+    rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    part, whole = file.with_suffix(".part"), None
+    for rows, chunk in _chunks(count, item, reader, rank, ranks):
+        whole = _open(part, count, chunk, rank) if whole is None else whole
+        for name, values in zip(FIELDS, chunk, strict=True):
+            whole[name][rows] = values
+    whole = _open(part, count, (), rank) if whole is None else whole
+    whole.flush()
+    _barrier()
+    if rank == 0:
+        part.replace(file)
+    _barrier()
+
+
+def _open(part: Path, count: int, chunk: Chunk, rank: int) -> np.memmap:
+    """The file for rows like those of `chunk`: the first rank creates it, all open it."""
+    if rank == 0:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        columns = [(name, values.dtype, values.shape[1:]) for name, values in zip(FIELDS, chunk, strict=True)]
+        try:
+            np.lib.format.open_memmap(part, "w+", np.dtype(columns, align=True), (count,))
+            # Reserve the disk space where the system can: otherwise a full disk kills the process that writes through
+            # the map, without a message.
+            if hasattr(os, "posix_fallocate"):
+                with part.open("r+b") as opened:
+                    os.posix_fallocate(opened.fileno(), 0, part.stat().st_size)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+    _barrier()
+    return np.lib.format.open_memmap(part, "r+")
+
+
+def _barrier() -> None:
+    if dist.is_initialized():
+        dist.barrier()
+
+
+# --- Training ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Mix:
-    """What the samples of a step are drawn from."""
+    """Shares and noise levels of the samples of a step."""
 
-    # Composed scenes. Few: colour is learned from painted views, and a prompt with several things is drawn thing by
-    # thing (`models.prompts.layout`).
+    # Composed scenes. Few: colour is learned from painted views, and the pipeline draws a prompt with several things
+    # one by one (`models.prompts.layout`).
     scenes: float = 0.08
-    # Of a picture (`models.data.variety`): as it is, mirrored, warped, staged. Those with share 0 are not encoded.
+    # Views of a picture (`models.data.variety`): as it is, mirrored, warped, staged. Views of share 0 are not encoded.
     views: tuple[float, ...] = (0.25, 0.15, 0.35, 0.25)
     drop_text: float = 0.15  # share of samples without words
-    drop_vector: float = 0.5  # without a vector; of the rest, half have the caption's and half the picture's own
+    drop_vector: float = 0.5  # without a vector; of the rest, half have the caption's and half the picture's
     drop_draft: float = 0.7  # without a draft (the mean of other art families' drawings), of those that have one
     # Of the logit-normal noise levels (SD3, arXiv 2403.03206, section 3.1), wide, because the concept is decided at
     # high noise. Half of them are below 0.4, where most quality is lost and nothing is memorised (LOG.md).
     time_mean: float = -0.4
     time_std: float = 1.3
     draft_shift: float = 2.0  # added to the mean where there is a draft, which is informative at high noise only
-    # Share of the samples without a draft that it is added to as well: else only one of them in forty is nearly pure
-    # noise, from which sampling without a draft starts.
+    # Share of the samples without a draft that it is added to, too: otherwise only one in forty of them is nearly pure
+    # noise, where sampling without a draft starts.
     high: float = 0.06
     groups: Mapping[str, float] = field(default_factory=lambda: EVERYDAY)  # weight by CLDR group; 1 where none is given
 
@@ -84,7 +251,7 @@ HELD_OUT = Mix(time_mean=0.4, time_std=1.0)  # noise levels of the validation lo
 
 @dataclass(frozen=True)
 class Samples:
-    """The samples of a step as arrays: row in `Encoded`, caption number, and which conditions are kept."""
+    """The samples of a step as arrays: row in `Encoded`, caption number, and the conditions that are not dropped."""
 
     rows: np.ndarray
     captions: np.ndarray
@@ -97,8 +264,8 @@ class Samples:
 
 
 def noise_levels(rng: np.random.Generator, count: int, mean: float | Tensor, std: float) -> Tensor:
-    """`count` logit-normal times in (0, 1), one from each of `count` equal slices of probability; the mean is one for
-    all or (count,)."""
+    """`count` logit-normal times in (0, 1), one from each of `count` equal slices of probability; `mean` is a number or
+    (count,)."""
     uniform = (rng.permutation(count) + rng.random(count)) / count
     normal = torch.special.ndtri(torch.from_numpy(uniform).clamp(1e-6, 1 - 1e-6))
     return torch.sigmoid(mean + std * normal).float()
@@ -107,9 +274,9 @@ def noise_levels(rng: np.random.Generator, count: int, mean: float | Tensor, std
 class ImageTask(Task):
     """Recipe "image"."""
 
-    sampling = Sampling()  # how the sheet is drawn
-    mix = Mix()  # what a step draws
-    pool = 24_000  # scenes encoded beforehand, at most twice the pictures
+    sampling = Sampling()  # of the sheet
+    mix = Mix()
+    pool = 24_000  # encoded scenes, at most twice the pictures
 
     def __init__(self, options: TaskOptions) -> None:
         self.options, self.world, self.device = options, options.world, options.device
@@ -124,25 +291,23 @@ class ImageTask(Task):
         self.first_scene = len(self.views) * len(self.pictures)  # its row; before it every picture, view by view
         self.scenes = min(self.pool, 2 * len(self.pictures))
 
-    # --- Pictures and captions, read once, when the first batch is asked for ------------------------------------------
-
     @cached_property
     def encoded(self) -> Encoded:
-        """Of every picture and scene; minutes, or from `options.cache`."""
+        """All pictures and scenes; encoding takes minutes, or comes from `options.cache`."""
         return self._encode().to(self.device)
 
     def item(self, row: int) -> Item:
-        """Picture and captions of a row: the pictures of the split, once in each of `views`, then the scenes.
+        """Picture and captions of a row: the pictures of the split in each of `views`, then the scenes.
 
         Another seed gives other captions, warps, stagings and scenes, so that a training in pieces of different seeds
-        sees more data than one cache holds.
+        sees more data than a cache holds.
         """
         seed = self.options.seed
         if row < self.first_scene:
             place, row = divmod(row, len(self.pictures))
             picture, number = self.pictures[row], self.views[place]
             if number == STAGED and (scene := staged(picture, seed)):
-                # Painted as the picture is; a small thing has no draft: at run time it is drawn large and then placed.
+                # The draft is painted as the picture is. A small picture has none: the pipeline draws it large first.
                 colour = scene.objects[0].colour
                 draft = self.references.reference(picture, seed * VIEWS + STAGED, colour) if colour else None
                 return self._composed(scene)._replace(draft=draft)
@@ -160,22 +325,22 @@ class ImageTask(Task):
     def _encode(self) -> Encoded:
         count = self.first_scene + self.scenes
         probes = [self.item(int(row)) for row in np.linspace(0, count - 1, PROBES)]
-        said = [item.captions for item in probes]
+        captions = [item.captions for item in probes]
         arrays = (array for item in probes for array in (item.pixels, item.warp, item.draft) if array is not None)
         drawn = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
         parts = weights_digest(FROZEN, self.options.parts)
-        made_of = f"{parts} {native_dtype()} {self.world.digest} {count} {CAPTIONS} {said} {drawn}"
-        digest = hashlib.sha256(made_of.encode()).hexdigest()[:16]
+        content = f"{parts} {native_dtype()} {self.world.digest} {count} {CAPTIONS} {captions} {drawn}"
+        digest = hashlib.sha256(content.encode()).hexdigest()[:16]
         file = self.options.cache and self.options.cache / f"image-{digest}"
         with self._encoder() as reader:
             return encode_all(count, self.item, reader, file)
 
     @contextmanager
     def _encoder(self) -> Iterator[Encoder]:
-        """The frozen parts on the training's device; on the CPU, where the sheet is drawn, afterwards."""
+        """The frozen parts on the training's device; then back on the CPU, where the sheet is drawn."""
         e = self.embedder
-        own: list[Any] = [self.autoencoder, e.language, e.vision, e.space]
-        parts = nn.ModuleList(own)
+        networks: list[Any] = [self.autoencoder, e.language, e.vision, e.space]
+        parts = nn.ModuleList(networks)
         parts.to(self.device)
         yield Encoder(self.autoencoder, self.embedder, self.device)
         parts.to("cpu")
@@ -202,12 +367,12 @@ class ImageTask(Task):
         config = self.model.config
         shape = (size, config.channels, config.size, config.size)
         noise = torch.randn(shape, generator=generator, device=self.device)[rank::ranks]
-        mine, encoded = draws[rank::ranks], self.encoded
-        rows = torch.from_numpy(mine.rows).to(self.device)
-        condition, latents = self.condition(mine), encoded.latents[rows].float()
+        draws, encoded = draws[rank::ranks], self.encoded
+        rows = torch.from_numpy(draws.rows).to(self.device)
+        condition, latents = self.condition(draws), encoded.latents[rows].float()
         high = torch.from_numpy(rng.random(size) < self.mix.high)[rank::ranks]
-        own, warp = times[rank::ranks].to(self.device), encoded.warp[rows].float()
-        t = self.shifted(own, condition.reference, high.to(self.device))
+        times, warp = times[rank::ranks].to(self.device), encoded.warp[rows].float()
+        t = self.shifted(times, condition.reference, high.to(self.device))
         return {**self.flow(latents, noise, t, condition), "warp": warp}
 
     def shifted(self, times: Tensor, draft: Tensor, high: Tensor) -> Tensor:
@@ -222,16 +387,16 @@ class ImageTask(Task):
         return noise_levels(rng, count, mix.time_mean, mix.time_std)
 
     def flow(self, latents: Tensor, noise: Tensor, times: Tensor, condition: Condition) -> dict[str, Tensor]:
-        """x_t = (1 - t) x0 + t noise and what the network is asked for there (rectified flow, arXiv 2209.03003)."""
+        """x_t = (1 - t) x0 + t noise and the network's target there (rectified flow, arXiv 2209.03003)."""
         x = noised(latents, noise, times[:, None, None, None])
         return {"x": x, "t": times, "target": velocity_to(latents, x, times), **vars(condition)}
 
     def condition(self, draws: Samples) -> Condition:
         """Conditions of the samples, with the dropped ones zeroed."""
-        rows, captions, has_text, kind, kept = (torch.from_numpy(x).to(self.device) for x in vars(draws).values())
+        rows, captions, has_text, kind, has_draft = (torch.from_numpy(x).to(self.device) for x in vars(draws).values())
         text, image = self.encoded.text_vectors[rows, captions].float(), self.encoded.image_vectors[rows].float()
         vector = torch.where((kind == IMAGE_VECTOR)[:, None], image, text).masked_fill((kind == NO_VECTOR)[:, None], 0)
-        draft = self.encoded.drafts[rows].float() * kept[:, None, None, None]
+        draft = self.encoded.drafts[rows].float() * has_draft[:, None, None, None]
         mask = self.encoded.mask[rows, captions] & has_text[:, None]
         return Condition(self.encoded.states[rows, captions], mask, vector, draft)
 
@@ -254,17 +419,17 @@ class ImageTask(Task):
             "val_scenes": [Item(s.render(self.world), [s.caption(0, grounded=True)]) for s in scenes],
         }
         with self._encoder() as reader:
-            return {name: encode_all(len(own), own.__getitem__, reader).to(self.device) for name, own in items.items()}
+            return {name: encode_all(len(x), x.__getitem__, reader).to(self.device) for name, x in items.items()}
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """The loss at fixed noise: of held-out pictures and scenes by words and vector, and of the pictures under each
-        condition alone and with a draft too."""
+        """The loss at fixed noise on held-out pictures and scenes with words and vector, and on the pictures with each
+        condition alone and with all three."""
         figures = {name: self._held_out_loss(model, held) for name, held in self._validation.items()}
-        kept = {"words": (True, False), "vector": (False, True), "nothing": (False, False), "drafted": (True,) * 3}
+        given = {"words": (True, False), "vector": (False, True), "nothing": (False, False), "drafted": (True,) * 3}
         return figures | {
             f"val_{name}": self._held_out_loss(model, self._validation["val"], *conditions)
-            for name, conditions in kept.items()
+            for name, conditions in given.items()
         }
 
     def _held_out_loss(
@@ -285,13 +450,13 @@ class ImageTask(Task):
         return total / len(held)
 
     def pipeline(self, model: Any) -> StickerPipeline:
-        """The pipeline with the generator as trained so far, on the CPU."""
+        """The pipeline with the generator in its present state, on the CPU."""
         e, scheduler = self.embedder, build_scheduler(DEFAULT_SCHEDULER)
         dit = model if self.device.type == "cpu" else copy.deepcopy(model).to("cpu")
-        made = StickerPipeline(e.tokenizer, e.language, e.vision, e.space, self.autoencoder, dit, scheduler)
+        pipeline = StickerPipeline(e.tokenizer, e.language, e.vision, e.space, self.autoencoder, dit, scheduler)
         if WORDING in listed_parts(parts := self.options.parts):
-            made.parser, made.references = PromptParser.load(e, parts), ReferenceStore.load(parts)
-        return made
+            pipeline.parser, pipeline.references = PromptParser.load(e, parts), ReferenceStore.load(parts)
+        return pipeline
 
     def sheet(self, model: nn.Module) -> Image.Image:
         """The prompts of `assets/prompts/sheet.txt`, blends left out, eight a row, always from the same seeds."""

@@ -31,8 +31,8 @@ from models.hardware import native_dtype
 from models.presets import preset
 from models.space import MOTION, Embedder, MotionHead, lines
 from models.tokenizer import encode_texts
+from models.train.contrastive import recall
 from models.train.loop import Task, TaskOptions
-from models.train.space_validation import recall
 from models.weights import part_digests, save_part, weights_digest
 
 MADE_WITH = ("language", "vision", "space")

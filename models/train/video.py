@@ -1,15 +1,20 @@
-"""Training the video generator: motion layers and planner. The image generator is frozen: pictures stay as they are.
+"""Training the video generator (recipe "video"): motion layers and planner over the frozen image generator.
 
-A step has two halves. Flow matching on the latents of a few clips, of which some frames are drawn each time: what a
-frame shows depends on its time, not on how many others there are, so few frames teach as much for less. And the
-planner's curves against the true ones on many rows, which costs a fraction of that.
+A step has two halves: flow matching on latents of a few clips, with some of their frames, and the planner's poses
+against the true ones on many rows, at a fraction of the cost. The content of a frame depends on its time, not on the
+number of other frames, so few frames teach as much for less.
 
-Shapes: B clips, T frames, latents (C, S, S), K movers.
+Clips are encoded in shards. A shard is a pure function of the seed and its number; it is encoded at first use and
+stored in a folder. So training starts after the first shard, and sees new clips as it continues.
+
+Shapes: B clips, T frames, latents (C, S, S), K movers; R rows of a shard, of which the first M have frames; L text
+tokens of D numbers.
 """
 
+import hashlib
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,55 +25,245 @@ from PIL import Image
 from torch import Tensor, nn
 
 from models.autoencoder import Autoencoder
-from models.data.clips import FRAMES, PLAIN_TRIES, REST, Clip, direction_seen, plain_clip
-from models.data.extra_sets import load_animated
-from models.data.pixels import to_tensor, to_uint8
+from models.data.captions import caption
+from models.data.clips import FRAMES, PLAIN_TRIES, REST, Clip, direction_seen, make_clip, plain_clip
+from models.data.extra_sets import AnimatedSet, animated_caption, load_animated
+from models.data.grammar import stream
+from models.data.pixels import SIZE, to_tensor, to_uint8
+from models.data.stored import stored_tensors
+from models.data.world import Picture, World
 from models.dit import DiT, velocity_to
 from models.hardware import native_dtype
-from models.motion import Plan, clip_settings, frame_times
+from models.motion import CELLS, MOVERS, POSE, Plan, clip_settings, frame_times
 from models.presets import preset
 from models.sampling.clip import ClipSampling, clip_noise, denoise_clip, planned_frames
 from models.sampling.condition import Condition
 from models.space import Embedder
-from models.train.clip_pool import ClipItem, ClipPool, Clips, animated_item, encode_clips, item_of
-from models.train.encoded import Encoder
-from models.train.image import FROZEN, noise_levels
+from models.tokenizer import encode_texts
+from models.train.image import FROZEN, Encoder, noise_levels
 from models.train.loop import Task, TaskOptions, grid, psnr, unwrapped
 from models.video import Frames, VideoDiT
 from models.weights import load_part, part_digests, save_part, weights_digest
 
-# Of the validation: every direction by several motions, then other kinds. Pairs with a concept that are held out.
+# Motions of the validation: every direction, then other kinds; with concepts whose pair is held out.
 DIRECTED = ("slide left", "slide right", "slide up", "slide down", "roll left", "roll right", "fall", "slide left")
 OTHERS = ("spin", "bounce", "pulse", "wave", "orbit", "fade out")
 SHOWN = 8  # frames of a clip on the sheet
-ACTED = 2  # clips of the animated set that it shows, of either split
+ACTED = 2  # clips of the animated set in the validation, of each of its splits
 LEVELS = ((0.1, 0.3), (0.3, 0.6), (0.6, 0.95))
 BATCH = 8  # clips drawn together
-START = 4  # shards of the planner's rows at first, and those that a step takes rows from
-CLAMP_TIME = 0.2  # drawing takes no step below it, and what is left of a clip there is the image generator's
+START = 4  # shards of the planner's rows at first, and shards that a step takes rows from
+CLAMP_TIME = 0.2  # sampling takes no step below it: the rest is the image generator's
+ANIMATED = 12  # clips of the animated set in a shard, where there is one
+STILL_SHARE = 0.06  # of the rows without frames: pictures whose captions name no motion
+PLANNED, STANDING = 0.75, 0.1  # shares of drafts that move (with errors) and that stand still; the rest has none
+CHUNK = 32
+WHOLE = np.array([0.5, 0.5, 1], np.float32)  # place of a mover that is the whole picture
+
+
+@dataclass(frozen=True)
+class ClipItem:
+    """A clip before it is encoded: pixels (premultiplied uint8), words and truth."""
+
+    rest: np.ndarray  # (128, 128, 4)
+    caption: str
+    poses: np.ndarray  # (MOVERS, T, POSE)
+    places: np.ndarray  # (MOVERS, PLACE) in sides of the picture
+    owners: np.ndarray  # (CELLS, CELLS)
+    movers: int  # how many there are; -1 where it is not known how things move
+    loop: bool
+    fps: float
+    strength: float
+    frames: np.ndarray | None = None  # (T, 128, 128, 4), None where there are none
+    draft: np.ndarray | None = None  # likewise
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Encoded clips: R rows, the first M with latents of frames. Half precision where it is enough."""
+
+    first: Tensor  # (R, C, S, S)
+    states: Tensor  # (R, L, D)
+    mask: Tensor  # (R, L)
+    vector: Tensor  # (R, 128)
+    poses: Tensor  # (R, MOVERS, T, POSE)
+    places: Tensor  # (R, MOVERS, PLACE)
+    owners: Tensor  # (R, CELLS, CELLS)
+    movers: Tensor  # (R,)
+    loop: Tensor  # (R,)
+    fps: Tensor  # (R,)
+    strength: Tensor  # (R,)
+    frames: Tensor  # (M, T, C, S, S)
+    draft: Tensor  # (M, T, C, S, S)
+
+    def rows(self, index: Tensor) -> "Clips":
+        """Rows `index` without frames and drafts."""
+        columns = {field.name: getattr(self, field.name)[index] for field in fields(self)[:-2]}
+        return Clips(**columns, frames=self.frames[:0], draft=self.draft[:0])
+
+    @staticmethod
+    def cat(parts: "list[Clips]") -> "Clips":
+        return Clips(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Clips)))
+
+
+def item_of(world: World, clip: Clip, seed: int, with_frames: bool) -> ClipItem:
+    """The item of a composed clip; `seed` draws its caption and the errors of its draft."""
+    tracks = clip.tracks[:1] if clip.scene else clip.tracks
+    poses, places = np.tile(REST, (MOVERS, FRAMES, 1)), np.tile(WHOLE, (MOVERS, 1))
+    for number, track in enumerate(tracks):
+        poses[number] = clip.poses(track)
+        places[number] = np.array([track.x, track.y, track.side], np.float32) / SIZE
+    frames = clip.render(world) if with_frames else None
+    return ClipItem(
+        clip.rest(world), clip.caption(world, seed), poses, places, clip.owners(world, CELLS), len(tracks),
+        clip.loop, clip.fps, clip.strength, frames, _draft(world, clip, seed) if with_frames else None,
+    )  # fmt: skip
+
+
+def _draft(world: World, clip: Clip, seed: int) -> np.ndarray | None:
+    """The clip with small errors, as a planner might move it; or standing still, or None."""
+    rng = stream("draft", clip.seed, seed)
+    kind = rng.random()
+    if kind >= PLANNED + STANDING:
+        return None
+    if kind >= PLANNED:
+        return np.repeat(clip.rest(world)[None], FRAMES, 0)
+    numbers = np.random.default_rng(rng.randrange(2**32))
+    gain = 1 + numbers.standard_normal(POSE) * [0.08, 0.08, 0.03, 0.08, 0.08, 0.08]
+    jitter = numbers.standard_normal(POSE) * [0.012, 0.012, 0.02, 0.02, 0.02, 0.02]
+    moves = [clip.poses(track) - REST for track in clip.tracks]
+    poses = [(REST + gain * move + jitter * np.abs(move).clip(0, 1)).astype(np.float32) for move in moves]
+    return clip.render(world, poses=poses)
+
+
+def animated_item(animated: AnimatedSet, row: int, seed: int) -> ClipItem:
+    """A clip of the animated set. Its motion is unknown; its draft repeats the first frame."""
+    frames, draft = np.asarray(animated.frames[row]), np.repeat(animated.frames[row][:1], FRAMES, 0)
+    still = _still(frames[0], animated_caption(animated.pictures[row], seed))
+    return replace(still, movers=-1, loop=True, fps=float(animated.fps[row]), frames=frames, draft=draft)
+
+
+def still_item(world: World, picture: Picture, seed: int) -> ClipItem:
+    """A picture whose caption names no motion, with a clip's settings: only the words tell that it rests."""
+    text = animated_caption(picture, seed) if seed % 2 else caption(picture, seed)
+    clip = make_clip(world, seed)
+    return replace(_still(world.pixels[picture.index], text), loop=clip.loop, fps=clip.fps, strength=clip.strength)
+
+
+def _still(pixels: np.ndarray, text: str) -> ClipItem:
+    """An item with a single mover, which owns all cells and rests."""
+    poses, places = np.tile(REST, (MOVERS, FRAMES, 1)), np.tile(WHOLE, (MOVERS, 1))
+    return ClipItem(pixels, text, poses, places, np.ones((CELLS, CELLS), np.uint8), 1, False, 8.0, 1.0)
+
+
+@torch.no_grad()
+@torch.autocast("cpu", enabled=False)  # it can't join tensors of half precision
+def encode_clips(items: list[ClipItem], encoder: Encoder) -> Clips:
+    """Encode items; those with frames must come first."""
+    moving = [item for item in items if item.frames is not None]
+    captions = [item.caption for item in items]
+    ids, mask = encode_texts(encoder.embedder.tokenizer, captions)
+    half = encoder.autoencoder.dtype == torch.bfloat16
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        states = torch.cat([encoder.embedder.language.encode(*part) for part in _parts(ids, mask)])
+        vector = torch.cat([encoder.embedder.space.text(*part) for part in _parts(states, mask)])
+    shape = (len(moving), FRAMES, *_latents([items[0].rest], encoder).shape[1:])
+    frames, draft = torch.zeros(shape, dtype=torch.float16), torch.zeros(shape, dtype=torch.float16)
+    for row, item in enumerate(moving):
+        frames[row] = _latents(list(item.frames if item.frames is not None else ()), encoder)
+        if item.draft is not None:
+            draft[row] = _latents(list(item.draft), encoder)
+    numbers = {
+        name: torch.from_numpy(np.stack([np.asarray(getattr(item, name)) for item in items]))
+        for name in ("poses", "places", "owners", "movers", "loop", "fps", "strength")
+    }
+    numbers |= {name: numbers[name].float() for name in ("fps", "strength", "poses", "places")}
+    chunks = (items[i : i + CHUNK] for i in range(0, len(items), CHUNK))
+    first = torch.cat([_latents([item.rest for item in chunk], encoder) for chunk in chunks])
+    return Clips(first, states.half(), mask, vector.half(), **numbers, frames=frames, draft=draft)
+
+
+def _parts(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
+    return list(zip(*(tensor.split(CHUNK) for tensor in tensors), strict=True))
+
+
+def _latents(pictures: list[np.ndarray], encoder: Encoder) -> Tensor:
+    pixels = to_tensor(np.stack(pictures)).contiguous(memory_format=torch.channels_last)
+    return encoder.autoencoder.encode(pixels.to(encoder.autoencoder.dtype)).half()
+
+
+class ClipPool:
+    """Training clips in shards."""
+
+    def __init__(
+        self,
+        world: World,
+        encoder: Encoder,
+        seed: int,
+        animated: AnimatedSet | None,
+        folder: Path | None,  # of the stored shards; None keeps them in memory
+        parts: str,  # digest of the frozen parts
+        rows: int,  # of a shard
+        moving: int,  # rows with frames; a row without costs a thirtieth
+    ) -> None:
+        self.world, self.encoder, self.seed, self.animated = world, encoder, seed, animated
+        self.rows, self.moving = rows, moving
+        self.acted = animated.rows("train") if animated else []
+        self.acting = min(ANIMATED, moving) if self.acted else 0  # rows of a shard, the first ones
+        clip = make_clip(world, seed)
+        poses = (clip.poses(track).tobytes() for track in clip.tracks)
+        sample = b"".join([clip.caption(world, 0).encode(), clip.render(world).tobytes(), *poses])
+        content = f"{parts} {world.digest} {seed} {rows} {moving} {len(self.acted)} {STILL_SHARE} {PLANNED} {STANDING}"
+        self.name = hashlib.sha256(content.encode() + sample).hexdigest()[:12]
+        self.folder = folder and folder / f"clips-{self.name}"
+        self.shard = lru_cache(maxsize=None)(self._shard)
+
+    def items(self, number: int) -> list[ClipItem]:
+        """The items of a shard, those with frames first."""
+        first = (self.seed * 10_000 + number) * self.rows
+        rng = stream("clip shard", self.seed, number)
+        pictures = self.world.split("train")
+        items = []
+        for row in range(first, first + self.rows):
+            place = row - first
+            if place < self.acting:
+                acted = self.acted[(number * ANIMATED + place) % len(self.acted)]
+                items.append(animated_item(self.animated, acted, row))  # type: ignore[arg-type]
+            elif place >= self.moving and rng.random() < STILL_SHARE:
+                items.append(still_item(self.world, rng.choice(pictures), row))
+            else:
+                items.append(item_of(self.world, make_clip(self.world, row), row, place < self.moving))
+        return items
+
+    def _shard(self, number: int) -> Clips:
+        file = self.folder and self.folder / f"{number:05d}.safetensors"
+        return Clips(**stored_tensors(file, lambda: vars(encode_clips(self.items(number), self.encoder))))
+
+
+# --- Training ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class ClipMix:
     """What a step draws."""
 
-    frames: int = 6  # of a clip, so many at random times
-    whole: int = 8  # every so many steps, one has all frames of fewer clips, and one has single frames of more
-    shards: int = 100  # of clips, at most,
-    every: int = 40  # of which a new one joins the pool after so many steps
+    frames: int = 6  # of a clip, at random times
+    whole: int = 8  # of so many steps, one has all frames of fewer clips, and one has single frames of more clips
+    shards: int = 100  # of clips, at most
+    every: int = 40  # steps after which a new shard joins
     animated: float = 0.6  # share of clips from the animated set, whose motion no draft has: for the motion layers
-    planned: int = 64  # rows of the planner's half, from shards of their own:
-    plans: int = 100  # at most so many,
-    often: int = 20  # a new one after so many steps
-    begin: int = 200  # before that step the planner learns alone: what it can't say yet, nothing else can
-    last: float = 0.15  # share of clips whose last frame is given too
+    planned: int = 64  # rows of the planner's half, from separate shards
+    plans: int = 100  # such shards, at most
+    often: int = 20  # steps after which a new one of them joins
+    begin: int = 200  # step before which the planner learns alone
+    last: float = 0.15  # share of clips that are given their last frame, too
     drop_text: float = 0.1  # share without words
     drop_vector: float = 0.5  # share without vector
-    # Of the logit-normal noise levels: drawing begins at `ClipSampling.least` where the draft has all of the motion.
+    # Of the logit-normal noise levels. Sampling begins at `ClipSampling.least` where the draft has all of the motion.
     time_mean: float = -0.8
     time_std: float = 1.2
-    undrafted: float = 2.0  # added to the mean where there is no draft, for there drawing begins higher,
-    acted: float = 1.2  # and where the motion is in no draft
+    undrafted: float = 2.0  # added to the mean without a draft: sampling begins higher there
+    acted: float = 1.2  # added to the mean where the draft lacks the motion
     planner: float = 1.0  # weight of the planner's loss
 
 
@@ -94,14 +289,14 @@ class VideoTask(Task):
         self.model = VideoDiT(**{**preset("video", options.preset), "context": context, **(sizes or {})})
         animated = load_animated(self.world) if self.world.folder else None
         self.encoder = Encoder(self.autoencoder, self.embedder, torch.device("cpu"))
-        made_with = f"{weights_digest(FROZEN, options.parts)} {native_dtype()}"
-        sources = self.world, self.encoder, options.seed, animated, options.cache, made_with
+        parts = f"{weights_digest(FROZEN, options.parts)} {native_dtype()}"
+        sources = self.world, self.encoder, options.seed, animated, options.cache, parts
         self.clips, self.rows = ClipPool(*sources, clips, clips), ClipPool(*sources, rows, 0)
 
     # --- A step -----------------------------------------------------------------------------------------------------
 
     def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
-        """Noisy latents and targets of some frames, what is known of them, and rows for the planner."""
+        """Noisy latents and targets of some frames with their conditions, and rows for the planner."""
         rng = np.random.default_rng((self.options.seed, step, rank))
         batch = {"plan": _to(self._planned(rng, step), self.options.device)}
         if step >= self.mix.begin:
@@ -112,8 +307,8 @@ class VideoTask(Task):
         return batch
 
     def shown(self, step: int, rng: np.random.Generator) -> np.ndarray:
-        """Numbers of the frames of each clip that a step shows; it shows the more clips the fewer they are. Where there
-        are several, the first is one of them: it is known when a clip is drawn."""
+        """Numbers of the frames that a step shows of each clip; fewer frames mean more clips. Several frames include
+        the first one: the sampler knows it."""
         mix = self.mix
         count = {mix.whole - 1: FRAMES, mix.whole // 2 - 1: 1}.get(step % mix.whole, mix.frames)
         if count == 1:
@@ -125,7 +320,7 @@ class VideoTask(Task):
         known = min(1 + (step - self.mix.begin) // self.mix.every, self.mix.shards)
         acted, moving = self.clips.acting, self.clips.moving
         animated = rng.random(count) < (self.mix.animated if 0 < acted < moving else acted / moving)
-        ranges = [(0, acted) if own else (acted, moving) for own in animated]
+        ranges = [(0, acted) if is_animated else (acted, moving) for is_animated in animated]
         places = [(self.clips.shard(int(rng.integers(known))), int(rng.integers(*span))) for span in ranges]
         clips = Clips.cat([shard.rows(torch.tensor([row])) for shard, row in places])
         latents, draft = (
@@ -139,7 +334,7 @@ class VideoTask(Task):
         numbers = rng.integers(known, size=START)
         each = self.mix.planned // START
         rows = [torch.from_numpy(rng.integers(self.rows.rows, size=each)) for _ in numbers]
-        return Clips.cat([self.rows.shard(int(n)).rows(own) for n, own in zip(numbers, rows, strict=True)])
+        return Clips.cat([self.rows.shard(int(n)).rows(index) for n, index in zip(numbers, rows, strict=True)])
 
     def flow(
         self,
@@ -150,25 +345,25 @@ class VideoTask(Task):
         rng: np.random.Generator,
         levels: tuple[float, float] | None = None,
     ) -> dict[str, Any]:
-        """x_t = (1 - t) x0 + t noise of the frames `index` and what the network is asked for there.
+        """x_t = (1 - t) x0 + t noise of the frames `index`, and the network's target there.
 
-        Noise levels and which conditions are kept are drawn; with `levels` (lowest, highest), as in the validation,
-        noise levels lie evenly between them, words and vector are kept and the last frame is not given.
+        Noise levels and dropped conditions are random. With `levels` (lowest, highest), as in the validation, noise
+        levels lie evenly between them, words and vector are given and the last frame is not.
         """
         acted = clips.movers < 0
-        t, *kept = self._levels(draft, acted, rng)
+        t, *given = self._levels(draft, acted, rng)
         if levels:
             t = torch.linspace(*levels, len(t))
-            kept = [torch.full((len(t),), keep) for keep in (True, True, False)]
+            given = [torch.full((len(t),), value) for value in (True, True, False)]
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         x0, wide = latents[:, index], t[:, None, None, None, None]
         x = (1 - wide) * x0 + wide * clip_noise(generator, x0.shape)
         target = velocity_to(x0.flatten(0, 1), x.flatten(0, 1), t.repeat_interleave(len(index))).view_as(x)
         times, settings = frame_times(FRAMES, clips.loop), clip_settings(clips.loop, clips.fps, clips.strength)
-        last = latents[:, -1] * kept[2][:, None, None, None]
+        last = latents[:, -1] * given[2][:, None, None, None]
         frames = Frames(times, clips.loop, settings, draft, clips.first.float(), last).of(index)
         missed = (latents - draft).square().mean((1, 2, 3, 4)).sqrt() * acted
-        condition = condition_of(clips, *kept[:2])
+        condition = condition_of(clips, *given[:2])
         known = {"condition": condition, "frames": frames, "acted": acted.float(), "missed": missed}
         return {"x": x, "t": t, "target": target, **known}
 
@@ -182,22 +377,22 @@ class VideoTask(Task):
         return t, text >= mix.drop_text, vector >= mix.drop_vector, last < mix.last
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
-        """Mean squared error of the velocity (as of pictures), and the planner's distance from the truth."""
+        """Mean squared error of the velocity, and the planner's distance from the truth."""
         whole = unwrapped(model)
         values = plan_losses(whole.planner, batch["plan"])
         total = self.mix.planner * torch.stack(list(values.values())).sum()
         if "flow" in batch:
             flow = batch["flow"]
-            own = {"flow": flow_loss(model, self.image, flow), **acted_losses(whole.planner, flow)}
-            values, total = values | own, total + torch.stack(list(own.values())).sum()
+            more = {"flow": flow_loss(model, self.image, flow), **acted_losses(whole.planner, flow)}
+            values, total = values | more, total + torch.stack(list(more.values())).sum()
         return {"loss": total, **values}
 
     # --- A checkpoint -----------------------------------------------------------------------------------------------
 
     @cached_property
     def validation(self) -> tuple[list[Clip], list[ClipItem], Clips]:
-        """Clips of held-out pairs, drawn on nothing; they and some of the animated set (trained on, and not) with all
-        their frames, as they are and encoded. No draft has errors."""
+        """Clips of held-out pairs without background, and items with all frames, plain and encoded: of these clips and
+        of some of the animated set (trained on, and not). The drafts have no errors."""
         clips = list[Clip]()
         for number, motion in enumerate(DIRECTED + OTHERS):
             with suppress(ValueError):  # a small world has no held-out pair of every motion
@@ -210,23 +405,23 @@ class VideoTask(Task):
 
     @torch.no_grad()
     def evaluate(self, model: Any) -> dict[str, float]:
-        """The loss by noise level and the planner's, then of drawn clips: directions right, of the drafts too; how near
-        the first frame is to the picture that was given; and how much moves in those of the animated set."""
+        """Losses by noise level and of the planner. Then figures of sampled clips and of their drafts: share of right
+        directions, PSNR of the first frame to the start picture, and how much moves in clips of the animated set."""
         clips, items, encoded = self.validation
-        rng, figures, own = np.random.default_rng(0), dict[str, float](), slice(len(clips))
+        rng, figures, composed = np.random.default_rng(0), dict[str, float](), slice(len(clips))
         for low, high in LEVELS:
             index = torch.arange(0, FRAMES, 3)
             flow = self.flow(encoded, encoded.frames.float(), encoded.draft.float(), index, rng, (low, high))
             figures[f"flow_{low:g}_{high:g}"] = float(flow_loss(model, self.image, flow))
         figures |= {name: float(value) for name, value in plan_losses(model.planner, encoded).items()}
         drawn, drafts = self.draw(model, encoded, items, self.sampling)
-        figures["direction"] = directions_right(clips, drawn[own])
-        figures["direction_of_draft"] = directions_right(clips, drafts[own])
+        figures["direction"] = directions_right(clips, drawn[composed])
+        figures["direction_of_draft"] = directions_right(clips, drafts[composed])
         rest = to_tensor(np.stack([item.rest for item in items]))
         truth = torch.stack([to_tensor(item.frames) for item in items if item.frames is not None])
-        figures["psnr_first"] = float(psnr(drawn[own, 0], rest[own]).mean())
+        figures["psnr_first"] = float(psnr(drawn[composed, 0], rest[composed]).mean())
         for name, of in {"all": drawn, "draft": drafts}.items():
-            figures[f"psnr_{name}"] = float(psnr(of[own].flatten(0, 1), truth[own].flatten(0, 1)).mean())
+            figures[f"psnr_{name}"] = float(psnr(of[composed].flatten(0, 1), truth[composed].flatten(0, 1)).mean())
         acted, true, still = drawn[len(clips) :], truth[len(clips) :], rest[len(clips) :, None]
         if len(acted):
             figures["acted_motion"] = float((acted - still).abs().mean() / (true - still).abs().mean())
@@ -238,16 +433,15 @@ class VideoTask(Task):
     def draw(
         self, model: VideoDiT, encoded: Clips, items: list[ClipItem], sampling: ClipSampling
     ) -> tuple[Tensor, Tensor]:
-        """Clips (B, T, 4, 128, 128) drawn from the pictures at rest and the captions, and their drafts decoded."""
+        """Clips (B, T, 4, 128, 128) sampled from start pictures and captions, and their decoded drafts."""
         whole = torch.ones(len(items), dtype=torch.bool)
         condition = condition_of(encoded, whole, whole)
         rest = to_tensor(np.stack([item.rest for item in items]))
         drawn, drafts = [], []
         for some in (slice(i, i + BATCH) for i in range(0, len(items), BATCH)):
             part = condition.rows(list(range(len(items)))[some])
-            asked = (encoded.loop[some], encoded.fps[some], encoded.strength[some])
-            known = rest[some], part, *asked
-            frames, left_out, fading = planned_frames(model, self.autoencoder, *known, FRAMES, sampling.drafted)
+            given = rest[some], part, encoded.loop[some], encoded.fps[some], encoded.strength[some]
+            frames, left_out, fading = planned_frames(model, self.autoencoder, *given, FRAMES, sampling.drafted)
             noise = clip_noise(torch.Generator().manual_seed(some.start), frames.draft.shape)
             *_, latents = denoise_clip(model, self.image, noise, part, frames, left_out, sampling)
             drawn.append(self._decode(latents) * fading)
@@ -263,12 +457,12 @@ class VideoTask(Task):
         return grid(self._last_drawn[:, index].flatten(0, 1), columns=2 * SHOWN)
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """What is added to the image generator, as it ships."""
+        """The motion layers and the planner, as they ship."""
         save_part(model, "video", folder, part_digests((*FROZEN, "dit"), self.options.parts), int8=True)
 
 
 def condition_of(clips: Clips, text: Tensor, vector: Tensor) -> Condition:
-    """Words and vectors of clips, where `text` and `vector` (B,) are true; a draft takes the place of references."""
+    """Words and vectors of clips, where `text` and `vector` (B,) are true; references are zero: clips have drafts."""
     vectors = clips.vector.float() * vector[:, None]
     return Condition(clips.states.float(), clips.mask & text[:, None], vectors, torch.zeros_like(clips.first).float())
 
@@ -281,7 +475,7 @@ def flow_loss(model: nn.Module, image: DiT, flow: dict[str, Any]) -> Tensor:
 
 
 def plan_losses(planner: nn.Module, rows: Clips) -> dict[str, Tensor]:
-    """Distances of the plan from the truth: of the poses, of the movers' places, of what belongs to whom."""
+    """Distances of the plan from the truth: of the poses, of the movers' places, of the cells' owners."""
     settings = clip_settings(rows.loop, rows.fps, rows.strength)
     plan: Plan = planner(rows.first.float(), rows.states.float(), rows.mask, settings)
     times = frame_times(FRAMES, rows.loop)
@@ -300,8 +494,8 @@ def plan_losses(planner: nn.Module, rows: Clips) -> dict[str, Tensor]:
 
 
 def acted_losses(planner: nn.Module, flow: dict[str, Any]) -> dict[str, Tensor]:
-    """Distance of what the planner expects its draft to miss from what it missed; and what it moves in clips of the
-    animated set, whose drafts stand still."""
+    """Error of the planner's estimate of what its draft misses; and its motion in clips of the animated set, whose
+    drafts stand still."""
     frames, condition = flow["frames"], flow["condition"]
     plan: Plan = planner(frames.first, condition.states, condition.mask, frames.settings)
     poses = plan.poses(frames.times, frames.loop)  # (B, T, K, POSE)
@@ -313,7 +507,7 @@ def acted_losses(planner: nn.Module, flow: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def directions_right(clips: list[Clip], drawn: Tensor) -> float:
-    """Share of the clips with a direction that go there."""
+    """Share of the clips with a direction that move in it."""
     directed = [i for i, clip in enumerate(clips) if clip.direction]
     return float(np.mean([direction_seen(to_uint8(drawn[i])) == clips[i].direction for i in directed]))
 
