@@ -16,7 +16,7 @@ from transformers.distributed import DistributedConfig
 from models.experts import Experts, Mixture, Router
 from models.language import LanguageConfig, LanguageModel
 from models.presets import preset
-from models.train.balance import max_violation, update_router_bias
+from models.train.language_space import update_router_bias
 
 
 def make_config() -> LanguageConfig:
@@ -137,7 +137,8 @@ def test_the_update_evens_a_skewed_stream() -> None:
     def violation(tokens: int = 4000) -> float:
         router.load.zero_()
         router(mean + torch.randn(tokens, 32))
-        return float(max_violation(router.latest))
+        load = router.latest.double()
+        return float(load.max() / load.mean() - 1)  # MaxVio (arXiv 2408.15664, equation 4)
 
     before = violation()
     for _ in range(200):
@@ -172,15 +173,6 @@ def test_only_training_counts_and_padding_never() -> None:
     model(ids, attention_mask=mask)
     model.encode(ids, mask)
     assert router.load.sum() == 2 * (11 * 2)
-
-
-def test_violation_of_known_loads() -> None:
-    assert max_violation(torch.tensor([[1, 1, 1, 1], [4, 0, 0, 0]])).tolist() == [0, 3]
-
-
-def test_a_model_without_experts_cannot_be_balanced() -> None:
-    with pytest.raises(ValueError, match="Linear has no experts"):
-        update_router_bias(torch.nn.Linear(2, 2))
 
 
 # --- Two processes ----------------------------------------------------------------------------------------------------

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.experts import Router
 from models.language import LanguageConfig, LanguageModel
 from models.presets import preset
 from models.space import DIM, NESTED, SemanticSpace
-from models.train.balance import update_router_bias
 from models.train.contrastive import (
     ROLES,
     Drawer,
@@ -236,6 +237,24 @@ def nested_loss(
         left, right = (F.normalize(vectors[:, :size], dim=-1) for vectors in (pictures, texts))
         total = total + share * sigmoid_loss(left, right, labels, weights, scale, bias)
     return total
+
+
+@torch.no_grad()
+def update_router_bias(model: nn.Module, rate: float = 1e-3) -> None:
+    """One step of loss-free balancing of the experts (arXiv 2408.15664, algorithm 1), once per optimizer step.
+
+    b += rate * sign(mean load - load), minus the update's mean: a constant added to every bias changes no choice. The
+    sign alone, and `rate` 1e-3, as in the paper; 1e-2 oscillates. Load counters of all processes start again from zero.
+    """
+    routers = [module for module in model.modules() if isinstance(module, Router)]
+    load = torch.stack([router.load for router in routers])
+    if dist.is_initialized():
+        dist.all_reduce(load)
+    counts = load.float()
+    step = rate * (counts.mean(-1, keepdim=True) - counts).sign()
+    for router, delta in zip(routers, step - step.mean(-1, keepdim=True), strict=True):
+        router.bias.add_(delta)
+        router.load.zero_()
 
 
 class LanguageSpaceTask(Task):
