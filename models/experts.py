@@ -39,7 +39,7 @@ class Mixture(nn.Module):
 
 class Router(nn.Module):
     """Sigmoid gate in fp32 with loss-free balancing (arXiv 2408.15664): `bias` moves the choice, never the weight.
-    `bias` belongs to `models.train.language_space`. `load` counts the choices of training forwards since its last update."""
+    `bias` is set in training. `load` counts the choices of training forwards since its last update."""
 
     def __init__(self, config: "LanguageConfig") -> None:
         super().__init__()

@@ -152,11 +152,11 @@ def test_the_update_evens_a_skewed_stream() -> None:
 
 
 @torch.no_grad()
-def test_the_update_follows_the_sign_and_returns_what_it_saw() -> None:
+def test_the_update_follows_the_sign_of_the_load() -> None:
     model = make_model()
     first, second = (layer.mixture.router for layer in model.model.layers)
     first.load.copy_(torch.tensor([9, 1, 5, 5, 5, 5, 5, 5]))
-    assert update_router_bias(model, 0.01)[0].tolist() == [9, 1, 5, 5, 5, 5, 5, 5]
+    update_router_bias(model, 0.01)
     torch.testing.assert_close(first.bias, torch.tensor([-0.01, 0.01, 0, 0, 0, 0, 0, 0]))
     assert (second.bias == 0).all()  # it saw nothing
     assert (first.load == 0).all()
@@ -197,7 +197,8 @@ def one_of_two(folder: Path) -> None:
         found[name] = {"logits": logits, "generated": generated, "held": held}
     router = Router(LanguageModel.config_class(num_experts=4))
     router.load.copy_(torch.tensor([[6, 0, 1, 1], [0, 2, 1, 1]][dist.get_rank()]))
-    found["balance"] = {"load": update_router_bias(router, 0.01), "bias": router.bias}
+    update_router_bias(router, 0.01)
+    found["balance"] = {"bias": router.bias}
     torch.save(found, folder / f"found{dist.get_rank()}.pt")
 
 
@@ -229,5 +230,4 @@ def test_two_processes_equal_one(results: dict[str, dict], mode: str, rank: str)
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_the_balance_is_that_of_all_processes(results: dict[str, dict], rank: str) -> None:
     found = results[rank]["balance"]
-    assert found["load"].tolist() == [[6, 2, 2, 2]]
     torch.testing.assert_close(found["bias"], torch.tensor([-0.015, 0.005, 0.005, 0.005]))
