@@ -33,13 +33,11 @@ from studio.requests import (
     Request,
     make_request,
     sides,
+    types_in,
 )
 from studio.syntax import Wildcards, draw, is_dynamic
 
 CONTINUED = 300  # frames of a clip that is to be continued
-FRACTIONS = {
-    *("guidance", "guided_from", "strength", "expand", "motion_strength", "control_strength", "reference_strength")
-}
 
 
 @dataclass(frozen=True)
@@ -57,59 +55,61 @@ class Job:
 
 
 def plan(
-    asked: MediaRequest | Sequence[MediaRequest], backend: Backend, wildcards: Wildcards | None = None
+    requests: MediaRequest | Sequence[MediaRequest], backend: Backend, wildcards: Wildcards | None = None
 ) -> list[Job]:
-    """Jobs for what was asked for together, in its order; more than were asked for where the seed draws the words.
+    """Jobs for requests of one model, in their order; one an artifact where the seed draws the words.
 
     Several jobs get one batch shape, so that they are drawn together; a request that names a shape keeps it.
     `wildcards` None takes the lists in the studio's own folder. Refused where the model can't do it, a file can't be
     read, or the words can't be drawn or weighted.
     """
-    return plan_with(asked, backend.capabilities(), backend.digest(), wildcards)
+    return plan_with(requests, backend.capabilities(), backend.digest(), wildcards)
 
 
 def plan_with(
-    asked: MediaRequest | Sequence[MediaRequest], can: Capabilities, digest: str, wildcards: Wildcards | None = None
+    requests: MediaRequest | Sequence[MediaRequest], can: Capabilities, digest: str, wildcards: Wildcards | None = None
 ) -> list[Job]:
     """As `plan`, for callers that plan many requests of one model."""
     lists = wildcards or Wildcards(settings.wildcards())
-    requests = [asked] if isinstance(asked, MediaRequest) else asked
-    single = [part for one in requests for part in split(one, can)]
+    several = [requests] if isinstance(requests, MediaRequest) else requests
+    single = [part for request in several for part in split(request, can)]
     if len(single) > 1:
         shape = can.shape(sum(map(_drawings, single)))
-        single = [one if one.shape else one.model_copy(update={"shape": shape}) for one in single]
-    resolved = [resolve(one, can, lists) for one in single]
-    return [Job(one, job_id(one, digest), digest) for one in resolved]
+        single = [part if part.shape else part.model_copy(update={"shape": shape}) for part in single]
+    resolved = [resolve(part, can, lists) for part in single]
+    return [Job(request, job_id(request, digest), digest) for request in resolved]
 
 
-def split(asked: MediaRequest, can: Capabilities) -> list[MediaRequest]:
-    """One request an artifact where the seed draws the words, so that each has words of its own; else the request."""
-    if asked.count <= 1 or not any(map(is_dynamic, asked.texts().values())):
-        return [asked]
-    can.count.within("count", asked.count)
-    seed = secrets.randbelow(SEEDS) if asked.seed is None else asked.seed
-    return [asked.model_copy(update={"count": 1, "seed": (seed + i) % SEEDS}) for i in range(asked.count)]
+def split(request: MediaRequest, can: Capabilities) -> list[MediaRequest]:
+    """A request for each artifact where the seed draws the words, so that each has its own; else the request."""
+    if request.count <= 1 or not any(map(is_dynamic, request.texts().values())):
+        return [request]
+    can.count.within("count", request.count)
+    seed = secrets.randbelow(SEEDS) if request.seed is None else request.seed
+    return [request.model_copy(update={"count": 1, "seed": (seed + i) % SEEDS}) for i in range(request.count)]
 
 
-def resolve(asked: Request, can: Capabilities, wildcards: Wildcards | None = None) -> Any:
+def resolve(request: Request, can: Capabilities, wildcards: Wildcards | None = None) -> Any:
     """The request with everything fixed: it makes the same artifacts wherever it runs. Refused as for `plan`."""
-    task = getattr(asked, "task", "")
+    task = getattr(request, "task", "")
     if (needed := NEEDS.get(task, task)) not in can.tasks:
         raise no_task(can, task, needed)
-    asked = asked.with_pictures(known)
-    if isinstance(asked, MediaRequest) and (texts := asked.texts()):
-        asked = asked.model_copy(update={"seed": secrets.randbelow(SEEDS) if asked.seed is None else asked.seed})
-        asked = _drawn_words(asked, texts, wildcards or Wildcards(settings.wildcards()))
+    request = request.with_pictures(known)
+    if isinstance(request, MediaRequest) and (texts := request.texts()):
+        request = request.model_copy(
+            update={"seed": secrets.randbelow(SEEDS) if request.seed is None else request.seed}
+        )
+        request = _drawn_words(request, texts, wildcards or Wildcards(settings.wildcards()))
     resolver = RESOLVERS.get(task)
-    return resolver(asked, can) if resolver else asked
+    return resolver(request, can) if resolver else request
 
 
 def job_id(resolved: Request, digest: str, interactive: bool = False) -> str:
     """The name of the work: sha256 (64 hex digits) of the resolved request and the model's digest.
 
-    Where a file lies does not count, what it holds does; the model is what its weights are, not what it is called.
-    What is None does not count, so that a new setting leaves the names of old work alone. What is asked for its answer
-    (`interactive`) and not for the gallery has another name.
+    Files count by content, not by path; the model counts by its weights, not by its name. Fields that are None don't
+    count, so that a new setting leaves the names of old work alone. A request for an answer (`interactive`) and not for
+    the gallery has another name.
     """
     content = _without_paths(resolved.model_dump(exclude={"model"}, exclude_none=True))
     about = {"digest": digest, **({"interactive": True} if interactive else {})}
@@ -120,75 +120,75 @@ def job_id(resolved: Request, digest: str, interactive: bool = False) -> str:
 # --- Image ------------------------------------------------------------------------------------------------------------
 
 
-def _image(asked: ImageRequest, can: Capabilities) -> ImageRequest | EnlargeRequest:
-    _check_fields(asked, can)
-    if (asked.like or asked.mix) and not can.pictures:
+def _image(request: ImageRequest, can: Capabilities) -> ImageRequest | EnlargeRequest:
+    _check_fields(request, can)
+    if (request.like or request.mix) and not can.pictures:
         raise Refused("model.words_only", model=can.title)
-    best_of = _within(asked, can, "best_of")["best_of"]
-    drawn_from = _within(asked, can, "reference_strength")["reference_strength"]
+    best_of = _within(request, can, "best_of")["best_of"]
+    drawn_from = _within(request, can, "reference_strength")["reference_strength"]
     several = {"best_of": best_of, "ranker": can.ranker or None} if best_of > 1 else {"best_of": None, "ranker": None}
     several["reference_strength"] = None if drawn_from == can.reference_strength.usual else drawn_from
-    asked = asked.model_copy(update={**several, **_size(asked, can)})
-    if asked.strength == 0 and "enlarge" in can.tasks:
-        return _enlarge(_only_enlarged(asked, can), can)
-    asked = asked.model_copy(update=_edit(asked, can))
-    fixed = {"style": can.style(asked.style), **_sampling(asked, can), **_within(asked, can, "count")}
-    fixed["loras"] = _loras(asked, can)
-    fixed |= _control(asked, can)
-    if asked.shape is not None and asked.shape not in can.shapes:
-        raise Refused("model.shape", shapes=list(can.shapes), shape=asked.shape)
-    return asked.model_copy(update={**fixed, "shape": asked.shape or can.shape(fixed["count"] * best_of)})
+    request = request.model_copy(update={**several, **_size(request, can)})
+    if request.strength == 0 and "enlarge" in can.tasks:
+        return _enlarge(_only_enlarged(request, can), can)
+    request = request.model_copy(update=_edit(request, can))
+    fixed = {"style": can.style(request.style), **_sampling(request, can), **_within(request, can, "count")}
+    fixed["loras"] = _loras(request, can)
+    fixed |= _control(request, can)
+    if request.shape is not None and request.shape not in can.shapes:
+        raise Refused("model.shape", shapes=list(can.shapes), shape=request.shape)
+    return request.model_copy(update={**fixed, "shape": request.shape or can.shape(fixed["count"] * best_of)})
 
 
-def _sampling(asked: ImageRequest | ClipRequest, can: Capabilities) -> dict[str, Any]:
+def _sampling(request: ImageRequest | ClipRequest, can: Capabilities) -> dict[str, Any]:
     """The scheduler and its settings; one that draws with fixed settings takes no others."""
-    scheduler = can.scheduler(asked.scheduler)
+    scheduler = can.scheduler(request.scheduler)
     fixed = can.fixed.get(scheduler)
     if fixed is None:
-        chosen = _within(asked, can, "steps", "guidance", *(["guided_from"] if can.guided_from else []))
+        chosen = _within(request, can, "steps", "guidance", *(["guided_from"] if can.guided_from else []))
         return {"scheduler": scheduler, "guided_from": None, **chosen, "variant": None}
     for name in ("steps", "guidance"):
-        if getattr(asked, name) not in (None, own := getattr(fixed, name)):
-            raise Refused("model.fixed_setting", scheduler=scheduler, name=name, value=f"{own:g}")
-    if asked.negative:
+        if getattr(request, name) not in (None, value := getattr(fixed, name)):
+            raise Refused("model.fixed_setting", scheduler=scheduler, name=name, value=f"{value:g}")
+    if request.negative:
         raise Refused("model.no_negative", scheduler=scheduler)
-    strength = getattr(asked, "strength", None)
+    strength = getattr(request, "strength", None)
     again = {"strength": fixed.strength(strength)} if strength else {}
     return {"scheduler": scheduler, **dict(fixed), "guided_from": None, **again}
 
 
-def _check_fields(asked: MediaRequest, can: Capabilities) -> None:
+def _check_fields(request: MediaRequest, can: Capabilities) -> None:
     """Refused where it says something that the model has no use for, or not what the model needs."""
-    fields = type(asked).model_fields
+    fields = type(request).model_fields
     for name in can.lacks:
-        if name in fields and getattr(asked, name) != fields[name].default:
+        if name in fields and getattr(request, name) != fields[name].default:
             raise Refused("model.lacks", model=can.title, name=name)
     for name in can.needs:
-        if name in fields and not getattr(asked, name):
+        if name in fields and not getattr(request, name):
             raise Refused("model.needs", model=can.title, name=name)
 
 
-def _size(asked: ImageRequest, can: Capabilities) -> dict[str, Any]:
+def _size(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
     """Its size, None where it is the model's own: saying so makes no other work of it."""
-    if asked.size is None or asked.size == can.size:
+    if request.size is None or request.size == can.size:
         return {"size": None, "upscaler": None}
-    check_size(asked.size, can)
-    return {"size": asked.size, "upscaler": can.upscaler or None}
+    check_size(request.size, can)
+    return {"size": request.size, "upscaler": can.upscaler or None}
 
 
-def _loras(asked: ImageRequest | ClipRequest, can: Capabilities) -> tuple[Lora, ...] | None:
-    if can.loras is False and loras.named(asked.prompt):
+def _loras(request: ImageRequest | ClipRequest, can: Capabilities) -> tuple[Lora, ...] | None:
+    if can.loras is False and loras.named(request.prompt):
         raise Refused("model.lacks", model=can.title, name="lora")
-    return (can.loras and loras.resolved(asked.prompt)) or None
+    return (can.loras and loras.resolved(request.prompt)) or None
 
 
-def _control(asked: ImageRequest, can: Capabilities) -> dict[str, Any]:
+def _control(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
     """How strictly the network that reads a picture is kept to, and its digest."""
-    if not asked.control:
+    if not request.control:
         return {}
     if not can.controls:
         raise Refused("model.lacks", model=can.title, name="control")
-    return {"net": loras.net(asked.controlnet or "")[1], **_within(asked, can, "control_strength")}
+    return {"net": loras.net(request.controlnet or "")[1], **_within(request, can, "control_strength")}
 
 
 def check_size(size: int | str, can: Capabilities) -> None:
@@ -201,36 +201,36 @@ def check_size(size: int | str, can: Capabilities) -> None:
     raise Refused("model.size", sizes=" or ".join(map(str, can.sizes)), size=size, why=why)
 
 
-def _only_enlarged(asked: ImageRequest, can: Capabilities) -> Any:
+def _only_enlarged(request: ImageRequest, can: Capabilities) -> Any:
     """A strength of 0 draws nothing."""
-    if asked.size is None:
+    if request.size is None:
         if larger := [size for size in can.sizes if sides(size) > sides(can.size)]:
             raise Refused("request.strength_0_needs_size", sizes=" or ".join(map(str, larger)))
         raise Refused("model.no_edits", model=can.title)
-    blank = ImageRequest(image=asked.image)
+    blank = ImageRequest(image=request.image)
     for name in ("count", "negative", "style", "like", "mix", "mask", "expand", "variations", "best_of"):
-        if getattr(asked, name) != getattr(blank, name):
+        if getattr(request, name) != getattr(blank, name):
             raise Refused("request.strength_0_excludes", name=name)
-    assert asked.image is not None
-    return make_request("enlarge", image=asked.image, size=asked.size, model=asked.model)
+    assert request.image is not None
+    return make_request("enlarge", image=request.image, size=request.size, model=request.model)
 
 
-def _edit(asked: ImageRequest, can: Capabilities) -> dict[str, Any]:
+def _edit(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
     """What is fixed in a request that starts from a picture. Variations become what they are made of."""
-    if asked.image is None:
+    if request.image is None:
         return {}
     if not can.edits:
         raise Refused("model.no_edits", model=can.title)
-    image, mask = asked.image, _mask(asked.mask, asked.image)
-    partly = mask is not None or asked.expand is not None
+    image, mask = request.image, _mask(request.mask, request.image)
+    partly = mask is not None or request.expand is not None
     fixed: dict[str, Any] = {"mask": mask, "variations": None}
-    if asked.expand is not None:
-        fixed |= _within(asked, can, "expand")
+    if request.expand is not None:
+        fixed |= _within(request, can, "expand")
     usual = can.strength.most if partly else can.strength.usual
-    if asked.variations is not None:
-        fixed["count"], usual = int(can.count.within("variations", asked.variations)), can.variation
-        fixed["like"] = asked.like or (None if asked.mix else image)
-    fixed["strength"] = can.strength.model_copy(update={"usual": usual}).within("strength", asked.strength)
+    if request.variations is not None:
+        fixed["count"], usual = int(can.count.within("variations", request.variations)), can.variation
+        fixed["like"] = request.like or (None if request.mix else image)
+    fixed["strength"] = can.strength.model_copy(update={"usual": usual}).within("strength", request.strength)
     return fixed
 
 
@@ -247,56 +247,56 @@ def _mask(mask: Picture | None, image: Picture) -> Picture | None:
     return None if grey.getextrema() == (255, 255) else mask
 
 
-def _drawings(asked: MediaRequest) -> int:
+def _drawings(request: MediaRequest) -> int:
     """How many pictures a request draws."""
-    return (getattr(asked, "variations", None) or asked.count) * (getattr(asked, "best_of", None) or 1)
+    return (getattr(request, "variations", None) or request.count) * (getattr(request, "best_of", None) or 1)
 
 
 # --- Other tasks ------------------------------------------------------------------------------------------------------
 
 
-def _clip(asked: ClipRequest, can: Capabilities) -> ClipRequest:
-    fixed = {"style": can.style(asked.style), "shape": 1, "video": can.video or None, **_sampling(asked, can)}
-    _check_fields(asked, can)
-    fixed |= {"loras": _loras(asked, can), "size": None if asked.size == can.size else asked.size}
+def _clip(request: ClipRequest, can: Capabilities) -> ClipRequest:
+    fixed = {"style": can.style(request.style), "shape": 1, "video": can.video or None, **_sampling(request, can)}
+    _check_fields(request, can)
+    fixed |= {"loras": _loras(request, can), "size": None if request.size == can.size else request.size}
     if fixed["size"] and not can.sides:  # what enlarges pictures does not enlarge clips
-        raise Refused("model.size", sizes=can.size, size=asked.size, why="")
+        raise Refused("model.size", sizes=can.size, size=request.size, why="")
     if fixed["size"]:
         check_size(fixed["size"], can)
-    asked = asked.model_copy(update=_continued(asked, can))
-    return asked.model_copy(update={**fixed, **_within(asked, can, "frames", "fps", "motion_strength", "count")})
+    request = request.model_copy(update=_continued(request, can))
+    return request.model_copy(update={**fixed, **_within(request, can, "frames", "fps", "motion_strength", "count")})
 
 
-def _continued(asked: ClipRequest, can: Capabilities) -> dict[str, Any]:
+def _continued(request: ClipRequest, can: Capabilities) -> dict[str, Any]:
     """A clip goes on at its own frame rate, as near as the model has it."""
-    if not asked.extend or asked.image is None:
+    if not request.extend or request.image is None:
         return {}
-    clip = ClipFile.open(asked.image.path)
+    clip = ClipFile.open(request.image.path)
     if clip.count == 1:
         raise Refused("clip.still", path=str(clip.path))
-    fps = asked.fps or round(min(max(clip.fps, can.fps.least), can.fps.most))
+    fps = request.fps or round(min(max(clip.fps, can.fps.least), can.fps.most))
     if clip.seconds * fps > CONTINUED:
         raise Refused("clip.too_long_to_extend", path=str(clip.path), frames=round(clip.seconds * fps), most=CONTINUED)
-    shared = 2 if asked.loop and not asked.last else 1  # frames that both parts have: nothing but those adds nothing
-    can.frames.model_copy(update={"least": shared + 1}).within("frames", asked.frames)
+    shared = 2 if request.loop and not request.last else 1  # frames that both parts have
+    can.frames.model_copy(update={"least": shared + 1}).within("frames", request.frames)
     return {"fps": fps}
 
 
-def _caption(asked: CaptionRequest, can: Capabilities) -> CaptionRequest:
+def _caption(request: CaptionRequest, can: Capabilities) -> CaptionRequest:
     """Without a seed it is 0: the same picture has the same caption. Several are described in the largest shape."""
-    _check_fields(asked, can)
-    if asked.language not in can.languages:
-        raise Refused("model.language", model=can.title, language=asked.language, languages=list(can.languages))
-    shape = max(can.described) if (asked.shape or 1) > 1 else 1
-    fixed = {"seed": asked.seed or 0, "shape": shape, "captioner": can.captioner or None}
-    return asked.model_copy(update={**_within(asked, can, "candidates"), **fixed})
+    _check_fields(request, can)
+    if request.language not in can.languages:
+        raise Refused("model.language", model=can.title, language=request.language, languages=list(can.languages))
+    shape = max(can.described) if (request.shape or 1) > 1 else 1
+    fixed = {"seed": request.seed or 0, "shape": shape, "captioner": can.captioner or None}
+    return request.model_copy(update={**_within(request, can, "candidates"), **fixed})
 
 
-def _enlarge(asked: EnlargeRequest, can: Capabilities) -> EnlargeRequest:
-    check_size(asked.size, can)
-    if asked.count != 1:
+def _enlarge(request: EnlargeRequest, can: Capabilities) -> EnlargeRequest:
+    check_size(request.size, can)
+    if request.count != 1:
         raise Refused("request.strength_0_excludes", name="count")
-    return asked.model_copy(update={"upscaler": can.upscaler or None, "seed": 0, "shape": 1})
+    return request.model_copy(update={"upscaler": can.upscaler or None, "seed": 0, "shape": 1})
 
 
 # What a model decides of a request, where it decides anything.
@@ -322,30 +322,31 @@ def known(picture: Picture) -> Picture:
         raise Refused("picture.cant_read", path=picture.path, problem=error.strerror) from error
 
 
-def _within(asked: Request, can: Capabilities, *names: str) -> dict[str, Any]:
+def _within(request: Request, can: Capabilities, *names: str) -> dict[str, Any]:
     """Settings as numbers in the model's ranges, the usual ones where nothing is said."""
-    chosen = {name: getattr(can, name).within(name, getattr(asked, name)) for name in names}
-    return {name: value if name in FRACTIONS else int(value) for name, value in chosen.items()}
+    chosen = {name: getattr(can, name).within(name, getattr(request, name)) for name in names}
+    fields = type(request).model_fields
+    return {name: value if float in types_in(fields[name].annotation) else int(value) for name, value in chosen.items()}
 
 
-def _drawn_words(asked: Any, texts: dict[str, str], lists: Wildcards) -> Any:
+def _drawn_words(request: Any, texts: dict[str, str], lists: Wildcards) -> Any:
     """The request with its wildcards drawn (`studio.syntax`), each text by itself, and its weights checked."""
-    drawn = {name: draw(text, f"{asked.seed} {name}", lists, f"the {name}") for name, text in texts.items()}
+    drawn = {name: draw(text, f"{request.seed} {name}", lists, f"the {name}") for name, text in texts.items()}
     if drawn != texts:
-        asked = _with_texts(asked, drawn)
+        request = _with_texts(request, drawn)
     words = {name: plain(text) for name, text in drawn.items()}
-    if asked.prompt and not words["prompt"].strip():  # marks and no words: is there anything else to make?
-        _with_texts(asked, {**drawn, "prompt": ""})
-    return asked
+    if request.prompt and not words["prompt"].strip():  # marks and no words: is there anything else to make?
+        _with_texts(request, {**drawn, "prompt": ""})
+    return request
 
 
-def _with_texts(asked: Any, texts: dict[str, str]) -> Any:
+def _with_texts(request: Any, texts: dict[str, str]) -> Any:
     """The request with other words, checked anew."""
-    fields = {name: getattr(asked, name) for name in type(asked).model_fields}
+    fields = {name: getattr(request, name) for name in type(request).model_fields}
     fields |= {name: text for name, text in texts.items() if name in fields}
     if "mix" in fields:
         fields["mix"] = tuple(
-            part.model_copy(update={"text": texts[f"mix {n}"]}) for n, part in enumerate(asked.mix, 1)
+            part.model_copy(update={"text": texts[f"mix {n}"]}) for n, part in enumerate(request.mix, 1)
         )
     return make_request(**fields)
 

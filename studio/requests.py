@@ -324,7 +324,7 @@ class ImageRequest(WordedRequest):
         return self
 
     @model_validator(mode="after")
-    def _at_most_one_edit(self) -> Self:
+    def _single_edit(self) -> Self:
         edits = [name for name in ("mask", "expand", "variations") if getattr(self, name) is not None]
         if (edits or self.strength is not None) and self.image is None:
             raise Refused("request.needs_image", name=(edits or ["strength"])[0])

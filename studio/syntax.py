@@ -76,10 +76,10 @@ class Wildcards:
             code = "wildcard_missing" if self.folder.is_dir() else "wildcards_missing"
             hint = did_you_mean(name, self._known)
             raise Refused(f"syntax.{code}", name=name, hint=hint, folder=str(self.folder))
-        found = tuple(entry for known in names for entry in self._list(known))
-        if not found:
+        entries = tuple(entry for known in names for entry in self._list(known))
+        if not entries:
             raise Refused("syntax.wildcard_empty", name=name, file=str(self._known[names[0]][0]))
-        return found
+        return entries
 
     def _list(self, name: str) -> tuple[Entry, ...]:
         if name not in self._read:
@@ -199,14 +199,14 @@ class _Draw:
 
     def text(self, text: str, where: Message | str, inside: tuple[str, ...]) -> str:
         """`inside` names the lists that led here."""
-        return self._say(_Parser(text, where).parse(), inside)
+        return self._drawn(_Parser(text, where).parse(), inside)
 
-    def _say(self, option: _Option, inside: tuple[str, ...]) -> str:
-        said = "".join(self._part(part, inside) for part in option.parts)
-        self.length -= len(said)
+    def _drawn(self, option: _Option, inside: tuple[str, ...]) -> str:
+        text = "".join(self._part(part, inside) for part in option.parts)
+        self.length -= len(text)
         if self.length < 0:
             raise Refused("syntax.prompt_grows", most=LENGTH)
-        return said
+        return text
 
     def _part(self, part: "str | _Wildcard | _Choice", inside: tuple[str, ...]) -> str:
         if isinstance(part, str):
@@ -214,7 +214,7 @@ class _Draw:
         if isinstance(part, _Wildcard):
             return self._chosen(self.wildcards.entries(part.name), 1, inside)[0]
         pool: Sequence[_Option | Entry] = part.options
-        alone = [one for one in part.options[0].parts if not isinstance(one, str) or one.strip()]
+        alone = [piece for piece in part.options[0].parts if not isinstance(piece, str) or piece.strip()]
         if len(pool) == len(alone) == 1 and isinstance(alone[0], _Wildcard):  # it is all of its lines
             pool = self.wildcards.entries(alone[0].name)
         amount = part.least + int(self.chance.random() * (part.most - part.least + 1))
@@ -222,15 +222,15 @@ class _Draw:
 
     def _chosen(self, pool: "Sequence[_Option | Entry]", amount: int, inside: tuple[str, ...]) -> list[str]:
         """`amount` different ones of `pool`, all of it where there are fewer, each as likely as it weighs."""
-        left, said = list(pool), []
+        left, chosen = list(pool), []
         for _ in range(min(amount, len(left))):
             self.choices -= 1
             if self.choices < 0:
                 raise Refused("syntax.too_many_choices", most=CHOICES)
             weights = [each.weight for each in left]  # where all are 0, they are equal
-            one = left.pop(self.chance.choices(range(len(left)), weights if any(weights) else None)[0])
-            said.append(self._say(one, inside) if isinstance(one, _Option) else self._line(one, inside))
-        return said
+            pick = left.pop(self.chance.choices(range(len(left)), weights if any(weights) else None)[0])
+            chosen.append(self._drawn(pick, inside) if isinstance(pick, _Option) else self._line(pick, inside))
+        return chosen
 
     def _line(self, entry: Entry, inside: tuple[str, ...]) -> str:
         if entry.source in inside:

@@ -21,7 +21,7 @@ from starlette.requests import Request
 
 from studio.api import gallery, v1
 from studio.api.routing import Served
-from studio.api.schemas import JOBS
+from studio.api.schemas import job_model
 from studio.events import Done
 from studio.gallery import GalleryItem
 from studio.media import media_type_of
@@ -205,10 +205,13 @@ def test_pictures_are_given_as_content_or_by_name(api: httpx.Client, server: Ser
 
 
 def test_all_fields_of_a_request_can_be_asked_for() -> None:
-    assert list(JOBS["image"].model_fields) == [
+    assert list(job_model(ImageRequest).model_fields) == [
         name for name in ImageRequest.model_fields if name not in planned_fields()
     ]
-    assert JOBS["image"](prompt="a cat", count=2).model_dump(exclude_unset=True) == {"prompt": "a cat", "count": 2}
+    assert job_model(ImageRequest)(prompt="a cat", count=2).model_dump(exclude_unset=True) == {
+        "prompt": "a cat",
+        "count": 2,
+    }
 
 
 # --- The gallery ------------------------------------------------------------------------------------------------------
@@ -263,7 +266,7 @@ def test_a_file_is_served_with_its_own_media_type(tmp_path: Path, name: str, kin
     media_type = media_type_of(tmp_path / name)
     kept = GalleryItem(**{**facts, "sha256": NOBODY, "path": tmp_path / name, "media_type": media_type})
     assert gallery.file_response(kept).headers["content-type"] == kind
-    assert gallery.describe_kept(kept)["media_type"] == kind.partition(";")[0]
+    assert gallery.describe_item(kept)["media_type"] == kind.partition(";")[0]
 
 
 def test_small_pictures_of_large_ones(api: httpx.Client) -> None:

@@ -313,9 +313,9 @@ def options(state: Served) -> Row:
 
 
 @routes.post("/options")
-def choose(state: Served, said: Row) -> None:
+def choose(state: Served, changes: Row) -> None:
     """Set the model. Clients send all options back; the others have no meaning here and stay as they are."""
-    state.model = state.chosen({"sd_model_checkpoint": said.get("sd_model_checkpoint")})
+    state.model = state.chosen({"sd_model_checkpoint": changes.get("sd_model_checkpoint")})
 
 
 @routes.get("/memory")
@@ -397,16 +397,13 @@ async def _make(state: State, body: Generation) -> dict[str, Any]:
     call = await in_turn(_begin, state, body)
     with state.waiting(call):
         ends = [await ended(state.studio, job) for job in call.jobs]
-    made = await to_thread.run_sync(_files, state.studio, call)
+    pictures = await to_thread.run_sync(_pictures, state.studio, call)
     failed = [end.sentence for end in ends if isinstance(end, Failed)]
     if failed:
         raise Rejected(500, failed[0])
     if None in ends:
         raise Rejected(503, "api.closing")
-    return await to_thread.run_sync(_answer, state, body, call, made)
-
-
-# --- A request ------------------------------------------------------------------------------------------------------
+    return await to_thread.run_sync(_answer, state, body, call, pictures)
 
 
 def _begin(state: State, body: Generation) -> Call:
@@ -440,31 +437,31 @@ def _fields(body: Generation, can: Capabilities, notes: list[Message]) -> dict[s
     count, seed = (body.batch_size or 1) * (body.n_iter or 1), None if body.seed == -1 else body.seed
     fields: dict[str, Any] = {"prompt": body.prompt or "", "style": "".join(styles), "size": size}
     fields |= {"count": count, "seed": seed, "scheduler": scheduler, "reference_strength": body.reference_strength}
-    said = {"steps": body.steps, "guidance": body.cfg_scale, "negative": body.negative_prompt or ""}
+    sampling = {"steps": body.steps, "guidance": body.cfg_scale, "negative": body.negative_prompt or ""}
     if scheduler in can.fixed:
-        own = {**dict(can.fixed[scheduler]), "negative": ""}
-        left = [SAMPLING[name] for name, value in said.items() if value is not None and value != own[name]]
+        fixed = {**dict(can.fixed[scheduler]), "negative": ""}
+        left = [SAMPLING[name] for name, value in sampling.items() if value is not None and value != fixed[name]]
         notes += [Message("api.note_fixed", {"sampler": scheduler, "left": left})] if left else []
-        said = {}
-    return {**fields, **{name: said[name] for name in said if name not in can.lacks}}
+        return fields
+    return {**fields, **{name: value for name, value in sampling.items() if name not in can.lacks}}
 
 
 def _scheduler(body: Generation, can: Capabilities, notes: list[Message]) -> str:
     """Ours for the sampler that is named; 404 where it is unknown, as at A1111."""
     name, plan = body.sampler_name or body.sampler_index or "", body.scheduler or "Automatic"
-    found, on_schedule = sampler(name, can.schedulers) if name else ("", ()), schedule(plan)
-    if found is None:
+    match, on_schedule = sampler(name, can.schedulers) if name else ("", ()), schedule(plan)
+    if match is None:
         raise Rejected(404, "api.no_sampler", name=name[:100], list=f"{PREFIX}/samplers")
     if on_schedule is None:
         raise Rejected(404, "api.no_schedule", name=plan[:100], list=f"{PREFIX}/schedulers")
-    notes += [*found[1], *on_schedule]
-    return found[0]
+    notes += [*match[1], *on_schedule]
+    return match[0]
 
 
 def _size(body: Generation, can: Capabilities, notes: list[Message]) -> int | str:
     """The nearest size that the model makes. Clients ask for 512 where nobody chose a size."""
-    own = sides(can.size)
-    width, height = body.width or own[0], body.height or own[1]
+    usual = sides(can.size)
+    width, height = body.width or usual[0], body.height or usual[1]
     size = can.nearest(width, height)
     if (width, height) != sides(size):
         here = " x ".join(map(str, sides(size)))
@@ -476,8 +473,8 @@ def _check_scripts(body: Generation) -> None:
     """Refused where a script is asked for that would change the picture: there are none."""
     if body.script_name and body.script_name != "None":
         raise Refused("api.no_script", name=body.script_name[:100])
-    for name, said in (body.alwayson_scripts or {}).items():
-        if not isinstance(said, dict) or said.get("args"):
+    for name, script in (body.alwayson_scripts or {}).items():
+        if not isinstance(script, dict) or script.get("args"):
             raise Refused("api.no_always_on_script", name=name[:100])
 
 
@@ -495,37 +492,34 @@ def _mask(body: ImageToImage, files: Uploads, size: tuple[int, int]) -> Picture 
     return files.add(quick_png(grey), "mask")
 
 
-# --- Its answer -------------------------------------------------------------------------------------------------------
+DrawnPicture = tuple[bytes, int, ImageRequest]  # a picture's file, its seed, and its request
 
 
-Made = tuple[bytes, int, ImageRequest]  # a picture's file, its seed, and the request that it is of
+def _pictures(studio: Studio, call: Call) -> list[DrawnPicture]:
+    """The call's pictures so far, in the order of its jobs."""
+    saved = ((request, studio.gallery.results(job)) for job, request in call.jobs.items())
+    files = ((request, results[index]) for request, results in saved for index in sorted(results))
+    return [(Path(file.path).read_bytes(), file.seed, request) for request, file in files]
 
 
-def _files(studio: Studio, call: Call) -> list[Made]:
-    """What the call has made so far, in the order asked for."""
-    found = ((request, studio.gallery.results(job)) for job, request in call.jobs.items())
-    saved = ((request, found[index]) for request, found in found for index in sorted(found))
-    return [(Path(one.path).read_bytes(), one.seed, request) for request, one in saved]
-
-
-def _answer(state: State, body: Generation, call: Call, made: list[Made]) -> dict[str, Any]:
-    """The files in base64, what was asked for, and a JSON document that says how they were made."""
+def _answer(state: State, body: Generation, call: Call, pictures: list[DrawnPicture]) -> dict[str, Any]:
+    """The files in base64, the request, and a JSON document of how they were made."""
     whole = isinstance(body, ImageToImage) and body.include_init_images
     parameters = body.model_dump(exclude=set() if whole else {"init_images", "mask"})
-    images = [base64.b64encode(data).decode() for data, _, _ in made] if body.send_images is not False else []
-    info = json.dumps(_info(state, body, call, made), ensure_ascii=False)
+    images = [base64.b64encode(data).decode() for data, _, _ in pictures] if body.send_images is not False else []
+    info = json.dumps(_info(state, body, call, pictures), ensure_ascii=False)
     return {"images": images, "parameters": parameters, "info": info}
 
 
-def _info(state: State, body: Generation, call: Call, made: list[Made]) -> dict[str, Any]:
+def _info(state: State, body: Generation, call: Call, pictures: list[DrawnPicture]) -> dict[str, Any]:
     """As A1111's `Processed.js`, which clients read seeds and texts from; what is ours is under `studio`."""
     first = next(iter(call.jobs.values()))
-    size, seeds = sides(first.size or state.capabilities(first.model).size), [seed for _, seed, _ in made]
+    size, seeds = sides(first.size or state.capabilities(first.model).size), [seed for _, seed, _ in pictures]
     return DATA["info"] | {
         "prompt": first.prompt,
-        "all_prompts": [request.prompt for _, _, request in made],
+        "all_prompts": [request.prompt for _, _, request in pictures],
         "negative_prompt": first.negative,
-        "all_negative_prompts": [request.negative for _, _, request in made],
+        "all_negative_prompts": [request.negative for _, _, request in pictures],
         "seed": first.seed,
         "all_seeds": seeds,
         "subseed": first.seed,
@@ -539,7 +533,7 @@ def _info(state: State, body: Generation, call: Call, made: list[Made]) -> dict[
         "sd_model_name": first.model,
         "sd_model_hash": state.digest(first.model)[:10],
         "denoising_strength": first.strength,
-        "infotexts": [texts(data, "the picture").texts.get("parameters", "") for data, _, _ in made],
+        "infotexts": [texts(data, "the picture").texts.get("parameters", "") for data, _, _ in pictures],
         "styles": [first.style] if first.style else [],
         "job_timestamp": timestamp(),
         "is_using_inpainting_conditioning": first.mask is not None,
@@ -593,18 +587,15 @@ class ManyImages(Upscaling):
 @routes.post("/png-info")
 def png_info(body: PictureFile) -> dict[str, Any]:
     """What a file says of itself: A1111's text, all its texts by keyword, and the text's settings by A1111's names."""
-    found = texts(decoded(body.image.strip(), "image"), "image").texts
-    text = found.get("parameters", "")
-    said = parse_parameters(text)
-    known = {theirs: _plain(said[ours]) for ours, theirs in NAMES.items() if ours in said and ours != "size"}
-    size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", said.get("size", ""))
-    sides = {"Size-1": size[1], "Size-2": size[2]} if size else {}
-    items = {keyword: value for keyword, value in found.items() if value}
-    return {"info": text, "items": items, "parameters": {**known, **sides, **said.get("other", {})}}
-
-
-def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    by_keyword = texts(decoded(body.image.strip(), "image"), "image").texts
+    text = by_keyword.get("parameters", "")
+    settings = parse_parameters(text)
+    known = {theirs: settings[ours] for ours, theirs in NAMES.items() if ours in settings and ours != "size"}
+    known = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in known.items()}
+    size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", settings.get("size", ""))
+    pixels = {"Size-1": size[1], "Size-2": size[2]} if size else {}
+    items = {keyword: value for keyword, value in by_keyword.items() if value}
+    return {"info": text, "items": items, "parameters": {**known, **pixels, **settings.get("other", {})}}
 
 
 @routes.post("/interrogate")
@@ -613,7 +604,7 @@ async def caption(state: Served, body: Interrogation) -> dict[str, Any]:
     if "caption" not in state.capabilities().tasks:
         raise Rejected(501, "api.no_captions")
     data = await to_thread.run_sync(decoded, body.image, "image")
-    return {"caption": (await _made(state, "caption", data, "image", tags=body.model == TAGGER)).text}
+    return {"caption": (await _artifact(state, "caption", data, "image", tags=body.model == TAGGER)).text}
 
 
 # --- Larger pictures --------------------------------------------------------------------------------------------------
@@ -628,7 +619,7 @@ async def enlarge_one(state: Served, body: OneImage) -> dict[str, Any]:
 @routes.post("/extra-batch-images")
 async def enlarge_many(state: Served, body: ManyImages) -> dict[str, Any]:
     """Larger pictures."""
-    named = [(one.data, f"imageList[{n}]") for n, one in enumerate(body.imageList)]
+    named = [(image.data, f"imageList[{n}]") for n, image in enumerate(body.imageList)]
 
     def pixels(text: str, name: str) -> int:
         width, height = _target(checked(decoded(text, name), name).size, body)
@@ -645,31 +636,21 @@ async def _enlarged(state: State, text: str, name: str, how: Upscaling) -> str:
     data = await to_thread.run_sync(decoded, text, name)
     size = (await in_turn(checked, data, name)).size  # the picture is let go: here many requests wait
     target, box = _target(size, how), None
-    if how.upscaler_1 == OURS and _gains(state, size):
-        data, box = await _by_network(state, data, name, size)
-    elif how.upscaler_1 not in (OURS, *UPSCALERS):
+    if how.upscaler_1 == OURS:
+        can = state.capabilities()
+        if not can.enlarges:
+            raise Rejected(501, "api.no_upscaler_part", reason=can.beyond or "this model has no upscaler")
+        if 2 * max(size) <= can.enlarges:  # the network adds nothing to what is larger than half of its largest
+            data = Path((await _artifact(state, "enlarge", data, name, size=can.enlarges)).path).read_bytes()
+            (width, height), left, top = place(size, can.enlarges)
+            box = (left, top, left + width, top + height)
+    elif how.upscaler_1 not in UPSCALERS:
         raise Rejected(404, "api.no_upscaler", name=how.upscaler_1[:100], list=f"{PREFIX}/upscalers")
     return await in_turn(_file, data, name, box, target, how)
 
 
-def _gains(state: State, size: tuple[int, int]) -> bool:
-    """Whether the network adds anything: not to what is larger than half of its largest. 501 where there is none."""
-    can = state.capabilities()
-    if not can.enlarges:
-        raise Rejected(501, "api.no_upscaler_part", reason=can.beyond or "this model has no upscaler")
-    return 2 * max(size) <= can.enlarges
-
-
-async def _by_network(state: State, data: bytes, name: str, size: tuple[int, int]) -> tuple[bytes, Box]:
-    """The file that the studio's network makes of a picture of `size`, as large as it can, and where it lies there."""
-    largest = state.capabilities().enlarges
-    made = Path((await _made(state, "enlarge", data, name, size=largest)).path).read_bytes()
-    (width, height), left, top = place(size, largest)
-    return made, (left, top, left + width, top + height)
-
-
-async def _made(state: State, task: str, data: bytes, name: str, **fields: Any) -> Saved:
-    """What is made of a picture's file, by a job like any other."""
+async def _artifact(state: State, task: str, data: bytes, name: str, **fields: Any) -> Saved:
+    """The result of a job on a picture's file."""
     studio = state.studio
 
     def submit() -> str:

@@ -70,9 +70,9 @@ def describe_saved(saved: Saved) -> dict[str, Any]:
     return {**facts, "sha256": sha256, "url": f"{PREFIX}/gallery/{sha256}/file", "seconds": round(saved.seconds, 3)}
 
 
-def describe_kept(kept: GalleryItem) -> dict[str, Any]:
+def describe_item(item: GalleryItem) -> dict[str, Any]:
     """A file of the gallery, as JSON."""
-    facts, place = asdict(kept), f"{PREFIX}/gallery/{kept.sha256}"
+    facts, place = asdict(item), f"{PREFIX}/gallery/{item.sha256}"
     del facts["path"]
     return {**facts, "url": f"{place}/file", "thumbnail": f"{place}/thumbnail"}
 
@@ -86,22 +86,22 @@ def page(
 ) -> Any:
     """Pictures, newest first."""
     gallery = served.studio.gallery
-    kept = gallery.page(where, before, limit + 1)
-    follows = kept[limit - 1].number if len(kept) > limit else None
-    return {"pictures": list(map(describe_kept, kept[:limit])), "next": follows, "count": gallery.count(where)}
+    items = gallery.page(where, before, limit + 1)
+    follows = items[limit - 1].number if len(items) > limit else None
+    return {"pictures": list(map(describe_item, items[:limit])), "next": follows, "count": gallery.count(where)}
 
 
 @routes.get("/duplicates", response_model=Groups)
 def duplicates(served: ServedStudio) -> Any:
     """Pictures that are one drawing again, moved, in another size or other colours; the best of each group first."""
     groups = [(group.best, *group.others) for group in served.studio.duplicates()]
-    return {"groups": [list(map(describe_kept, group)) for group in groups]}
+    return {"groups": [list(map(describe_item, group)) for group in groups]}
 
 
 @routes.get("/gallery/{sha256}", response_model=KeptOut)
 def get(served: ServedStudio, sha256: Digest) -> Any:
     """One picture; the bin's too."""
-    return describe_kept(kept_of(served.studio.gallery, sha256))
+    return describe_item(item_of(served.studio.gallery, sha256))
 
 
 @routes.patch("/gallery/{sha256}", response_model=KeptOut)
@@ -126,28 +126,28 @@ def restore(served: ServedStudio, sha256: Digest) -> Any:
 @routes.get("/gallery/{sha256}/credits", response_model=CreditsOut)
 def credits(served: ServedStudio, sha256: Digest) -> Any:
     """Whom a picture or clip is owed to."""
-    found = credits_in(kept_of(served.studio.gallery, sha256).path)
-    return {"credits": found, "lines": lines(found)}
+    owed = credits_in(item_of(served.studio.gallery, sha256).path)
+    return {"credits": owed, "lines": lines(owed)}
 
 
 @routes.get("/gallery/{sha256}/file", response_class=Response, responses=FILE)
 def file(served: ServedStudio, sha256: Digest) -> Response:
     """The file itself, byte for byte."""
-    return file_response(kept_of(served.studio.gallery, sha256))
+    return file_response(item_of(served.studio.gallery, sha256))
 
 
-def file_response(kept: GalleryItem) -> Response:
+def file_response(item: GalleryItem) -> Response:
     """The stored file, byte for byte; 404 where it is gone."""
-    if not kept.path.is_file():
+    if not item.path.is_file():
         raise Rejected(404, "api.file_gone")
-    return FileResponse(kept.path, media_type=kept.media_type, headers=FOREVER)
+    return FileResponse(item.path, media_type=item.media_type, headers=FOREVER)
 
 
 @routes.get("/gallery/{sha256}/frames/{number}", response_class=Response, responses=FILE)
 def frame(served: ServedStudio, sha256: Digest, number: Annotated[int, Path(ge=1, le=MAX_FRAMES)]) -> Response:
     """A frame of a clip as PNG; the first is 1."""
     try:
-        clip = ClipFile.open(kept_of(served.studio.gallery, sha256).path)
+        clip = ClipFile.open(item_of(served.studio.gallery, sha256).path)
     except Refused as refusal:
         raise Rejected(404, "api.file_gone") from refusal
     if number > clip.count:
@@ -163,11 +163,11 @@ async def export(served: ServedStudio, sha256: Digest, wanted: Annotated[Wanted,
 
 
 def _exported(served: Served, sha256: str, wanted: Wanted) -> Response:
-    kept, larger = kept_of(served.studio.gallery, sha256), partial(served.studio.larger, model=served.model)
-    if kept.kind == "text" or not kept.path.is_file():
+    item, larger = item_of(served.studio.gallery, sha256), partial(served.studio.larger, model=served.model)
+    if item.kind == "text" or not item.path.is_file():
         raise Rejected(404, "api.no_picture", sha256=sha256)
-    name, data = one_file(exported(kept.path, wanted, larger), credits_in(kept.path))
-    kinds = {one.suffix: one.media_type for one in FORMATS.values()}
+    name, data = one_file(exported(item.path, wanted, larger), credits_in(item.path))
+    kinds = {kind.suffix: kind.media_type for kind in FORMATS.values()}
     kind = kinds.get(FilePath(name).suffix) or mimetypes.guess_type(name)[0]
     return Response(data, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'})
 
@@ -175,17 +175,17 @@ def _exported(served: Served, sha256: str, wanted: Wanted) -> Response:
 @routes.get("/gallery/{sha256}/thumbnail", response_class=Response, responses=FILE)
 def thumbnail(served: ServedStudio, sha256: Digest) -> Response:
     """A small picture of it, at most 128 pixels a side."""
-    data, kind = small(served.studio.gallery, kept_of(served.studio.gallery, sha256))
+    data, kind = small(served.studio.gallery, item_of(served.studio.gallery, sha256))
     return Response(data, media_type=kind, headers=FOREVER)
 
 
-def small(gallery: Gallery, kept: GalleryItem) -> tuple[bytes, str]:
+def small(gallery: Gallery, item: GalleryItem) -> tuple[bytes, str]:
     """A small preview and its media type; 404 where the file is gone."""
     try:
-        data = gallery.thumbnail(kept.sha256)
+        data = gallery.thumbnail(item.sha256)
     except KeyError as error:
         raise Rejected(404, "api.file_gone") from error
-    return data, "image/webp" if data[:4] == b"RIFF" else kept.media_type
+    return data, "image/webp" if data[:4] == b"RIFF" else item.media_type
 
 
 @routes.get("/search", response_model=Hits)
@@ -203,14 +203,14 @@ async def search(
     if without and unlike:  # `asearch` takes one of them
         raise Refused("api.words_or_picture")
     studio = served.studio
-    near, far = [one and (await to_thread.run_sync(kept_of, studio.gallery, one)).path for one in (like, unlike)]
+    near, far = [key and (await to_thread.run_sync(item_of, studio.gallery, key)).path for key in (like, unlike)]
     hits = await studio.asearch(
         words, like=near or None, without=far or without, k=k, wanted=where, meaning=meaning, model=served.model
     )
-    return {"hits": [{"picture": describe_kept(hit.picture), "score": hit.score} for hit in hits]}
+    return {"hits": [{"picture": describe_item(hit.picture), "score": hit.score} for hit in hits]}
 
 
-def kept_of(gallery: Gallery, sha256: str) -> GalleryItem:
+def item_of(gallery: Gallery, sha256: str) -> GalleryItem:
     """A picture of the gallery, or of its bin; 404 where there is none."""
     try:
         return gallery.get(sha256)
@@ -220,6 +220,6 @@ def kept_of(gallery: Gallery, sha256: str) -> GalleryItem:
 
 def _changed(gallery: Gallery, sha256: str, change: Callable[[list[str]], Any]) -> dict[str, Any]:
     """The picture after a change; 404 where there is none."""
-    kept_of(gallery, sha256)
+    item_of(gallery, sha256)
     change([sha256])
-    return describe_kept(kept_of(gallery, sha256))
+    return describe_item(item_of(gallery, sha256))

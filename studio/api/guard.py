@@ -228,8 +228,8 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _network(address: str) -> str:
-    found = _address(address)
-    return str(ipaddress.ip_network((found, 64), strict=False)) if found and found.version == 6 else address
+    ip = _address(address)
+    return str(ipaddress.ip_network((ip, 64), strict=False)) if ip and ip.version == 6 else address
 
 
 def _digest(password: bytes) -> bytes:

@@ -53,14 +53,14 @@ class Route(APIRoute):
         return handled
 
     @staticmethod
-    def said(what: Refused | Message | str) -> str:
+    def sentence(what: Refused | Message | str) -> str:
         """An error in words."""
         return str(what)
 
     @classmethod
     def problem(cls, status: int, what: Refused | Message | str) -> JSONResponse:
         """The answer; lone surrogates, which JSON can't carry, become question marks."""
-        text = cls.said(what).encode(errors="replace").decode()
+        text = cls.sentence(what).encode(errors="replace").decode()
         return JSONResponse(dict.fromkeys(cls.keys, text), status)
 
 

@@ -1,6 +1,7 @@
 """What goes in and out of /api/v1, typed. Jobs and stored files have the fields of the studio's own classes."""
 
 import dataclasses
+import functools
 import inspect
 import types
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -15,7 +16,7 @@ from studio.events import Reading, Saved
 from studio.gallery import GalleryItem
 from studio.heartbeat import Loaded
 from studio.queue import MAX_PRIORITY, QueuedJob, State
-from studio.requests import Ingredient, Picture, fields_of, media_tasks
+from studio.requests import CaptionRequest, Ingredient, MediaRequest, Picture, fields_of
 
 SHA256 = r"^[0-9a-f]{64}$"
 LARGEST = 2**63 - 1  # what SQLite counts to
@@ -32,7 +33,7 @@ class Given(_In):
     sha256: str = Field("", description="A picture of the gallery.", pattern=SHA256 + "|^$")
 
     @model_validator(mode="after")
-    def _one(self) -> "Given":
+    def _check(self) -> "Given":
         if bool(self.data) == bool(self.sha256):
             raise Refused("api.picture_given")
         return self
@@ -73,11 +74,20 @@ def _task(body: Any) -> str:
     return f"{TAG}{task}"
 
 
+@functools.lru_cache
+def job_model(kind: type[MediaRequest]) -> type[BaseModel]:
+    """The body of a job of a medium."""
+    return _request_model(f"{kind.model_fields['task'].default.title()}Job", kind)
+
+
+def job_body(kinds: tuple[type[MediaRequest], ...]) -> Any:
+    """The type of a job's body: that of the task that it names."""
+    tagged = tuple(Annotated[job_model(kind), Tag(f"{TAG}{kind.model_fields['task'].default}")] for kind in kinds)
+    return Annotated[Union[tagged], Discriminator(_task)]  # noqa: UP007
+
+
 Part = _request_model("Part", Ingredient)
-JOBS = {task: _request_model(f"{task.title()}Job", kind) for task, kind in media_tasks().items()}
-CaptionIn: Any = JOBS["caption"]
-_TAGGED = tuple(Annotated[body, Tag(f"{TAG}{task}")] for task, body in JOBS.items())
-AnyJob = Annotated[Union[_TAGGED], Discriminator(_task)]  # type: ignore[valid-type]  # noqa: UP007
+CaptionIn: Any = job_model(CaptionRequest)
 
 PictureOut = _result_model(
     "PictureOut",

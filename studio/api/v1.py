@@ -23,7 +23,6 @@ from studio.api.gallery import PREFIX, describe_saved
 from studio.api.routing import Rejected, Route, Served, ServedStudio, close, serve
 from studio.api.schemas import (
     SHA256,
-    AnyJob,
     CaptionIn,
     CaptionOut,
     Given,
@@ -33,6 +32,7 @@ from studio.api.schemas import (
     Move,
     Problem,
     Readings,
+    job_body,
 )
 from studio.api.uploads import Uploads, in_turn, uploads
 from studio.backends.base import offered, open_backend
@@ -44,7 +44,7 @@ from studio.media import data_url
 from studio.metadata.origin import nameless, version
 from studio.planner import Job
 from studio.queue import OPEN, QueuedJob, State
-from studio.requests import only
+from studio.requests import MediaRequest, media_tasks, only
 from studio.studio import Studio
 
 END = "end"  # id of the last event: a client that has it needs nothing more
@@ -69,16 +69,44 @@ about = APIRouter(route_class=Route, tags=["studio"])
 
 def router(studio: Studio, model: str) -> APIRouter:
     """The routes of /api/v1. `model` does the jobs that name none."""
-    return serve(routes, Served(studio, model))
+    both = APIRouter()
+    both.include_router(job_router(tuple(media_tasks().values())))
+    both.include_router(routes)
+    return serve(both, Served(studio, model))
+
+
+@functools.lru_cache
+def job_router(kinds: tuple[type[MediaRequest], ...]) -> APIRouter:
+    """The route that takes jobs, with a body for each of the requests, and the schema of all routes."""
+    router_of_jobs = APIRouter(prefix=PREFIX, route_class=Route, responses=ERRORS)
+    body = job_body(kinds)
+
+    @router_of_jobs.post("/jobs", status_code=202, response_model=JobOut, tags=["jobs"])
+    async def submit(served: ServedStudio, body: body) -> Any:  # type: ignore[valid-type]
+        """Put a job in the queue. The same work is the same job: its pictures are there at once."""
+        return await in_turn(_prepared, served, body, lambda job: describe_job(served, served.studio.submit(job)))
+
+    @functools.cache
+    def schema() -> Any:
+        return get_openapi(title="Studio 128", version=version(), routes=[*router_of_jobs.routes, *routes.routes])
+
+    @router_of_jobs.get("/openapi.json", include_in_schema=False)
+    def openapi() -> Any:
+        """The schema for machines."""
+        return schema()
+
+    @router_of_jobs.get("/docs", response_class=HTMLResponse, include_in_schema=False)
+    @functools.cache
+    def docs() -> str:
+        """The schema for people, as one page without a script: nothing is loaded."""
+        loader = FileSystemLoader(Path(__file__).parent)
+        environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        return environment.get_template("docs.html").render(schema=schema())
+
+    return router_of_jobs
 
 
 # --- Jobs -------------------------------------------------------------------------------------------------------------
-
-
-@jobs.post("/jobs", status_code=202, response_model=JobOut)
-async def submit(served: ServedStudio, body: AnyJob) -> Any:
-    """Put a job in the queue. The same work is the same job: what was made before is there at once."""
-    return await in_turn(_prepared, served, body, lambda job: describe_job(served, served.studio.submit(job)))
 
 
 def _prepared(served: Served, body: Any, use: Callable[[Job], Any]) -> Any:
@@ -94,8 +122,8 @@ def _prepared(served: Served, body: Any, use: Callable[[Job], Any]) -> Any:
 async def caption(served: ServedStudio, body: CaptionIn) -> Any:
     """Describe a picture at once, before all jobs, and store nothing. A job of the task `caption` stores the words."""
     request = await in_turn(_prepared, served, body, lambda job: inputs.keep(job.request, served.studio.home))
-    (said,) = [one for one in await served.studio.aask(request) if isinstance(one, Content)]
-    return {"caption": said.data.decode(), "score": said.score, "known": said.known}
+    (answer,) = [event for event in await served.studio.aask(request) if isinstance(event, Content)]
+    return {"caption": answer.data.decode(), "score": answer.score, "known": answer.known}
 
 
 @jobs.get("/jobs", response_model=Jobs)
@@ -122,7 +150,7 @@ def describe_job(served: ServedStudio, job: Id) -> Any:
 
 @jobs.delete("/jobs/{job}", response_model=JobOut)
 def cancel(served: ServedStudio, job: Id) -> Any:
-    """Stop a job at its next step, or take it out of the queue. What is made stays; so does a job that has ended."""
+    """Stop a job at its next step, or take it out of the queue. Its pictures stay; so does a job that has ended."""
     describe_job(served, job)
     served.studio.queue.cancel([job])
     return describe_job(served, job)
@@ -130,7 +158,7 @@ def cancel(served: ServedStudio, job: Id) -> Any:
 
 @jobs.post("/jobs/{job}/retry", response_model=JobOut)
 def retry(served: ServedStudio, job: Id) -> Any:
-    """Put a job that failed, was cancelled or set aside in the queue again."""
+    """Put a job that failed, was cancelled or was quarantined in the queue again."""
     if describe_job(served, job)["state"] == "done":
         raise Refused("api.job_is_done")
     served.studio.queue.retry([job])
@@ -149,8 +177,8 @@ def finish(served: ServedStudio, job: Id) -> Any:
 @jobs.post("/jobs/{job}/move", response_model=JobOut)
 def move(served: ServedStudio, job: Id, body: Move) -> Any:
     """Change the place of a waiting job in the queue."""
-    for one in filter(None, (job, body.before)):
-        describe_job(served, one)
+    for identity in filter(None, (job, body.before)):
+        describe_job(served, identity)
     if body.priority is not None:
         served.studio.queue.prioritise(job, body.priority)
     served.studio.queue.move(job, body.before)
@@ -286,22 +314,6 @@ def read(
 
 for part in (jobs, gallery.routes, about):
     routes.include_router(part)
-
-
-@routes.get("/openapi.json", include_in_schema=False)
-@functools.cache
-def openapi() -> Any:
-    """The schema for machines."""
-    return get_openapi(title="Studio 128", version=version(), routes=routes.routes)
-
-
-@routes.get("/docs", response_class=HTMLResponse, include_in_schema=False)
-@functools.cache
-def docs() -> str:
-    """The schema for people, as one page without a script: nothing is loaded."""
-    loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("docs.html").render(schema=openapi())
 
 
 close(routes, f"; see {PREFIX}/docs")

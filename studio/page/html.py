@@ -100,7 +100,7 @@ class PageRoute(Route):
     keys = ("problem",)
 
     @staticmethod
-    def said(what: Refused | Message | str) -> str:
+    def sentence(what: Refused | Message | str) -> str:
         return error_text(what)
 
 

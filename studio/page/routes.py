@@ -16,7 +16,7 @@ from models.messages import Refused
 from models.prompts.completion import complete
 from models.prompts.weighting import plain
 from models.references.credits import Credit, as_file
-from studio.api.gallery import FOREVER, file_response, kept_of, small
+from studio.api.gallery import FOREVER, file_response, item_of, small
 from studio.api.routing import Rejected
 from studio.batch.plan import safe_name
 from studio.events import Content
@@ -79,11 +79,11 @@ def router(context: PageContext) -> APIRouter:
 
     @router.get("/pictures/{name}")
     def picture(name: str) -> Response:
-        return file_response(kept_of(gallery, PurePath(name).stem))
+        return file_response(item_of(gallery, PurePath(name).stem))
 
     @router.get("/thumbnails/{name}")
     def thumbnail(name: str) -> Response:
-        data, kind = small(gallery, kept_of(gallery, PurePath(name).stem))
+        data, kind = small(gallery, item_of(gallery, PurePath(name).stem))
         return Response(data, media_type=kind, headers=FOREVER)
 
     @router.get("/clips/{digest}/sheet.png")
