@@ -1,39 +1,34 @@
 """`python -m eval`: measure, print the table, write the JSON."""
 
 import argparse
+import pkgutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from eval import bench, rate, record, score
-from eval import report as reports
-from eval.cluster import opened
-from eval.context import SIZES, Context, shipped
-from eval.generator import Parts
-from eval.metrics.image import misranked
-from eval.report import add_outputs, console, write
-from eval.rows import MissingError
-from eval.statistics import FeatureStatistics, ReferenceStatistics, reference_path
-from eval.studio_model import StudioModel
-from eval.table import METRICS, measure, print_table, report
+from eval.metrics import METRICS
+from eval.report import add_outputs, console, measure, print_table, record, table_document, write
+from eval.rows import SIZES, MissingError
 from models.cluster import LOCAL
-from models.data.text import wordnet_folder
 from models.data.world import World, data_folder
-from models.hardware import keep_freed_memory
 from models.messages import Refused, did_you_mean
+from models.quiet import silence
+
+if TYPE_CHECKING:
+    from eval.context import Context
 
 REFERENCE = "reference"
 COMMANDS = {
-    "score": score.main,
-    "report": record.main,
-    "page": reports.main,
-    "bench": bench.main,
-    "rate": rate.main,
+    "score": "eval.score:main",
+    "report": "eval.report:main",
+    "bench": "eval.bench:main",
+    "rate": "eval.rate:main",
 }  # with arguments of their own
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m eval", description="Measure the models on held-out pictures.")
-    made.add_argument(
+    parser = argparse.ArgumentParser(prog="python -m eval", description="Measure the models on held-out pictures.")
+    parser.add_argument(
         "measures",
         nargs="*",
         default=["all"],
@@ -41,66 +36,77 @@ def parser() -> argparse.ArgumentParser:
         help=f"{', '.join(METRICS)}; all (default); or {REFERENCE}, which fits the projection of the Frechet distance;"
         f" {' and '.join(COMMANDS)} --help: of anyone's files",
     )
-    size = made.add_mutually_exclusive_group()
+    size = parser.add_mutually_exclusive_group()
     for name in SIZES:
         size.add_argument(f"--{name}", dest="size", action="store_const", const=name, default="quick")
-    add_outputs(made)
-    made.add_argument("--weights", type=Path, metavar="DIR", help="folder of weights instead of the shipped ones")
-    made.add_argument("--model", metavar="MODEL", help="pictures of any model of `studio models` instead of our own")
-    made.add_argument("--world", type=Path, metavar="DIR", help="folder of the built pictures")
-    made.add_argument("--cache", type=Path, metavar="DIR", help="where features and generated pictures are kept")
-    made.add_argument(
+    add_outputs(parser)
+    parser.add_argument("--weights", type=Path, metavar="DIR", help="folder of weights instead of the shipped ones")
+    parser.add_argument("--model", metavar="MODEL", help="pictures of any model of `studio models` instead of our own")
+    parser.add_argument("--world", type=Path, metavar="DIR", help="folder of the built pictures")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="where features and generated pictures are kept")
+    parser.add_argument(
         "--open-clip", action="append", default=[], metavar="MODEL",
         help="measured beside our space by open_clip and clip_score: a folder, NAME:WEIGHTS or hf-hub:REPOSITORY, also"
         " several times",
     )  # fmt: skip
     where = "draw on a Ray cluster: its HOST:PORT, or auto (else on this machine's devices)"
-    made.add_argument("--cluster", nargs="?", const=LOCAL, metavar="ADDRESS", help=where)
-    made.add_argument("--check-controls", action="store_true", help="fail where controls do not rank as they must")
-    made.add_argument("--record", action="store_true", help="keep the figures as those that README and docs show")
-    return made
+    parser.add_argument("--cluster", nargs="?", const=LOCAL, metavar="ADDRESS", help=where)
+    parser.add_argument("--check-controls", action="store_true", help="fail where controls do not rank as they must")
+    parser.add_argument("--record", action="store_true", help="keep the figures as those that README and docs show")
+    return parser
 
 
-def names_of(asked: list[str]) -> list[str]:
-    """Metrics asked for, in the table's order; ValueError names the one that was probably meant."""
-    for name in asked:
-        if name not in (*METRICS, "all"):
-            hint = did_you_mean(name, METRICS) or f"; there are {', '.join(METRICS)}, all"
-            raise ValueError(f"unknown measure {name!r}{hint}")
-    return [name for name, one in METRICS.items() if name in asked or ("all" in asked and not one.final)]
+def names_of(words: list[str]) -> list[str]:
+    """Metrics in the table's order; ValueError names the one that was probably meant."""
+    for word in words:
+        if word not in (*METRICS, "all"):
+            hint = did_you_mean(word, METRICS) or f"; there are {', '.join(METRICS)}, all"
+            raise ValueError(f"unknown measure {word!r}{hint}")
+    return [name for name, metric in METRICS.items() if name in words or ("all" in words and not metric.final)]
 
 
-def prepare(arguments: argparse.Namespace) -> tuple[list[str], Context]:
+def prepare(arguments: argparse.Namespace) -> tuple[list[str], "Context"]:
     """The measures (none for the reference) and the context they run on."""
-    asked = [*arguments.measures, *["controls"] * arguments.check_controls]
-    names = [] if arguments.measures == [REFERENCE] else names_of(asked)
+    words = [*arguments.measures, *["controls"] * arguments.check_controls]
+    names = [] if arguments.measures == [REFERENCE] else names_of(words)
     if (arguments.record or any(METRICS[name].final for name in names)) and (arguments.weights or arguments.model):
-        for_shipped = ", ".join(["--record", *(name for name, one in METRICS.items() if one.final)])
+        for_shipped = ", ".join(["--record", *(name for name, metric in METRICS.items() if metric.final)])
         raise ValueError(f"{for_shipped}: for the weights that ship; ship them first: python -m models.train.ship")
     folder = arguments.world or data_folder()
+    world = World.load(folder)
+    silence()
+    from eval.context import Context, opened, shipped
+    from eval.generator import Parts, StudioModel
+    from models.data.text import wordnet_folder
+    from models.hardware import keep_freed_memory
+
     keep_freed_memory()
-    world, parts = World.load(folder), Parts(arguments.weights, arguments.open_clip)
-    words, model = wordnet_folder(folder), StudioModel(arguments.model) if arguments.model else None
+    parts = Parts(arguments.weights, arguments.open_clip)
+    model = StudioModel(arguments.model) if arguments.model else None
     cluster = opened(arguments.cluster, (lambda parts: [model]) if model else shipped, arguments.weights)
-    size = SIZES[arguments.size]
     cache = arguments.cache or folder / "eval"
-    return names, Context(world, size, parts, cache, words, generator=model, cluster=cluster)
+    size = SIZES[arguments.size]
+    return names, Context(world, size, parts, cache, wordnet_folder(folder), generator=model, cluster=cluster)
 
 
-def run(names: list[str], context: Context, arguments: argparse.Namespace) -> int:
+def run(names: list[str], context: "Context", arguments: argparse.Namespace) -> int:
     """Measure, print and write; without measures fit the reference statistics on all training pictures, and save them
     where they ship. 0 done, 1 where a measure that was named was missing."""
+    from eval.metrics.image import misranked
+    from eval.statistics import FeatureStatistics, ReferenceStatistics, reference_path
+
     if not names:
-        made = ReferenceStatistics.fit(FeatureStatistics.of(context.features_of(context.train)), context.world.digest)
-        made.save(reference_path())
-        print(f"{reference_path()}: {made.pictures} training pictures, sha256 {made.digest()}")
+        statistics = FeatureStatistics.of(context.features_of(context.train))
+        reference = ReferenceStatistics.fit(statistics, context.world.digest)
+        reference.save(reference_path())
+        print(f"{reference_path()}: {reference.pictures} training pictures, sha256 {reference.digest()}")
         return 0
     groups = measure(context, names)
-    document = report(context, groups, arguments.size)
+    document = table_document(context, groups, arguments.size)
     print_table(groups, console(arguments))
     write(document, arguments)
     if arguments.record:
-        record.record([document])
+        record([document])
     if arguments.check_controls and (wrong := misranked(groups["controls"]["rows"])):
         print("\n".join(wrong), file=sys.stderr)
         return 1
@@ -111,7 +117,9 @@ def main(words: list[str] | None = None) -> int:
     """Entry point: a refusal is one sentence on standard error and exit code 2, what is missing 1; Ctrl-C is 130."""
     words = sys.argv[1:] if words is None else words
     if words and words[0] in COMMANDS:
-        return COMMANDS[words[0]](words[1:])
+        silence()
+        code: int = pkgutil.resolve_name(COMMANDS[words[0]])(words[1:])
+        return code
     arguments = parser().parse_args(words)
     try:
         names, context = prepare(arguments)

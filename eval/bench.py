@@ -18,15 +18,14 @@ from PIL import Image, ImageSequence
 
 from eval import sets
 from eval.clips import DIRECTED, asked_clips
-from eval.context import SEED, SIZES, Context
+from eval.context import Context
 from eval.copies import shown_of
-from eval.folders import SUFFIXES
-from eval.generator import Parts
+from eval.extractors import SUFFIXES
+from eval.generator import Parts, draw
 from eval.judge import Judge
 from eval.metrics.scenes import held_out_choices, right_choices
 from eval.report import add_outputs, publish, refusing
-from eval.rows import Row, share_row
-from eval.studio_model import draw
+from eval.rows import SEED, SIZES, Row, share_row
 from models.assets import assets
 from models.data.captions import display_name, scene_facts
 from models.data.clips import direction_seen

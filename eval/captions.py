@@ -65,7 +65,7 @@ class StickerCaptionGenerator:
         return self.weights.captions.caption(pixels, first.language, first.kind, Decoding(**options), list(seeds))
 
 
-def words(text: str) -> list[str]:
+def tokens(text: str) -> list[str]:
     """What is counted; of Chinese, characters."""
     return _WORD.findall(text.lower())
 
@@ -100,7 +100,7 @@ def cider_d(texts: Sequence[str], references: Sequence[Sequence[str]]) -> np.nda
 
 
 def _grams(text: str) -> Counter[tuple[str, ...]]:
-    own = words(text)
+    own = tokens(text)
     return Counter(tuple(own[i : i + n]) for n in range(1, GRAMS + 1) for i in range(len(own) - n + 1))
 
 
@@ -114,7 +114,7 @@ def bleu_counts(texts: Sequence[str], references: Sequence[Sequence[str]]) -> np
     rows = []
     for text, own in zip(texts, references, strict=True):
         score = BLEUScore(n_gram=4)
-        score.update([" ".join(words(text))], [[" ".join(words(one)) for one in own]])
+        score.update([" ".join(tokens(text))], [[" ".join(tokens(one)) for one in own]])
         rows.append(
             [*score.numerator.tolist(), *score.denominator.tolist(), float(score.preds_len), float(score.target_len)]
         )
@@ -133,7 +133,7 @@ def rouge_l(texts: Sequence[str], references: Sequence[Sequence[str]]) -> np.nda
     """(N,) as COCO's evaluation has it: best precision and best recall over the references, each of its own."""
     found = []
     for text, own in zip(texts, references, strict=True):
-        said, wanted = words(text), [words(one) for one in own]
+        said, wanted = tokens(text), [tokens(one) for one in own]
         shared = [_longest_common(said, one) for one in wanted]
         precision = max(shared) / max(1, len(said))
         recall = max(one / max(1, len(reference)) for one, reference in zip(shared, wanted, strict=True))

@@ -1,14 +1,14 @@
 """The evaluation context: the world, how much is measured, the generator and the feature extractor, with their cache.
 
 A run that was stopped goes on where it was: features and generated media are kept in blocks, under hashes of all that
-they depend on.
+they depend on. Blocks may be made on the devices of a Ray cluster: what is made there is what is made here.
 """
 
 import json
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import platform
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,43 +19,26 @@ from rich.progress import track
 from eval import sets
 from eval.captions import StickerCaptionGenerator
 from eval.clips import StickerClipGenerator
-from eval.cluster import Block, Drawn, drawn, drawn_there
 from eval.copies import PRINTS
 from eval.extractors import Extractor, Source, extractor
 from eval.features import BLOCK, NAME, stored_features
-from eval.generator import Generator, Parts, StickerGenerator, digest_of, lacks
-from eval.rows import missing_where
+from eval.generator import Generator, Parts, StickerGenerator, digest_of, drawing_code, lacks
+from eval.rows import SEED, Sizes, missing_where
 from eval.statistics import ReferenceStatistics
-from models.cluster import Cluster
+from models.cluster import TRIES, Cluster
 from models.data.pixels import png
 from models.data.stored import whole
 from models.data.text import wordnet_folder
 from models.data.world import Picture, World, data_folder
-from models.weights import WeightsError
+from models.messages import Refused
+from models.weights import WeightsError, listed_parts, part_digests
 
 T = TypeVar("T")
+Drawn = tuple[np.ndarray, list[tuple[str, ...]]]  # media, and the styles that each was drawn from
+Block = tuple[Any, ...]  # prompts, seeds and options of one call of a generator
+Make = Callable[[Parts], list[Any]]  # every generator on some weights
 
-SEED = 2026  # of captions, noise and draws; pictures are chosen by hash and need none
 GENERATED = 64  # pictures a cache file; a multiple of the pipeline's batch
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much is measured: pictures, queries, or scenes of each attribute."""
-
-    gallery: int
-    cells: int
-    distribution: int
-    reconstructions: int
-    conditions: int
-    scenes: int
-    words: int = 200
-    clips: int = 78  # three of each motion
-    seeds: int = 2  # pictures of each of 60 things
-
-
-_TABLE = tomllib.loads(Path(__file__).with_name("sizes.toml").read_text(encoding="utf-8"))
-SIZES = {name: Sizes(**row) for name, row in _TABLE.items()}
 
 
 def shipped(parts: Parts) -> list[Any]:
@@ -210,3 +193,49 @@ class Context:
 def _kept(path: Path) -> Drawn:
     kept = np.load(path, allow_pickle=False)
     return kept["pixels"], [tuple(own) for own in json.loads(str(kept["sources"]))]
+
+
+# --- Blocks on a cluster ----------------------------------------------------------------------------------------------
+
+
+def drawn(generator: Any, block: Block) -> Drawn:
+    """The media of a block."""
+    prompts, seeds, options = block
+    if "sources" in generator.abilities:
+        return generator.draw(prompts, seeds, **options)
+    return generator.generate(prompts, seeds, **options), [()] * len(prompts)
+
+
+def opened(address: str | None, make: Make, root: Path | None) -> Cluster | None:
+    """The cluster at the address, each device of it with the generators that `make` makes of the weights in `root`."""
+    if address is None:
+        return None
+    return Cluster(address, partial(_maker, make, root and root.absolute(), _digest(root)))
+
+
+def drawn_there(cluster: Cluster, generator: Generator, blocks: Mapping[int, Block]) -> Iterator[tuple[int, Drawn]]:
+    """Each block under its number, in the order in which they come. Raises what the generator raises."""
+    for number, made in cluster.share(deque(blocks), lambda number: (generator.name, blocks[number])):
+        if made is None or isinstance(made, Exception):
+            raise made or Refused("cluster.crashed", times=TRIES)
+        yield number, made
+
+
+def _digest(root: Path | None) -> str:
+    """Of weights and code."""
+    return digest_of(part_digests(tuple(sorted(listed_parts(root))), root), drawing_code())
+
+
+def _maker(make: Make, root: Path | None, expected: str) -> Callable[..., Drawn | Exception]:
+    """On a device: draws a block by the generator of a name. Refused where weights or code are others."""
+    if _digest(root) != expected:
+        raise Refused("cluster.other_model", node=platform.node())
+    generators = {one.name: one for one in make(Parts(root))}
+
+    def draw(name: str, block: Block) -> Drawn | Exception:
+        try:
+            return drawn(generators[name], block)
+        except Exception as error:
+            return error
+
+    return draw

@@ -18,8 +18,8 @@ import torch
 from PIL import Image, ImageChops, ImageOps
 from torch import Tensor
 
-from eval.coverage import ROWS
 from eval.extractors import Extractor, pixels
+from eval.statistics import ROWS
 
 SIDE = 16
 GROUND = 16  # levels by which a pixel differs from the ground, or its opacity from none

@@ -1,17 +1,20 @@
-"""`python -m eval rate MADE REAL`: a page for blind ratings, on this computer alone.
+"""`python -m eval rate MADE REAL`: a page for blind ratings, on this computer alone; and the rows of what people said.
 
 A rater gives stars to pictures of both folders, mixed, and of pairs says which one is better; where a picture comes
 from is not to be seen, and the order is another for each rater. Some come twice. Each answer is kept at once, in a
-file; the measure `ratings` reads it (`eval/metrics/ratings.py`).
+file; the measure `ratings` reads it.
 """
 
 import argparse
 import io
 import json
 import random
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -20,9 +23,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from eval.folders import PictureFolder
-from eval.metrics.ratings import RATINGS
+from eval.context import Context
+from eval.extractors import PictureFolder
 from eval.report import refusing, rendered
+from eval.rows import MissingError, Row, mean_row, share_row
 from models.data.pixels import read_picture
 from models.data.stored import whole
 from models.data.world import data_folder
@@ -134,3 +138,51 @@ def main(words: list[str]) -> int:
     print(f"http://127.0.0.1:{arguments.port}/  {out}")
     uvicorn.run(app(ratings), host="127.0.0.1", port=arguments.port, log_level="warning")
     return 0
+
+
+# --- The measure ------------------------------------------------------------------------------------------------------
+
+
+RATINGS = "ratings.json"
+
+
+def rating_rows(context: Context) -> Iterator[Row]:
+    """Stars of generated pictures beside real ones, pairs, and whether raters agree with each other and themselves."""
+    path = context.cache and context.cache / RATINGS
+    if not path or not path.is_file():
+        raise MissingError("nobody has rated pictures; begin with: python -m eval rate MADE REAL")
+    yield from rated(json.loads(path.read_text(encoding="utf-8"))["answers"])
+
+
+def rated(answers: list[dict[str, Any]]) -> Iterator[Row]:
+    """Of answers {rater, task, again, of, value}: `of` says where the task's pictures are from ("made", "real"),
+    `value` is 1 to 5 stars, or of a pair whether the generated one is better."""
+    stars, pairs = ([one for one in answers if len(one["of"]) == n] for n in (1, 2))
+    raters = f"{len({one['rater'] for one in answers})} raters"
+    own = {who: np.array([one["value"] for one in stars if one["of"] == [who]], float) for who in ("made", "real")}
+    if len(own["made"]) and len(own["real"]):
+        beside = (("real", float(own["real"].mean())),)
+        yield mean_row("stars, of 5", own["made"], against=beside, note=f"{raters}; alpha {alpha(stars):.2f}")
+    if pairs:
+        better = [bool(one["value"]) for one in pairs]
+        note = f"{raters}; alpha {alpha(pairs):.2f}"
+        yield share_row("the generated one of a pair is better", better, against=(("chance", 0.5),), note=note)
+    first = {(one["rater"], one["task"]): one["value"] for one in answers if not one["again"]}
+    again = [one["value"] == first.get((one["rater"], one["task"])) for one in answers if one["again"]]
+    if again:
+        yield share_row("the same answer when asked again", again)
+
+
+def alpha(answers: list[dict[str, Any]]) -> float:
+    """Krippendorff's, of first answers: 1 where raters agree, 0 as by chance, NaN where no two were asked the same.
+    Differences are squared, which for yes and no is nominal agreement."""
+    units = defaultdict[str, list[float]](list)
+    for one in answers:
+        if not one["again"]:
+            units[one["task"]].append(one["value"])
+    shared = [values for values in units.values() if len(values) > 1]
+    if not shared:
+        return float("nan")
+    apart = sum(len(values) * np.var(values, ddof=1) for values in shared)
+    every = np.concatenate(shared)
+    return 1 - float(apart / (len(every) * np.var(every, ddof=1))) if every.var() else 1.0

@@ -3,12 +3,35 @@
 Intervals cover the sampling of pictures and queries; another training of the same model moves more.
 """
 
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+SEED = 2026  # of captions, noise and draws; pictures are chosen by hash and need none
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured: pictures, queries, or scenes of each attribute."""
+
+    gallery: int
+    cells: int
+    distribution: int
+    reconstructions: int
+    conditions: int
+    scenes: int
+    words: int = 200
+    clips: int = 78  # three of each motion
+    seeds: int = 2  # pictures of each of 60 things
+
+
+_SIZES = tomllib.loads(Path(__file__).with_name("sizes.toml").read_text(encoding="utf-8"))
+SIZES = {name: Sizes(**row) for name, row in _SIZES.items()}
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ import torch
 from fixture_world import fixture_world
 from PIL import Image, ImageDraw
 
-from eval.context import Context, Sizes
+from eval.context import Context
 from eval.extractors import Extractor
 from eval.features import stored_features
 from eval.generator import Generator, Parts
+from eval.rows import Sizes
 from eval.statistics import FeatureStatistics, ReferenceStatistics
 
 SIZES = Sizes(gallery=8, cells=4, distribution=6, reconstructions=6, conditions=3, scenes=2)

@@ -18,7 +18,7 @@ from eval_kit import drawn_context
 from patience import PATIENCE, until
 from PIL import Image
 
-from eval.cluster import opened
+from eval.context import opened
 
 ROOT = Path(__file__).resolve().parent.parent
 SOON = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_failure_threshold": 3}

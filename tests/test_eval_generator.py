@@ -14,13 +14,13 @@ from eval_kit import drawn_context
 from rich.console import Console
 from tiny_parts import save_tiny_parts
 
-from eval import studio_model
-from eval.context import SEED, Context
-from eval.generator import LACKS, Generator, Media, Parts, StickerGenerator, lacks
+from eval import generator
+from eval.context import Context
+from eval.generator import LACKS, Generator, Media, Parts, StickerGenerator, StudioModel, lacks
 from eval.judge import Judge
 from eval.metrics import METRICS
-from eval.studio_model import StudioModel
-from eval.table import measure, print_table, report
+from eval.report import measure, print_table, table_document
+from eval.rows import SEED
 from models.weights import save_part
 
 
@@ -97,7 +97,7 @@ def test_a_generator_that_nobody_here_made_goes_through_the_whole_table(judged: 
     assert rows[0].seeds == f"noise {SEED}, {SEED + 1}, ...; one disc"
     assert rows[0].parts == () and rows[0].goal is not None
     assert [name for name, _ in groups["plain"]["rows"][0].against] == ["real held-out"], "no drafts to compare with"
-    document = report(own, groups, "quick")
+    document = table_document(own, groups, "quick")
     assert json.loads(json.dumps(document))["stamps"]["generators"] == {"discs": "one disc"}
     assert document["inapplicable"]["blends"] == "does not apply: discs does not blend two prompts"
     assert document["weights"].keys() == {"judge"}
@@ -108,7 +108,7 @@ def test_a_pipeline_of_diffusers_goes_through_the_whole_table(
 ) -> None:
     """One that this test builds, drawn by the studio's own command, here within this process."""
     monkeypatch.setattr(
-        studio_model.subprocess, "run", lambda command, **_: SimpleNamespace(returncode=studio(*command[3:]).code)
+        generator.subprocess, "run", lambda command, **_: SimpleNamespace(returncode=studio(*command[3:]).code)
     )
     own = context(StudioModel(f"diffusers:{pipelines('sd')}"), judged, tmp_path / "cache")
     own.sizes = replace(own.sizes, cells=2, distribution=3, conditions=2, scenes=1)

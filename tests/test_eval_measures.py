@@ -13,15 +13,26 @@ from fixture_world import fixture_world
 from tiny_parts import give_variant, save_tiny_parts
 
 from eval import sets
-from eval.context import Context, Sizes
-from eval.distribution import distances
+from eval.context import Context
 from eval.generator import Parts, drawing_code
-from eval.metrics import blends
-from eval.metrics.image import control_rows, fast_rows, image_rows, judge, misranked, unseen_rows
-from eval.metrics.reconstruction import alpha_iou, psnr_on_white, reconstruction_rows
-from eval.metrics.retrieval import retrieval_rows
+from eval.metrics import image
+from eval.metrics.image import (
+    alpha_iou,
+    blend_rows,
+    both_found,
+    control_rows,
+    fast_rows,
+    image_rows,
+    judge,
+    misranked,
+    psnr_on_white,
+    reconstruction_rows,
+    set_distances,
+    unseen_rows,
+)
+from eval.metrics.space import retrieval_rows
 from eval.neighbours import nearest, style_share
-from eval.rows import MissingError, Row
+from eval.rows import MissingError, Row, Sizes
 from eval.statistics import FeatureStatistics, ReferenceStatistics
 from models.data.world import World, fraction
 from models.pipelines.image import BATCH, StickerPipeline
@@ -180,7 +191,7 @@ def test_generated_pictures_are_measured_beside_real_ones(context: Context) -> N
     ratio = row_of(rows, "FD-EffLite0-PCA128 over its floor")
     pixels = sets.pixels(context.world, sets.held_out(context.world, 6))
     through = context.features(context.reconstruct(pixels))
-    own = distances(context, sets.held_out(context.world, 6), through).ratio
+    own = set_distances(context, sets.held_out(context.world, 6), through).ratio
     assert ratio.goal == pytest.approx(2 * own) and ratio.lower_is_better
 
 
@@ -233,13 +244,13 @@ def test_blends_are_looked_at_for_both_things(context: Context, monkeypatch: pyt
     pairs = sets.pairs(context.world, 3)
     shown = [picture.concept for pair in sets.pairs(context.world, 100) for picture in pair]
     assert len(pairs) == 3 and len(shown) == len(set(shown)) and {p.split for pair in pairs for p in pair} == {"train"}
-    (row,) = blends.blend_rows(context)
+    (row,) = blend_rows(context)
     assert row.n == 3 and 0 <= row.value <= 1
     assert [name for name, _ in row.against] == ["halfway between their vectors", "the first alone", "two other things"]
     first = context.features_of([pair[0] for pair in pairs])
     for near, found in ((0.0, 0), (1.0, 3)):  # one drawing shows one thing, all of them everything
-        monkeypatch.setattr(blends, "NEAR", near)
-        assert blends._found(context, pairs, first).sum() == found
+        monkeypatch.setattr(image, "SEARCHED", near)
+        assert both_found(context, pairs, first).sum() == found
 
 
 def test_pictures_kept_are_those_of_this_very_code(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,7 +292,7 @@ def test_retrieval_of_an_oracle_is_perfect_and_of_a_deaf_one_chance(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "eval.metrics.retrieval.caption", lambda picture, seed, language, style: f"{picture.concept} {language}"
+        "eval.metrics.space.caption", lambda picture, seed, language, style: f"{picture.concept} {language}"
     )
     concepts = sorted({picture.concept for picture in context.world.pictures})
     english = {f"{concept} en": i for i, concept in enumerate(concepts)}

@@ -13,9 +13,8 @@ from tiny_parts import save_tiny_parts
 
 from eval.context import Context
 from eval.generator import Parts
-from eval.metrics.open_clip import Answers, difference_row, open_clip_rows, score_rows
-from eval.metrics.retrieval import retrieval_rows
 from eval.metrics.scenes import ATTRIBUTES
+from eval.metrics.space import Answers, clip_score_rows, difference_row, open_clip_rows, retrieval_rows
 from eval.rows import MissingError, Row
 from models.open_clip import PART
 
@@ -39,8 +38,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def context(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     """Over the drawn world and a dictionary of ten cats, the half of which nothing taught."""
     cats = {f"cat{i}": frozenset({"cat"}) for i in range(10)}
-    monkeypatch.setattr("eval.metrics.open_clip.english_words", lambda context, count: cats)
-    monkeypatch.setattr("eval.metrics.open_clip.is_held_out", lambda word: int(word[3:]) % 2 == 0)
+    monkeypatch.setattr("eval.metrics.space.english_words", lambda context, count: cats)
+    monkeypatch.setattr("eval.metrics.space.is_held_out", lambda word: int(word[3:]) % 2 == 0)
     monkeypatch.delitem(ATTRIBUTES, "count")  # the drawn world holds out no number
     return drawn_context(weights, tmp_path, sizes=replace(SIZES, gallery=40))
 
@@ -81,9 +80,9 @@ def test_the_interval_is_that_of_paired_answers() -> None:
 
 
 def test_pictures_are_scored_by_our_space_and_by_a_second_model_where_there_is_one(context: Context) -> None:
-    (alone,) = score_rows(context)
+    (alone,) = clip_score_rows(context)
     context.parts.open_clip = {"other": Constant()}  # type: ignore[misc, assignment]
-    first, second = score_rows(context)
+    first, second = clip_score_rows(context)
     assert first == alone and alone.n == SIZES.cells and -1 <= alone.value <= 1
     assert second.name.endswith("other") and second.value == pytest.approx(1) == dict(second.against)["other prompts"]
     assert "nearest of 4: 0.250" in second.note, "equal scores give chance"

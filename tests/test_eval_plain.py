@@ -12,7 +12,7 @@ from tiny_parts import save_tiny_parts
 
 from eval import sets
 from eval.context import Context
-from eval.metrics.named import gender_row, plain_rows, seen_rows
+from eval.metrics.novelty import gender_row, plain_rows, seen_rows
 from models.data.world import World
 from models.prompts.normalise import named_style
 

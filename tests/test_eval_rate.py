@@ -12,8 +12,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from eval import __main__ as command
-from eval.metrics.ratings import alpha, rated
-from eval.rate import AGAIN, Ratings, app
+from eval.rate import AGAIN, Ratings, alpha, app, rated
 
 EACH = 4
 

@@ -2,7 +2,7 @@
 
 from bags import no_far_names, of_bags  # noqa: F401 - a fixture
 
-from eval.metrics.reading import _found, _nearest
+from eval.metrics.prompts import _found, _nearest
 from models.prompts.entities import Concept
 
 KNOWN = (

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.coverage import coverage
 from eval.neighbours import average_precision, cosine, expected_recall, hubness, nearest, places, preferred, same
 from eval.rows import bootstrap, wilson
+from eval.statistics import coverage
 
 
 def shuffled_recall(scores: np.ndarray, right: np.ndarray, k: int, repeats: int = 4000) -> float:

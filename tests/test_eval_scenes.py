@@ -8,11 +8,11 @@ import pytest
 from fixture_world import fixture_world
 from tiny_parts import save_tiny_parts
 
-from eval.context import Context, Sizes
+from eval.context import Context
 from eval.generator import Parts
 from eval.judge import Judge
 from eval.metrics.scenes import AT_ONCE, ATTRIBUTES, held_out_choices, right_choices, scene_row, scene_rows
-from eval.rows import MissingError
+from eval.rows import MissingError, Sizes
 from models.weights import save_part
 
 

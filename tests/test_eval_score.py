@@ -22,16 +22,23 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from torchmetrics.image.mifid import MemorizationInformedFrechetInceptionDistance
 
 from eval import __main__ as command
-from eval import extractors, folders, score
+from eval import extractors, score
 from eval.captions import bleu, bleu_counts, rouge_l
 from eval.copies import DISGUISES, NEAR, PRINTS, distances
-from eval.coverage import coverage, memorisation, nearest_cosine, vendi
-from eval.extractors import Source, extractor, network
-from eval.folders import PictureFolder
+from eval.extractors import PictureFolder, Source, extractor, network
 from eval.neighbours import average_precision, cosine
-from eval.pairs import retrieval_rows, vectors_of
 from eval.rows import Row
-from eval.statistics import FeatureStatistics, frechet_distance, inception_score, kernel_distance
+from eval.score import retrieval_rows, vectors_of
+from eval.statistics import (
+    FeatureStatistics,
+    coverage,
+    frechet_distance,
+    inception_score,
+    kernel_distance,
+    memorisation,
+    nearest_cosine,
+    vendi,
+)
 from models.data.pixels import png
 from models.messages import Refused
 
@@ -76,7 +83,7 @@ def test_blocks_batches_processes_and_a_cache_change_nothing(
     two: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, seen = rows_of(*two), []
-    monkeypatch.setattr(folders, "BLOCK", 7)
+    monkeypatch.setattr(extractors, "BLOCK", 7)
     monkeypatch.setattr(extractors, "BATCH", 3)
 
     def second() -> Any:
@@ -85,7 +92,7 @@ def test_blocks_batches_processes_and_a_cache_change_nothing(
     def count() -> int:
         return len(list(tmp_path.rglob("*.npy")))
 
-    monkeypatch.setattr(folders, "PartialState", second)
+    monkeypatch.setattr(extractors, "PartialState", second)
     after = rows_of(*two, tmp_path)
     assert seen[0] == 2, "of four blocks the second of two processes makes two, then waits"
     again = rows_of(*two, tmp_path)

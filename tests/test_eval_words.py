@@ -9,12 +9,12 @@ import torch
 from bags import FEW, Bags, of_bags
 from fixture_world import fixture_world
 
-from eval.context import Context, Sizes
+from eval.context import Context
 from eval.generator import Parts
-from eval.metrics import reading, understood
-from eval.metrics import words as module
-from eval.metrics.words import chinese_words, concept_shares, english_words, word_rows
-from eval.rows import MissingError
+from eval.metrics import prompts
+from eval.metrics import space as module
+from eval.metrics.space import chinese_words, concept_shares, english_words, word_rows
+from eval.rows import MissingError, Sizes
 from models.assets import assets
 from models.data.text import caption_words
 from models.data.world import World
@@ -99,7 +99,7 @@ class Says:
 def test_hits_and_false_alarms(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "is_for_calibration", lambda word: False)
     monkeypatch.setattr(module, "outside_words", lambda nouns, world: ["granite", "basalt"])
-    inside = module.asked(context)["false alarms: inside words called unknown"]
+    inside = module.unknown_prompts(context)["false alarms: inside words called unknown"]
     assert len(inside) == 2 and set(inside) <= set(CATS)
     context.parts.vocabulary = Says("granite", inside[0])  # type: ignore[misc, assignment]
     rows = {row.name: row for row in module.unknown_rows(context)}
@@ -111,7 +111,7 @@ def test_hits_and_false_alarms(context: Context, monkeypatch: pytest.MonkeyPatch
 def test_the_words_that_chose_the_threshold_are_left_out(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "is_for_calibration", lambda word: word in CATS[:6])
     context.sizes = Sizes(8, 4, 6, 6, 3, 2, words=100)
-    assert set(module.asked(context)["false alarms: inside words called unknown"]) == set(CATS[6:])
+    assert set(module.unknown_prompts(context)["false alarms: inside words called unknown"]) == set(CATS[6:])
 
 
 def test_without_a_dictionary_or_with_too_small_a_one_a_sentence(context: Context, tmp_path: Path) -> None:
@@ -148,22 +148,22 @@ def test_the_real_words_are_in_no_caption() -> None:
 def test_what_is_read_is_compared_with_what_was_drawn(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     parser = build_parser(Bags(), context.world)  # type: ignore[arg-type]
     context.parts.parser = parser  # type: ignore[misc]
-    rows = {row.name: row for row in reading.reading_rows(context)}
-    assert all(0 <= row.value <= 1 and row.parts == reading.ORIGIN["parts"] for row in rows.values()) and len(rows) == 5
+    rows = {row.name: row for row in prompts.reading_rows(context)}
+    assert all(0 <= row.value <= 1 and row.parts == prompts.ORIGIN["parts"] for row in rows.values()) and len(rows) == 5
     assert rows["captions read as they are"].value > 0.5
-    found = reading._found(parser, ["a cat and a fish", "a cat", "a cat"], [{"fish", "cat"}, {"cat"}, {"fish"}])
+    found = prompts._found(parser, ["a cat and a fish", "a cat", "a cat"], [{"fish", "cat"}, {"cat"}, {"fish"}])
     assert found == [True, True, False]
     monkeypatch.setattr(parser, "encoded", lambda text: "a cat")
-    assert not any(row.value for row in reading.reading_rows(context) if "as they are" in row.name)
+    assert not any(row.value for row in prompts.reading_rows(context) if "as they are" in row.name)
 
 
 def test_a_word_is_lost_that_is_neither_drawn_nor_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    prompts = understood.content_words()
-    assert [len(of_language) for of_language in prompts.values()] == [120, 80]
+    typed = prompts.content_words()
+    assert [len(of_language) for of_language in typed.values()] == [120, 80]
     parser, asked = of_bags(FEW), ("a dancing red cat on fire", "pink-haired dog", "跳舞的猫")
     each = [("dancing", "red", "cat", "fire"), ("pink", "haired", "dog"), ("跳舞", "猫")]
-    assert [understood.lost_words(parser, *one) for one in zip(asked, each, strict=True)] == [[], [], []]
+    assert [prompts.lost_words(parser, *one) for one in zip(asked, each, strict=True)] == [[], [], []]
     monkeypatch.setattr("models.prompts.parser.left_out", lambda *_: ())
     parser = of_bags(FEW)
-    lost = [understood.lost_words(parser, *one) for one in zip(asked, each, strict=True)]
+    lost = [prompts.lost_words(parser, *one) for one in zip(asked, each, strict=True)]
     assert lost == [["dancing", "fire"], ["haired"], ["跳舞"]]

@@ -1,10 +1,9 @@
-"""The metrics, one file a subject: a file in this folder registers its metrics by `@metric`, and nothing else does."""
+"""The metrics by name. A metric's module is imported when it is measured: help and refusals come at once."""
 
-import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eval.rows import Row
 
@@ -18,21 +17,38 @@ Measure = Callable[["Context"], Iterator[Row]]
 class Metric:
     """Rows of the table from an evaluation context."""
 
-    rows: Measure
+    function: str  # "module:name" of a `Measure`
     needs: tuple[str, ...] = ()  # of the generator, keys of `LACKS`
     final: bool = False  # measured where it is asked for by name alone, and of what ships
 
-
-METRICS: dict[str, Metric] = {}
-
-
-def metric(name: str, *needs: str, final: bool = False) -> Callable[[Measure], Measure]:
-    def register(rows: Measure) -> Measure:
-        METRICS[name] = Metric(rows, needs, final)
-        return rows
-
-    return register
+    @property
+    def rows(self) -> Measure:
+        measure: Any = pkgutil.resolve_name(self.function)
+        return measure
 
 
-for module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{module.name}")
+METRICS = {
+    "image": Metric("eval.metrics.image:image_rows", ("image",)),
+    "fast": Metric("eval.metrics.image:fast_rows", ("image", "fast")),
+    "unseen": Metric("eval.metrics.image:unseen_rows", ("image",)),
+    "controls": Metric("eval.metrics.image:control_rows"),
+    "blends": Metric("eval.metrics.image:blend_rows", ("image", "blends")),
+    "reconstruction": Metric("eval.metrics.image:reconstruction_rows", ("image", "autoencoder")),
+    "plain": Metric("eval.metrics.novelty:plain_rows", ("image",)),
+    "seen": Metric("eval.metrics.novelty:seen_rows", ("image",)),
+    "novelty": Metric("eval.metrics.novelty:novelty_rows", ("image", "sources")),
+    "steering": Metric("eval.metrics.novelty:steering_rows", ("image", "negative")),
+    "scenes": Metric("eval.metrics.scenes:scene_rows", ("image",)),
+    "clips": Metric("eval.metrics.clips:clip_rows", ("clip",)),
+    "clip retrieval": Metric("eval.metrics.clips:retrieval_rows", ("embeddings",)),
+    "captions": Metric("eval.metrics.captions:caption_rows", ("caption",)),
+    "fresh": Metric("eval.metrics.fresh:fresh_rows", ("caption",), final=True),
+    "retrieval": Metric("eval.metrics.space:retrieval_rows", ("embeddings",)),
+    "words": Metric("eval.metrics.space:word_rows", ("embeddings",)),
+    "unknown": Metric("eval.metrics.space:unknown_rows", ("vocabulary",)),
+    "open_clip": Metric("eval.metrics.space:open_clip_rows", ("embeddings",)),
+    "clip_score": Metric("eval.metrics.space:clip_score_rows", ("image", "embeddings")),
+    "reading": Metric("eval.metrics.prompts:reading_rows", ("parser",)),
+    "understood": Metric("eval.metrics.prompts:understood_rows", ("parser",)),
+    "ratings": Metric("eval.rate:rating_rows"),
+}

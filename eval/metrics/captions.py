@@ -14,14 +14,13 @@ import numpy as np
 
 from eval import sets
 from eval.captions import CaptionPrompt, bleu, bleu_counts, cider_d, rouge_l
-from eval.charts import strips
-from eval.context import SEED, Context
+from eval.context import Context
 from eval.features import BLOCK
 from eval.generator import IMAGE, SPACE, StickerGenerator
-from eval.metrics import metric
-from eval.metrics.retrieval import CHINESE_WITHIN, SPOKEN
+from eval.metrics.space import CHINESE_WITHIN, SPOKEN
 from eval.neighbours import nearest
-from eval.rows import Row, beside, mean_row, missing_where, share_row
+from eval.report import strips
+from eval.rows import SEED, Row, beside, mean_row, missing_where, share_row
 from models.captioner import Kind
 from models.data.captions import Namer, caption, display_name, f1, scene_facts
 from models.data.grammar import Language
@@ -40,7 +39,6 @@ WAYS = {"best of five": SEVERAL, "beams": BEAM, "guided by the blind decoder": G
 TIMED = 64
 
 
-@metric("captions", "caption")
 def caption_rows(context: Context) -> Iterator[Row]:
     """Concepts named, texts against references, scenes, and what is called unknown."""
     cells = [p for p in sets.cells(context.world, context.sizes.cells) if not p.skin]

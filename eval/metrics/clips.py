@@ -27,13 +27,11 @@ from eval.clips import (
     still,
     warped,
 )
-from eval.context import SEED, Context
+from eval.context import Context
 from eval.generator import SPACE
-from eval.metrics import metric
-from eval.metrics.image import NEIGHBOURS
-from eval.metrics.reconstruction import psnr_on_white
+from eval.metrics.image import NEIGHBOURS, psnr_on_white
 from eval.neighbours import concept_found, cosine, expected_recall, nearest, places, same
-from eval.rows import Row, beside, mean_row, missing_where, share_row
+from eval.rows import SEED, Row, beside, mean_row, missing_where, share_row
 from eval.statistics import kernel_distance
 from models.data.captions import display_name
 from models.data.clips import FRAMES, MOTIONS, Clip, direction_seen
@@ -56,7 +54,6 @@ class Asked:
     made: dict[str, np.ndarray]
 
 
-@metric("clips", "clip")
 def clip_rows(context: Context) -> Iterator[Row]:
     """Direction, kind, given picture, consistency, loops, and the distance from real clips."""
     directed = _asked(context, DIRECTED, SEED)
@@ -199,7 +196,6 @@ def _middle(context: Context) -> Row:
     return share_row(name, found[FRAMES // 2], against=against, goal=goal, **context.origin())
 
 
-@metric("clip retrieval", "embeddings")
 def retrieval_rows(context: Context) -> Iterator[Row]:
     """Words to real clips of held-out pairs of concept and motion in the semantic space."""
     clips = _held_out(context, 5 * context.sizes.clips // 2, KINDS, 4 * SEED)

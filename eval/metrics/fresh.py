@@ -10,23 +10,21 @@ from dataclasses import replace
 import numpy as np
 
 from eval import sets
-from eval.charts import strips
-from eval.context import SEED, Context
+from eval.context import Context
 from eval.copies import NEAR, PRINTS, distances
 from eval.generator import SPACE, StickerGenerator
-from eval.metrics import metric
 from eval.metrics.captions import BLIND, named_row
-from eval.metrics.reconstruction import PARTS, alpha_iou, psnr_on_white
-from eval.metrics.retrieval import SPOKEN
+from eval.metrics.image import AUTOENCODER, alpha_iou, psnr_on_white
+from eval.metrics.space import SPOKEN
 from eval.neighbours import cosine, same
-from eval.pairs import direction_rows
-from eval.rows import Row, mean_row, missing_where, prefixed, share_row
+from eval.report import strips
+from eval.rows import SEED, Row, mean_row, missing_where, prefixed, share_row
+from eval.score import direction_rows
 from models.data.captions import caption
 from models.data.extra_sets import load_fresh
 from models.data.world import Picture
 
 
-@metric("fresh", "caption", final=True)
 def fresh_rows(context: Context) -> Iterator[Row]:
     """One picture of each known thing as the fresh set draws it: named, found by words and the other way round, through
     the autoencoder and back, and how often it looks like a training picture."""
@@ -65,7 +63,7 @@ def autoencoder_rows(context: Context, pixels: np.ndarray) -> Iterator[Row]:
     made = context.reconstruct(pixels, StickerGenerator(context.parts))
     for name, unit, measure in (("PSNR on white", "dB", psnr_on_white), ("alpha IoU", "", alpha_iou)):
         values = measure(pixels, made)
-        yield mean_row(f"autoencoder: {name}", values, unit=unit, parts=PARTS, shown=strips(values, made))
+        yield mean_row(f"autoencoder: {name}", values, unit=unit, parts=AUTOENCODER, shown=strips(values, made))
 
 
 def copy_row(context: Context, pixels: np.ndarray) -> Row:

@@ -1,28 +1,145 @@
-"""Generated pictures of held-out cells and of unseen concepts, and controls that the same figures must tell apart.
+"""Generated pictures of held-out cells and of unseen concepts, blends, reconstructions, and their controls.
 
 Every figure is a function of pixels: it is computed alike for generated pictures, real held-out ones, the nearest
 training pictures (a memoriser), pictures of other prompts (deaf) and noise.
+
+As a distribution pictures are measured by FD over its floor, and by KID. Both sides have the same number of pictures
+and the same mix of styles. The floor is the real held-out pictures themselves, measured against the same training
+pictures: a distance means nothing without it at these sizes.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from eval import sets
-from eval.charts import strips
-from eval.context import SEED, Context
+from eval.context import Context
 from eval.copies import NEAR, PRINTS, distances
-from eval.distribution import KERNEL_NAME, distribution_rows, unrelated_rows
-from eval.distribution import distances as set_distances
-from eval.metrics import metric
+from eval.extractors import ROWS, extractor
 from eval.neighbours import concept_found, cosine, nearest, ranked, same, style_share
-from eval.rows import Row, prefixed, share_row
-from eval.statistics import NAME
+from eval.report import strips
+from eval.rows import SEED, MissingError, Row, beside, mean_row, prefixed, share_row
+from eval.statistics import NAME, FeatureStatistics, expected_floor, frechet_distance, kernel_distance
+from models.data.captions import display_name
 from models.data.pixels import SIZE
 from models.data.world import SPLITS, Picture
+
+# --- Sets of pictures -------------------------------------------------------------------------------------------------
+
+
+KERNEL_NAME = "KID-EffLite0 x 1000"
+DRAWS = 4  # sets of training pictures that a distance is averaged over
+
+
+@dataclass(frozen=True)
+class SetDistances:
+    """FD of made and of real pictures from the same training pictures, one of each a draw, and KID (mean, std)."""
+
+    n: int
+    made: np.ndarray
+    real: np.ndarray
+    expected: float
+    kernel: tuple[float, float]
+    kernel_real: tuple[float, float]
+
+    @property
+    def ratio(self) -> float:
+        return float(self.made.mean() / self.real.mean())
+
+
+def set_distances(context: Context, pictures: list[Picture], made: np.ndarray) -> SetDistances:
+    """Features `made` (N, 1280) of what was made for held-out `pictures` -> its distances from train, and theirs."""
+    project, real = context.reference, context.features_of(pictures)
+    a, b = FeatureStatistics.of(project(made)), FeatureStatistics.of(project(real))
+    others = [context.features_of(sets.partners(context.world, pictures, str(draw))) for draw in range(DRAWS)]
+    stats = [FeatureStatistics.of(project(features)) for features in others]
+    return SetDistances(
+        len(made),
+        np.array([frechet_distance(a, other) for other in stats]),
+        np.array([frechet_distance(b, other) for other in stats]),
+        expected_floor(b, len(made), len(made)),
+        kernel_distance(made, others[0], seed=SEED),
+        kernel_distance(real, others[0], seed=SEED),
+    )
+
+
+def distribution_rows(found: SetDistances, parts: tuple[str, ...] = (), goal: float | None = None) -> Iterator[Row]:
+    """FD, FD over its floor (with its goal), KID."""
+    low, high = float(found.made.min()), float(found.made.max())
+    yield Row(
+        NAME, float(found.made.mean()), found.n,
+        against=(("real floor", float(found.real.mean())), ("one Gaussian twice", found.expected)),
+        note=f"{low:.1f} to {high:.1f} over {DRAWS} sets of training pictures; {ROWS['EffLite0']['kin']}", parts=parts,
+    )  # fmt: skip
+    yield Row(
+        f"{NAME} over its floor", found.ratio, found.n, goal=goal, lower_is_better=True,
+        note="goal: twice the autoencoder's own ratio" if goal else "", parts=parts,
+    )  # fmt: skip
+    mean, spread = (1000 * value for value in found.kernel)
+    yield Row(
+        KERNEL_NAME, mean, found.n, against=(("real floor", 1000 * found.kernel_real[0]),),
+        note=f"deviation {spread:.1f} over 50 subsets, raw features", seeds=f"subsets {SEED}", parts=parts,
+    )  # fmt: skip
+
+
+def unrelated_rows(context: Context, pictures: list[Picture], made: np.ndarray, **origin: Any) -> Iterator[Row]:
+    """KID of pictures `made` (N, 128, 128, 4) by networks that are no siblings of what taught the generator: the judge,
+    and models of open_clip that were named. None without a judge."""
+    with suppress(MissingError):
+        beside = [context.judge_features, *(extractor(f"open_clip:{name}") for name in context.parts.named)]
+        for by in beside:
+            partners = sets.partners(context.world, pictures, "0")
+            real, other = (context.features_of(some, by) for some in (pictures, partners))
+            found, floor = (1000 * kernel_distance(x, other, seed=SEED)[0] for x in (context.features(made, by), real))
+            yield Row(f"KID-{by.name} x 1000", found, len(made), against=(("real floor", floor),), **origin)
+
+
+# --- What the autoencoder loses ---------------------------------------------------------------------------------------
+
+
+AUTOENCODER = ("autoencoder",)
+PEAK = 60.0  # dB at most, or one flawless picture would make the mean infinite
+
+
+def psnr_on_white(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Peak signal-to-noise ratio (N,) in dB of each pair, composited on white."""
+    errors = np.array([np.square(_white(x) - _white(y)).mean() for x, y in zip(a, b, strict=True)])
+    return -10.0 * np.log10(np.maximum(errors, 10 ** (-PEAK / 10)))
+
+
+def _white(picture: np.ndarray) -> np.ndarray:
+    x = picture.astype(np.float64) / 255.0
+    return x[..., :3] + (1.0 - x[..., 3:])
+
+
+def alpha_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union (N,) of where each pair is more than half opaque; 1 where neither is anywhere."""
+    x, y = (pictures[..., 3].reshape(len(pictures), -1) > 127 for pictures in (a, b))
+    union = (x | y).sum(1)
+    return np.where(union > 0, (x & y).sum(1) / np.maximum(union, 1), 1.0)
+
+
+def reconstruction_rows(context: Context) -> Iterator[Row]:
+    """PSNR, alpha IoU and FD of reconstructed held-out pictures."""
+    pictures = sets.held_out(context.world, context.sizes.reconstructions)
+    real = sets.pixels(context.world, pictures)
+    made = context.reconstruct(real)
+    for name, unit, values, goal in (
+        ("PSNR on white", "dB", psnr_on_white(real, made), 31.0),
+        ("alpha IoU", "", alpha_iou(real, made), 0.988),
+    ):
+        note = f"worst hundredth {np.percentile(values, 1):.3g}"
+        yield mean_row(name, values, unit=unit, goal=goal, note=note, parts=AUTOENCODER, shown=strips(values, made))
+    yield from distribution_rows(set_distances(context, pictures, context.features(made)), AUTOENCODER)
+    yield from unrelated_rows(context, pictures, made, parts=AUTOENCODER)
+
+
+# --- Pictures one by one ----------------------------------------------------------------------------------------------
+
 
 NEIGHBOURS = 10
 CONCEPT, STYLE = "concept among the 10 nearest drawings", "style of the nearest drawing"
@@ -61,7 +178,6 @@ def judge_real(context: Context, asked: list[Picture]) -> Judged:
     return judge(context, asked, *_themselves(context, asked))
 
 
-@metric("image", "image")
 def image_rows(context: Context) -> Iterator[Row]:
     """Generated held-out cells one by one, then as a distribution, beside the real ones."""
     asked, goal = _asked(context)[: context.sizes.distribution], None
@@ -71,7 +187,6 @@ def image_rows(context: Context) -> Iterator[Row]:
     yield from _generated_rows(context, goal)
 
 
-@metric("fast", "image", "fast")
 def fast_rows(context: Context) -> Iterator[Row]:
     """The same cells and noise, drawn by the fast variant."""
     yield from prefixed("fast", _generated_rows(context, fast=True))
@@ -88,7 +203,6 @@ def _generated_rows(context: Context, goal: float | None = None, **options: bool
     yield from unrelated_rows(context, asked[:m], made[:m], **context.origin(**options))
 
 
-@metric("unseen", "image")
 def unseen_rows(context: Context) -> Iterator[Row]:
     """Held-out concepts, which training never drew: is the concept among the 10 nearest of all real drawings?"""
     asked = sets.unseen(context.world, context.sizes.conditions)
@@ -126,7 +240,6 @@ def judged_rows(made: Judged, real: Judged, goals: bool = False, **origin: Any) 
         yield share_row(name, answers, against=against, goal=goal if goals else None, note=note, shown=shown, **origin)
 
 
-@metric("controls")
 def control_rows(context: Context) -> Iterator[Row]:
     """The measures of generated pictures on what they must tell apart. Needs no model."""
     asked = _asked(context)
@@ -171,3 +284,33 @@ def misranked(rows: Iterable[Row]) -> list[str]:
 def _themselves(context: Context, pictures: list[Picture]) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (N, 128, 128, 4) and features (N, 1280) of real pictures."""
     return sets.pixels(context.world, pictures), context.features_of(pictures)
+
+
+# --- Blends -----------------------------------------------------------------------------------------------------------
+
+
+SEARCHED = 0.04  # share of all drawings that are searched
+
+
+def blend_rows(context: Context) -> Iterator[Row]:
+    """Pairs of seen concepts, blended as the studio blends them, beside the midpoint of their vectors."""
+    pairs = sets.pairs(context.world, context.sizes.conditions)
+    names = [(display_name(a, "en"), display_name(b, "en")) for a, b in pairs]
+    made, half = context.features(context.generate(names)), len(pairs) // 2
+    controls = {
+        "halfway between their vectors": context.generate(names, midpoint=True),
+        "the first alone": context.generate([first for first, _ in names]),
+    }
+    found = {name: both_found(context, pairs, context.features(drawn)) for name, drawn in controls.items()}
+    found["two other things"] = both_found(context, pairs[half:] + pairs[:half], made)
+    yield share_row(
+        f"both of two things among the nearest {SEARCHED:.0%} of drawings", both_found(context, pairs, made),
+        against=beside(found), **context.origin(),
+    )  # fmt: skip
+
+
+def both_found(context: Context, pairs: list[sets.Pair], features: np.ndarray) -> np.ndarray:
+    """(N,) bool: whether both things of each pair are among the neighbours."""
+    rows = nearest(features, context.drawing_features, max(1, round(SEARCHED * len(context.drawings))))
+    first, second = (concept_found(list(column), context.drawings, rows) for column in zip(*pairs, strict=True))
+    return first & second

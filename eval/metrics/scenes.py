@@ -10,11 +10,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from eval.context import SEED, Context
+from eval.context import Context
 from eval.judge import Judge
-from eval.metrics import metric
 from eval.neighbours import preferred
-from eval.rows import Row, missing_where, share_row
+from eval.rows import SEED, Row, missing_where, share_row
 from models.data.scenes import ATTRIBUTES, Attribute, Scene, choices
 
 TRUSTED = 0.95
@@ -42,7 +41,6 @@ def right_choices(judge: Judge, pixels: np.ndarray, prompts: list[str], contrast
     return preferred(judge.scores(pixels, prompts), judge.scores(pixels, contrasts))
 
 
-@metric("scenes", "image")
 def scene_rows(context: Context) -> Iterator[Row]:
     """Each attribute in generated scenes, beside real ones, their reconstructions, those drawn at once and chance."""
     for attribute in ATTRIBUTES:

@@ -1,8 +1,15 @@
-"""Is a picture of a known thing a drawing of its own: no copy, recognised without the drawing that it was drawn from,
-unlike other seeds' pictures, with no less detail; and does it heed a negative prompt and guidance?
+"""Known things, asked for by name alone ("plain") and in a style that training drew them in ("seen"); whether pictures
+of them are new drawings ("novelty"), and heed a negative prompt and guidance ("steering").
 
-`own` measures any pictures whose sources are known, by whatever made them. Beside each figure stand real held-out
-drawings, the drawings that the pictures were drawn from ("sources"), and the generator without any.
+Most people name no style. Such a picture is drawn from the thing's reference drawings; it should be a copy no more
+often than real held-out drawings are, be recognised without the drawing that it was drawn from, be unlike other seeds'
+pictures, and have no less detail. `novelty` measures any pictures whose sources are known, by whatever made them.
+Beside each figure stand real held-out drawings, the drawings that the pictures were drawn from ("sources"), and the
+generator without any.
+
+A seen concept in a style that has drawn it was trained on, so it is no test of what was learned, but it is what most
+people ask. Such a picture is guided to the style's own drawing: it should show the thing in that style, and how
+often it is a copy of that drawing is said beside it. The control draws the same prompts and seeds from noise alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,17 +24,74 @@ from torch import Tensor
 from eval import sets
 from eval.context import Context
 from eval.copies import DISGUISES, FAR, NEAR, PRINTS, distances
-from eval.metrics import metric
+from eval.metrics.image import CONCEPT, NEIGHBOURS, STYLE, judge, judge_real
 from eval.metrics.scenes import right_choices
-from eval.neighbours import cosine, nearest
-from eval.rows import Row, beside, mean_row, share_row
+from eval.neighbours import cosine, nearest, preferred
+from eval.rows import Row, beside, mean_row, prefixed, share_row
 from models.data.captions import display_name
 from models.data.colours import PAINTS, colour_shares
 from models.data.pixels import png
 from models.data.world import Picture
 
+COPIES = f"copies of training pictures, within {NEAR}"
+
+
+def plain_rows(context: Context) -> Iterator[Row]:
+    """Of held-out cells, one of each concept: is it among the 10 nearest drawings, and is it some training picture?"""
+    asked = sets.one_a_concept(sets.cells(context.world, context.sizes.cells))
+    prompts = [display_name(picture, "en") for picture in asked]
+    made = {"": judge(context, asked, context.generate(prompts))}
+    made["real held-out"] = judge_real(context, asked)
+    rows = [
+        _beside(context, CONCEPT, {name: judged.concept for name, judged in made.items()}),
+        _beside(context, COPIES, {name: judged.copied for name, judged in made.items()}),
+    ]
+    yield from prefixed("no style named", rows)
+
+
+def seen_rows(context: Context) -> Iterator[Row]:
+    """Of training pictures, one of each concept, asked for by name and style."""
+    asked = sets.seen(context.world, context.sizes.conditions)
+    drawn = _drawn(context, [sets.prompt(picture) for picture in asked])
+    made = {name: judge(context, asked, pictures) for name, pictures in drawn.items()}
+    rows = [
+        _beside(context, f"{CONCEPT}, of which its own is one", {name: own.concept for name, own in made.items()}),
+        _beside(context, STYLE, {name: own.style for name, own in made.items()}),
+        _beside(context, COPIES, {name: own.copied for name, own in made.items()}),
+    ]
+    yield from prefixed("a style that has drawn it", rows)
+    if people := sets.genders(context.world, context.sizes.conditions):
+        yield gender_row(context, people)
+
+
+def gender_row(context: Context, people: list[sets.Pair]) -> Row:
+    """Of the drawings of a woman and a man, the same thing in the same style, which is the nearer one?"""
+    own, other = (context.features_of(list(pictures)) for pictures in zip(*people, strict=True))
+    answers = {}
+    for name, drawn in _drawn(context, [sets.prompt(picture) for picture, _ in people]).items():
+        made = context.features(drawn)
+        answers[name] = preferred(cosine(made, own).diagonal(), cosine(made, other).diagonal())
+    name = "a woman, or a man, is nearer to the drawing of one than to the other's"
+    return _beside(context, name, answers, "chance 0.5")
+
+
+def _drawn(context: Context, prompts: list[str]) -> dict[str, np.ndarray]:
+    """The pictures, and the same prompts and seeds from noise alone where there is another way."""
+    made: dict[str, Any] = {"": context.generate(prompts)}
+    if context.can("references"):
+        made["from noise alone"] = context.generate(prompts, references=False)
+    return made
+
+
+def _beside(context: Context, name: str, answers: dict[str, np.ndarray], note: str = "") -> Row:
+    """The row of the answers called "", beside all others."""
+    return share_row(name, answers[""], against=beside(answers), note=note, **context.origin())
+
+
+# --- New drawings -----------------------------------------------------------------------------------------------------
+
+
 THINGS = 60
-NEIGHBOURS = 10
 LEFT = 3  # art families, of a real held-out thing
 ALTERED = 200  # training pictures that the measure of copies must find again
 AS_TWO_SETS = 0.9  # of how unlike two sets' drawings are
@@ -39,17 +103,16 @@ HALF = 0.5  # of a colour: what is left of it where a negative prompt acts
 Shown = tuple[np.ndarray, Sequence[Picture], Sequence[Sequence[str]]]  # pictures, of what, and whose drawings count out
 
 
-@metric("own", "image", "sources")
-def own_rows(context: Context) -> Iterator[Row]:
+def novelty_rows(context: Context) -> Iterator[Row]:
     """Common things named alone, several seeds of each."""
     things = [thing for thing in sets.common(context.world, THINGS) for _ in range(context.sizes.seeds)]
     prompts = [display_name(thing, "en") for thing in things]
     made, sources = context.draw(prompts)
     alone = context.generate(prompts, references=False) if context.can("references") else None
-    yield from own(context, things, made, sources, alone, **context.origin())
+    yield from novelty(context, things, made, sources, alone, **context.origin())
 
 
-def own(
+def novelty(
     context: Context,
     things: Sequence[Picture],
     made: np.ndarray,
@@ -192,7 +255,6 @@ def _painted(picture: np.ndarray) -> dict[str, float]:
     return {name: shares.get(name, 0.0) for name in PAINTS}
 
 
-@metric("steering", "image", "negative")
 def steering_rows(context: Context) -> Iterator[Row]:
     """Whether a negative prompt takes away a colour, or one of two things; and what guidance changes."""
     half = context.sizes.conditions // 2

@@ -1,25 +1,82 @@
-"""Whether every content word of a prompt is drawn or named as left out.
+"""What the parser makes of prompts: captions ("reading"), and prompts that people type ("understood").
 
-The prompts are those that people type (`assets/prompts/typed.txt`), written before anything was measured on them. Which
-words they have is read from the prompts, not from what the parser made of them: English ones without grammar, Chinese
-ones as a person cut them (`typed_zh.txt`). Drawn is a word that a drawn concept is called by, or that says how one is
-drawn: a colour, a mood, a number, a ground, letters to be written. What is neither drawn nor named is lost.
+Reading: all things that a caption names should be found, and a caption in the training wording should be kept as it is.
+Of an unseen concept the parser knows no name, so its captions should be kept as they are, too.
+
+Understood: every content word of a prompt is drawn or named as left out. The prompts are those that people type
+(`assets/prompts/typed.txt`), written before anything was measured on them. Which words they have is read from the
+prompts, not from what the parser made of them: English ones without grammar, Chinese ones as a person cut them
+(`typed_zh.txt`). Drawn is a word that a drawn concept is called by, or that says how one is drawn: a colour, a mood, a
+number, a ground, letters to be written. What is neither drawn nor named is lost.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
+from eval import sets
 from eval.context import Context
 from eval.generator import SPACE
-from eval.metrics import metric
-from eval.rows import Row, share_row
+from eval.neighbours import ranked
+from eval.rows import SEED, Row, share_row
 from models.assets import prompt_list
+from models.data.captions import caption
+from models.data.scenes import make_scene
 from models.lexicon import LEXICONS, pattern, rewrite, table, word_set
 from models.prompts.entities import ALIASES
 from models.prompts.normalise import background_phrase, find_lettering, words_of
 from models.prompts.parsed import ParsedPrompt
 from models.prompts.parser import PromptParser
 from models.prompts.vocabulary import forms
+
+ORIGIN = {"seeds": f"captions {SEED}", "parts": (*SPACE, "wording")}
+
+
+def reading_rows(context: Context) -> Iterator[Row]:
+    """Share of prompts whose things are found, all of them and no other; share that is read as it is."""
+    parser = context.generator.weights.parser
+    cells = sets.cells(context.world, context.sizes.gallery)
+    captions, things = [caption(picture, SEED) for picture in cells], [{p.names["en"].lower()} for p in cells]
+    near = np.mean([bool(names & _nearest(parser, text)) for text, names in zip(captions, things, strict=True)])
+    found, nearest = _found(parser, captions, things), (("the nearest name alone", float(near)),)
+    yield share_row("captions whose thing is found", found, against=nearest, **ORIGIN)
+    yield _kept("captions", parser, captions)
+    scenes = [make_scene(context.world, SEED + i, "test") for i in range(4 * context.sizes.scenes)]
+    captions = [scene.caption(0, grounded=True) for scene in scenes]
+    things = [{item.names["en"].lower() for item in scene.objects} for scene in scenes]
+    yield share_row("scenes whose things are all found", _found(parser, captions, things), **ORIGIN)
+    yield _kept("scenes", parser, captions)
+    unseen = sets.unseen(context.world, context.sizes.gallery)
+    yield _kept("captions of unseen concepts", parser, [caption(picture, SEED) for picture in unseen])
+
+
+def _kept(what: str, parser: PromptParser, captions: Sequence[str]) -> Row:
+    return share_row(f"{what} read as they are", [parser.encoded(text) == text for text in captions], **ORIGIN)
+
+
+def _nearest(parser: PromptParser, text: str) -> set[str]:
+    """All English names of the thing whose name is nearest to a text."""
+    return _names(
+        parser, int(ranked(np.asarray(parser.linker.cosines(parser.embedder.text([text])[0]))[None], 1)[0, 0])
+    )
+
+
+def _names(parser: PromptParser, number: int) -> set[str]:
+    return {name.lower() for name in parser.linker.concepts[number].names["en"]}
+
+
+def _found(parser: PromptParser, captions: Sequence[str], things: Sequence[set[str]]) -> list[bool]:
+    """For each text, whether the things that it is found to name are these, by any of their English names."""
+    answers = []
+    for text, wanted in zip(captions, things, strict=True):
+        named = [_names(parser, entity.concept) for entity in parser.entities(text)]
+        answers.append(len(named) == len(wanted) and all(names & wanted for names in named))
+    return answers
+
+
+# --- Typed prompts ----------------------------------------------------------------------------------------------------
+
 
 GOAL = 0.98
 # Words for how something is drawn, and grammar, by rows of the lexicon.
@@ -29,7 +86,6 @@ LAID_OUT = ("laid_out", "joints", "expression", "denied", "winged", "small", "wo
 _ENGLISH = re.compile(r"[a-z]{3,}")
 
 
-@metric("understood", "parser")
 def understood_rows(context: Context) -> Iterator[Row]:
     """Share of content words that are drawn or named as left out; the note names those that are lost."""
     parser = context.generator.weights.parser

@@ -11,7 +11,7 @@ from tiny_parts import save_tiny_parts
 from eval import sets
 from eval.context import Context
 from eval.judge import Judge
-from eval.metrics.own import blur, edge_energy, own, own_rows, steering_rows
+from eval.metrics.novelty import blur, edge_energy, novelty, novelty_rows, steering_rows
 from models.data.world import Picture
 from models.weights import save_part
 
@@ -21,7 +21,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
     root = save_tiny_parts(tmp_path_factory.mktemp("weights"))
     save_part(Judge(channels=(8, 8, 16), blocks=(1, 1), width=16, heads=2, rounds=1, buckets=64), "judge", root)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("eval.metrics.own.LEFT", 1)  # the drawn world has few families
+        patch.setattr("eval.metrics.novelty.LEFT", 1)  # the drawn world has few families
         yield drawn_context(root, tmp_path_factory.mktemp("cache"))
 
 
@@ -34,13 +34,13 @@ def _things(context: Context) -> list[Picture]:
 def test_a_copy_is_near_whatever_was_done_and_its_source_is_left_out(context: Context) -> None:
     things = _things(context)
     pasted = sets.pixels(context.world, things)[:, :, ::-1]
-    rows = {row.name: row for row in own(context, things, pasted, [(one.style,) for one in things], pasted)}
+    rows = {row.name: row for row in novelty(context, things, pasted, [(one.style,) for one in things], pasted)}
     near, far, known, *_ = rows.values()
     assert near.value == far.value == 1 and near.lower_is_better and "mirrored 1.000" in near.note
     assert {name for name, _ in near.against} == {"real held-out", "sources", "strength 0"}
     assert known.n == len(things)
     every = {one.style for one in context.world.pictures}
-    others = own(context, things, pasted, [tuple(every)] * len(things))
+    others = novelty(context, things, pasted, [tuple(every)] * len(things))
     assert not [row for row in others if "known" in row.name], "nobody else drew it"
 
 
@@ -48,9 +48,11 @@ def test_the_same_picture_twice_is_not_unlike_and_one_seed_has_no_such_row(conte
     things = _things(context)
     sources, pixels = [(one.style,) for one in things], sets.pixels(context.world, things)
     first = things[::2]
-    assert not [row for row in own(context, first, pixels[::2], sources[::2]) if "unlike" in row.name]
-    apart = [row.value for row in own(context, things, pixels, sources) if "unlike" in row.name]
-    same = [row.value for row in own(context, things, np.repeat(pixels[::2], 2, 0), sources) if "unlike" in row.name]
+    assert not [row for row in novelty(context, first, pixels[::2], sources[::2]) if "unlike" in row.name]
+    apart = [row.value for row in novelty(context, things, pixels, sources) if "unlike" in row.name]
+    same = [
+        row.value for row in novelty(context, things, np.repeat(pixels[::2], 2, 0), sources) if "unlike" in row.name
+    ]
     assert len(apart) == 2 and min(apart) > 1e-3 and np.abs(same).max() < 1e-6
 
 
@@ -67,7 +69,7 @@ def test_the_generator_says_what_it_drew_from_and_what_steers_it(
 ) -> None:
     common = sets.common
     monkeypatch.setattr(sets, "common", lambda world, count: common(world, count, families=2))
-    rows = list(own_rows(context))
+    rows = list(novelty_rows(context))
     assert [row.name.split()[0] for row in rows] == [
         "copies:",
         "copies:",

@@ -1,0 +1,308 @@
+"""The command, its table, the documents made of it, and the figures that are shown."""
+
+import copy
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fixture_world import fixture_world
+from rich.console import Console
+from tiny_parts import save_tiny_parts
+
+from eval import __main__ as command
+from eval import report
+from eval.context import Context
+from eval.generator import Parts
+from eval.metrics import METRICS, Metric
+from eval.report import (
+    FIGURES,
+    Document,
+    Figures,
+    as_html,
+    as_json,
+    bar,
+    compared,
+    difference,
+    measure,
+    print_table,
+    rows_of,
+    strips,
+    table_document,
+)
+from eval.rows import SIZES, MissingError, Row
+from models.data.world import World
+from models.messages import Refused
+from models.weights import listed_parts, part_digests
+
+# --- The command ------------------------------------------------------------------------------------------------------
+
+
+def good(context: Context) -> Iterator[Row]:
+    yield Row("share", 0.75, 8, interval=(0.4, 0.9), against=(("chance", 0.5),), goal=0.7, note="in words")
+    yield Row("distance", 12.5, 8, "dB", goal=10, lower_is_better=True)
+
+
+def half(context: Context) -> Iterator[Row]:
+    yield Row("first", 1.0, 1)
+    raise MissingError("no weights in nowhere; train them")
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of two measures over the drawn world."""
+    monkeypatch.setattr("eval.rows.good", good, raising=False)
+    monkeypatch.setattr("eval.rows.half", half, raising=False)
+    metrics = {name: Metric(f"eval.rows:{name}") for name in ("good", "half")}
+    for module in (report, command):
+        assert module.METRICS is METRICS
+        monkeypatch.setattr(module, "METRICS", metrics)
+    monkeypatch.setattr(World, "load", classmethod(lambda cls, folder=None: fixture_world()))
+
+
+def test_a_row_knows_whether_its_goal_is_met() -> None:
+    assert Row("n", 1.0, 1).met is None
+    assert Row("n", 0.9, 1, goal=0.85).met and not Row("n", 0.8, 1, goal=0.85).met
+    assert Row("n", 0.8, 1, goal=0.85, lower_is_better=True).met
+
+
+def test_every_measure_runs_alone_and_says_what_it_lacks(tmp_path: Path) -> None:
+    context = Context(fixture_world(), SIZES["quick"], Parts(tmp_path), quiet=True)
+    context.wordnet = tmp_path
+    for name in METRICS:
+        if name not in ("controls", "ratings"):  # they need no weights
+            group = measure(context, [name])[name]
+            assert group["missing"] and "\n" not in group["missing"] and not group["rows"], name
+
+
+@pytest.mark.usefixtures("two")
+def test_json_holds_rows_stamps_and_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "table.json"
+    assert command.main(["half", "--cache", str(tmp_path)]) == 1, "it was asked for by name"
+    assert command.main(["--quick", "--json", str(path), "--cache", str(tmp_path)]) == 0
+    document = json.loads(path.read_text())
+    assert [row["name"] for row in document["rows"]] == ["share", "distance", "first"]
+    assert [row["met"] for row in document["rows"]] == [True, False, None]
+    assert document["missing"] == {"half": "no weights in nowhere; train them"}
+    stamps = document["stamps"]
+    assert stamps["size"]["name"] == "quick" and stamps["world"] == fixture_world().digest
+    assert stamps["versions"]["torch"] and stamps["processor"] and set(stamps["seconds"]) == {"good", "half"}
+    printed = capsys.readouterr().out
+    assert "0.750 (0.400 to 0.900)" in printed and "chance 0.500" in printed and "at most 10.0" in printed
+    assert "half: no weights in nowhere; train them" in printed
+
+
+@pytest.mark.usefixtures("two")
+def test_json_without_a_file_is_the_only_thing_on_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["good", "--cache", str(tmp_path), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert len(json.loads(captured.out)["rows"]) == 2 and "share" in captured.err
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize(
+    ("words", "sentence"), [(["goood"], "did you mean 'good'"), (["xyz"], "there are good, half, all")]
+)
+def test_an_unknown_measure_is_refused(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(words) == 2
+    captured = capsys.readouterr()
+    assert sentence in captured.err and not captured.out and len(captured.err.splitlines()) == 1
+
+
+def test_without_pictures_the_build_command_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["controls", "--world", str(tmp_path)]) == 2
+    assert "python -m models.data build" in capsys.readouterr().err
+
+
+def test_an_error_of_ours_is_not_taken_for_something_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(context: Context) -> Iterator[Row]:
+        raise ValueError("a mistake")
+        yield
+
+    monkeypatch.setattr("eval.rows.broken", broken, raising=False)
+    monkeypatch.setitem(METRICS, "broken", Metric("eval.rows:broken"))
+    with pytest.raises(ValueError, match="a mistake"):
+        measure(Context(fixture_world(), SIZES["quick"], Parts(tmp_path), quiet=True), ["broken"])
+
+
+def test_text_in_brackets_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    row = Row("name [red]", 1.0, 1, note="[/bold]")
+    print_table({"g": {"rows": [row], "missing": None, "seconds": 0.0}}, Console(width=200))
+    assert "name [red]" in capsys.readouterr().out
+
+
+def test_the_report_names_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = Context(fixture_world(), SIZES["quick"], Parts(tmp_path), quiet=True)
+    monkeypatch.setattr(context.parts, "digests", lambda names: dict.fromkeys(names, "abc"))
+    group = {"rows": [Row("n", 1.0, 1, parts=("dit", "space"))], "missing": None, "seconds": 0.0}
+    assert table_document(context, {"g": group}, "quick")["weights"] == {"dit": "abc", "space": "abc"}
+
+
+def test_help_and_refusals_load_no_network() -> None:
+    code = "import sys\nfrom eval.__main__ import main\nassert main(['xyz']) == 2\nassert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_every_metric_is_where_the_table_says() -> None:
+    assert all(metric.rows.__doc__ for metric in METRICS.values())
+
+
+# --- Documents --------------------------------------------------------------------------------------------------------
+
+
+def rows_document(*rows: Row) -> dict[str, Any]:
+    return {"title": "run", **rows_of({"g": {"rows": rows}}), "stamps": {"date": "2026-12-01"}}
+
+
+def json_row(value: float, interval: tuple[float, float] | None = None, **fields: Any) -> dict[str, Any]:
+    return rows_document(Row("r", value, 8, interval=interval, **fields))["rows"][0]
+
+
+class Page(HTMLParser):
+    """Tags of a page, the ids that are there, and those that are referred to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [own for name, own in self.tags if name == tag]
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Page:
+    other = tmp_path / "other.json"
+    other.write_text(as_json({"runs": [rows_document(Row("a & b", 3.0, 8, interval=(2.5, 3.5)))]}))
+    shown = strips(np.arange(9.0), np.full((9, 8, 8, 4), 255, np.uint8))
+    document = rows_document(Row("b", 0.5, 8), Row("a & b", 1.5, 8, interval=(1, 2), goal=2.0, shown=shown))
+    return Page(as_html(compared(document, other)))
+
+
+def test_every_plot_has_a_title_and_a_description_and_the_page_needs_no_other_file(page: Page) -> None:
+    ids = [own["id"] for _, own in page.tags if "id" in own]
+    assert len(ids) == len(set(ids))
+    plots = [own for own in page.all("svg") if own.get("aria-hidden") != "true"]
+    assert len(plots) == 2, "a bar a row"
+    for own in plots:
+        assert own["role"] == "img" and {own["aria-labelledby"], own["aria-describedby"]} <= set(ids)
+    assert all(own["src"].startswith("data:image/") and own["alt"] for own in page.all("img")) and page.all("img")
+    assert not page.all("script") and not page.all("link")
+
+
+def test_nothing_is_drawn_outside_of_its_line() -> None:
+    drawn = bar(json_row(2.0, (-1.0, 3.0), against=(("chance", 8.0), ("the other run", 900.0)), goal=5.0))
+    assert drawn["spans"]["this"] == [0, pytest.approx(44.44)] and drawn["against"] == [("chance", 100)]
+    assert drawn["value"] < drawn["goal"] < 100, "and the other run is drawn in another way"
+
+
+@pytest.mark.parametrize(
+    ("other", "apart"), [((2.1, 3.0), True), ((0.0, 0.9), True), ((1.9, 3.0), False), (None, None)]
+)
+def test_two_runs_differ_where_their_intervals_part(other: tuple[float, float] | None, apart: bool | None) -> None:
+    found = difference(json_row(1.5, (1.0, 2.0)), json_row(2.5, other))
+    assert found["difference"] == -1.0 and found["apart"] is apart
+
+
+def test_pictures_are_shown_from_the_best_to_the_worst_and_answers_have_no_median() -> None:
+    pictures = np.zeros((20, 8, 8, 4), np.uint8)
+    values = np.random.default_rng(0).permutation(20).astype(float)
+    best, median, worst = strips(values, pictures)
+    assert best.values == (19, 18, 17, 16, 15, 14) and worst.values == (0, 1, 2, 3, 4, 5)
+    assert median.values == (12, 11, 10, 9, 8, 7)
+    assert strips(values, pictures, lower_is_better=True)[0].values == worst.values
+    assert [one.name for one in strips(values > 5, pictures)] == ["best", "worst"]
+    assert [one.name for one in strips(values > -1, pictures)] == ["best"]
+
+
+def test_pictures_are_on_the_page_and_not_in_the_json() -> None:
+    made = rows_document(Row("r", 1.0, 9, shown=strips(np.arange(9.0), np.zeros((9, 8, 8, 4), np.uint8))))
+    assert "data:image/webp" in as_html(made) and "data:" not in as_json(made)
+
+
+def test_another_run_stands_beside_this_one_where_it_has_the_row(tmp_path: Path) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps({"rows": [{"group": "g", "name": "old", "value": 1.0}]}))
+    row = {"group": "g", "value": 2.0, "interval": None, "against": [("chance", 0.5)]}
+    old, new = compared({"rows": [row | {"name": name} for name in ("old", "new")]}, path)["rows"]
+    assert old["against"] == [("chance", 0.5), ("the other run", 1.0)] and new["against"] == [("chance", 0.5)]
+    path.write_text("[]")
+    with pytest.raises(Refused, match=r"other\.json holds no figures"):
+        compared({"rows": []}, path)
+
+
+# --- Recorded figures -------------------------------------------------------------------------------------------------
+
+
+def row(name: str, value: float, *parts: str) -> Document:
+    beside = {"against": [["chance", 0.5]], "interval": None, "goal": 0.9, "lower_is_better": False, "met": False}
+    return {"group": "image", "name": name, "value": value, "unit": "", "n": 4, "note": "", "parts": parts, **beside}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A checkout with tiny weights, a card and a page."""
+    save_tiny_parts(tmp_path / "assets" / "weights")
+    for name, asked in {"README.md": "all", "assets/weights/dit/README.md": "image"}.items():
+        (tmp_path / name).write_text(f'before\n[//]: # "figures: {asked}"\n[//]: # "end"\nafter\n', encoding="utf-8")
+    (tmp_path / "docs").mkdir()
+    return tmp_path
+
+
+def document(home: Path, *rows: Document) -> Document:
+    weights = home / "assets" / "weights"
+    stamps = {"size": {"name": "quick"}, "seconds": {"image": 1.0}, "commit": "abcdef01", "date": "2026-01-01"}
+    digests = part_digests(tuple(listed_parts(weights)), weights)
+    return {"rows": list(rows), "missing": {}, "weights": digests, "stamps": stamps}
+
+
+def test_pages_and_cards_are_as_the_figures_and_the_weights_that_ship() -> None:
+    """Red where weights ship, or figures are edited, and nobody ran `python -m eval report`."""
+    assert report.main(["--check"]) == 0
+
+
+def test_a_row_says_which_of_its_weights_are_older(home: Path) -> None:
+    figures = Figures.load(home)
+    figures.add(document(home, row("both", 0.25, "dit", "space"), row("space alone", 0.5, "space")))
+    figures.write(home)
+    page, card = ((home / name).read_text() for name in ("README.md", "assets/weights/dit/README.md"))
+    assert "| both | 0.250 |  | 4 | ✗ at least 0.900 | chance 0.500 |  |" in page and "2026-01-01, abcdef0" in page
+    assert "both" in card and "space alone" not in card, "a card shows what its part has a share in"
+    assert page.startswith("before\n") and page.endswith('[//]: # "end"\nafter\n')
+    manifest = home / "assets" / "weights" / "manifest.json"
+    listed = json.loads(manifest.read_text())
+    listed["dit"]["config.json"] = "0" * 64
+    manifest.write_text(json.dumps(listed))
+    stale = Figures.load(home).pages(home)[home / "README.md"]
+    assert (
+        "| chance 0.500 | `dit` |" in stale
+        and "| space alone | 0.500 |  | 4 | ✗ at least 0.900 | chance 0.500 |  |" in stale
+    )
+    assert Figures.load(home).find("image", "both")[1] == ["dit"]
+
+
+def test_a_run_replaces_that_measure_at_that_size_alone(home: Path) -> None:
+    figures, first = Figures.load(home), document(home, row("one", 0.1, "dit"))
+    wide = copy.deepcopy(first)
+    wide["stamps"]["size"]["name"], wide["rows"][0]["value"] = "standard", 0.2
+    for each in (first, wide):
+        figures.add(each)
+    assert figures.find("image", "one")[0]["value"] == 0.2, "the larger run first"
+    again = document(home, row("one", 0.3, "dit"))
+    figures.add(again | {"missing": {"image": "no weights"}})
+    assert [run["rows"][0]["value"] for run in figures.runs] == [0.2, 0.1], "what lacked something is not kept"
+    figures.add(again)
+    figures.write(home)
+    assert [run["rows"][0]["value"] for run in json.loads((home / FIGURES).read_text())["runs"]] == [0.2, 0.3]
+    figures.runs[0]["weights"]["dit"] = "older"
+    assert figures.find("image", "one")[0]["value"] == 0.3, "what ships goes before what is large"
+    with pytest.raises(ValueError, match="python -m eval image --record"):
+        figures.find("image", "two")
