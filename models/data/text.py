@@ -186,13 +186,13 @@ def related_words(nouns: Nouns, pictures: Iterable[Picture], depth: int = 3) -> 
     A word of several concepts ("poodle" is below "dog" and "dog face" too) keeps them all. Capitalised words (proper
     and Latin names), slurs, and concepts of more than MAX_RELATED words are left out.
     """
-    found: dict[str, set[str]] = {}
+    related: dict[str, set[str]] = {}
     for concept, picture in {picture.concept: picture for picture in pictures}.items():
         below = nouns.below(filter(None, [concept_sense(nouns, picture)]), depth)
         words = {word for synset in below for word in synset.words if word.islower()}
         for word in words if len(words) <= MAX_RELATED else ():
-            found.setdefault(word, set()).add(concept)
-    return {word: frozenset(concepts) for word, concepts in found.items()}
+            related.setdefault(word, set()).add(concept)
+    return {word: frozenset(concepts) for word, concepts in related.items()}
 
 
 @functools.lru_cache(maxsize=4)

@@ -56,8 +56,8 @@ def main(
         given = [float(share) for share in shares.split(",")] if shares else [1.0] * len(folders)
     except ValueError as error:
         raise ValueError(f"--shares {shares}; give numbers with commas between them, as in 1,2") from error
-    made = average_generators(folders, given, out)
-    Console(stderr=True).print(f"{len(folders)} generators averaged in {made}", highlight=False)
+    folder = average_generators(folders, given, out)
+    Console(stderr=True).print(f"{len(folders)} generators averaged in {folder}", highlight=False)
 
 
 if __name__ == "__main__":

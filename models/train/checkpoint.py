@@ -15,7 +15,7 @@ from models import lora
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and persistent buffers by name; a tied weight once, which `state_dict` would list twice."""
+    """Parameters and persistent buffers by name; tied weights once (`state_dict` lists them twice)."""
     persistent = model.state_dict().keys()
     buffers = {name: b for name, b in model.named_buffers() if name in persistent}
     return {**dict(model.named_parameters()), **buffers}
@@ -38,7 +38,7 @@ def save(
     files = {"model": tensors_of(model), "ema": averages}
     for name, optimizer in _optimizer_files(optimizers).items():
         state = optimizer.state_dict()["state"]
-        files[name] = {f"{index}.{key}": tensor for index, own in state.items() for key, tensor in own.items()}
+        files[name] = {f"{index}.{key}": tensor for index, row in state.items() for key, tensor in row.items()}
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     try:
@@ -46,7 +46,7 @@ def save(
             save_file({key: t.detach().contiguous() for key, t in tensors.items()}, fresh / f"{name}.safetensors")
         (fresh / "state.json").write_text(json.dumps({**counters, "ema_steps": ema.optimization_step}))
     except Exception:
-        shutil.rmtree(fresh, ignore_errors=True)  # of a full disk at least this much is given back
+        shutil.rmtree(fresh, ignore_errors=True)  # the disk may be full
         raise
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
@@ -56,26 +56,26 @@ def save(
 
 
 def _present(folder: Path) -> Path | None:
-    """`folder`, or the one before it, where `save` was killed between its two renames; None where there is neither."""
-    return next((one for one in (folder, folder.with_name(f"{folder.name}.old")) if one.exists()), None)
+    """`folder`, or its predecessor where `save` was killed between its two renames; None where there is neither."""
+    return next((path for path in (folder, folder.with_name(f"{folder.name}.old")) if path.exists()), None)
 
 
 def state_folder(folder: Path) -> Path:
     """What `load` reads for `folder`; FileNotFoundError where there is nothing."""
-    if not (found := _present(folder)):
+    if not (present := _present(folder)):
         raise FileNotFoundError(f"nothing to resume in {folder}; start without --resume")
-    return found
+    return present
 
 
-def began(out: Path, resume: bool) -> dict[str, Any]:
-    """The settings of the run in `out` that is to go on, {} of one that is to begin.
+def run_settings(out: Path, resume: bool) -> dict[str, Any]:
+    """The settings of the run in `out` to resume; {} for a new run.
 
-    FileNotFoundError where there is none to go on; FileExistsError where one would be written over.
+    FileNotFoundError where there is none to resume; FileExistsError where a new run would overwrite one.
     """
     if resume:
         return json.loads((state_folder(out / "state") / "state.json").read_text()).get("settings", {})
     if _present(out / "state"):
-        raise FileExistsError(f"{out} holds a run; give --resume to go on with it, or another --out")
+        raise FileExistsError(f"{out} holds a run; give --resume to continue it, or another --out")
     return {}
 
 
@@ -99,7 +99,7 @@ def load(folder: Path, model: nn.Module, ema: EMAModel, optimizers: Sequence[tor
         for i, shadow in enumerate(ema.shadow_params):
             shadow.copy_(averages[str(i)])
     for name, optimizer in _optimizer_files(optimizers).items():
-        whole = torch.optim.Optimizer.state_dict(optimizer)  # one that is shared out has no whole state to tell of yet
+        whole = torch.optim.Optimizer.state_dict(optimizer)  # a sharded optimizer has no whole state yet
         whole["state"] = {}
         for key, tensor in load_file(folder / f"{name}.safetensors").items():
             index, field = key.split(".", 1)
@@ -111,10 +111,10 @@ def load(folder: Path, model: nn.Module, ema: EMAModel, optimizers: Sequence[tor
 
 
 def load_weights(folder: Path, model: nn.Module) -> None:
-    """Fill a model from another run's state, or one network of it from the folder of a part, in one file or several.
+    """Fill a model from another run's state, or one of its networks from the folder of a part, in one file or several.
 
-    A branch that is still at zero and that a part does not know stays so: the model computes what the part did. A part
-    that is low-rank changes (`models.lora`) fills those of a model that learns such.
+    A zero-initialised branch that the part lacks stays zero: the model computes the same as the part. A part of
+    low-rank changes (`models.lora`) fills those of the model.
     """
     files = weight_files(folder)
     tensors = {name: tensor for file in files for name, tensor in load_file(file).items()}

@@ -1,7 +1,7 @@
 """Texts for the backbone: documents that it learns to continue, and texts as rows of tokens.
 
-Documents are glosses, captions, translations, motions, instructions and edits: a prompt and what follows it. The prompt
-is one block that sees itself both ways; what follows is predicted token by token. Without a prompt all of it is.
+Documents are glosses, captions, translations, motions, instructions and edits: a prompt and a continuation. Attention
+inside the prompt is bidirectional; the continuation is predicted token by token.
 """
 
 import contextlib
@@ -86,14 +86,14 @@ class Writer:
         return Document("", motion_caption(thing, seed))
 
     def instruction(self, rng: np.random.Generator) -> Document:
-        """What people type into a chat, answered by the prompt they mean."""
+        """A request as in a chat, answered by the prompt for it."""
         seed, language = _seed(rng), _language(rng)
         asks = TEMPLATES[language]["asks"]
         text = caption(self._picture(rng), seed, language, "short", style=False)
         return Document(f"{asks[seed % len(asks)].format(text)} =>", text)
 
     def edit(self, rng: np.random.Generator) -> Document:
-        """A prompt, a wish, and the prompt with the wish granted: colour, number or style."""
+        """A prompt, an edit of colour, number or style, and the edited prompt."""
         seed, language = _seed(rng), _language(rng)
         templates = TEMPLATES[language]
         if rng.random() < 0.35:
@@ -124,8 +124,8 @@ def _language(rng: np.random.Generator) -> Language:
 
 
 TOKENIZER_CAPTIONS = 60_000
-# Rows that go through the backbone together. 128 take twice as long (weights are cast for every piece), 512 half again
-# as long (more padding, and activations leave the cache).
+# Rows that go through the backbone together. With 128 a step takes twice as long (weights are cast for every piece),
+# with 512 half again as long (more padding, and activations leave the cache).
 PIECE = 256
 
 
@@ -140,12 +140,12 @@ class Rows:
 
 
 def text_rows(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[Rows]:
-    """Texts to be encoded, as `models.tokenizer.encode_texts` frames them: all of a row is prompt."""
+    """Texts to encode, framed as by `models.tokenizer.encode_texts`: the whole row is prompt."""
     return _pieces(tokenizer, [(text, "") for text in texts], TEXT_LENGTH, closed=True)
 
 
 def document_rows(tokenizer: PreTrainedTokenizerFast, documents: Sequence[tuple[str, str]]) -> list[Rows]:
-    """Documents (prompt, rest) to be continued: <bos> prompt is one block, rest <eos> is predicted."""
+    """Documents (prompt, rest): <bos> prompt is bidirectional, rest <eos> is predicted."""
     return _pieces(tokenizer, documents, 2 * TEXT_LENGTH, closed=False)
 
 
@@ -155,7 +155,7 @@ def _pieces(
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     firsts, seconds = (_tokens(tokenizer, [part[side] for part in parts]) for side in (0, 1))
     rows = [[bos, *first, *second, eos][:length] for first, second in zip(firsts, seconds, strict=True)]
-    # The block of an empty prompt is <bos> alone: nothing but what is before it can be seen.
+    # The block of an empty prompt is <bos> alone.
     blocks = torch.tensor([len(row) if closed else 1 + len(first) for row, first in zip(rows, firsts, strict=True)])
     order = torch.tensor(sorted(range(len(rows)), key=lambda i: len(rows[i])), dtype=torch.int64)
     pieces = []
@@ -171,15 +171,15 @@ def _pieces(
 def _tokens(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:
     # An empty text would still get the space that stands before every text.
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    return [own if text else [] for text, own in zip(texts, ids, strict=True)]
+    return [row if text else [] for text, row in zip(texts, ids, strict=True)]
 
 
 def build_tokenizer(world: World, lexicon: Lexicon, size: str, cache: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer of this world and preset, learnt once: from captions, names in both languages, and glosses."""
+    """The tokenizer of this world and preset, trained once on captions, names in both languages, and glosses."""
     words = [*names(world.split("train")), *(f"{entry.word}: {entry.gloss}" for entry in lexicon.entries)]
     vocab_size, probes = preset("language", size)["vocab_size"], itertools.islice(training_captions(world, seed=0), 300)
-    made_of = hashlib.sha256(repr((world.digest, vocab_size, words, *probes)).encode()).hexdigest()
-    folder = cache / f"tokenizer-{size}-{made_of[:12]}"
+    digest = hashlib.sha256(repr((world.digest, vocab_size, words, *probes)).encode()).hexdigest()
+    folder = cache / f"tokenizer-{size}-{digest[:12]}"
     if (folder / "tokenizer.json").exists():
         return load_tokenizer(folder)
     texts = [*words, *itertools.islice(training_captions(world, seed=0), TOKENIZER_CAPTIONS)]

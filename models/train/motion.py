@@ -1,9 +1,9 @@
-"""Training the head that reads how a clip moves (`models.space.MotionHead`), so that words that name a motion find it.
+"""Training the head that reads the motion of a clip (recipe "motion", `models.space.MotionHead`), for search by words.
 
-The other parts are frozen, texts among them, so everything is encoded once and a step reads rows alone. A row is a clip
-with several pairs of a vector and a caption. One is its own: the mean of its frames' vectors, and what is said of it.
-The others are pictures of other things, with captions that give them the same motion: there are far more words than
-clips, and what is learnt is the motion, whatever it is that moves.
+The other parts are frozen, so clips and texts are encoded once and a step reads rows. A row is a clip with several
+pairs of a vector and a caption. The first pair is the mean of the clip's frame vectors with its caption. The others are
+pictures of other things with captions that give them the same motion: there are far more words than clips, and the head
+learns the motion, whatever moves.
 
 Shapes: N clips of T frames, P pairs each, K numbers of a frame's places.
 """
@@ -35,21 +35,21 @@ from models.train.contrastive import recall
 from models.train.loop import Task, TaskOptions
 from models.weights import part_digests, save_part, weights_digest
 
-MADE_WITH = ("language", "vision", "space")
-CLIPS, HELD = 2400, 104  # of code, to learn from and to validate on; those of the animated set come on top
-PROBES = 64  # clips whose tokens say which of their components change
+FROZEN = ("language", "vision", "space")
+CLIPS, HELD_OUT = 2400, 104  # composed clips of training and validation; training adds the animated set
+PROBES = 64  # clips that the components of change are measured on
 PAIRS = 5
 KINDS = tuple(MOTIONS)
 MOVES = [Move(kind, speed, loop) for kind in KINDS for speed in SPEEDS for loop in (False, True)]
-SCALE = 16.0  # of the cosines, as the space's own
-NEAR = 0.6  # weight of how far a clip leaves the mean of its frames: pictures are looked for among clips, too
+SCALE = 16.0  # of the cosines, as in the space
+NEAR = 0.6  # weight of a clip's distance from the mean of its frames, because pictures also search among clips
 K = 10
 
 
 @dataclass(frozen=True)
 class Item:
-    """A clip's frames (T, 128, 128, 4); its pairs of a picture (128, 128, 4) and a caption, of its own there is no
-    picture; and the number of its move, -1 where nothing else is said to move alike."""
+    """A clip's frames (T, 128, 128, 4); its pairs of a picture (128, 128, 4), None for the clip itself, and a caption;
+    and the number of its move, -1 where no other clip counts as moving alike."""
 
     frames: np.ndarray
     pairs: Sequence[tuple[np.ndarray | None, str]]
@@ -67,18 +67,19 @@ class Rows:
 
 
 def item_of(world: World, clip: Clip) -> Item:
-    """A clip of code. Where one thing moves, others do as it does; of several things, all captions are their own."""
-    own: list[tuple[np.ndarray | None, str]] = [(None, clip.caption(world, n)) for n in range(PAIRS)]
+    """The item of a composed clip. Other things get the motion of a single thing; a clip of several things has only
+    captions of its own."""
+    captions: list[tuple[np.ndarray | None, str]] = [(None, clip.caption(world, n)) for n in range(PAIRS)]
     if len(clip.tracks) > 1 or clip.scene:
-        return Item(clip.render(world), own)
+        return Item(clip.render(world), captions)
     others = stream("moved alike", clip.seed).sample(world.split("train"), PAIRS - 1)
     move = clip.tracks[0].move
-    said = [(world.pixels[other.index], motion_caption(other, clip.seed, None, move)) for other in others]
-    return Item(clip.render(world), [own[0], *said], MOVES.index(move))
+    pairs = [(world.pixels[other.index], motion_caption(other, clip.seed, None, move)) for other in others]
+    return Item(clip.render(world), [captions[0], *pairs], MOVES.index(move))
 
 
 def training_items(world: World, seed: int, count: int) -> Iterator[Item]:
-    """`count` clips of code, then all of the animated set that is in split `train`."""
+    """`count` composed clips, then the animated set's clips of split `train`."""
     for number in range(count):
         yield item_of(world, make_clip(world, (seed + 2) * 10**7 + number))
     if world.folder:
@@ -88,9 +89,9 @@ def training_items(world: World, seed: int, count: int) -> Iterator[Item]:
             yield Item(np.asarray(animated.frames[row]), captions)
 
 
-def held_items(world: World, count: int) -> Iterator[Item]:
-    """Clips of one thing, of pairs of concept and motion in split `val`, the motions in turn. A small world may have no
-    such pair of a motion."""
+def held_out_items(world: World, count: int) -> Iterator[Item]:
+    """Clips of one thing with pairs of concept and motion in split `val`, the motions in turn, as far as the world has
+    such pairs."""
     for number in range(count):
         with suppress(ValueError):
             clip = make_clip(world, number, "val", motion=KINDS[number % len(KINDS)])
@@ -98,7 +99,7 @@ def held_items(world: World, count: int) -> Iterator[Item]:
 
 
 class Reader:
-    """The frozen parts, reading clips."""
+    """Encodes clips by the frozen parts."""
 
     def __init__(self, embedder: Embedder) -> None:
         self.embedder, self.half = embedder, native_dtype() == torch.bfloat16
@@ -118,16 +119,16 @@ class Reader:
             return e.space.text(e.language.encode(ids, mask), mask)
 
     def components(self, items: Iterable[Item], channels: int) -> Tensor:
-        """(channels, D): along these, rows and columns of a clip change most; scaled so that changes are about 1."""
+        """(channels, D): directions of largest change in rows and columns of clips, scaled to changes of about 1."""
         tokens = torch.stack([lines(self.tokens(list(item.frames)).float()) for item in items])  # (N, T, 16, D)
         changes = (tokens - tokens.mean(1, keepdim=True)).flatten(0, 2)
-        found = torch.linalg.eigh(changes.T @ changes / len(changes))
-        return found.eigenvectors[:, -channels:].T / found.eigenvalues[-channels:].mean().clamp_min(1e-9).sqrt()
+        values, vectors = torch.linalg.eigh(changes.T @ changes / len(changes))
+        return vectors[:, -channels:].T / values[-channels:].mean().clamp_min(1e-9).sqrt()
 
     def rows(self, items: Iterable[Item], head: MotionHead, count: int) -> Rows:
-        """About `count` items as the head reads them."""
-        read = [self._row(item, head) for item in progress(items, f"reading {count:,} clips", count)]
-        places, vectors, texts, moves = zip(*read, strict=True)
+        """About `count` items, encoded for the head."""
+        encoded = [self._row(item, head) for item in progress(items, f"reading {count:,} clips", count)]
+        places, vectors, texts, moves = zip(*encoded, strict=True)
         halves = [torch.stack(part).half() for part in (places, vectors, texts)]
         return Rows(halves[0], halves[1], halves[2], torch.tensor(moves))
 
@@ -145,26 +146,27 @@ class Reader:
 
 
 class MotionTask(Task):
-    """Recipe "motion"; `clips` of code are learnt from, and `held` of them validated on."""
+    """Recipe "motion" with `clips` composed clips for training and `held` for validation."""
 
-    def __init__(self, options: TaskOptions, clips: int = CLIPS, held: int = HELD) -> None:
+    def __init__(self, options: TaskOptions, clips: int = CLIPS, held: int = HELD_OUT) -> None:
         self.options, self.counts = options, (clips, held)
         self.model = MotionHead(**preset(MOTION, options.preset))
         self.components = self.model.components.requires_grad_(False).weight
-        read = self._read()
-        self.components.copy_(read["components"])
+        stored = self._stored()
+        self.components.copy_(stored["components"])
         self.train, self.held = (
-            Rows(**{field.name: read[f"{split}.{field.name}"] for field in fields(Rows)}) for split in ("train", "held")
+            Rows(**{field.name: stored[f"{split}.{field.name}"] for field in fields(Rows)})
+            for split in ("train", "held")
         )
         self.alike = {int(move): np.flatnonzero(self.train.moves == move) for move in self.train.moves.unique()}
 
-    def _read(self) -> dict[str, Tensor]:
-        """Components, and the rows of both splits; kept in the cache."""
+    def _stored(self) -> dict[str, Tensor]:
+        """Components and the rows of both splits, encoded or from the cache."""
         o = self.options
-        named = [weights_digest(MADE_WITH, o.parts), o.world.digest, o.seed, o.preset, self.counts, PAIRS, PROBES]
+        content = [weights_digest(FROZEN, o.parts), o.world.digest, o.seed, o.preset, self.counts, PAIRS, PROBES]
         clip = make_clip(o.world, o.seed)
         sample = clip.caption(o.world, 0).encode() + clip.render(o.world).tobytes()
-        name = hashlib.sha256(f"{named}".encode() + sample).hexdigest()[:12]
+        name = hashlib.sha256(f"{content}".encode() + sample).hexdigest()[:12]
         return stored_tensors(o.cache and o.cache / f"motion-{name}.safetensors", self._encoded)
 
     def _encoded(self) -> dict[str, Tensor]:
@@ -174,13 +176,13 @@ class MotionTask(Task):
         self.components.copy_(reader.components(probes, len(self.components)))
         rows = {
             "train": reader.rows(training_items(*sources, clips), self.model, clips),
-            "held": reader.rows(held_items(self.options.world, held), self.model, held),
+            "held": reader.rows(held_out_items(self.options.world, held), self.model, held),
         }
-        tensors = {f"{split}.{name}": value for split, own in rows.items() for name, value in vars(own).items()}
+        tensors = {f"{split}.{name}": value for split, table in rows.items() for name, value in vars(table).items()}
         return {"components": self.components.clone(), **tensors}
 
     def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
-        """Clips, each with one pair: its own, or one of a clip that has the same move."""
+        """Clips, each with one pair: of itself, or of a clip with the same move."""
         rng = np.random.default_rng((self.options.seed, step))
         size = min(self.options.batch_size(progress), len(self.train.places))
         rows, pairs = rng.permutation(len(self.train.places))[:size], rng.integers(PAIRS, size=size)
@@ -189,14 +191,18 @@ class MotionTask(Task):
             rng.choice(self.alike[move]) if pair and move >= 0 else row
             for row, pair, move in zip(rows, pairs, moves, strict=True)
         ]
-        own, which = rows[rank::ranks], (np.array(sources)[rank::ranks], pairs[rank::ranks])
-        places, vectors, texts = self.train.places[own], self.train.vectors[which], self.train.texts[which]
+        index = np.array(sources)[rank::ranks], pairs[rank::ranks]
+        places, vectors, texts = (
+            self.train.places[rows[rank::ranks]],
+            self.train.vectors[index],
+            self.train.texts[index],
+        )
         batch = {"places": places, "vectors": vectors, "texts": texts}
         return {name: tensor.float().to(self.options.device) for name, tensor in batch.items()}
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
-        """Each text is to tell its clip from all others of the batch, and each clip its text (CLIP, arXiv 2103.00020);
-        and how far clips leave the mean of their frames."""
+        """Cross-entropy between texts and clips of the batch, both ways (CLIP, arXiv 2103.00020), and the distance of
+        clips from the mean of their frames."""
         clips = F.normalize(batch["vectors"] + model(batch["places"]).float(), dim=-1)
         logits, truth = SCALE * (batch["texts"] @ clips.T).float(), torch.arange(len(clips), device=clips.device)
         contrast = (F.cross_entropy(logits, truth) + F.cross_entropy(logits.T, truth)) / 2
@@ -205,18 +211,18 @@ class MotionTask(Task):
 
     @torch.no_grad()
     def evaluate(self, model: Any) -> dict[str, float]:
-        """Share of words that find their clip among the first ten of the held-out ones: with the head, by the mean of
-        the frames alone, and with the frames in another order; and how far clips leave that mean."""
+        """Recall at K of held-out clips by their captions: with the head, by the mean of the frames, and with shuffled
+        frames; and the distance of clips from that mean."""
         places, means, texts = (
             part.float() for part in (self.held.places, self.held.vectors[:, 0], self.held.texts[:, 0])
         )
         order = torch.rand(places.shape[:2], generator=torch.Generator().manual_seed(0)).argsort(1)
         mixed = places.gather(1, order[..., None].expand_as(places))
         clips = {"": means + model(places), "_mean": means, "_shuffled": means + model(mixed)}
-        words, own = F.normalize(texts, dim=-1), torch.eye(len(texts), dtype=torch.bool)
+        words, relevant = F.normalize(texts, dim=-1), torch.eye(len(texts), dtype=torch.bool)
         figures = {
-            f"words_to_clips_r{K}{name}": recall(words @ F.normalize(found.float(), dim=-1).T, own, K)
-            for name, found in clips.items()
+            f"words_to_clips_r{K}{name}": recall(words @ F.normalize(vectors.float(), dim=-1).T, relevant, K)
+            for name, vectors in clips.items()
         }
         return {**figures, "away": float(1 - F.cosine_similarity(clips[""], means).mean())}
 

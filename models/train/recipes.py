@@ -20,7 +20,7 @@ from models.train.loop import Length, Recipe, Task, TaskOptions, Trainer
 
 
 def _recipe(task: str, batch_size: Sequence[tuple[float, int]], **settings: Any) -> Recipe:
-    """A row of the file. Its task is imported when it is built: one's needs (a sentence encoder) are not another's."""
+    """A row of the file. Its module is imported only when it is used: recipes need different extras."""
     module, name = task.split(":")
 
     def build(options: TaskOptions) -> Task:
@@ -37,11 +37,15 @@ Setting = TypeVar("Setting", int, str, float)
 console = Console(stderr=True)
 
 
-def settled(name: str, given: Setting | None, began: Mapping[str, Any], usual: Setting, fixed: bool = True) -> Setting:
-    """A setting as given, else as the run that goes on has it; ValueError where the two differ and it is fixed."""
-    had = began.get(name)
+def settled(
+    name: str, given: Setting | None, previous: Mapping[str, Any], usual: Setting, fixed: bool = True
+) -> Setting:
+    """A setting as given, else of the run to resume, else `usual`; ValueError where a fixed one differs."""
+    had = previous.get(name)
     if fixed and None not in (given, had) and given != had:
-        raise ValueError(f"this run was begun with {name} {had}, not {given}; go on with that, or give another --out")
+        raise ValueError(
+            f"this run was begun with {name} {had}, not {given}; continue with that, or give another --out"
+        )
     return given if given is not None else had if had is not None else usual
 
 
@@ -60,16 +64,16 @@ def run(
     rate: float | None = None,
     trunk: str | None = None,
 ) -> None:
-    """Train a recipe in `out`. What is wrong with settings and folders is said before anything is built."""
-    began = checkpoint.began(out, resume)
-    preset, seed = settled("preset", preset, began, PRESET), settled("seed", seed, began, recipe.seed)
-    rate, trunk = settled("rate", rate, began, recipe.lr, fixed=False), settled("trunk", trunk, began, "")
+    """Train a recipe in `out`. Wrong settings and folders are errors before anything is built."""
+    previous = checkpoint.run_settings(out, resume)
+    preset, seed = settled("preset", preset, previous, PRESET), settled("seed", seed, previous, recipe.seed)
+    rate, trunk = settled("rate", rate, previous, recipe.lr, fixed=False), settled("trunk", trunk, previous, "")
     if not 0 < rate < math.inf:
         raise ValueError(f"a learning rate of {rate:g}; give more than 0, {recipe.lr:g} is this recipe's own")
     if init is not None:
         checkpoint.weight_files(init)
     pictures = World.load(world)
-    settled("world", pictures.digest, began, pictures.digest)
+    settled("world", pictures.digest, previous, pictures.digest)
     if length.steps is None:
         length = dataclasses.replace(length, minutes=length.minutes or recipe.minutes)
     options = TaskOptions(preset, seed, pictures, recipe.batch_size, parts, Path("runs") / "cache", trunk=trunk)
@@ -83,7 +87,7 @@ def run(
 
 
 def command_line(recipes: Mapping[str, Recipe]) -> None:
-    """The command that trains one of `recipes`; the evaluation trains its judge by it, too."""
+    """The command that trains one of `recipes`; `eval` trains its judge with it."""
     usual: Any = next(iter(recipes)) if len(recipes) == 1 else ...
 
     def train(

@@ -1,9 +1,9 @@
 """`python -m models.train.ship [EXPORT...] [--weights assets/weights]`: ship the parts that runs exported.
 
-Every part is copied whole and entered in the manifest. A new semantic space needs what is measured in it to be built
-again: the vocabulary (`models.prompts.vocabulary`), the names that prompts are parsed by (`models.prompts.parser`),
-and the reference drawings, which share their numbers (`models.references.store`). Each is built twice: of all pictures,
-for users, and of the training pictures, for the table. Without an export only the reference drawings are built again.
+Every part is copied whole and entered in the manifest. After a new semantic space, the parts that depend on it are
+rebuilt: the vocabulary (`models.prompts.vocabulary`), the names for parsing prompts (`models.prompts.parser`), and the
+reference drawings, which share their numbers (`models.references.store`). Each is built twice: from all pictures, for
+users, and from training pictures, for the table. Without an export only the reference drawings are rebuilt.
 """
 
 import shutil
@@ -37,26 +37,26 @@ from models.weights import (
     weights_root,
 )
 
-SPLITS = ("", "train")  # of the parts that are made of pictures' names and drawings: all of them, those of training
-READERS = ("language", "vision", "space")  # what vocabulary and wording are measured in
+SPLITS = ("", "train")  # of parts built from names and drawings: of all pictures, of training pictures
+READERS = ("language", "vision", "space")  # parts that vocabulary and wording depend on
 CARD = "README.md"
 
 console = Console(stderr=True)
 
 
 def ship(exports: list[Path], weights: Path, world: Path | None = None) -> list[str]:
-    """Copy the parts under `exports` into `weights`; returns the names of parts that changed or were built again.
+    """Copy the parts under `exports` into `weights`; returns the names of parts that changed or were rebuilt.
 
-    Model cards that are there stay. WeightsError where an export's files are not those of its manifest.
+    Existing model cards stay. WeightsError where an export's files differ from its manifest.
     """
     if not exports:
         for split, pictures in _worlds(world).items():
             _references(weights, pictures).save(weights, split)
         return _both(PROTOTYPES)
     # All are verified before the first is copied.
-    found = {name: part_folder(name, export) for export in exports for name in listed_parts(export)}
+    folders = {name: part_folder(name, export) for export in exports for name in listed_parts(export)}
     before = listed_parts(weights) if (weights / "manifest.json").exists() else {}
-    for name, folder in found.items():
+    for name, folder in folders.items():
         _replace(folder, weights / name)
         record_part(name, weights)
     shipped = listed_parts(weights)
@@ -65,27 +65,27 @@ def ship(exports: list[Path], weights: Path, world: Path | None = None) -> list[
             check_company(weights / name, weights)
         except WeightsError as error:  # it does not load beside what is new
             console.print(f"[yellow]{error}; train it anew and ship it too.[/yellow]", highlight=False)
-    changed = [name for name in found if shipped[name] != before.get(name)]
-    return changed + (_made_of_space(weights, world) if shipped.keys() >= set(READERS) else [])
+    changed = [name for name in folders if shipped[name] != before.get(name)]
+    return changed + (_rebuild(weights, world) if shipped.keys() >= set(READERS) else [])
 
 
-def _made_of_space(weights: Path, world: Path | None) -> list[str]:
-    """Build what is measured in the space, if that has changed; returns the names of what was built."""
-    space, made = weights_digest(READERS, weights), list[str]()
+def _rebuild(weights: Path, world: Path | None) -> list[str]:
+    """Rebuild the parts that depend on the space, if it has changed; returns their names."""
+    space, rebuilt = weights_digest(READERS, weights), list[str]()
     stale = {name for part in (VOCABULARY, WORDING) for name in _both(part) if space_of(name, weights) != space}
     for split, pictures in _worlds(world).items() if stale else ():
         if (name := of_split(VOCABULARY, split)) in stale:
             wordnet = wordnet_folder(world or data_folder())
             words = build_vocabulary(Embedder.load(weights), pictures, Nouns(wordnet), wordnet)
             words.save(weights, space, split)
-            made.append(name)
+            rebuilt.append(name)
         if (name := of_split(WORDING, split)) in stale:
-            # Before the wording is written, which says that both are made: without an autoencoder neither is.
+            # First: the wording's presence says that both are built, and without an autoencoder neither is.
             references = _references(weights, pictures)
             build_parser(Embedder.load(weights), pictures).save(weights, space, split)
             references.save(weights, split)
-            made += [name, of_split(PROTOTYPES, split)]
-    return made
+            rebuilt += [name, of_split(PROTOTYPES, split)]
+    return rebuilt
 
 
 def _both(part: str) -> list[str]:
@@ -93,7 +93,7 @@ def _both(part: str) -> list[str]:
 
 
 def _worlds(folder: Path | None) -> dict[str, World]:
-    """By split, the pictures that the parts of data are made of."""
+    """By split, the pictures that vocabulary, wording and references are built from."""
     world = World.load(folder)
     return dict(zip(SPLITS, (world.released(), world), strict=True))
 

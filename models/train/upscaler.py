@@ -1,9 +1,8 @@
 """Training the upscaler: from a drawing at 128 px, rendered or decoded, to the same drawing at 512 px.
 
-It enlarges what the autoencoder decodes, which is softer than a rendering, so half of the crops are of decoded
-pictures; the other half is what it is measured on. The loss is the autoencoder's: L1, squared error and the gradients'
-L1 of the composite over a random colour and of alpha. Crops that hold an edge, turned, mirrored and with their colour
-channels exchanged: what an edge looks like does not depend on any of that.
+The pipeline enlarges decoded pictures, which are softer than renderings, so half of the crops are decoded; figures use
+renderings. The loss is the autoencoder's: L1, squared error and the gradients' L1 of the composite over a random colour
+and of alpha. Crops hold an edge; they are turned, mirrored and have permuted colour channels: edges look the same.
 """
 
 import functools
@@ -31,11 +30,11 @@ from models.weights import load_part, part_digests, save_part, weights_digest
 CHUNK = 16  # pictures a pass of the autoencoder
 SOFT = 0.5  # share of crops from decoded pictures
 CROP = 48  # pixels a side, of the small picture
-TWINS = 2  # crops of one picture in a step: reading it costs as much as a tenth of a crop
-TRIES = 8  # places looked at for one where something changes
-VALIDATION = 48  # pictures of each kind that an evaluation looks at
+TWINS = 2  # crops of a picture in a step: reading it costs a tenth of a crop
+TRIES = 8  # crops tried until one is not uniform
+VALIDATION = 48  # pictures of each kind in the validation
 EDGE = 0.1  # change of a colour, on white, that makes an edge
-REACH = 2  # pixels within which it has to change
+REACH = 2  # pixels within which it changes
 WHITE = (1.0, 1.0, 1.0)
 
 Kind = Literal["sharp", "soft"]
@@ -60,8 +59,8 @@ class Pairs:
 
 
 def softened(sharp: np.ndarray, parts: Path | None = None, cache: Path | None = None) -> np.ndarray:
-    """Pictures (N, 128, 128, 4) through the autoencoder, its latent disturbed as a generator's small errors would; kept
-    in `cache`."""
+    """Pictures (N, 128, 128, 4) through the autoencoder with noise on the latent, as from a generator; stored in
+    `cache`."""
     content = hashlib.sha256(sharp.data).hexdigest() + weights_digest(("autoencoder",), parts)
     key = hashlib.sha256(f"{content} {LATENT_NOISE}".encode()).hexdigest()
     return stored(cache and cache / f"soft-{key[:24]}.npy", lambda: _decoded(sharp, parts))
@@ -71,12 +70,12 @@ def softened(sharp: np.ndarray, parts: Path | None = None, cache: Path | None = 
 def _decoded(sharp: np.ndarray, parts: Path | None) -> np.ndarray:
     autoencoder: Any = load_part(Autoencoder, "autoencoder", parts, native_dtype())
     autoencoder.to(memory_format=torch.channels_last)
-    generator, made = torch.Generator().manual_seed(0), []
+    generator, decoded = torch.Generator().manual_seed(0), []
     for start in progress(range(0, len(sharp), CHUNK), f"decoding {len(sharp):,} pictures"):
         latents = autoencoder.encode(to_tensor(sharp[start : start + CHUNK]).to(autoencoder.dtype))
         disturbed = latents + LATENT_NOISE * torch.randn(latents.shape, generator=generator)
-        made.append(to_uint8(autoencoder.decode(disturbed)))
-    return np.concatenate(made)
+        decoded.append(to_uint8(autoencoder.decode(disturbed)))
+    return np.concatenate(decoded)
 
 
 def psnr(output: Tensor, truth: Tensor) -> tuple[float, float]:
@@ -91,14 +90,14 @@ def psnr(output: Tensor, truth: Tensor) -> tuple[float, float]:
 
 
 def compare(model: Upscaler, data: Pairs, rows: range, kind: Kind) -> dict[str, float]:
-    """Mean PSNR in dB over rows of the pairs, on white and at edges, of the network and of Lanczos."""
-    found: dict[str, list[float]] = {}
+    """Mean PSNR in dB over rows of the pairs, on white and at edges, by the network and by Lanczos."""
+    figures: dict[str, list[float]] = {}
     for row in rows:
         small, truth = data.small[kind][row], to_tensor(data.large(row))
         for name, enlarged in (("", model.enlarge(small)), ("_lanczos", lanczos(small))):
             for what, value in zip(("white", "edges"), psnr(to_tensor(enlarged), truth), strict=True):
-                found.setdefault(f"{kind}_{what}{name}", []).append(value)
-    return {name: float(np.nanmean(values)) for name, values in found.items()}
+                figures.setdefault(f"{kind}_{what}{name}", []).append(value)
+    return {name: float(np.nanmean(values)) for name, values in figures.items()}
 
 
 class UpscalerTask(Task):
@@ -111,7 +110,7 @@ class UpscalerTask(Task):
         self._large = functools.lru_cache(8)(self.train.large)
 
     def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
-        """Crops and what they are to become. Everything random depends on the step and the crop's place alone."""
+        """Crops at both sizes. All randomness depends on the step and the crop's number alone."""
         size = self.options.batch_size(progress)
         background = np.random.default_rng((self.options.seed, step)).random((size, 3), np.float32)
         small, large = zip(*(self._crop(step, row) for row in range(rank, size, ranks)), strict=True)
@@ -145,7 +144,7 @@ class UpscalerTask(Task):
         return {name: value for kind in KINDS for name, value in compare(network, self.val, rows, kind).items()}
 
     def sheet(self, model: nn.Module) -> Image.Image:
-        """A row a picture, on white: as it was, by Lanczos, by the network, and the truth."""
+        """A row a picture, on white: small, by Lanczos, by the network, and the truth."""
         network: Any = model
         shown: list[np.ndarray] = []
         for row in range(0, len(self.val), max(1, len(self.val) // 4))[:4]:
