@@ -19,8 +19,7 @@ from tiny_files import MOVING, SUFFIXES, picture_of, write, write_moving
 
 from models.messages import Refused
 from studio.metadata.containers import LIMIT, png_chunk
-from studio.metadata.exif_xmp import NAMESPACE, xmp_packet
-from studio.metadata.files import encoded, read, stripped
+from studio.metadata.files import NAMESPACE, encoded, read, stripped, xmp_packet
 from studio.metadata.origin import Provenance
 
 KINDS = (*SUFFIXES, "gif")

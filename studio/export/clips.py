@@ -25,8 +25,7 @@ from models.messages import Refused
 from studio.clips import ClipFile, moves
 from studio.export.drawing import SEEN, indexed, resized
 from studio.media import animated_webp, on_ground, saved
-from studio.metadata.boxes import with_plays
-from studio.metadata.containers import EXTENSION, GIF_KEPT, IMAGE, PNG, gif_blocks, png_chunk, png_chunks
+from studio.metadata.containers import EXTENSION, GIF_CONTENT, IMAGE, PNG, gif_blocks, png_chunk, png_chunks, with_plays
 from studio.metadata.files import encoded, write
 from studio.metadata.origin import Provenance
 
@@ -145,7 +144,7 @@ def gif(clip: Clip, matte: str = "", colours: int = PALETTE) -> bytes:
     head, extensions, parts = b"", b"", []
     if clip.plays != 1:
         again = max(clip.plays - 1, 0).to_bytes(2, "little")
-        extensions = bytes([EXTENSION, 0xFF, 11]) + GIF_KEPT[0] + b"\3\1" + again + b"\0"
+        extensions = bytes([EXTENSION, 0xFF, 11]) + GIF_CONTENT[0] + b"\3\1" + again + b"\0"
     for frame, time in zip(frames, whole([time / 10 for time in clip.times]), strict=True):
         made = saved(frame, "GIF", optimize=False, transparency=0, disposal=2, duration=10 * max(time, SHORTEST))
         first, *blocks, end = gif_blocks(made)

@@ -31,7 +31,7 @@ from PIL import Image
 from models.data.pixels import png, premultiply, unpremultiply
 from models.references.credits import Credit
 from studio.media import quick_png
-from studio.metadata.exif_xmp import xmp_packet
+from studio.metadata.files import xmp_packet
 
 # === studio/export/drawing.py
 FINE = 1024  # pixels of the longer side, at least, in which distances are measured: edges come out smooth

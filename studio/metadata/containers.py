@@ -1,29 +1,42 @@
-"""File containers, piece by piece: what lies in a file beside its content, and the same file with other metadata in it.
+"""File containers: the metadata in a file, and the same file with other metadata. One row of CONTAINERS each.
 
-Nothing is decoded: pixels, frames, durations, loop count, colour profile and resolution stay as they are, byte for
-byte. One row of CONTAINERS a container.
+Nothing is decoded: pixels, frames, durations, loop count, colour profile and resolution stay as they are.
 
 Pillow is not used to read metadata. When it opens a JPEG or an AVIF it reads EXIF directories without a bound (a
 thousand tags that point at the same megabyte take a gigabyte), it takes UTF-8 in a PNG's tEXt for Latin-1, and one
 text that is too long makes it give up the whole file.
 """
 
+import io
 import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import groupby, islice
+from functools import partial
+from itertools import islice
 from typing import Any
 
-from models.messages import Refused
+from models.messages import Message, Refused
 from studio.media import riff_chunk
-from studio.metadata.leaks import LIMIT, Broken, in_pieces, plain_chunk, plain_profile, to_the_end
 
 EXIF, XMP = "exif", "xmp"  # names of extras beside the keywords of texts
 EXIF_HEADER = b"Exif\0\0"
+LIMIT = 4 * 2**20  # bytes of one text, unpacked. More is not read at all: half a setting is a wrong setting
 
 Extra = tuple[str, bytes, bool]  # EXIF, XMP or a text's keyword; its bytes; whether they are deflated
+
+
+class Broken(ValueError):
+    """A file that does not keep to its format. `code` is the message's, which has one value, `file`."""
+
+    def __init__(self, code: str = "metadata.damaged") -> None:
+        super().__init__(code)
+        self.code = code
+
+    def message(self, file: object) -> Message:
+        """What is wrong with a file of that name."""
+        return Message(self.code, {"file": str(file), "most": LIMIT >> 20})
 
 
 @dataclass(frozen=True)
@@ -37,9 +50,9 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Container:
-    """A file format. `extras` yields what lies beside the content, `with_metadata` is the file with nothing beside its
-    content but what is given; both raise Broken. `keywords`: whether it holds texts by keyword, and needs no EXIF.
-    `name` is Pillow's, `still` are its options for one picture, None where we make none.
+    """A file format. `extras` yields the metadata of a file, `with_metadata` replaces all of it; both raise Broken.
+    `keywords`: whether it holds texts by keyword, and needs no EXIF. `name` is Pillow's; `still` are Pillow's options
+    for one picture, None where the studio writes none.
     """
 
     name: str
@@ -75,11 +88,10 @@ def unpacked(body: bytes, deflated: bool) -> bytes:
 
 PNG = b"\x89PNG\r\n\x1a\n"
 # What the pixels need, and what says how they are to be shown.
-PNG_KEPT = frozenset(
+PNG_CONTENT = frozenset(
     b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP sBIT bKGD pHYs hIST cICP mDCV cLLI acTL fcTL fdAT".split()
 )
 PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"comf")  # ComfyUI's animations have a chunk of their own, built like tEXt
-PIXELS = {b"IDAT": 0, b"fdAT": 4}  # with how many bytes of the chunk stand before them
 PNG_XMP = "XML:com.adobe.xmp"
 
 
@@ -99,24 +111,11 @@ def _png_extras(data: bytes) -> Iterator[Extra]:
 
 
 def _png_with(data: bytes, metadata: Metadata) -> bytes:
-    head, *rest = _png_kept([(kind, whole) for kind, whole in png_chunks(data) if kind in PNG_KEPT])
+    head, *rest = [chunk for kind, chunk in png_chunks(data) if kind in PNG_CONTENT]
     texts = metadata.texts | ({PNG_XMP: metadata.xmp.decode()} if metadata.xmp else {})
     added = [png_chunk(b"iTXt", key.encode() + bytes(5) + text.encode()) for key, text in texts.items()]
     added += [png_chunk(b"eXIf", metadata.exif)] if metadata.exif else []
     return b"".join([PNG, head, *added, *rest])
-
-
-def _png_kept(chunks: list[tuple[bytes, bytes]]) -> Iterator[bytes]:
-    """The chunks without words in the profile, and without bytes behind the end of each frame's pixels."""
-    for _, group in groupby(enumerate(chunks), lambda one: one[1][0] if one[1][0] in PIXELS else one[0]):
-        kind, wholes = (found := [chunk for _, chunk in group])[0][0], [whole for _, whole in found]
-        if kind in PIXELS:
-            ahead = PIXELS[kind]
-            ends = to_the_end(whole[8 + ahead : -4] for whole in wholes)
-            bodies = [(whole[8 : 8 + ahead], end) for whole, end in zip(wholes, ends, strict=True)]
-            yield from (png_chunk(kind, number + body) for number, body in bodies if body or kind == b"fdAT")
-        else:
-            yield png_chunk(kind, plain_chunk(wholes[0][8:-4])) if kind == b"iCCP" else wholes[0]
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -140,7 +139,7 @@ def png_chunk(kind: bytes, body: bytes) -> bytes:
 
 # --- WebP, still and moving: RIFF chunks (https://developers.google.com/speed/webp/docs/riff_container) ---------------
 
-WEBP_KEPT = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP")
+WEBP_CONTENT = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP")
 WEBP_EXTRAS = {b"EXIF": EXIF, b"XMP ": XMP}
 FRAME_HEADER = 16  # bytes of an ANMF before its own chunks
 HAS_EXIF, HAS_XMP, HAS_ALPHA = 0x08, 0x04, 0x10  # bits of VP8X
@@ -153,7 +152,7 @@ def _webp_extras(data: bytes) -> Iterator[Extra]:
 
 
 def _webp_with(data: bytes, metadata: Metadata) -> bytes:
-    chunks = [(kind, body) for kind, body in _riff_chunks(_riff_content(data)) if kind in WEBP_KEPT]
+    chunks = [(kind, body) for kind, body in _riff_chunks(_riff_content(data)) if kind in WEBP_CONTENT]
     flags = (HAS_EXIF if metadata.exif else 0) | (HAS_XMP if metadata.xmp else 0)
     if flags and all(kind != b"VP8X" for kind, _ in chunks):
         chunks.insert(0, (b"VP8X", _webp_header(*(chunks or [(b"", b"")])[0])))
@@ -178,10 +177,8 @@ def _webp_header(kind: bytes, body: bytes) -> bytes:
 def _webp_chunk_body(kind: bytes, body: bytes, flags: int) -> bytes:
     if kind == b"VP8X":
         return bytes([body[0] & ~(HAS_EXIF | HAS_XMP) | flags]) + body[1:]
-    if kind == b"ICCP":
-        return plain_profile(body)
     if kind == b"ANMF":
-        inside = (riff_chunk(kind, part) for kind, part in _riff_chunks(body[FRAME_HEADER:]) if kind in WEBP_KEPT)
+        inside = (riff_chunk(kind, part) for kind, part in _riff_chunks(body[FRAME_HEADER:]) if kind in WEBP_CONTENT)
         return body[:FRAME_HEADER] + b"".join(inside)
     return body
 
@@ -210,10 +207,9 @@ JPEG = b"\xff\xd8"
 JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 JFIF, APP1, COLOUR, ADOBE, APP15, COM, SOS, EOI = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE, 0xDA, 0xD9
 # Application segments that say how the pixels are meant; all others are about something else.
-JPEG_KEPT = {JFIF: b"JFIF\0", COLOUR: b"ICC_PROFILE\0", ADOBE: b"Adobe"}
+JPEG_CONTENT = {JFIF: b"JFIF\0", COLOUR: b"ICC_PROFILE\0", ADOBE: b"Adobe"}
 BARE = frozenset((0x01, *range(0xD0, 0xD8)))  # markers without a length
 AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-ICC_AHEAD = 18  # bytes of a segment before its part of the profile: marker, length, name, number, count
 SEGMENT = 0xFFFF  # bytes of a segment at most
 
 
@@ -225,20 +221,19 @@ def _jpeg_extras(data: bytes) -> Iterator[Extra]:
 
 
 def _jpeg_with(data: bytes, metadata: Metadata) -> bytes:
-    kept = [(marker, whole) for marker, whole in _jpeg_segments(data) if _jpeg_is_kept(marker, whole[4:])]
+    segments = [(marker, whole) for marker, whole in _jpeg_segments(data) if _is_jpeg_content(marker, whole[4:])]
     bodies = [head + body for head, body in ((EXIF_HEADER, metadata.exif), (JPEG_XMP, metadata.xmp)) if body]
     if any(len(body) + 2 > SEGMENT for body in bodies):
         raise Refused("metadata.too_long", kind="jpeg")
     added = [struct.pack(">BBH", 0xFF, APP1, len(body) + 2) + body for body in bodies]
-    profiles = iter(in_pieces([whole[ICC_AHEAD:] for marker, whole in kept if marker == COLOUR], plain_profile))
-    segments = [whole[:ICC_AHEAD] + next(profiles) if marker == COLOUR else whole for marker, whole in kept]
-    after = 1 if kept and kept[0][0] == JFIF else 0  # JFIF wants to be the first
-    return b"".join([JPEG, *segments[:after], *added, *segments[after:]])
+    after = 1 if segments and segments[0][0] == JFIF else 0  # JFIF has to be the first
+    content = [whole for _, whole in segments]
+    return b"".join([JPEG, *content[:after], *added, *content[after:]])
 
 
-def _jpeg_is_kept(marker: int, body: bytes) -> bool:
-    if marker in JPEG_KEPT:
-        return body.startswith(JPEG_KEPT[marker])
+def _is_jpeg_content(marker: int, body: bytes) -> bool:
+    if marker in JPEG_CONTENT:
+        return body.startswith(JPEG_CONTENT[marker])
     return marker != COM and not JFIF <= marker <= APP15
 
 
@@ -269,7 +264,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 GIFS = (b"GIF87a", b"GIF89a")
 IMAGE, EXTENSION, END, COMMENT, APPLICATION = 0x2C, 0x21, 0x3B, 0xFE, 0xFF
-GIF_KEPT = (b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012")  # how often it plays, and its colours
+GIF_CONTENT = (b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012")  # how often it plays, and its colours
 # XMP lies in its application extension as it is. Whatever byte of it a reader of blocks takes for a length, it lands in
 # these 258 bytes, which count down to the block's end (XMP specification, part 3, 1.1.2).
 GIF_XMP, XMP_END = b"XMP DataXMP", bytes([1, *range(255, -1, -1), 0])
@@ -294,7 +289,8 @@ def _gif_with(data: bytes, metadata: Metadata) -> bytes:
         added += bytes((EXTENSION, COMMENT)) + b"".join(bytes([len(one)]) + one for one in pieces) + b"\0"
     if metadata.xmp:
         added += bytes((EXTENSION, APPLICATION, len(GIF_XMP))) + GIF_XMP + metadata.xmp + XMP_END
-    return (GIFS[1] + head[6:] if added else head) + added + b"".join(map(_gif_plain, filter(_gif_is_kept, blocks)))
+    head = GIFS[1] + head[6:] if added else head
+    return head + added + b"".join(block for block in blocks if _is_gif_content(block))
 
 
 def gif_frames(data: bytes, most: int) -> int:
@@ -303,22 +299,10 @@ def gif_frames(data: bytes, most: int) -> int:
     return sum(1 for _ in islice((block for block in blocks if block[0] == IMAGE), most + 1))
 
 
-def _gif_is_kept(block: bytes) -> bool:
+def _is_gif_content(block: bytes) -> bool:
     if block[0] != EXTENSION or block[1] not in (COMMENT, APPLICATION):
         return True
-    return block[1] == APPLICATION and block[3:14] in GIF_KEPT
-
-
-def _gif_plain(block: bytes) -> bytes:
-    """A block as it is, but for the words in a profile."""
-    if block[3:14] != GIF_KEPT[2]:
-        return block
-    pieces, at = list[bytes](), 14
-    while block[at]:
-        pieces.append(block[at + 1 : at + 1 + block[at]])
-        at += 1 + block[at]
-    plain = in_pieces(pieces, plain_profile)
-    return block[:14] + b"".join(bytes([len(one)]) + one for one in plain) + b"\0"
+    return block[1] == APPLICATION and block[3:14] in GIF_CONTENT
 
 
 def gif_blocks(data: bytes) -> Iterator[bytes]:
@@ -364,6 +348,313 @@ def _text_with(data: bytes, metadata: Metadata) -> bytes:
     return _text_split(data)[0] + (TEXT_MARK + record + b"\n" if record else b"")
 
 
+# --- AVIF and MP4: ISO boxes (ISO 14496-12) ---------------------------------------------------------------------------
+#
+# All places are counted from the file's beginning, so nothing can be cut out or put in: what is taken off is
+# overwritten with zeros and its length is set to zero. XMP is added behind the end, in the box that ISO's media files
+# have for it (XMP specification, part 3, 1.1.6), and so is EXIF (ExifTool's UUID-EXIF).
+
+AVIF_BRANDS, MP4_BRANDS = (b"avif", b"avis"), (b"isom", b"iso2", b"mp41", b"mp42", b"avc1", b"M4V ", b"qt  ")
+# Boxes whose body is boxes, with the bytes that stand before them.
+ISO_PARENTS = {b"meta": 4, b"moov": 0, b"trak": 0, b"mdia": 0, b"edts": 0, b"iprp": 0, b"ipco": 0}
+ISO_PARENTS |= {b"minf": 0, b"stbl": 0, b"stsd": 8, b"av01": 78}
+ISO_CLOCKS = (b"mvhd", b"tkhd", b"mdhd")  # they say when the file was made
+ISO_DURATIONS = {b"mvhd": 24, b"tkhd": 28}  # where they say how long all plays take
+ISO_EXTRAS = (b"uuid", b"udta", b"free", b"skip")  # may hold anything, and no picture
+ISO_META = (b"Exif", b"mime", b"uri ")  # kinds of items that are no picture
+ISO_XMP = b"application/rdf+xml"
+# Identifiers of `uuid` boxes.
+ISO_UUIDS = {bytes.fromhex("be7acfcb97a942e89c71999491e3afac"): XMP, b"JpgTiffExif->JP2": EXIF}
+ISO_BOXES = 4096  # boxes and pieces of items that are looked at: a tiny file can name billions of pieces without bytes
+
+
+@dataclass(frozen=True)
+class _Box:
+    kind: bytes
+    start: int
+    body: int
+    end: int
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Part of an item: where the field is that holds its length, and where it lies in the file."""
+
+    field: int
+    width: int
+    start: int
+    end: int
+
+
+def _is_of(brands: tuple[bytes, ...], data: bytes) -> bool:
+    size = int.from_bytes(data[:4])
+    return data[4:8] == b"ftyp" and any(data[at : at + 4] in brands for at in range(8, min(size, 256), 4))
+
+
+def _iso_extras(data: bytes) -> Iterator[Extra]:
+    boxes = _iso_boxes(data)
+    for kind, pieces in _iso_items(data, boxes):
+        if sum(piece.end - piece.start for piece in pieces) > LIMIT:
+            raise Broken("metadata.too_much")
+        body = b"".join(data[piece.start : piece.end] for piece in pieces)
+        if kind == b"Exif":  # it begins with the place of its TIFF block, counted from behind these four bytes
+            yield EXIF, body[4 + int.from_bytes(body[:4]) :].removeprefix(EXIF_HEADER), False
+        elif kind == ISO_XMP:
+            yield XMP, body, False
+    for box in boxes:
+        if box.kind == b"uuid" and (name := ISO_UUIDS.get(data[box.body : box.body + 16])):
+            yield name, data[box.body + 16 : box.end], False
+
+
+def _iso_with(data: bytes, metadata: Metadata) -> bytes:
+    """With zeros in place of EXIF, XMP, boxes that show nothing, and the time when it was made."""
+    last, extras = list(_boxes_between(data, 0, len(data))), _iso_extra_kinds(data)
+    while last and last[-1].kind in extras:
+        data = data[: last.pop().start]
+    plain, boxes = bytearray(data), _iso_boxes(data)
+    for _, pieces in _iso_items(data, boxes):
+        for piece in pieces:
+            plain[piece.start : piece.end] = bytes(piece.end - piece.start)
+            plain[piece.field : piece.field + piece.width] = bytes(piece.width)
+    for box in boxes:
+        if box.kind in extras:
+            plain[box.start + 4 : box.start + 8] = b"free"
+            plain[box.body : box.end] = bytes(box.end - box.body)
+        elif box.kind in ISO_CLOCKS:
+            if box.end - box.body < 20:
+                raise Broken
+            times = (box.body + 4, box.body + (20 if data[box.body] else 12))
+            plain[slice(*times)] = bytes(times[1] - times[0])
+        if data[box.start : box.start + 4] == bytes(4):  # "up to the file's end", which is about to move
+            plain[box.start : box.start + 4] = (box.end - box.start).to_bytes(4)
+    blocks = {EXIF: metadata.exif, XMP: metadata.xmp}
+    for identifier, name in ISO_UUIDS.items():
+        if body := blocks[name]:
+            plain += struct.pack(">I4s", 24 + len(body), b"uuid") + identifier + body
+    return bytes(plain)
+
+
+def with_plays(data: bytes, plays: int) -> bytes:
+    """A moving AVIF of Pillow's that plays so often, 0 for ever, and does not say when it was made. Edit lists say
+    whether a track repeats, for as long as it lasts (ISO 14496-12, 8.6.6).
+    """
+    changed, boxes = bytearray(data), _iso_boxes(data)
+    once = next(data[box.body + 24 : box.body + 32] for box in boxes if box.kind == b"mdhd")  # all are of version 1
+    whole = (plays * int.from_bytes(once)).to_bytes(8)
+    for box in boxes:
+        if box.kind in ISO_CLOCKS:
+            changed[box.body + 4 : box.body + 20] = bytes(16)
+        if box.kind == b"elst" and plays:
+            changed[box.body + 3] = plays != 1
+        elif plays and (at := ISO_DURATIONS.get(box.kind)):
+            changed[box.body + at : box.body + at + 8] = whole
+    return bytes(changed)
+
+
+def _iso_extra_kinds(data: bytes) -> tuple[bytes, ...]:
+    """The boxes that show nothing. A film's `meta` is one of them; a picture's says where its pixels are."""
+    return ISO_EXTRAS if _is_of(AVIF_BRANDS, data) else (*ISO_EXTRAS, b"meta")
+
+
+def _iso_boxes(data: bytes) -> list[_Box]:
+    """All boxes, those in ISO_PARENTS followed by what is in them."""
+    boxes, todo, extras = list[_Box](), [(0, len(data))], _iso_extra_kinds(data)
+    while todo:
+        at, end = todo.pop()
+        for box in _boxes_between(data, at, end):
+            boxes.append(box)
+            if box.kind in ISO_PARENTS and box.kind not in extras:
+                todo.append((box.body + ISO_PARENTS[box.kind], box.end))
+            if len(boxes) > ISO_BOXES:
+                raise Broken
+    return boxes
+
+
+def _boxes_between(data: bytes, at: int, end: int) -> Iterator[_Box]:
+    while at + 8 <= end:
+        size, kind = struct.unpack_from(">I4s", data, at)
+        body = at + 8
+        if size == 1 and at + 16 <= end:
+            size, body = struct.unpack_from(">Q", data, at + 8)[0], at + 16
+        stop = at + size if size else end
+        if not body <= stop <= end:
+            raise Broken
+        yield _Box(kind, at, body, stop)
+        at = stop
+
+
+def _iso_items(data: bytes, boxes: list[_Box]) -> Iterator[tuple[bytes, list[_Piece]]]:
+    """Kind and pieces of the items that are no pictures, of every `meta` box."""
+    for meta in (box for box in boxes if box.kind == b"meta"):
+        inside = {box.kind: box for box in boxes if meta.body < box.start < meta.end}
+        if b"iinf" in inside and b"iloc" in inside:
+            kinds = _item_kinds(data, inside[b"iinf"])
+            for item, pieces in _item_pieces(data, inside[b"iloc"], inside.get(b"idat")):
+                if item in kinds:
+                    yield kinds[item], pieces
+
+
+def _item_kinds(data: bytes, iinf: _Box) -> dict[int, bytes]:
+    """The items that are no pictures by number: Exif, or the media type of what they hold."""
+    kinds, file = {}, io.BytesIO(data)
+    first = iinf.body + (8 if _iso_number(file, 1, iinf.body) else 6)  # behind version, flags and count
+    for box in _boxes_between(data, first, iinf.end):
+        wide = _iso_number(file, 4, box.body) >> 24 >= 3
+        item, _, kind = _iso_number(file, 4 if wide else 2), _iso_number(file, 2), _iso_number(file, 4).to_bytes(4)
+        if kind in ISO_META:
+            _, _, rest = data[file.tell() : box.end].partition(b"\0")  # behind the item's name
+            kinds[item] = rest.partition(b"\0")[0] if kind == b"mime" else kind
+    return kinds
+
+
+def _item_pieces(data: bytes, iloc: _Box, idat: _Box | None) -> Iterator[tuple[int, list[_Piece]]]:
+    """The number of each item with its pieces."""
+    file, left = io.BytesIO(data), ISO_BOXES
+    version, sizes = _iso_number(file, 4, iloc.body) >> 24, _iso_number(file, 2)
+    offset_size, length_size, base_size = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15
+    index_size, wide = sizes & 15 if version else 0, 2 if version < 2 else 4
+    for _ in range(_iso_number(file, wide)):
+        item, method = _iso_number(file, wide), _iso_number(file, 2) & 15 if version else 0
+        _iso_number(file, 2)  # of the file that holds it: this one
+        base, pieces = _iso_number(file, base_size), []
+        for _ in range(_iso_number(file, 2)):
+            left -= 1
+            if left < 0 or file.tell() > iloc.end:
+                raise Broken
+            _iso_number(file, index_size)
+            start = base + _iso_number(file, offset_size) + (idat.body if idat and method == 1 else 0)
+            field, length = file.tell(), _iso_number(file, length_size)
+            if start + length > len(data):
+                raise Broken
+            pieces.append(_Piece(field, length_size, start, start + length))
+        yield item, pieces
+
+
+def _iso_number(file: io.BytesIO, width: int, at: int | None = None) -> int:
+    """The next `width` bytes, or those `at` a place, as a number; Broken where there are not so many."""
+    file.seek(file.tell() if at is None else at)
+    data = file.read(width)
+    if len(data) < width:
+        raise Broken
+    return int.from_bytes(data)
+
+
+# --- WebM: elements (RFC 8794; Matroska's are in RFC 9559) ------------------------------------------------------------
+#
+# Nothing is moved: what is taken off becomes a `Void` of the same length, and tags are added behind the segment's end.
+# A remux by FFmpeg loses the alpha channel and the duration of the last frame.
+
+WEBM = b"\x1a\x45\xdf\xa3"
+EBML_SEGMENT, EBML_INFO, EBML_TAGS, EBML_TAG = 0x18538067, 0x1549A966, 0x1254C367, 0x7373
+SIMPLE_TAG, TAG_NAME, TAG_TEXT = 0x67C8, 0x45A3, 0x4487
+EBML_VOID = 0xEC
+WEBM_EXTRAS = (EBML_TAGS, EBML_VOID, 0x1941A469, 0x1043A770)  # the last two are attached files and chapters
+WEBM_INFO_EXTRAS = (
+    0x7BA9,
+    0x4461,
+    0x73A4,
+    0xBF,
+)  # title, date, the file's random number, checksum
+TAG_PARAMETERS, TAG_RECORD = "COMMENT", "STUDIO"  # names of tags, beside "XMP"
+WEBM_KEYWORDS = {TAG_PARAMETERS: "parameters", "XMP": XMP}
+EBML_WIDTH = 8  # bytes of a length at most
+WEBM_ELEMENTS = 2**16  # elements that are looked at in one
+
+
+@dataclass(frozen=True)
+class _Element:
+    kind: int
+    start: int
+    body: int
+    end: int
+
+
+def _webm_extras(data: bytes) -> Iterator[Extra]:
+    for tags in _ebml_elements(data, _webm_segment(data), EBML_TAGS):
+        for tag in _ebml_elements(data, tags, EBML_TAG):
+            for simple in _ebml_elements(data, tag, SIMPLE_TAG):
+                parts = {one.kind: data[one.body : one.end] for one in _ebml_elements(data, simple)}
+                name = parts.get(TAG_NAME, b"").decode(errors="replace")
+                yield WEBM_KEYWORDS.get(name, name.lower()), parts.get(TAG_TEXT, b""), False
+
+
+def _webm_with(data: bytes, metadata: Metadata) -> bytes:
+    segment = _webm_segment(data)
+    elements = list(_ebml_elements(data, segment))
+    while elements and elements[-1].kind in WEBM_EXTRAS:
+        elements.pop()
+    file = bytearray(data[: elements[-1].end if elements else segment.body])
+    removed = [element for element in elements if element.kind in WEBM_EXTRAS]
+    infos = [element for element in elements if element.kind == EBML_INFO]
+    removed += [part for info in infos for part in _ebml_elements(data, info) if part.kind in WEBM_INFO_EXTRAS]
+    for element in removed:
+        file[element.start : element.end] = _ebml_void(element.end - element.start)
+    file += _webm_tags(metadata)
+    length = slice(segment.start + 4, segment.body)
+    file[length] = _ebml_length(len(file) - segment.body, length.stop - length.start)
+    return bytes(file)
+
+
+def _webm_tags(metadata: Metadata) -> bytes:
+    texts = {TAG_PARAMETERS: metadata.texts.get("parameters", "").encode(), "XMP": metadata.xmp}
+    texts[TAG_RECORD] = metadata.texts.get("studio", "").encode()
+    tags = [
+        _ebml_element(SIMPLE_TAG, _ebml_element(TAG_NAME, name.encode()) + _ebml_element(TAG_TEXT, text))
+        for name, text in texts.items()
+        if text
+    ]
+    return _ebml_element(EBML_TAGS, _ebml_element(EBML_TAG, b"".join(tags))) if tags else b""
+
+
+def _ebml_element(kind: int, body: bytes) -> bytes:
+    return kind.to_bytes(-(-kind.bit_length() // 8)) + _ebml_length(len(body), EBML_WIDTH) + body
+
+
+def _ebml_void(size: int) -> bytes:
+    """An element of so many bytes that holds nothing."""
+    if size >= 9:
+        return _ebml_element(EBML_VOID, bytes(size - 9))
+    return bytes([EBML_VOID, 0x80 | size - 2]) + bytes(size - 2)
+
+
+def _ebml_length(size: int, width: int) -> bytes:
+    """A length in so many bytes; what they can't hold is "up to the end", all ones."""
+    return (min(size, (1 << 7 * width) - 1) | 1 << 7 * width).to_bytes(width)
+
+
+def _webm_segment(data: bytes) -> _Element:
+    for element in _ebml_elements(data, _Element(0, 0, 0, len(data)), EBML_SEGMENT):
+        return element
+    raise Broken
+
+
+def _ebml_elements(data: bytes, parent: _Element, kind: int | None = None) -> Iterator[_Element]:
+    """What lies in an element, those of a kind or all."""
+    at, left = parent.body, WEBM_ELEMENTS
+    while at < parent.end:
+        left -= 1
+        number, size_at, _ = _ebml_number(data, at, parent.end)
+        size, body, unknown = _ebml_number(data, size_at, parent.end)
+        width = body - size_at
+        end = parent.end if unknown else body + (size ^ 1 << 7 * width)
+        if end > parent.end or not left:
+            raise Broken
+        if kind in (None, number):
+            yield _Element(number, at, body, end)
+        at = end
+
+
+def _ebml_number(data: bytes, at: int, end: int) -> tuple[int, int, bool]:
+    """A number of 1 to 8 bytes with the bit that says how many, where it ends, and whether all others are ones."""
+    width = EBML_WIDTH + 1 - data[at].bit_length() if at < end else EBML_WIDTH + 1
+    if at + width > end or width > EBML_WIDTH:
+        raise Broken
+    value = int.from_bytes(data[at : at + width])
+    return value, at + width, value == (2 << 7 * width) - 1
+
+
+# --- The table --------------------------------------------------------------------------------------------------------
+
 PNG_ROW = Container(
     "PNG", "image/png", ".png", lambda data: data.startswith(PNG), _png_extras, _png_with,
     keywords=True, still={},
@@ -377,8 +668,18 @@ JPEG_ROW = Container(
     still={"quality": 95, "subsampling": 0},
 )  # fmt: skip
 GIF_ROW = Container("GIF", "image/gif", ".gif", lambda data: data[:6] in GIFS, _gif_extras, _gif_with)
-PICTURE_ROWS = (PNG_ROW, WEBP_ROW, JPEG_ROW, GIF_ROW)  # AVIF has a file of its own; `files` has the whole table
 TEXT_ROW = Container(
     "text", "text/plain", ".txt", lambda data: bool(_text_split(data)[1]),
     lambda data: iter([("studio", _text_split(data)[1], False)]), _text_with, keywords=True,
 )  # fmt: skip
+# Colours at full size: flat art with thin lines shows it at once when they are not.
+AVIF_OPTIONS = {"quality": 90, "subsampling": "4:4:4"}
+AVIF_ROW = Container(
+    "AVIF", "image/avif", ".avif", partial(_is_of, AVIF_BRANDS), _iso_extras, _iso_with, still=AVIF_OPTIONS
+)
+MP4_ROW = Container("MP4", "video/mp4", ".mp4", partial(_is_of, MP4_BRANDS), _iso_extras, _iso_with)
+WEBM_ROW = Container(
+    "WebM", "video/webm", ".webm", lambda data: data.startswith(WEBM), _webm_extras, _webm_with, keywords=True
+)
+# AVIF before MP4: some AVIFs are of MP4's brands, too.
+CONTAINERS = (PNG_ROW, WEBP_ROW, JPEG_ROW, GIF_ROW, AVIF_ROW, WEBM_ROW, MP4_ROW, TEXT_ROW)

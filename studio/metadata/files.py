@@ -5,30 +5,57 @@
 and GIF hold the text as EXIF UserComment (GIF: as comment), as A1111 writes it, and the record as a property of the XMP
 packet. A text file ends in an empty line and `studio: RECORD`. Pictures hold IPTC's mark for what a model made.
 
-What a file says is untrusted: sizes are limited, nothing in it is run or fetched, and it is only ever shown as text.
+Metadata is untrusted: sizes are limited, nothing in it is run or fetched, and it is only ever shown as text.
 """
 
 import contextlib
+import re
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
 
 from PIL import Image
 
 from models.data.pixels import MAX_BYTES
 from models.messages import Message, Refused, did_you_mean
-from models.references.credits import Credit
+from models.references.credits import Credit, lines
 from studio.media import on_ground, saved
-from studio.metadata.boxes import AVIF_ROW, MP4_ROW
-from studio.metadata.containers import EXIF, PICTURE_ROWS, TEXT_ROW, XMP, Broken, Container, Metadata, decoded, unpacked
-from studio.metadata.exif_xmp import exif_block, exif_orientation, exif_texts, xmp_packet, xmp_settings
+from studio.metadata.containers import (
+    AVIF_ROW,
+    CONTAINERS,
+    EXIF,
+    EXIF_HEADER,
+    LIMIT,
+    TEXT_ROW,
+    XMP,
+    Broken,
+    Container,
+    Metadata,
+    decoded,
+    unpacked,
+)
 from studio.metadata.origin import OWN, Provenance
-from studio.metadata.readers import KEYWORDS, own, read_texts
-from studio.metadata.webm import WEBM_ROW
+from studio.metadata.readers import KEYWORDS, parse_record, read_texts
 
-CONTAINERS = (*PICTURE_ROWS, AVIF_ROW, WEBM_ROW, MP4_ROW, TEXT_ROW)  # some AVIFs are of MP4's brands, too
-# The kinds of picture files that are made here, by the names that people use.
+# The kinds of picture files that the studio writes, by the names that people use.
 KINDS = {one.media_type.removeprefix("image/"): one for one in CONTAINERS if one.still is not None}
+
+# The few EXIF tags in which programs keep settings. Only they are read: a directory of 65,535 tags that all point at
+# the same megabyte fills the memory of a reader that takes everything.
+DESCRIPTION, MAKE, MODEL, ORIENTATION, DETAILS, COMMENT = 0x010E, 0x010F, 0x0110, 0x0112, 0x8769, 0x9286
+WANTED = (DESCRIPTION, MAKE, MODEL, ORIENTATION, DETAILS, COMMENT)
+WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 7: 1, 129: 1}  # bytes of a value, by type; 129 is UTF-8
+UNICODE = b"UNICODE\0"
+
+NAMESPACE = "urn:x-studio128:settings/"
+# Beside our settings it has IPTC's term for pictures made wholly by a trained model
+# (cv.iptc.org/newscodes/digitalsourcetype).
+PACKET = Path(__file__).with_name("packet.xmp").read_text(encoding="utf-8").strip("\n")
+NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 
 
 @dataclass
@@ -43,7 +70,7 @@ class Texts:
 
 
 def write(data: bytes, media_type: str, says: Provenance) -> bytes:
-    """The file with what it is to say of itself, in place of all that it said before. Its content keeps its bytes.
+    """The file with this metadata in place of all that it had. Its content keeps its bytes.
 
     ValueError where `data` is no file of that media type; Refused where it is damaged or has too little room (JPEG).
     """
@@ -57,15 +84,15 @@ def write(data: bytes, media_type: str, says: Provenance) -> bytes:
 
 
 def read_bytes(data: bytes, name: Path | str) -> dict[str, Any]:
-    """What a file says about itself, as `readers.read_texts` has it; `{}` where it says nothing.
+    """The settings in a file, as `readers.read_texts` returns them; `{}` without any.
 
     Of a file that is cut short, what comes before the cut. Refused, by this `name`, where it is of no known container
     or may say something that can't be read.
     """
-    found = texts(data, name)
-    settings = read_texts(found.texts)
-    if not settings and found.problem:
-        raise Refused(found.problem)
+    metadata = texts(data, name)
+    settings = read_texts(metadata.texts)
+    if not settings and metadata.problem:
+        raise Refused(metadata.problem)
     return settings
 
 
@@ -73,29 +100,29 @@ def texts(data: bytes, name: Path | str, more: frozenset[str] = frozenset()) -> 
     """The texts in a file's bytes by keyword: those that programs use, those of `more`, those in EXIF and XMP. Refused,
     by this `name`, where it is of no known container.
     """
-    container, found, result = _container(name, data), dict[str, bytes](), Texts()
+    container, bodies, result = _container(name, data), dict[str, bytes](), Texts()
     wanted = KEYWORDS | more | {EXIF, XMP}
     try:
         for keyword, body, deflated in container.extras(data):
-            if keyword in wanted and keyword not in found:
-                found[keyword] = b""  # also where it can't be unpacked: each keyword is unpacked once
+            if keyword in wanted and keyword not in bodies:
+                bodies[keyword] = b""  # also where it can't be unpacked: each keyword is unpacked once
                 try:
-                    found[keyword] = body if keyword in (EXIF, XMP) else unpacked(body, deflated)
-                    result.texts |= {} if keyword in (EXIF, XMP) else {keyword: decoded(found[keyword])}
+                    bodies[keyword] = body if keyword in (EXIF, XMP) else unpacked(body, deflated)
+                    result.texts |= {} if keyword in (EXIF, XMP) else {keyword: decoded(bodies[keyword])}
                 except Broken as broken:
                     result.problem = broken.message(name)
     except Broken as broken:
         result.problem = broken.message(name)
-    result.texts |= exif_texts(found.get(EXIF, b""))
+    result.texts |= exif_texts(bodies.get(EXIF, b""))
     try:
-        result.texts.setdefault(OWN, xmp_settings(found.get(XMP, b"")))
+        result.texts.setdefault(OWN, xmp_settings(bodies.get(XMP, b"")))
     except Broken as broken:
         result.problem = result.problem or broken.message(name)
     return result
 
 
 def strip(data: bytes, name: Path | str) -> bytes:
-    """The file without all that it says about itself; pixels, colour profile, frames and orientation keep their bytes.
+    """The file without metadata; pixels, colour profile, frames and orientation keep their bytes.
     Refused, by this `name`, where it is no whole file.
     """
     container = _container(name, data)
@@ -115,34 +142,34 @@ def media_type(data: bytes, name: Path | str) -> str:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What the file says about itself, as `read_bytes` has it. Nothing is written."""
+    """The settings in a file, as `read_bytes` returns them. Nothing is written."""
     return read_bytes(content(path), path)
 
 
 def stripped(path: Path) -> bytes:
-    """The file's bytes without all that it says about itself, as `strip` has them."""
+    """The file's bytes without metadata, as `strip` returns them."""
     return strip(content(path), path)
 
 
 def provenance_in(path: Path) -> Provenance | None:
-    """What a file of ours says, to be put into another file of the same content; None where it is not of ours."""
-    found = texts(content(path), path).texts
-    if not (record := own(found.get(OWN, ""))):
+    """The provenance in a file of ours, for another file of the same content; None in files of others."""
+    by_keyword = texts(content(path), path).texts
+    if not (record := parse_record(by_keyword.get(OWN, ""))):
         return None
-    return Provenance(found.get("parameters", ""), found[OWN], credits=credits_of_record(record))
+    return Provenance(by_keyword.get("parameters", ""), by_keyword[OWN], credits=credits_of_record(record))
 
 
 def credits_in(file: Path | bytes) -> tuple[Credit, ...]:
-    """Whom a file is owed to, as far as it says it; nobody where it can't be read."""
+    """The credits in a file; () where it can't be read."""
     with contextlib.suppress(Refused):
         data = file if isinstance(file, bytes) else content(file)
         return credits_of_record(read_bytes(data, "" if isinstance(file, bytes) else file))
     return ()
 
 
-def credits_of_record(found: dict[str, Any]) -> tuple[Credit, ...]:
-    """Whom a file is owed to, of what it says (from `read`)."""
-    return tuple(Credit(**one) for one in found.get("credits", ()))
+def credits_of_record(record: dict[str, Any]) -> tuple[Credit, ...]:
+    """The credits in a file's settings (from `read`)."""
+    return tuple(Credit(**one) for one in record.get("credits", ()))
 
 
 def content(path: Path) -> bytes:
@@ -167,27 +194,27 @@ def encoded(picture: Image.Image, says: Provenance | None, kind: str, **options:
     """A still picture as a file of one of KINDS.
 
     PNG and WebP keep every pixel, AVIF is nearly exact. JPEG has no transparency: there the picture stands on white.
-    Without `says` the file is plain. `options` are Pillow's for the format, in place of ours. Refused for a kind that
-    there is not, and for settings too long for JPEG (64 KB).
+    Without `says` the file is plain. `options` are Pillow's for the format, in place of ours. Refused for an
+    unknown kind, and for settings too long for JPEG (64 KB).
     """
     if kind not in KINDS:
         raise Refused("metadata.unknown_kind", kind=kind, hint=did_you_mean(kind, KINDS), kinds=list(KINDS))
-    container, how = KINDS[kind], options
-    native = container is AVIF_ROW  # there EXIF has a place of its own, among the pictures
+    container = KINDS[kind]
+    native = container is AVIF_ROW  # Pillow writes its EXIF and XMP as items beside the pictures
     if says and native:
         metadata = _metadata(says, container)
-        how = {**how, "exif": metadata.exif, "xmp": metadata.xmp}
+        options = {**options, "exif": metadata.exif, "xmp": metadata.xmp}
     if kind == "jpeg":
         picture = on_ground(picture)
     try:
-        data = saved(picture, container.name, **{**(container.still or {}), **how})
+        data = saved(picture, container.name, **{**(container.still or {}), **options})
     except KeyError as error:  # a Pillow that was built without it
         raise Refused("metadata.no_writer", kind=kind) from error
     return write(data, container.media_type, says) if says and not native else data
 
 
 def _metadata(says: Provenance, container: Container, turned: int = 1) -> Metadata:
-    """What goes into a container: texts where it has keywords, else EXIF and XMP."""
+    """The metadata for a container: texts where it has keywords, else EXIF and XMP."""
     exif = exif_block("" if container.keywords else says.parameters, turned)
     xmp = xmp_packet("" if container.keywords else says.record, says.credits).encode()
     return Metadata(exif, xmp, {"parameters": says.parameters, says.keyword: says.record})
@@ -203,3 +230,123 @@ def _container(name: Path | str, data: bytes) -> Container:
             return container
     formats = [container.name for container in CONTAINERS if container is not TEXT_ROW]
     raise Refused("metadata.not_a_picture", file=str(name), formats=formats)
+
+
+# --- EXIF and XMP -----------------------------------------------------------------------------------------------------
+
+
+def exif_block(text: str = "", turned: int = 1) -> bytes:
+    """A TIFF block with `text` as UserComment, in the encoding that A1111 writes and reads, and with the orientation
+    `turned` (1 to 8) where it is not 1; empty where it would say nothing.
+
+    Pillow can't write it: it gives UserComment the type BYTE, and A1111's reader fails on that.
+    """
+    if not text:
+        return b"" if turned == 1 else struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, ORIENTATION, 3, 1, turned, 0, 0)
+    comment = UNICODE + text.encode("utf-16-be", "replace")
+    first = struct.pack(">HHIHH", ORIENTATION, 3, 1, turned, 0) if turned != 1 else b""
+    count = 1 + bool(first)
+    at = 8 + 2 + 12 * count + 4  # of the second directory, which holds the comment
+    first += struct.pack(">HHII", DETAILS, 4, 1, at)
+    details = struct.pack(">HHHIII", 1, COMMENT, 7, len(comment), at + 18, 0)
+    return struct.pack(">2sHIH", b"MM", 42, 8, count) + first + bytes(4) + details + comment
+
+
+def exif_orientation(block: bytes) -> int:
+    """How the picture is turned, 1 to 8; 1 where it does not say."""
+    order, tags = _tags(block)
+    value = tags.get(ORIENTATION, b"")
+    turned = struct.unpack(order + "H", value[:2])[0] if len(value) >= 2 else 1
+    return turned if 1 <= turned <= 8 else 1
+
+
+def exif_texts(block: bytes) -> dict[str, str]:
+    """`parameters` from UserComment (A1111, SwarmUI, Fooocus), and `prompt` from where ComfyUI puts it: camera tags."""
+    _, tags = _tags(block)
+    by_keyword = {}
+    for tag in (MODEL, MAKE, DESCRIPTION):
+        keyword, colon, text = decoded(tags.get(tag, b"")).rstrip("\0").partition(":")
+        if colon and keyword == "prompt":
+            by_keyword[keyword] = text
+    if COMMENT in tags:
+        by_keyword["parameters"] = _comment(tags[COMMENT])
+    return by_keyword
+
+
+def _tags(block: bytes) -> tuple[str, dict[int, bytes]]:
+    """Byte order and values of the wanted tags, of the first directory and of its EXIF directory."""
+    tiff = block.removeprefix(EXIF_HEADER)
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2], "")
+    if not order or len(tiff) < 8:
+        return "<", {}
+    tags = _directory(tiff, order, struct.unpack_from(order + "I", tiff, 4)[0])
+    details = tags.pop(DETAILS, b"")
+    if len(details) == 4:
+        tags |= _directory(tiff, order, struct.unpack(order + "I", details)[0])
+    return order, tags
+
+
+def _directory(tiff: bytes, order: str, at: int) -> dict[int, bytes]:
+    if at + 2 > len(tiff):
+        return {}
+    tags = {}
+    for entry in range(at + 2, at + 2 + 12 * struct.unpack_from(order + "H", tiff, at)[0], 12):
+        if entry + 12 > len(tiff):
+            break
+        tag, kind, count = struct.unpack_from(order + "HHI", tiff, entry)
+        size = count * WIDTHS.get(kind, 0)
+        if tag in WANTED and tag not in tags and size <= LIMIT:
+            start = entry + 8 if size <= 4 else struct.unpack_from(order + "I", tiff, entry + 8)[0]
+            tags[tag] = tiff[start : start + size]
+    return tags
+
+
+def _comment(value: bytes) -> str:
+    """A UserComment: eight bytes that name the encoding, then the text; some programs leave the eight out. The byte
+    order of UTF-16 is not said: A1111 writes the big end first, others are known by what settings look like.
+    """
+    code, rest = value[:8], value[8:]
+    if code == UNICODE:
+        big, little = (rest.decode(f"utf-16-{order}", "replace") for order in ("be", "le"))
+        settings = (text for text in (big, little) if "Steps: " in text or text.lstrip().startswith("{"))
+        return next(settings, big).rstrip("\0")
+    return decoded(rest if code in (b"ASCII\0\0\0", bytes(8)) else value).rstrip("\0")
+
+
+class _NoDoctype(ElementTree.TreeBuilder):
+    """A document type is where entities come from, which grow without end or fetch files: no writer of XMP has one."""
+
+    def doctype(self, *_: object) -> None:
+        raise Broken("metadata.doctype")
+
+
+def xmp_packet(settings: str = "", credits: Sequence[Credit] = ()) -> str:
+    """A packet with IPTC's mark, settings as JSON and credits: the text to print beside the picture in `dc:rights`, the
+    makers in IPTC's credit line (`dc:creator` would say that they made this picture).
+
+    https://iptc.org/std/photometadata/specification/IPTC-PhotoMetadata
+    """
+    parts = f"<studio:settings>{_safe(settings)}</studio:settings>" if settings else ""
+    if credits:
+        makers = dict.fromkeys(f"{one.maker} ({one.set})".strip() for one in credits)
+        rights = f'<rdf:li xml:lang="x-default">{_safe(lines(credits))}</rdf:li>'
+        parts += f"<dc:rights><rdf:Alt>{rights}</rdf:Alt></dc:rights>"
+        parts += f"<photoshop:Credit>{_safe(', '.join(makers))}</photoshop:Credit>"
+    return PACKET.format(content=parts)
+
+
+def _safe(text: str) -> str:
+    return escape(NOT_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+
+
+def xmp_settings(packet: bytes) -> str:
+    """Our settings in a packet, else nothing. Raises Broken for a document type, and for more than is looked at."""
+    if NAMESPACE.encode() not in packet:
+        return ""
+    if len(packet) > LIMIT:
+        raise Broken("metadata.too_much")
+    try:
+        parser = ElementTree.XMLParser(target=_NoDoctype(), encoding="utf-8")
+        return ElementTree.fromstring(packet, parser).findtext(f".//{{{NAMESPACE}}}settings") or ""
+    except ElementTree.ParseError:
+        return ""

@@ -59,13 +59,13 @@ def origin(job: Job, artifact: Artifact) -> Origin:
     return Origin(version=version(), job_id=job.id, digest=job.digest, request=request, **facts)
 
 
-def placed(artifact: Artifact, found: dict[str, Any]) -> Artifact:
-    """An artifact with what its file says of it."""
-    vector = b64decode(found.get("vector", ""))
+def placed(artifact: Artifact, record: dict[str, Any]) -> Artifact:
+    """An artifact with the vector, index, seed and score in its file's record."""
+    vector = b64decode(record.get("vector", ""))
     if vector and len(vector) % 2 == 0:
         place = from_bytes(vector, len(vector) // 2)[0]
-        artifact = replace(artifact, space=str(found.get("space", "")), vector=tuple(place.tolist()))
-    return replace(artifact, index=int(found["index"]), seed=int(found["seed"]), score=found.get("score"))
+        artifact = replace(artifact, space=str(record.get("space", "")), vector=tuple(place.tolist()))
+    return replace(artifact, index=int(record["index"]), seed=int(record["seed"]), score=record.get("score"))
 
 
 @dataclass(frozen=True)
@@ -117,11 +117,12 @@ def public_name(model: str) -> str:
 
 def parameters(job: Job, seed: int, size: tuple[int, int] | None = None) -> str:
     """The text that A1111 and programs like it read: prompts, then a line of three settings or more."""
-    asked = {name: getattr(job.request, name, None) for name in ("steps", "scheduler", "guidance", "style", "strength")}
+    names = ("steps", "scheduler", "guidance", "style", "strength")
+    fields = {name: getattr(job.request, name, None) for name in names}
     drawing = {
-        "Steps": asked["steps"],
-        "Sampler": asked["scheduler"],
-        "CFG scale": None if asked["guidance"] is None else f"{asked['guidance']:g}",
+        "Steps": fields["steps"],
+        "Sampler": fields["scheduler"],
+        "CFG scale": None if fields["guidance"] is None else f"{fields['guidance']:g}",
         "Seed": seed,
     }
     settings: dict[str, object] = {
@@ -129,8 +130,8 @@ def parameters(job: Job, seed: int, size: tuple[int, int] | None = None) -> str:
         "Size": f"{size[0]}x{size[1]}" if size else None,
         "Model hash": job.digest[:10],
         "Model": public_name(job.request.model).removeprefix("diffusers:"),
-        "Style": asked["style"],
-        "Denoising strength": asked["strength"],
+        "Style": fields["style"],
+        "Denoising strength": fields["strength"],
         "Version": f"Studio 128 {version()}",
     }
     return a1111_text(getattr(job.request, "prompt", ""), getattr(job.request, "negative", ""), settings)

@@ -1,4 +1,5 @@
-"""What other programs write into their pictures, in our words: one row a program, and the words in `programs.toml`.
+"""Settings that other programs write into their pictures, under our names: a row for each program; the names are in
+`programs.toml`.
 
 Formats as their sources and documents give them: A1111 `infotext_utils.parse_generation_parameters`, InvokeAI
 `core_metadata`, SwarmUI "Image Metadata Format", Fooocus `meta_parser`, ComfyUI's API graph.
@@ -29,7 +30,7 @@ PROGRAMS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("programs.toml
 
 @dataclass(frozen=True)
 class Reader:
-    """A program: the keyword of its text, and what turns the text into settings, or `{}` where it is not its own."""
+    """A program: the keyword of its text, and the function that turns it into settings (`{}` for others' texts)."""
 
     program: str
     keyword: str
@@ -39,24 +40,25 @@ class Reader:
 def read_texts(texts: dict[str, str]) -> dict[str, Any]:
     """The settings of the first program that wrote one of the texts; `{}` where none did.
 
-    Ours are an `Origin`; the others' are `program` and, as far as they say it, `prompt`, `negative`, `steps`,
+    Ours are an `Origin`; the others' are `program` and, where given, `prompt`, `negative`, `steps`,
     `guidance`, `seed`, `scheduler`, `size` ("512x512"), `model`, `style`, and what has no name here under `other`.
     """
     for reader in READERS:
-        found = reader.parse(texts[reader.keyword]) if reader.keyword in texts else {}
-        if found:
-            return found if reader.program == OURS else {"program": reader.program, **found}
+        settings = reader.parse(texts[reader.keyword]) if reader.keyword in texts else {}
+        if settings:
+            return settings if reader.program == OURS else {"program": reader.program, **settings}
     return {}
 
 
-def own(text: str) -> dict[str, Any]:
-    """Our own record."""
+def parse_record(text: str) -> dict[str, Any]:
+    """Our record."""
     try:
-        found = Origin.model_validate(parsed(text))
+        record = Origin.model_validate(parsed(text))
     except (ValidationError, RecursionError):
         return {}
-    lists = {"candidates": list(map(list, found.candidates)), "credits": list(map(asdict, found.credits))}  # as in JSON
-    return {**found.model_dump(), **lists}
+    # Lists, as in JSON.
+    lists = {"candidates": list(map(list, record.candidates)), "credits": list(map(asdict, record.credits))}
+    return {**record.model_dump(), **lists}
 
 
 def parse_parameters(text: str) -> dict[str, Any]:
@@ -69,9 +71,9 @@ def parse_parameters(text: str) -> dict[str, Any]:
     negatives = [i for i, line in enumerate(stripped) if line.startswith("Negative prompt:")]
     cut = negatives[0] if negatives else len(stripped)
     negative = "\n".join(line.removeprefix("Negative prompt:").strip() for line in stripped[cut:])
-    said = {key.strip(): _unquoted(value.strip()) for key, value in pairs}
-    known = {ours: said.pop(theirs) for ours, theirs in PROGRAMS["a1111"].items() if theirs in said}
-    return _settings({"prompt": "\n".join(stripped[:cut]), "negative": negative, **known}, said)
+    settings = {key.strip(): _unquoted(value.strip()) for key, value in pairs}
+    known = {ours: settings.pop(theirs) for ours, theirs in PROGRAMS["a1111"].items() if theirs in settings}
+    return _settings({"prompt": "\n".join(stripped[:cut]), "negative": negative, **known}, settings)
 
 
 def _unquoted(text: str) -> str:
@@ -83,19 +85,21 @@ def _unquoted(text: str) -> str:
 
 def _flat(text: str, words: dict[str, str], under: str = "", needs: Sequence[str] = ()) -> dict[str, Any]:
     """A text of a program whose JSON is flat. What is a plain value and has no name here is kept as other."""
-    said = _object(parsed(text))
-    said = _object(said.get(under)) if under else said
-    if not said or not said.keys() >= set(needs):
+    settings = _object(parsed(text))
+    settings = _object(settings.get(under)) if under else settings
+    if not settings or not settings.keys() >= set(needs):
         return {}
     known = {}
     for ours, theirs in {"steps": "steps", "seed": "seed", **words}.items():
         first, *_ = keys = theirs.split()
-        value = next((said[key] for key in keys if said.get(key)), said.get(first))
+        value = next((settings[key] for key in keys if settings.get(key)), settings.get(first))
         known[ours] = value.get("name", value.get("model_name")) if isinstance(value, dict) else value
-    sides = re.findall(r"\d+", str(said.pop(words["size"], ""))) if "size" in words else []  # "(512, 512)"
-    known["size"] = _by(*(sides if len(sides) == 2 else (said.get("width"), said.get("height"))))
+    sides = re.findall(r"\d+", str(settings.pop(words["size"], ""))) if "size" in words else []  # "(512, 512)"
+    known["size"] = _by(*(sides if len(sides) == 2 else (settings.get("width"), settings.get("height"))))
     used = [value for value in known.values() if value is not None]
-    plain = {key: value for key, value in said.items() if isinstance(value, str | int | float) and value not in used}
+    plain = {
+        key: value for key, value in settings.items() if isinstance(value, str | int | float) and value not in used
+    }
     return _settings(known, {key: value for key, value in plain.items() if key not in ("width", "height")})
 
 
@@ -126,7 +130,7 @@ def comfyui(text: str) -> dict[str, Any]:
 
 OURS = "Studio 128"
 READERS = (
-    Reader(OURS, "studio", own),
+    Reader(OURS, "studio", parse_record),
     *(Reader(row.pop("program"), row.pop("keyword"), partial(_flat, **row)) for row in PROGRAMS["flat"]),
     Reader("A1111", "parameters", parse_parameters),
     Reader("ComfyUI", "prompt", comfyui),  # last: others keep the graph of a picture that they worked on

@@ -29,33 +29,32 @@ class Restored:
 
 
 def restore(
-    found: dict[str, Any], can: Capabilities, folder: Path | None = None, tasks: Sequence[str] = ("image", "enlarge")
+    settings: dict[str, Any], can: Capabilities, folder: Path | None = None, tasks: Sequence[str] = ("image", "enlarge")
 ) -> Restored:
-    """The request that makes the artifact whose file says `found` (from `read`), as far as the model can.
+    """The request that makes the artifact whose file has these `settings` (from `read`), as far as the model can.
 
-    Of ours it is this one artifact alone: its own seed, a count of one, and the shape in which it was drawn. Pictures
-    that it was made from are looked for in `folder`, by file name and content: a file must not make us read others.
+    A record of ours gives this one artifact: its seed, a count of one, and the batch shape in which it was drawn.
+    Source pictures are looked for in `folder`, by file name and content: a file must not name other paths.
     A request of another task than `tasks` is not restored; one that enlarges is an image request of strength 0.
     """
-    if "request" not in found:
-        return _theirs(found, can)
-    task = found["request"].get("task", "image")
+    if "request" not in settings:
+        return _theirs(settings, can)
+    task = settings["request"].get("task", "image")
     if task not in tasks:
         return Restored({}, (Message("metadata.other_task", {"task": str(task)}),))
-    shape = found["how"].get("batch", found["request"].get("shape"))
+    shape = settings["how"].get("batch", settings["request"].get("shape"))
     fields, lost = {}, list[Message]()
-    said = {
-        name: value for name, value in found["request"].items() if name not in planned_fields()
-    }  # those of here do it
+    recorded = {name: value for name, value in settings["request"].items() if name not in planned_fields()}
     if task == "enlarge":
-        said = {"image": said["image"], "size": said["size"], "strength": 0, "model": said.get("model", "embedded")}
-    if said.get("strength") == 0:  # nothing was sampled: these settings had no effect
-        said = {name: value for name, value in said.items() if name not in SAMPLED}
-    own = {"seed": found["seed"], "count": 1, "shape": shape}
+        model = recorded.get("model", "embedded")
+        recorded = {"image": recorded["image"], "size": recorded["size"], "strength": 0, "model": model}
+    if recorded.get("strength") == 0:  # nothing was sampled: these settings had no effect
+        recorded = {name: value for name, value in recorded.items() if name not in SAMPLED}
+    single = {"seed": settings["seed"], "count": 1, "shape": shape}
     if task in ("image", "enlarge"):  # its own seed draws it, without the candidates that it was chosen from
-        said.setdefault("guided_from", 0.0)  # a record without it is of a picture that was guided all the way
-        own["best_of"] = None
-    for name, value in {**said, **own}.items():
+        recorded.setdefault("guided_from", 0.0)  # a record without it is of a picture that was guided all the way
+        single["best_of"] = None
+    for name, value in {**recorded, **single}.items():
         try:
             fields[name] = _here(value, folder)
         except Refused as refusal:
@@ -63,46 +62,46 @@ def restore(
     return _accepted(fields, can, lost) if task in ("image", "enlarge") else Restored(fields, tuple(lost))
 
 
-def _theirs(found: dict[str, Any], can: Capabilities) -> Restored:
-    fields = {name: value for name, value in found.items() if name not in ("program", "size", "other")}
+def _theirs(settings: dict[str, Any], can: Capabilities) -> Restored:
+    fields = {name: value for name, value in settings.items() if name not in ("program", "size", "other")}
     lost = list[Message]()
-    size = read_size(found.get("size"))
+    size = read_size(settings.get("size"))
     if size is not None and can.makes(size):
         fields["size"] = size
-    elif "size" in found:
+    elif "size" in settings:
         sizes = ["x".join(map(str, sides(one))) for one in can.sizes]
-        lost.append(Message("metadata.other_size", {"size": found["size"], "sizes": " or ".join(sizes)}))
+        lost.append(Message("metadata.other_size", {"size": settings["size"], "sizes": " or ".join(sizes)}))
     if "scheduler" in fields:
         fields["scheduler"] = PROGRAMS["samplers"].get(fields["scheduler"].lower(), fields["scheduler"])
     for name in ("scheduler", "style"):
-        with contextlib.suppress(Refused):  # as it is spelled here; what is not here is said below
+        with contextlib.suppress(Refused):  # as it is spelled here; what is not here is recorded below
             if name in fields:
                 fields[name] = getattr(can, name)(fields[name])
-    if found.get("other"):
-        lost.append(Message("metadata.other_settings", {"names": list(found["other"])}))
+    if settings.get("other"):
+        lost.append(Message("metadata.other_settings", {"names": list(settings["other"])}))
     return _accepted(fields, can, lost)
 
 
 def _accepted(fields: dict[str, Any], can: Capabilities, lost: list[Message]) -> Restored:
     """All of the fields where they fit together, else one after the other as many as do."""
-    said = {name: value for name, value in fields.items() if value not in ("", None, (), [])}
-    model = said.get("model", "embedded")
-    if (not isinstance(model, str) or model not in MODELS) and said.pop("model") is not None:
+    wanted = {name: value for name, value in fields.items() if value not in ("", None, (), [])}
+    model = wanted.get("model", "embedded")
+    if (not isinstance(model, str) or model not in MODELS) and wanted.pop("model") is not None:
         named = re.split("[:/]", str(model))[-1]  # a folder goes by its name in files
         lost += [Message("metadata.other_model", {"model": str(model)})] if named != can.title else []
-    if not _problem(said, can):
-        return Restored(said, tuple(lost))
-    kept: dict[str, Any] = {}
+    if not _problem(wanted, can):
+        return Restored(wanted, tuple(lost))
+    accepted: dict[str, Any] = {}
     order = ["scheduler", *ImageRequest.model_fields]  # it first: some leave no choice of steps
-    for name in sorted(said, key=lambda name: order.index(name) if name in order else len(order)):
-        if said.get("scheduler") == FAST and FAST not in can.schedulers and name in SAMPLED[1:]:
+    for name in sorted(wanted, key=lambda name: order.index(name) if name in order else len(order)):
+        if wanted.get("scheduler") == FAST and FAST not in can.schedulers and name in SAMPLED[1:]:
             continue  # its few steps without guidance are no other's
-        problem = _problem({**kept, name: said[name]}, can)
+        problem = _problem({**accepted, name: wanted[name]}, can)
         if problem:
             lost.append(problem)
         else:
-            kept[name] = said[name]
-    return Restored(kept, tuple(lost))
+            accepted[name] = wanted[name]
+    return Restored(accepted, tuple(lost))
 
 
 def _problem(fields: dict[str, Any], can: Capabilities) -> Message | None:
