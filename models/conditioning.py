@@ -21,9 +21,8 @@ from models.language import LanguageModel
 from models.messages import Refused
 from models.pipelines.inputs import Vectors, each_vector
 from models.prompts.layout import SUM
-from models.prompts.negative import beside
 from models.prompts.parsed import ParsedPrompt
-from models.prompts.parser import PromptParser, parse_literally
+from models.prompts.parser import PromptParser, beside, parse_literally
 from models.prompts.weighting import weighted_states
 from models.references.credits import REDRAWN, Credit, credit
 from models.references.store import Reference, ReferenceStore

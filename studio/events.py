@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, PlainSerializer
 
 from models.messages import Message
-from models.prompts.reading import Reading
+from models.prompts.parsed import Reading
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-from models.compose.fonts import Font, font_for, wrap
+from models.compose.lettering import Font, font_for, wrap
 from models.data.pixels import fit, png
 from models.data.sheet import checkerboard
 

@@ -29,7 +29,7 @@ from pydantic import BaseModel, Field, create_model
 from starlette.routing import BaseRoute
 
 from models.messages import Refused
-from models.prompts.reading import Reading
+from models.prompts.parsed import Reading
 from models.references.credits import lines
 from studio import inputs
 from studio.api.gallery import small

@@ -12,7 +12,7 @@ from typing import Any
 from models.data.captions import MOODS, Mood
 from models.data.grammar import language_of
 from models.messages import Refused, did_you_mean
-from models.prompts.reading import Reading
+from models.prompts.parsed import Reading
 from studio.requests import SEEDS, ImageRequest, make_request
 
 # Apart from each other, and frequent among the captions that the models learned from.

@@ -14,10 +14,9 @@ from torch import Tensor
 
 from models.pipelines.image import StickerPipeline
 from models.prompts.build import build_parser
-from models.prompts.entities import ALIASES, Concept
-from models.prompts.linker import EntityLinker
+from models.prompts.linker import ALIASES, EntityLinker
 from models.prompts.normalise import words_of
-from models.prompts.parsed import ParsedPrompt
+from models.prompts.parsed import Concept, ParsedPrompt
 from models.prompts.parser import PromptParser
 from models.references.build import build_references
 from models.space import Embedder

@@ -19,8 +19,8 @@ from models.compose.collage import Drawings, collage
 from models.data.colours import ground
 from models.data.pixels import unpremultiply
 from models.pipelines.image import StickerPipeline
-from models.prompts.boxes import ON_IT, PAIR, WHOLE, Box
-from models.prompts.parsed import Layout
+from models.prompts.layout import ON_IT, PAIR, WHOLE
+from models.prompts.parsed import Box, Layout
 from models.sampling.loop import Pictures, Progress, Sampling
 from studio.backends.embedded import Embedded
 

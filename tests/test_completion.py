@@ -9,7 +9,7 @@ from page_kit import HOSTILE, PROMPT
 
 from models.data.grammar import language_of
 from models.prompts.completion import complete, completions, with_nearest
-from models.prompts.reading import Part, Reading
+from models.prompts.parsed import Part, Reading
 from studio.page.html import render
 
 BAR = render("complete.bar", "prompt")

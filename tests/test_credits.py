@@ -20,9 +20,8 @@ from tiny_parts import save_tiny_parts
 from models.data.packages import LINKED, PACKAGES
 from models.data.pixels import fit, resized
 from models.pipelines.image import StickerPipeline
-from models.prompts.boxes import Box
 from models.prompts.build import build_parser
-from models.prompts.parsed import Layout
+from models.prompts.parsed import Box, Layout
 from models.prompts.parser import parse_literally
 from models.references.build import build_references
 from models.references.credits import Credit, by_set, credit, lines

@@ -3,7 +3,7 @@
 from bags import no_far_names, of_bags  # noqa: F401 - a fixture
 
 from eval.metrics.prompts import _found, _nearest
-from models.prompts.entities import Concept
+from models.prompts.parsed import Concept
 
 KNOWN = (
     Concept({"en": ("teacher", "woman teacher"), "zh": ("老师",)}, (), "people-body", False),

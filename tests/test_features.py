@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from models.compose.accessories import ROUND, WIDTHS, head, neck, worn
-from models.compose.anchors import features, is_dark, middle, on_dark
+from models.compose.anchors import ROUND, WIDTHS, features, head, is_dark, middle, neck, on_dark, worn
 from models.compose.collage import collage
-from models.prompts.boxes import FEATURES, MIDDLE, PAIR, WHOLE, Box
-from models.prompts.parsed import Layout
+from models.prompts.layout import FEATURES, MIDDLE, PAIR, WHOLE
+from models.prompts.parsed import Box, Layout
 
 SKIN, INK = (255, 200, 60, 255), (60, 30, 20, 255)
 

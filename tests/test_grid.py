@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from models.compose.fonts import font_for
+from models.compose.lettering import font_for
 from models.data.captions import MOODS
 from models.messages import Refused
 from studio.grid import MOST, Axis, Grid

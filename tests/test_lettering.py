@@ -7,7 +7,7 @@ import pytest
 
 from models.compose.collage import collage
 from models.compose.lettering import DARK, INK, LIGHT, Block, write
-from models.prompts.boxes import BACKDROP, BALLOON, SPEAKER, within
+from models.prompts.layout import BACKDROP, BALLOON, SPEAKER, within
 from models.prompts.parsed import Layout
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.references.morph import morphed
+from models.references.drawing import morphed
 from models.references.store import ReferenceStore
 
 RED, BLUE = (220, 40, 40), (40, 40, 220)

@@ -14,9 +14,8 @@ from test_embedded import ask, backend  # noqa: F401 - a fixture
 from models.data.colours import PAINTS, colour_shares, main_colours
 from models.data.grammar import article
 from models.pipelines.image import StickerPipeline
-from models.prompts.negative import beside, in_paint, led_away
 from models.prompts.parsed import ParsedPrompt
-from models.prompts.parser import parse_literally
+from models.prompts.parser import beside, in_paint, led_away, parse_literally
 from models.prompts.reader import Reader
 from models.references import store
 from models.sampling.loop import Pictures, Sampling

@@ -18,8 +18,8 @@ from torch import Tensor
 from models.data.world import Picture, World, pictures_by_concept
 from models.pipelines.image import StickerPipeline
 from models.prompts.build import build_parser
-from models.references.build import build_references
-from models.references.neighbours import COARSE, aligned, nearest_neighbours, typical
+from models.references.build import build_references, nearest_neighbours
+from models.references.drawing import COARSE, aligned, typical
 from models.references.store import NEIGHBOUR_SHARE, SIDE, ReferenceStore
 
 
@@ -176,7 +176,7 @@ def of(concept: str, style: str) -> np.ndarray:
 @pytest.fixture(autouse=True)
 def all_are_near(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of twelve things nobody has close neighbours."""
-    monkeypatch.setattr("models.references.neighbours.NEAR", -9.0)
+    monkeypatch.setattr("models.references.build.NEAR", -9.0)
 
 
 def test_the_kin_is_what_other_hands_draw_like_it() -> None:
@@ -199,7 +199,7 @@ def test_names_speak_where_no_hand_drew_both(monkeypatch: pytest.MonkeyPatch) ->
     ]  # fmt: skip
     renamed = World(pictures, world.pixels, world.digest)
     assert nearest_neighbours(renamed, pictures_by_concept(renamed), SEEING)["house", only.style].concept == "tree"
-    monkeypatch.setattr("models.references.neighbours.NEAR", 9.0)
+    monkeypatch.setattr("models.references.build.NEAR", 9.0)
     assert nearest_neighbours(world, pictures_by_concept(world), SEEING) == {}
 
 

@@ -13,11 +13,9 @@ from typing import Any
 
 from models.data.grammar import MAX_COUNT, STYLES, language_of
 from models.lexicon import LEXICONS
-from models.prompts.attributes import colours_in
-from models.prompts.boxes import PAIR, Box
-from models.prompts.entities import Entity
-from models.prompts.normalise import with_known_colours, words_of
-from models.prompts.parsed import ParsedPrompt
+from models.prompts.layout import PAIR
+from models.prompts.normalise import colours_in, with_known_colours, words_of
+from models.prompts.parsed import Box, Entity, ParsedPrompt
 from models.prompts.parser import PromptParser
 from models.space import Embedder
 

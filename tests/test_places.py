@@ -8,11 +8,11 @@ from bags import ROWS, Bags, drawings, known, no_far_names  # noqa: F401 - a fix
 from fixture_world import fixture_world
 
 from models.data.scenes import make_scene
-from models.prompts import boxes
-from models.prompts.boxes import BACKDROP, PAIR, STAGE, Box, within
+from models.prompts import layout
 from models.prompts.build import build_parser
+from models.prompts.layout import BACKDROP, PAIR, STAGE, within
 from models.prompts.normalise import LONGEST_LETTERING, find_lettering
-from models.prompts.parsed import Layout, ParsedPrompt
+from models.prompts.parsed import Box, Layout, ParsedPrompt
 from models.prompts.parser import PromptParser
 
 
@@ -123,12 +123,12 @@ def test_who_says_something_has_a_balloon_and_what_has_room_has_it_written_on_it
         found = parser.parse(prompt).layout
         return found and ([one.text for one in found.prompts], found.boxes, found.background)
 
-    said = within(BACKDROP, boxes.SPEAKER), replace(boxes.BALLOON, lettering="hi")
+    said = within(BACKDROP, layout.SPEAKER), replace(layout.BALLOON, lettering="hi")
     assert laid('a cat saying "hi"') == (["cat", "speech balloon"], said, ())
-    assert laid("写着加油的T恤") == (["t恤"], (replace(boxes.WHOLE, lettering="加油"),), ())
+    assert laid("写着加油的T恤") == (["t恤"], (replace(layout.WHOLE, lettering="加油"),), ())
     assert laid('"a cat saying hi"') is None, "word for word"
     assert laid('a xylograph saying "hi"') == (["a xylograph", "speech balloon"], said, ())
-    denied = within(BACKDROP, boxes.SPEAKER), replace(boxes.BALLOON, lettering="no")
+    denied = within(BACKDROP, layout.SPEAKER), replace(layout.BALLOON, lettering="no")
     assert laid('a cat saying "no"') == (["cat", "speech balloon"], denied, ()), "what is said denies nothing"
     crowned = laid("a cat with a crown saying hi, noto style")
     assert crowned and crowned[0] == ["cat, noto style", "crown, noto style", "speech balloon, noto style"]

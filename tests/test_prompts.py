@@ -19,25 +19,26 @@ from models.data.colours import COLOURS
 from models.data.scenes import make_scene
 from models.lexicon import LEXICONS, pattern, table
 from models.pipelines.image import StickerPipeline
-from models.prompts import boxes
-from models.prompts.attributes import BLACK_AND_WHITE, gender_in, with_expression, with_skin_tones
-from models.prompts.boxes import AROUND, BACKDROP, FEATURES, IN_SCENE, PAIR, Box, within
+from models.prompts import layout
 from models.prompts.build import build_parser
-from models.prompts.composites import blend, costume, expression, winged
-from models.prompts.entities import ALIASES, flag_names
-from models.prompts.linker import EntityLinker
+from models.prompts.layout import AROUND, BACKDROP, FEATURES, IN_SCENE, PAIR, blend, costume, expression, winged, within
+from models.prompts.linker import ALIASES, EntityLinker, flag_names
 from models.prompts.normalise import (
+    BLACK_AND_WHITE,
     core,
     find_lettering,
+    gender_in,
     normalise,
     simplified,
     with_amounts,
+    with_expression,
     with_known_colours,
+    with_skin_tones,
     without_background,
     without_lettering,
     words_of,
 )
-from models.prompts.parsed import Target
+from models.prompts.parsed import Box, Target
 from models.prompts.parser import PromptParser, parse_literally
 from models.references.build import build_references
 from models.sampling.loop import Pictures, Sampling
@@ -51,12 +52,12 @@ STAGES = {
 }
 NAMED = {
     "features": (BACKDROP, FEATURES),
-    "middle": (BACKDROP, boxes.MIDDLE),
-    "winged": boxes.WINGED,
-    "costume": boxes.COSTUME,
-    "scattered": boxes.SCATTERED,
+    "middle": (BACKDROP, layout.MIDDLE),
+    "winged": layout.WINGED,
+    "costume": layout.COSTUME,
+    "scattered": layout.SCATTERED,
     "around": AROUND,
-    "on it": boxes.ON_IT,
+    "on it": layout.ON_IT,
     "two in one": (*(within(box, PAIR["in"][0]) for box in PAIR["left of"]), PAIR["in"][1]),
 }
 
@@ -69,7 +70,7 @@ def boxes_named(name: str, count: int) -> tuple[Box, ...]:
     if name == "scene":
         return (*IN_SCENE[count - 1], BACKDROP)
     if name == "grid":
-        return boxes.GRID[count]
+        return layout.GRID[count]
     found = NAMED.get(name) or PAIR[name.removeprefix("reversed ")]
     return found[::-1] if name.startswith("reversed ") else found[:count]
 
@@ -97,7 +98,7 @@ def found_in(row: dict[str, Any]) -> dict[str, Any]:
         found["background"] = list(parsed.layout.background) if parsed.layout else []
         found["target"] = parsed.target and [parsed.target.concept, parsed.target.paint, parsed.target.gender]
         found["features"] = parsed.layout is not None and FEATURES in parsed.layout.boxes
-        found["costume"] = parsed.layout is not None and parsed.layout.boxes == boxes.COSTUME
+        found["costume"] = parsed.layout is not None and parsed.layout.boxes == layout.COSTUME
         found["composite"] = is_composite(prompt, parser) if "composite" in row else False
         if isinstance(row.get("drawings"), int):
             found["drawings"] = len(found["drawings"] or ())
@@ -344,7 +345,7 @@ def test_an_expression_is_said_of_an_entity() -> None:
 def test_on_a_background_too() -> None:
     parsed = known("composites").parse("a smiling avocado on a blue background")
     assert drawings(parsed) == ["avocado", "smiling face, fluent flat style"] and parsed.layout is not None
-    assert (parsed.layout.boxes, parsed.layout.background) == ((boxes.WHOLE, FEATURES), ("blue",))
+    assert (parsed.layout.boxes, parsed.layout.background) == ((layout.WHOLE, FEATURES), ("blue",))
 
 
 def test_a_blend_is_drawn_as_that_of_both_and_said_to_be(pipe: StickerPipeline, built: PromptParser) -> None:

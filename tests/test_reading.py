@@ -12,9 +12,9 @@ from page_kit import HOSTILE, PROMPT, stays_text
 from models.assets import prompt_list
 from models.lexicon import LEXICONS
 from models.messages import Refused
-from models.prompts.emoji import NAMES
+from models.prompts.normalise import NAMES
+from models.prompts.parsed import Part, Reading
 from models.prompts.reader import Reader
-from models.prompts.reading import Part, Reading
 from studio.events import Progress, Unknown
 from studio.home import Home
 from studio.page.context import PageContext

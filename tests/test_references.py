@@ -22,10 +22,10 @@ from models.data.variety import can_be_mirrored
 from models.data.world import Picture, World, pictures_by_concept
 from models.messages import Refused
 from models.pipelines.image import StickerPipeline
-from models.prompts.attributes import BLACK_AND_WHITE
 from models.prompts.build import build_parser
-from models.references.build import OUTLINES, TYPICAL, TrainingReferences, build_references
-from models.references.neighbours import PREFERRED, one_per, typical
+from models.prompts.normalise import BLACK_AND_WHITE
+from models.references.build import OUTLINES, PREFERRED, TYPICAL, TrainingReferences, build_references, one_per
+from models.references.drawing import typical
 from models.references.store import FILE, SIDE, Reference, ReferenceStore
 from models.references.symmetry import LatentMirror
 from models.sampling.condition import ComposedCondition, Condition

@@ -10,10 +10,10 @@ from fixture_world import fixture_world
 from models.data.colours import oklab
 from models.data.grammar import SKIN_EN, SKIN_ZH
 from models.data.world import World
-from models.prompts.attributes import skin_tone_phrase, skin_tones_in, without_skin_tone
 from models.prompts.build import build_parser
+from models.prompts.normalise import skin_tone_phrase, skin_tones_in, without_skin_tone
 from models.prompts.parsed import Target
-from models.references.paint import HAIR, TONES, toned
+from models.references.drawing import HAIR, TONES, toned
 from models.references.store import SIDE, ReferenceStore
 
 

@@ -24,7 +24,7 @@ from models.assets import prompt_list
 from models.data.captions import caption
 from models.data.scenes import make_scene
 from models.lexicon import LEXICONS, pattern, rewrite, table, word_set
-from models.prompts.entities import ALIASES
+from models.prompts.linker import ALIASES
 from models.prompts.normalise import background_phrase, find_lettering, words_of
 from models.prompts.parsed import ParsedPrompt
 from models.prompts.parser import PromptParser

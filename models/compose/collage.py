@@ -10,13 +10,11 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from models.compose.accessories import worn
-from models.compose.anchors import ROOM, features, is_dark, middle, on_dark
+from models.compose.anchors import ROOM, features, is_dark, middle, on_dark, worn
 from models.compose.lettering import write
 from models.data.colours import ground
 from models.data.pixels import SIZE, put, resized
-from models.prompts.boxes import Box
-from models.prompts.parsed import Layout, ParsedPrompt
+from models.prompts.parsed import Box, Layout, ParsedPrompt
 from models.sampling.loop import MAX_SEED
 
 T = TypeVar("T")

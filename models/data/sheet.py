@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
-from models.compose.fonts import font_for, wrap
+from models.compose.lettering import font_for, wrap
 from models.data.captions import caption
 from models.data.clips import FRAMES, make_clip
 from models.data.pixels import png

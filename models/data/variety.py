@@ -10,7 +10,7 @@ from math import cos, exp, radians, sin
 import numpy as np
 from PIL import Image, ImageDraw
 
-from models.compose.fonts import font_for
+from models.compose.lettering import font_for
 from models.data.grammar import stream
 from models.data.pixels import SIZE
 from models.data.scenes import Scene, is_material, object_of, paints_of

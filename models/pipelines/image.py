@@ -35,10 +35,9 @@ from models.lora import load_fast
 from models.messages import Refused
 from models.pipelines.call import DiffusersCall
 from models.pipelines.inputs import Start, Vectors, each, each_blend, each_vector
-from models.prompts.negative import in_paint, led_away
 from models.prompts.parsed import ParsedPrompt
 from models.prompts.parser import PART as PARSER
-from models.prompts.parser import PromptParser
+from models.prompts.parser import PromptParser, in_paint, led_away
 from models.references.credits import Credit
 from models.references.store import Reference, ReferenceStore
 from models.sampling.condition import ComposedCondition, Condition

@@ -13,7 +13,7 @@ from models.compose.masks import blend as blend_pixels
 from models.compose.masks import cells, small_box
 from models.data.pixels import SIZE
 from models.messages import Refused
-from models.prompts.boxes import Box
+from models.prompts.parsed import Box
 from models.sampling.condition import ComposedCondition
 from models.space import DIM
 

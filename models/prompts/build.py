@@ -24,9 +24,9 @@ from models.data.text import (
 )
 from models.data.world import Picture, World, fraction, pictures_by_concept
 from models.lexicon import word_set
-from models.prompts.entities import Concept
 from models.prompts.linker import EntityLinker
 from models.prompts.normalise import words_of
+from models.prompts.parsed import Concept
 from models.prompts.parser import PromptParser
 from models.prompts.vocabulary import CHINESE, Vocabulary, Words, forms
 from models.space import Embedder

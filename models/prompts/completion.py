@@ -11,8 +11,8 @@ from itertools import chain, islice
 from models.assets import prompt_list
 from models.data.grammar import Language, article, language_of
 from models.lexicon import LEXICONS, word_set
-from models.prompts.emoji import NAMES
-from models.prompts.reading import Reading
+from models.prompts.normalise import NAMES
+from models.prompts.parsed import Reading
 
 COUNT = 3  # completions
 LETTERS = 2  # of an English word before it is completed

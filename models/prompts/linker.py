@@ -1,8 +1,12 @@
-"""Entity linking: which of the concepts that the models know a prompt names. "a cat to the left of a dog" names two.
+"""Entity linking: which concepts a prompt names, and the captions that say the same.
 
-Names are looked for in what is said, phrase by phrase; where none stands there, the concept is meant whose names the
-phrase's vector lies nearest to, and that has most of its words ("coffee" is a keyword of a hot beverage). Colours,
-numbers and styles are left out first: with them, "a red umbrella" lies nearest to a scarf.
+"a cat to the left of a dog" names two concepts. Names are looked for phrase by phrase. Where a phrase holds no name, it
+means the concept whose names lie nearest to its vector and that shares most of its words ("coffee" is a keyword of a
+hot beverage). Colours, numbers and styles are left out first: with them, "a red umbrella" lies nearest to a scarf.
+
+The generator has read some thirty captions of a concept. Of "hamburger" it draws one, of "a burger" a brown bear. So
+`Rephraser` replaces an entity that captions would name otherwise by the nearest caption. It leaves captions' own words,
+weighted words and quoted prompts alone.
 """
 
 import math
@@ -15,20 +19,35 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from models.data.grammar import plural, singular
-from models.lexicon import any_of, pattern
-from models.prompts.entities import ALIASES, ANIMALS, FLAGS, PEOPLE, Concept, Entity, flag_names
+from models.data.colours import colour_words
+from models.data.grammar import NUMBERS, Language, article, language_of, plural, restore_plurals, singular, styled
+from models.lexicon import LEXICONS, any_of, pattern
 from models.prompts.normalise import (
     CLAUSES,
     JOINTS,
+    background_phrase,
+    colours_in,
     core,
+    gender_in,
     modifiers,
+    named_style,
     normalise,
+    paint_in,
     phrases,
     said_of,
+    skin_tone_phrase,
+    skin_tones_in,
+    with_expression,
+    with_known_colours,
+    with_skin_tones,
+    without_implied,
+    without_skin_tone,
     without_transparency,
     words_of,
 )
+from models.prompts.parsed import ANIMALS, FACES, FLAGS, PEOPLE, Concept, Entity, Target
+from models.prompts.weighting import QUOTED, plain, segments
+from models.space import Embedder
 
 Embed = Callable[[str], Tensor]  # a text -> its semantic vector (128,)
 
@@ -38,13 +57,26 @@ ALONE = 0.2  # and that a concept has no other words
 SOME = 0.5  # share of words: with none in common, a near name is chance (words that were never taught lie anywhere)
 ENOUGH = 0.65  # share of words from which on a concept is meant though its name lies far away
 FAR = 0.4  # cosine below which no word is hint enough: a knight is a keyword of the dragon
-REMEMBERED = 4096  # texts with their longest names
+REMEMBERED_NAMES = 4096  # texts with their longest names
 MOST = 32  # phrases of a prompt: no picture has room for so many entities, and each asks for a vector
 LITTLE = 4  # letters of a word that says nothing by itself: get, well, soon
 _DRESS = re.compile(r"\b(?:hat|crown|cap|helmet|mask|ribbon|performing arts)\b")
 KEPT_PLURALS = {"man", "woman", "child", "person"}  # whose plurals `models.data.grammar.regular` keeps
 _KEPT = re.compile(rf"\b(?:{'|'.join(map(plural, sorted(KEPT_PLURALS)))})\b")
 _EXACT = {FLAGS, "symbols", ""}  # groups of which one concept is no hint at another: those are named or not meant
+
+ALIASES: dict[str, tuple[str, ...]] = {}  # by CLDR's English name, what people say for it
+for _lexicon in LEXICONS.values():
+    for _name, _said in _lexicon.rows["aliases"].items():
+        ALIASES[_name] = (*ALIASES.get(_name, ()), *_said.split(", "))
+
+
+def flag_names(name: str) -> tuple[str, ...]:
+    """What a country's flag is called besides its own name, in either language: "flag of Japan" a Japan flag."""
+    if country := name.removeprefix("flag of ") if name.startswith("flag of ") else "":
+        return f"{country} flag", f"{country}'s flag"
+    country = name.removesuffix("旗") if name.endswith("旗") else ""
+    return tuple(f"{country}{flag}" for flag in ("国旗", "的国旗", "的旗", "旗帜", "旗子")) if country else ()
 
 
 class EntityLinker:
@@ -60,7 +92,7 @@ class EntityLinker:
         self, concepts: Sequence[Concept], vectors: Tensor, aliases: Mapping[str, Sequence[str]] = ALIASES
     ) -> None:
         self.concepts, self.vectors = tuple(concepts), vectors
-        self._longest_name = lru_cache(REMEMBERED)(self._find_longest_name)
+        self._longest_name = lru_cache(REMEMBERED_NAMES)(self._find_longest_name)
         named = [(name, n) for n, one in enumerate(concepts) for names in one.names.values() for name in names]
         self._owners = torch.tensor([number for _, number in named], dtype=torch.long)
         self._names: dict[str, list[int]] = defaultdict(list)
@@ -303,3 +335,141 @@ class EntityLinker:
     @cached_property
     def _alias_words(self) -> frozenset[str]:
         return frozenset(word for words in self._aliases for word in words if len(word) > LITTLE and word.isascii())
+
+
+REMEMBERED = 1024  # prompts
+SAME = 0.95  # cosine to a name from which a text says no more and no less
+
+
+def is_free(prompt: str) -> bool:
+    """Whether a prompt may be read in other words."""
+    return bool(prompt.strip()) and plain(prompt) == prompt and not QUOTED.fullmatch(prompt)
+
+
+class Rephraser:
+    """What turns prompts into words of captions.
+
+    Args:
+        embedder: the space that the vectors of names were made in.
+        linker: finds entities.
+        common: by group, words that captions of many of its concepts hold: "smiling" of faces, "woman" of people.
+    """
+
+    def __init__(self, embedder: Embedder, linker: EntityLinker, common: dict[str, frozenset[str]]) -> None:
+        self.embedder, self.linker, self.common = embedder, linker, common
+        self.vector = lru_cache(REMEMBERED)(lambda text: embedder.text([text])[0])
+        self.entities = lru_cache(REMEMBERED)(lambda text: linker.link(text, self.vector))
+
+    def concept(self, entity: Entity) -> Concept:
+        return self.linker.concepts[entity.concept]
+
+    def encoded(self, prompt: str) -> str:
+        """What the text encoder is to read: what a prompt says, without quotation marks around all of it, or captions'
+        words for it. Weights stay marked."""
+        if quoted := QUOTED.fullmatch(prompt):
+            return next(text for text in quoted.groups() if text is not None)
+        return self.rephrase(prompt) if is_free(prompt) else prompt
+
+    def rephrase(self, text: str) -> str:
+        """`text` as captions would say it."""
+        if (simple := without_implied(with_known_colours(with_skin_tones(text.lower())))) != text.lower():
+            text = simple
+        entities = self.entities(without_skin_tone(text))
+        new = [entity for entity in entities if self._is_new(entity)]
+        if not new or (len(entities) == 1 and float((self.linker.vectors @ self.vector(text)).max()) >= SAME):
+            return text
+        language = language_of(text)
+        if len(entities) == 1:
+            said = self._phrase(entities[0], language, alone=True) + skin_tone_phrase(text) + background_phrase(text)
+            return in_style(said, named_style(text), language)
+        said, space = normalise(text), "" if language == "zh" else " "
+        at = 0
+        for entity in new:
+            if match := re.compile(rf"(?<![a-z]){re.escape(entity.text.strip())}(?![a-z])").search(said, at):
+                phrase, concept = self._phrase(entity, language), self.concept(entity)
+                if entity.expressions and concept.can_join and not concept.is_face:  # though no caption says so
+                    phrase = with_expression(entity.expressions[-1], phrase)
+                phrase = f"{space}{phrase}{space}"
+                said, at = said[: match.start()] + phrase + said[match.end() :], match.start() + len(phrase)
+        return restore_plurals(re.sub(r" (?=[,.;])", "", " ".join(said.split())), text)
+
+    def _is_new(self, entity: Entity) -> bool:
+        """Whether captions of the concept would not have said it so."""
+        concept = self.concept(entity)
+        strange = set(entity.modifiers) - concept.words - self.common.get(concept.group, frozenset())
+        # Captions call faces by their expressions too: "a sleepy face".
+        by_name = entity.name in concept.all_names or (concept.group == FACES and not entity.name)
+        return bool(strange) or not by_name
+
+    def caption(self, entity: Entity, prompt: str) -> str:
+        """The caption for a drawing of one such entity, in the language and the style of the prompt that it is of."""
+        language = language_of(prompt)
+        said = self._phrase(entity, language, alone=True, one=True) + skin_tone_phrase(entity.beside)
+        return in_style(said, named_style(prompt), language)
+
+    def _phrase(self, entity: Entity, language: Language, alone: bool = False, one: bool = False) -> str:
+        concept = self.concept(entity)
+        called = concept.names.get(language) or concept.names["en"]
+        name = entity.name if entity.name in concept.all_names else called[0]
+        # A woman doctor is a woman health worker.
+        name = next((one for one in called if entity.gender and gender_in(one) == entity.gender), name)
+        colours = colours_in(entity.beside, language)
+        for own in colours_in(name, language)[: len(colours)]:  # "a blue apple" is no red one
+            name = name.replace(colour_words((own,), language), "", 1).strip()
+        colour = colour_words(colours, language) if colours else ""
+        count = 1 if one else entity.count
+        if language == "zh":
+            number = f"{NUMBERS['zh'][count]}个" if count > 1 else ""
+            return number + (f"{colour}的{name}" if colour else name)
+        noun = f"{colour} {name}".strip()
+        if count > 1:
+            return f"{NUMBERS['en'][count]} {plural(noun)}"
+        return noun if alone and not colour else article(noun)
+
+    def target(self, prompt: str) -> Target | None:
+        """What a prompt shows, where that is one entity as large as the picture and on no background; None where it
+        asks for something else, or stands in quotation marks. Weights say how much a word is to be heard, and not that
+        nothing is meant by it, unless they are 0."""
+        prompt = "".join(run.text for run in segments(prompt) if run.weight)
+        if not is_free(prompt):
+            return None
+        entities, tones = self.entities(without_skin_tone(prompt)), skin_tones_in(prompt)
+        on_background = bool(without_transparency(background_phrase(prompt)).strip(" ,，"))
+        if len(entities) != 1 or len(tones) > 1 or on_background or entities[0].is_small or entities[0].count > 1:
+            return None
+        (one,) = entities
+        wears = self.concept(one).group == PEOPLE and pattern("worn_colour").search(with_known_colours(prompt.lower()))
+        paint = tones[0] if tones else "" if wears else paint_in(one.beside, language_of(prompt))
+        return Target(one.concept, paint, gender_in(pattern("company").split(prompt)[0]))
+
+    def one_entity(self, text: str) -> Entity | None:
+        """The one entity of usual size that is named in `text`."""
+        entities = self.entities(text)
+        alone = len(entities) == 1 and entities[0].name and entities[0].count == 1 and not entities[0].is_small
+        return entities[0] if alone else None
+
+    def close_up(self, entity: Entity) -> Entity:
+        """Of an animal its face, where that is drawn from the front and nothing is said of its body; else `entity`."""
+        concept = self.concept(entity)
+        from_front = concept.group == ANIMALS and not concept.is_a("from_the_side")
+        plain = (
+            entity.name
+            and singular(core(entity.text)).endswith(entity.name)
+            and not pattern("pose").search(entity.text)
+        )
+        return self.face_of(entity) if plain and from_front else entity
+
+    def face_of(self, animal: Entity) -> Entity:
+        """The animal's face, where that is a concept of its own; else the animal, whose drawings are faces or as
+        good."""
+        faces = {f"{name.lower()} face" for name in self.concept(animal).english_names}
+        for number, one in enumerate(self.linker.concepts):
+            if found := faces.intersection(name.lower() for name in one.english_names):
+                name = found.pop() if language_of(animal.text) == "en" else one.names.get("zh", (animal.name,))[0]
+                return Entity(animal.text.replace(animal.name, name, 1), number, name)
+        return animal
+
+
+def in_style(text: str, style: str, language: str = "en") -> str:
+    """The text in a style, as captions say it; the text itself for none."""
+    return styled(text, style, language == "zh") if style else text

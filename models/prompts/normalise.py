@@ -1,14 +1,19 @@
-"""Normalisation of prompts: other words for the same, in one order, and which words name no entity.
+"""Normalisation of prompts, and what a phrase says: number, colour, size, expression, gender, skin tone.
 
 `normalise` rewrites a prompt in the colours, numbers, plurals and the word order that entities are looked for in. The
-rules are data (`assets/lexicon/`); this file says in which order their stages apply.
+rules are data (`assets/lexicon/`); this file applies their stages in order. Emoji are replaced by the names that
+Unicode's CLDR gives them (`assets/lexicon/emoji.json`).
 """
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from models.data.grammar import STYLES, language_of, regular
-from models.lexicon import pattern, rewrite, search
+from models.assets import assets
+from models.data.colours import COLOURS
+from models.data.grammar import MAX_COUNT, SKIN_EN, SKIN_ZH, STYLES, article, language_of, regular
+from models.lexicon import LEXICONS, pattern, rewrite, search, table
 from models.prompts.weighting import QUOTED
 
 LONGEST_LETTERING = 40  # characters that are legible in a picture
@@ -152,3 +157,126 @@ def without_lettering(prompt: str) -> str:
     """The prompt without what is only to be written."""
     found = find_lettering(prompt)
     return found.rest if found else prompt
+
+
+BLACK_AND_WHITE = "black and white"  # a paint
+GENDERS = ("woman", "man")
+_COUNTED = re.compile(rf"^(?:(?:an?|({'|'.join(LEXICONS['en'].numbers[2 : MAX_COUNT + 1])})) )?(.+)$")
+
+
+def count_in(text: str) -> int:
+    """How many `text` asks for, up to MAX_COUNT; 1 where it does not say."""
+    lexicon = LEXICONS[language_of(text)]
+    if not lexicon.spaced:
+        text = pattern("second").sub(lexicon.numbers[2], pattern("no_number").sub("", text))
+    words = set(text.split() if lexicon.spaced else re.findall(r"\d+|\D", text))
+    return max((n for n in range(2, MAX_COUNT + 1) if {lexicon.numbers[n], str(n)} & words), default=1)
+
+
+def colours_in(text: str, language: str) -> tuple[str, ...]:
+    """The colours that `text` names in a language, in order, each once; light blue is one."""
+    lexicon = LEXICONS[language]
+    named = {word: colour for colour, word in lexicon.colours.items()}
+    text, edge = pattern("black_and_white").sub("黑色白色", text), r"\b" if lexicon.spaced else ""
+    return tuple(dict.fromkeys(named[word] for word in re.findall(rf"{edge}(?:{'|'.join(named)}){edge}", text)))
+
+
+def paint_in(text: str, language: str) -> str:
+    """The paint that is asked for, if it is one and things can be painted in it; black and white are one."""
+    colours = colours_in(text, language)
+    if set(colours) == {"black", "white"} and (BLACK_AND_WHITE in text or language == "zh"):
+        return BLACK_AND_WHITE
+    return colours[0] if len(colours) == 1 and COLOURS[colours[0]].paint else ""
+
+
+def gender_in(text: str) -> str:
+    """One of GENDERS, as the text says; "" where it says neither, or both."""
+    woman, man = pattern("woman").search(text), pattern("man").search(text)
+    return "" if bool(woman) == bool(man) else "woman" if woman else "man"
+
+
+def expressions_in(text: str) -> list[str]:
+    """The words, in order, that say how something in the text feels; of "with a face" it is smiling."""
+    return [next(filter(None, match.groups()), "smiling") for match in pattern("expression").finditer(text)]
+
+
+def with_expression(word: str, phrase: str) -> str:
+    """A phrase for an entity of which that is said: "an angry teapot", 生气的茶壶."""
+    if language_of(phrase) == "zh":
+        return f"{word}的{phrase}"
+    if word.startswith(("with ", "in ")):
+        return f"{article(phrase)} {word}"
+    number, noun = match.groups() if (match := _COUNTED.match(phrase)) else (None, phrase)
+    return f"{number} {word} {noun}" if number else article(f"{word} {noun}")
+
+
+def with_skin_tones(text: str) -> str:
+    """`text` with the colours of people said as skin tones: a black woman is a dark-skinned woman."""
+    return rewrite("skin_tones", text)
+
+
+def skin_tones_in(text: str) -> list[str]:
+    """The skin tones (of Unicode's modifiers, `models.references.drawing.TONES`) that a text names, each once."""
+    said = (next(filter(None, match.groups())) for match in pattern("skin_tone").finditer(with_skin_tones(text)))
+    return list(dict.fromkeys(table("skin_tones")[one.lower()] for one in said))
+
+
+def without_skin_tone(text: str) -> str:
+    return pattern("skin_tone").sub("", with_skin_tones(text)).strip()
+
+
+def skin_tone_phrase(text: str) -> str:
+    """What captions say, after a name, of the skin tone that `text` names; "" where it names none."""
+    for tone in skin_tones_in(text):
+        return f"，{SKIN_ZH[tone]}" if language_of(text) == "zh" else f", {SKIN_EN[0].format(tone)}"
+    return ""
+
+
+# By emoji, without tones and variation selectors: its English and its Chinese name.
+NAMES: dict[str, tuple[str, str]] = json.loads((assets() / "lexicon" / "emoji.json").read_text(encoding="utf-8"))
+TONES = dict(zip(map(chr, range(0x1F3FB, 0x1F400)), SKIN_ZH, strict=True))
+_SIGN = f"[{re.escape(''.join({key[0] for key in NAMES if not key[0].isascii()}))}]"
+_DRESS = "[\ufe0f\U0001f3fb-\U0001f3ff]*"  # a variation selector, a skin tone
+_EMOJI = re.compile(
+    r"[0-9#*]\ufe0f?\u20e3|[\U0001f1e6-\U0001f1ff]{2}|\U0001f3f4[\U000e0020-\U000e007f]+"
+    rf"|{_SIGN}{_DRESS}(?:\u200d{_SIGN}{_DRESS})*"
+)
+_UNSAID = re.compile(_DRESS.removesuffix("*"))
+
+
+def spelled(text: str) -> tuple[str, list[tuple[int, int]]]:
+    """`text` with names in the place of emoji, in its language, and where each of its characters stands in `text`
+    (first, behind the last). Of emoji beside each other all are named; one that has no name stays."""
+    said, places = "", list[tuple[int, int]]()
+    for start, end, name in _pieces(text, language_of(text) == "zh"):
+        said += name
+        places += [(start, end)] * len(name)
+    return said, places
+
+
+def _pieces(text: str, chinese: bool) -> Iterator[tuple[int, int, str]]:
+    at = 0
+    for found in _EMOJI.finditer(text):
+        name = _name(found[0], chinese)
+        if not name:
+            continue
+        between = text[at : found.start()]
+        yield from ((i, i + 1, text[i]) for i in range(at, found.start()))
+        beside = at and not between.strip()
+        joint = ("和" if chinese else " and ") if beside else " " if between[-1:].isalnum() and not chinese else ""
+        at = found.end()
+        space = " " if not chinese and text[at : at + 1].isalnum() else ""
+        yield found.start(), at, joint + name + space
+    yield from ((i, i + 1, text[i]) for i in range(at, len(text)))
+
+
+def _name(emoji: str, chinese: bool) -> str:
+    """What an emoji is called; a sequence that has no name of its own by its first."""
+    plain = _UNSAID.sub("", emoji)
+    names = NAMES.get(plain) or NAMES.get(plain.split("\u200d")[0])
+    if names is None:
+        return ""
+    tone = next((TONES[sign] for sign in emoji if sign in TONES), "")
+    if chinese and names[1]:
+        return f"{SKIN_ZH[tone]}的{names[1]}" if tone else names[1]
+    return f"{names[0]} {SKIN_EN[0].format(tone)}" if tone else names[0]

@@ -6,16 +6,12 @@ from itertools import chain, islice
 
 from models.data.grammar import Language, article, language_of, regular
 from models.lexicon import CONCEPTS, LEXICONS, any_of, table, word_set
-from models.prompts.coverage import not_drawn
-from models.prompts.emoji import spelled
-from models.prompts.entities import Concept, Entity
 from models.prompts.layout import SUM
-from models.prompts.negative import beside
-from models.prompts.normalise import core, words_of
-from models.prompts.parser import PromptParser
-from models.prompts.reading import Part, Reading, State
-from models.prompts.rephrase import is_free
-from models.prompts.vocabulary import Vocabulary
+from models.prompts.linker import is_free
+from models.prompts.normalise import core, spelled, words_of
+from models.prompts.parsed import Concept, Entity, Part, Reading, State
+from models.prompts.parser import PromptParser, beside
+from models.prompts.vocabulary import Vocabulary, not_drawn
 from models.prompts.weighting import QUOTED, plain
 
 OFFERED = 3  # prompts instead of one that names nothing

@@ -1,9 +1,15 @@
-"""The reference store made from the training pictures, and the references that training itself draws from.
+"""The reference store of the training pictures, and the references that training itself draws from.
 
-In training a picture is drawn from what other art families drew: some of their drawings, morphed as references are.
+A set draws similar things from one pattern: its fourth keycap is the first with another digit. So where a style lacks a
+thing, its drawing of the most similar thing, the nearest neighbour, tells size, colours and face in that style. The
+likeness of two things is measured in the other styles that drew both: on pixels, and on pictures and names in the
+shared space. In training a picture is drawn from some drawings of other art families, morphed as references are.
+
+Shapes: C things, K of them drawn in a style.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,10 +20,8 @@ from models.data.grammar import stream
 from models.data.pixels import resized, to_tensor
 from models.data.variety import can_be_mirrored
 from models.data.world import Picture, World, evenly, pictures_by_concept
-from models.prompts.attributes import GENDERS
-from models.references.morph import morphed
-from models.references.neighbours import nearest_neighbours, one_per, typical
-from models.references.paint import enlarged
+from models.prompts.normalise import GENDERS
+from models.references.drawing import COARSE, disagreement, enlarged, morphed, typical
 from models.references.store import SIDE, ReferenceStore, packed, unpacked
 from models.references.symmetry import LatentMirror
 from models.space import Embedder
@@ -29,6 +33,20 @@ PACKING = 8  # speed of AVIF encoding in training: a sixteenth of the time, and 
 FITTED = 1000  # training pictures that the mirror is fitted on
 CHUNK = 50  # of them are encoded at once
 OUTLINES = ("outline", "black glyph")  # styles that no thing is drawn from where others are filled
+# Styles in the order in which their drawings are preferred, coloured ones first.
+PREFERRED = (
+    *("noto", "twemoji", "fluent", "emojione", "fxemoji", "outline"),
+    *("blob", "fluent 3d", "fluent flat", "black glyph"),
+)
+
+COSINE_WEIGHT = 0.5  # weight of a cosine in the space, of pictures and of names, beside the difference in pixels
+# Likenesses are averaged over styles with a prior, that of two things by chance, so that one style that happens to draw
+# them alike does not outweigh eight that nearly do.
+PRIOR_WEIGHT, PRIOR = 1.0, -0.2
+NEAR = 0.3  # likeness from which a drawing is a neighbour: two in three held-out cells have one so near (LOG.md)
+EMBEDDED = 64  # pictures, or names, that are embedded at once
+
+Cell = tuple[str, str]  # concept and style
 
 
 def build_references(
@@ -133,3 +151,68 @@ def _pixels(world: World, drawings: Sequence[Picture]) -> np.ndarray:
 
 def _small(picture: np.ndarray) -> np.ndarray:
     return resized(picture, SIDE, SIDE)
+
+
+def one_per(pictures: Sequence[Picture], by: Literal["family", "style"]) -> dict[str, Picture]:
+    """One of a thing's `pictures` for each art family, or style: one without skin tone and gender if there is one."""
+    found: dict[str, Picture] = {}
+    places = {style: place for place, style in enumerate(PREFERRED)}  # one that is new is taken last
+    for picture in sorted(pictures, key=lambda p: (bool(p.skin) + bool(p.gender), places.get(p.style, len(places)))):
+        found.setdefault(getattr(picture, by), picture)
+    return found
+
+
+def nearest_neighbours(
+    world: World, things: Mapping[str, Sequence[Picture]], embedder: Embedder
+) -> dict[Cell, Picture]:
+    """For every cell the drawing of the same style whose thing is most similar, where one is similar enough.
+
+    The cell's own art family is left out of the comparison, so that cells are treated as if nobody had drawn them.
+
+    Args:
+        things: training pictures by concept.
+        embedder: into the space in which pictures and names are compared.
+    """
+    drawn: dict[str, dict[int, Picture]] = {}  # by style and number of the thing
+    for number, pictures in enumerate(things.values()):
+        for style, picture in one_per(pictures, "style").items():
+            drawn.setdefault(style, {})[number] = picture
+    likenesses = {style: _likeness(world, own, embedder) for style, own in drawn.items()}
+    names = [own[0].names.get("en", concept) for concept, own in things.items()]
+    by_name = COSINE_WEIGHT * _cosines(embedder.text, names)
+    concepts, found = list(things), dict[Cell, Picture]()
+    for style, own in sorted(drawn.items()):
+        family = next(iter(own.values())).family
+        others = [s for s, pictures in sorted(drawn.items()) if next(iter(pictures.values())).family != family]
+        likeness = _mean([(np.array(list(drawn[s])), likenesses[s]) for s in others], len(concepts)) + by_name
+        np.fill_diagonal(likeness, -np.inf)
+        rows = np.array(list(own))
+        best = rows[likeness[:, rows].argmax(1)]
+        for number in np.flatnonzero(likeness[np.arange(len(concepts)), best] >= NEAR).tolist():
+            found[concepts[number], style] = own[int(best[number])]
+    return found
+
+
+def _likeness(world: World, drawn: Mapping[int, Picture], embedder: Embedder) -> np.ndarray:
+    """How alike each two of the drawings of a style are, (K, K)."""
+    pixels = [world.pixels[picture.index] for picture in drawn.values()]
+    coarse = np.stack([resized(one, COARSE, COARSE) for one in pixels])
+    cosines = _cosines(lambda some: embedder.image(np.stack(some)), pixels)
+    return COSINE_WEIGHT * cosines - disagreement(coarse, coarse)
+
+
+def _cosines(embed: Callable[[list], torch.Tensor], items: Sequence) -> np.ndarray:
+    """Of each two of the items' unit vectors."""
+    vectors = torch.cat([embed(list(items[start : start + EMBEDDED])) for start in range(0, len(items), EMBEDDED)])
+    return (vectors @ vectors.T).numpy()
+
+
+def _mean(others: Sequence[tuple[np.ndarray, np.ndarray]], count: int) -> np.ndarray:
+    """(C, C): the mean likeness of two things over the styles that drew both (their numbers, and how alike they are),
+    PRIOR where none did."""
+    total = np.full((count, count), PRIOR_WEIGHT * PRIOR, np.float32)
+    votes = np.full((count, count), PRIOR_WEIGHT, np.float32)
+    for rows, alike in others:
+        total[np.ix_(rows, rows)] += alike
+        votes[np.ix_(rows, rows)] += 1
+    return total / votes

@@ -1,7 +1,7 @@
 """Reference drawings: stored training drawings that the generator draws from, and the one function that picks them.
 
 Retrieval-augmented diffusion (arXiv 2204.11824): a drawing says where a thing's parts are and which colours they have,
-so SIDE pixels are enough. A thing comes from its typical drawings (`models.references.neighbours`), morphed into one
+so SIDE pixels are enough. A thing comes from its typical drawings (`models.references.drawing`), morphed into one
 that nobody drew: the seed decides their shares, and whether it is mirrored. In a style that has drawn the thing, that
 drawing leads, keeps its look, and takes a part of the others' shape. In a style that lacks the thing, the style's
 drawing of the nearest neighbour (the most similar thing that it has) is averaged with the most typical drawing. What
@@ -32,9 +32,8 @@ from models.data.colours import PAINTS, colour_shares, main_colours
 from models.data.grammar import stream
 from models.data.pixels import premultiply, unpremultiply
 from models.data.world import SAME_DRAWING, thumbs
-from models.prompts.attributes import GENDERS
-from models.references.morph import morphed
-from models.references.paint import enlarged, painted
+from models.prompts.normalise import GENDERS
+from models.references.drawing import enlarged, morphed, painted
 from models.references.symmetry import LatentMirror
 from models.weights import (
     WeightsError,
@@ -69,11 +68,11 @@ class Reference:
 
     Attributes:
         rows: the drawings, of which the first leads.
-        shares: of each of them in the shape; and in the colours, unless the look is kept (`models.references.morph`).
+        shares: of each of them in the shape; and in the colours, unless the look is kept (`models.references.drawing`).
         neighbour: the drawing in the style asked for that is averaged with it, None for none.
         keeps_look: whether colours and lines are the first drawing's.
         mirrored: whether it is turned.
-        paint: the colour or skin tone that it is painted in, "" for its own (`models.references.paint`).
+        paint: the colour or skin tone that it is painted in, "" for its own (`models.references.drawing`).
         is_exact: whether it shows the thing in the style that was asked for, or none was: reference guidance keeps to
             it, while a neighbour's drawing would take the style with it.
     """

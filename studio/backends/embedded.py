@@ -501,8 +501,8 @@ class PromptReading:
 
     def unknown(self, request: ImageRequest) -> tuple[Unknown, ...]:
         """Words of the request that are not drawn; () for weights without a vocabulary."""
-        from models.prompts.coverage import not_drawn
         from models.prompts.parser import parse_literally
+        from models.prompts.vocabulary import not_drawn
 
         if self.vocabulary is None:
             return ()

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from models.compose.masks import blend
 from models.data.pixels import fit, png
 from models.messages import Refused
-from models.prompts.reading import Part
+from models.prompts.parsed import Part
 from models.prompts.weighting import plain, segments
 from models.references.credits import Credit, credit
 from models.sampling.schedulers import GUIDANCE
