@@ -19,8 +19,8 @@ import torch
 from timing import parser, write  # the file beside this one
 
 from models.data.colours import COLOURS
-from models.hardware import native_dtype
 from models.pipelines.image import StickerPipeline
+from models.runtime import native_dtype
 from models.sampling.loop import FAST_SAMPLING, Sampling
 
 # One thing, flat and symmetric: what names two is drawn twice. Many, for what was read once is remembered.

@@ -12,7 +12,7 @@ from eval.rows import SIZES, MissingError
 from models.cluster import LOCAL
 from models.data.world import World, data_folder
 from models.messages import Refused, did_you_mean
-from models.quiet import silence
+from models.runtime import silence
 
 if TYPE_CHECKING:
     from eval.context import Context
@@ -78,7 +78,7 @@ def prepare(arguments: argparse.Namespace) -> tuple[list[str], "Context"]:
     from eval.context import Context, opened, shipped
     from eval.generator import Parts, StudioModel
     from models.data.text import wordnet_folder
-    from models.hardware import keep_freed_memory
+    from models.runtime import keep_freed_memory
 
     keep_freed_memory()
     parts = Parts(arguments.weights, arguments.open_clip)

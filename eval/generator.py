@@ -29,7 +29,7 @@ from models.data.packages import PACKAGES
 from models.data.pixels import load_picture, to_tensor, to_uint8
 from models.messages import Refused
 from models.open_clip import PART as OPEN_CLIP
-from models.open_clip import OpenClip
+from models.open_clip import OpenClip, TrunkEmbedder, any_embedder
 from models.pipelines.caption import CaptionPipeline
 from models.pipelines.image import BATCH, StickerPipeline
 from models.pipelines.video import ClipPipeline
@@ -40,7 +40,6 @@ from models.references.store import ReferenceStore
 from models.sampling.loop import FAST_SAMPLING, Pictures, Sampling
 from models.sampling.schedulers import GUIDANCE
 from models.space import MOTION, Embedder
-from models.trunk import TrunkEmbedder, any_embedder
 from models.weights import WeightsError, fits, listed_parts, load_part, of_split, part_digests, part_folder
 
 T = TypeVar("T")

@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eval.judge import Judge, read
+from models.assets import preset
 from models.data.captions import caption
 from models.data.pixels import to_tensor
 from models.data.scenes import ATTRIBUTES, Attribute, choices, make_scene
 from models.data.world import Sampler
-from models.presets import preset
 from models.train.contrastive import gather, global_mean
 from models.train.loop import Recipe, Task, TaskOptions
 from models.train.recipes import command_line

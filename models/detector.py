@@ -35,22 +35,22 @@ MEAN, SPREAD = 127 / 255, 128 / 255  # how EfficientNet-Lite reads colours
 
 
 @dataclass(frozen=True)
-class Read:
-    """What the network says of B pictures: logarithms of probabilities, and logits."""
+class Detections:
+    """Of B pictures, before peaks are chosen: log-probabilities of concepts, and logits."""
 
-    whole: Tensor  # (B, C) of one thing
-    places: Tensor  # (B, G, G, C) of the thing in a cell
-    there: Tensor  # (B, G, G) logits of whether a thing's centre lies there
+    whole: Tensor  # (B, C), log-probabilities of the picture as one thing
+    cells: Tensor  # (B, G, G, C), of the thing in a cell
+    objectness: Tensor  # (B, G, G), logits of whether the centre of a thing lies in a cell
 
 
 @dataclass(frozen=True)
 class Thing:
-    """One thing: its centre in [0, 1] from the left and the top, how sure it is that something is there, and the
+    """One thing: its centre in [0, 1] from the left and the top, the probability that something is there, and the
     concepts that it may be, likeliest first, with their probabilities."""
 
     x: float
     y: float
-    there: float
+    objectness: float
     concepts: tuple[int, ...]
     shares: tuple[float, ...]
 
@@ -103,7 +103,7 @@ class Detector(ModelMixin, ConfigMixin):
                 value.copy_(taken)
         self.concepts.copy_(vectors * vectors.shape[1] ** 0.5)
 
-    def forward(self, pixels: Tensor) -> Read:
+    def forward(self, pixels: Tensor) -> Detections:
         """Premultiplied (B, 4, H, W) in [0, 1], laid on white; H and W are multiples of 32."""
         white = pixels[:, :3] + 1 - pixels[:, 3:]
         x = self.stem(((white - MEAN) / SPREAD).contiguous(memory_format=torch.channels_last))
@@ -114,7 +114,7 @@ class Detector(ModelMixin, ConfigMixin):
         joined = self.join(torch.cat([fine, F.interpolate(x, fine.shape[2:], mode="nearest")], 1))
         cells = self.places(joined).permute(0, 2, 3, 1).float()
         whole = self.whole(self.head(x).mean((2, 3)))
-        return Read(self._named(whole), self._named(cells[..., 1:]), cells[..., 0])
+        return Detections(self._named(whole), self._named(cells[..., 1:]), cells[..., 0])
 
     def _named(self, vectors: Tensor) -> Tensor:
         """(..., width) -> (..., C)."""
@@ -131,18 +131,18 @@ class Detector(ModelMixin, ConfigMixin):
         return names[LANGUAGES.index(language)] or names[0]
 
 
-def places(read: Read) -> list[list[tuple[int, int]]]:
-    """Cells (x, y) of the things in each picture, from the upper left on: those that are surer of a centre than their
-    neighbours and than LEAST, at most MOST; the surest one where there is none."""
-    there = read.there.sigmoid()
+def peaks(detections: Detections) -> list[list[tuple[int, int]]]:
+    """Cells (x, y) of the things in each picture, from the upper left on: local maxima of objectness above LEAST, at
+    most MOST; the surest cell where there is none."""
+    there = detections.objectness.sigmoid()
     size = there.shape[1]
-    peaks = there.where(there == F.max_pool2d(there[:, None], 3, 1, 1)[:, 0], 0).flatten(1)
-    surest = peaks.topk(min(MOST, peaks.shape[1]))
-    found = [
+    maxima = there.where(there == F.max_pool2d(there[:, None], 3, 1, 1)[:, 0], 0).flatten(1)
+    surest = maxima.topk(min(MOST, maxima.shape[1]))
+    cells_of = [
         cells[values > LEAST].tolist() or cells[:1].tolist()
         for cells, values in zip(surest.indices, surest.values, strict=True)
     ]
-    return [sorted(((cell % size, cell // size) for cell in own), key=sum) for own in found]
+    return [sorted(((cell % size, cell // size) for cell in cells), key=sum) for cells in cells_of]
 
 
 def cut_out(pixels: Tensor, cells: Sequence[tuple[int, int]], size: int) -> Tensor:
@@ -155,11 +155,11 @@ def cut_out(pixels: Tensor, cells: Sequence[tuple[int, int]], size: int) -> Tens
     return F.interpolate(windows, (side, side), mode="bilinear", align_corners=False)
 
 
-def thing(logs: Tensor, there: Tensor, cell: tuple[int, int]) -> Thing:
-    """Of scores (C,) of concepts and logits (G, G), the thing in a cell."""
-    (x, y), size = cell, len(there)
-    best = logs.log_softmax(-1).topk(min(CHOICES, len(logs)))
-    sure = float(there[y, x].sigmoid())
+def thing_at(scores: Tensor, objectness: Tensor, cell: tuple[int, int]) -> Thing:
+    """The thing in a cell, from scores (C,) of concepts and `objectness` (G, G)."""
+    (x, y), size = cell, len(objectness)
+    best = scores.log_softmax(-1).topk(min(CHOICES, len(scores)))
+    sure = float(objectness[y, x].sigmoid())
     return Thing(
         (x + 0.5) / size, (y + 0.5) / size, sure, tuple(best.indices.tolist()), tuple(best.values.exp().tolist())
     )

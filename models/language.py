@@ -2,7 +2,9 @@
 
 It is a `transformers` model, so that `generate`, its caches and tensor, pipeline and expert parallelism are theirs.
 
-Shapes: B rows, L tokens given now, S tokens seen (cached ones included), D width, E numbers a head, V vocabulary.
+Shapes: B rows, L tokens given now, S tokens seen (cached ones included), D width, V vocabulary; H query heads of E
+numbers share G key-value heads, R = H / G each; N real tokens of the batch, X experts of which K run, M their hidden
+width.
 
 Norms are LayerNorms without weights (`layers.layer_norm`): the products that follow can learn any scale, and in bf16
 on a CPU it takes a tenth of RMSNorm's time.
@@ -16,12 +18,18 @@ from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache, DynamicCache
+from transformers.integrations.moe import use_experts_implementation
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
-from models.experts import Experts, Mixture, Router
-from models.layers import GroupedQueryAttention, columns, layer_norm, visible
+from models.layers import layer_norm, rotate
 
+# Rows of an expert are padded to a multiple of this, once there are that many for each: oneDNN compiles a kernel for
+# every row count that it meets, which took a fifth of a training step.
+GRANULE = 64
+# Above this many keys the (L, S) scores no longer fit the cache and the fused kernel wins; at 32 tokens it takes eight
+# times as long, forward and backward (10 ms against 80 for 64 rows on one core).
+_WRITTEN_OUT_KEYS = 1024
 _ROWS = 128  # the logits of 128 rows in fp32 (6 MB) stay in the cache while softmax goes over them
 
 
@@ -85,7 +93,6 @@ class LanguageConfig(PreTrainedConfig):
 class LanguagePreTrainedModel(PreTrainedModel):
     """What transformers wants to know of both classes below."""
 
-    # transformers looks for the word "@use_experts_implementation" (models/experts.py has it) in this module's source.
     config: LanguageConfig
     base_model_prefix = "model"
     supports_gradient_checkpointing = True
@@ -300,6 +307,208 @@ class DecoderLayer(GradientCheckpointingLayer):
     ) -> Tensor:
         x = hidden_states + self.attention(layer_norm(hidden_states), bias, positions, cache)
         return x + self.mixture(layer_norm(x), real)
+
+
+class GroupedQueryAttention(nn.Module):
+    """Causal by its bias alone. Queries and keys are normalised and the scores doubled: 32 normalised numbers give at
+    most sqrt(32) = 5.7, too little for one token to win among hundreds.
+    """
+
+    def __init__(self, config: LanguageConfig, index: int) -> None:
+        super().__init__()
+        assert config.layer_types is not None  # __post_init__ fills it in
+        self.index = index
+        self.window = config.sliding_window if config.layer_types[index] == "sliding_attention" else None
+        self.width = config.head_dim
+        self.query = nn.Linear(config.hidden_size, config.num_attention_heads * self.width, bias=False)
+        self.key_value = nn.Linear(config.hidden_size, 2 * config.num_key_value_heads * self.width, bias=False)
+        self.out = nn.Linear(config.num_attention_heads * self.width, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor, bias: Tensor, positions: tuple[Tensor, Tensor], cache: Cache | None) -> Tensor:
+        """`x` (B, L, D) -> (B, L, D). The number of heads is read off the products: tensor parallel gives a part."""
+        key, value = self.key_value(x).chunk(2, -1)
+        q = rotate(2 * layer_norm(self.query(x).unflatten(-1, (-1, self.width))), *positions)
+        k = rotate(layer_norm(key.unflatten(-1, (-1, self.width))), *positions).transpose(1, 2)
+        v = value.unflatten(-1, (-1, self.width)).transpose(1, 2)
+        if cache is not None:
+            k, v = cache.update(k, v, self.index)
+        return self.out(attend_grouped(q, k, v, bias))
+
+
+class Mixture(nn.Module):
+    """Router and experts; padding passes through neither."""
+
+    def __init__(self, config: LanguageConfig) -> None:
+        super().__init__()
+        self.router = Router(config)
+        self.experts = Experts(config)
+
+    def forward(self, x: Tensor, real: Tensor | None) -> Tensor:
+        """`x` (B, L, D), `real` (N,) numbers of the real tokens among B * L, or None for all -> (B, L, D)."""
+        flat = x.flatten(0, 1)
+        rows = flat if real is None else flat.index_select(0, real)
+        y = self.experts(rows, *self.router(rows))
+        if real is not None:
+            y = torch.zeros_like(flat).index_add(0, real, y)
+        return y.view_as(x)
+
+
+class Router(nn.Module):
+    """Sigmoid gate in fp32 with loss-free balancing (arXiv 2408.15664): `bias` moves the choice, never the weight.
+    `bias` is set in training. `load` counts the choices of training forwards since its last update."""
+
+    def __init__(self, config: LanguageConfig) -> None:
+        super().__init__()
+        self.chosen_experts = config.num_experts_per_tok
+        self.weight = nn.Parameter(torch.empty(config.num_experts, config.hidden_size))
+        self.bias = nn.Buffer(torch.zeros(config.num_experts))
+        self.load = nn.Buffer(torch.zeros(config.num_experts, dtype=torch.int64), persistent=False)
+        self.latest = torch.zeros(config.num_experts, dtype=torch.int64)  # choices of the last training forward
+
+    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, D) -> expert numbers (N, K) and weights (N, K), fp32, K in sum: with equal scores the layer is then a
+        dense feed-forward of K times the hidden width."""
+        with torch.autocast(rows.device.type, enabled=False):
+            scores = F.linear(rows.float(), self.weight.float()).sigmoid()
+            chosen = (scores.detach() + self.bias.float()).topk(self.chosen_experts, sorted=False).indices
+            weights = scores.gather(1, chosen)
+            weights = weights * (self.chosen_experts / weights.sum(-1, keepdim=True))
+        if self.training:
+            self.latest = chosen.flatten().bincount(minlength=len(self.bias))
+        return chosen, weights
+
+    def count(self) -> None:
+        """Add the choices of the last training forward to `load`."""
+        self.load.add_(self.latest)
+
+
+@use_experts_implementation
+class Experts(nn.Module):
+    """X SwiGLU networks (arXiv 2002.05202), their weights stacked.
+
+    `forward` sorts the pairs by expert and multiplies group by group. It is the default, "eager" to transformers; the
+    library's forms can be chosen by `set_experts_implementation` ("batched_mm" exports), but they ignore autocast and
+    take 1.6 times as long on a CPU.
+    """
+
+    def __init__(self, config: LanguageConfig) -> None:
+        super().__init__()
+        self.num_experts = config.num_experts  # transformers lowers it to the local number in expert parallel
+        width, hidden = config.hidden_size, config.moe_intermediate_size
+        self.gate_up_proj = nn.Parameter(torch.empty(self.num_experts, 2 * hidden, width))  # [gate; up]
+        self.down_proj = nn.Parameter(torch.empty(self.num_experts, width, hidden))
+        self.act_fn = F.silu
+
+    def forward(self, rows: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+        """`rows` (N, D), `chosen` (N, K) expert numbers, `weights` (N, K) -> (N, D) in the dtype of `rows`. The number
+        `num_experts` means an expert of another process, whose weight is 0 (expert parallel)."""
+        dtype = self.gate_up_proj.dtype  # grouped_mm does not follow autocast by itself
+        if torch.is_autocast_enabled(rows.device.type):
+            dtype = torch.get_autocast_dtype(rows.device.type)
+        row_of_slot, slots_of_row, ends = _slots(chosen.clamp(max=self.num_experts - 1), self.num_experts)
+        x = _Spread.apply(rows.to(dtype), row_of_slot, slots_of_row)
+        gate, up = F.grouped_mm(x, self.gate_up_proj.to(dtype).transpose(1, 2), offs=ends).chunk(2, -1)
+        # The routing weight goes on the hidden numbers: they are half as many as the output's. An empty slot's is zero,
+        # so it adds nothing, forward or backward.
+        share = weights.new_zeros(len(row_of_slot)).index_copy(0, slots_of_row.flatten(), weights.flatten())
+        x = self.act_fn(gate) * up * share[:, None].to(dtype)
+        x = F.grouped_mm(x, self.down_proj.to(dtype).transpose(1, 2), offs=ends)
+        return _Gather.apply(x, row_of_slot, slots_of_row).to(rows.dtype)
+
+
+class _Spread(torch.autograd.Function):
+    """Rows to slots in expert order; the gradient of a row is the sum over the slots of its K pairs. `index_select` and
+    `embedding_bag` copy whole rows: indexing and its scatter-add take fifteen times as long here."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, row_of_slot: Tensor, slots_of_row: Tensor) -> Tensor:
+        ctx.save_for_backward(slots_of_row)
+        return rows.index_select(0, row_of_slot)  # (S, D)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (slots_of_row,) = ctx.saved_tensors
+        return F.embedding_bag(slots_of_row, gradients[0].contiguous(), mode="sum"), None, None
+
+
+class _Gather(torch.autograd.Function):
+    """The transpose of `_Spread`: every row the sum of its K slots."""
+
+    @staticmethod
+    def forward(ctx: Any, pairs: Tensor, row_of_slot: Tensor, slots_of_row: Tensor) -> Tensor:
+        ctx.save_for_backward(row_of_slot)
+        return F.embedding_bag(slots_of_row, pairs, mode="sum")  # (N, D)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (row_of_slot,) = ctx.saved_tensors
+        return gradients[0].index_select(0, row_of_slot), None, None
+
+
+def _slots(chosen: Tensor, experts: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Where each (row, choice) pair stands once pairs are sorted by the expert numbers `chosen` (N, K): row_of_slot
+    (S,), 0 in empty slots; slots_of_row (N, K); ends (experts,) int32, S last."""
+    expert, pairs = chosen.flatten().sort(stable=True)
+    counts = expert.bincount(minlength=experts)
+    granule = GRANULE if len(pairs) >= GRANULE * experts else 1
+    ends = (-(-counts // granule) * granule).cumsum(0)
+    # A pair's place among the real ones, moved by the empty slots of the experts before its own.
+    moved = ends.roll(1).index_fill(0, ends.new_zeros(1), 0) - (counts.cumsum(0) - counts)
+    slots = torch.arange(len(pairs), device=pairs.device) + moved.index_select(0, expert)
+    row_of_slot = pairs.new_zeros(int(ends[-1])).index_copy(0, slots, pairs // chosen.shape[1])
+    slots_of_row = torch.empty_like(pairs).index_copy(0, pairs, slots).view_as(chosen)
+    return row_of_slot, slots_of_row, ends.int()
+
+
+def attend_grouped(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """Attention of H query heads on G key-value heads (arXiv 2305.13245). `q` (B, L, H, E), `k` and `v` (B, G, S, E),
+    `bias` (B or 1, L, S) additive -> (B, L, H * E). The R heads of a group are rows of one product, so keys and values
+    are never repeated."""
+    batch, length, _, width = q.shape
+    groups, keys = k.shape[1:3]
+    if keys > _WRITTEN_OUT_KEYS or q.device.type != "cpu":
+        y = F.scaled_dot_product_attention(q.transpose(1, 2), k, v, bias[:, None].to(q.dtype), enable_gqa=True)
+        return y.transpose(1, 2).flatten(2)
+    q = q.view(batch, length, groups, -1).transpose(1, 2).reshape(batch, groups, -1, width)  # (B, G, L * R, E)
+    scores = ((q * width**-0.5) @ k.transpose(2, 3)).view(batch, groups, length, -1, keys)
+    p = (scores + bias[:, None, :, None].to(scores.dtype)).softmax(-1).to(v.dtype)
+    y = p.view(batch, groups, -1, keys) @ v  # (B, G, L * R, E)
+    return y.view(batch, groups, length, -1).transpose(1, 2).flatten(2)
+
+
+def visible(
+    queries: range,
+    keys: range,
+    window: int | None = None,
+    attention_mask: Tensor | None = None,
+    document_ids: Tensor | None = None,
+    prefix_mask: Tensor | None = None,
+    device: torch.device | None = None,
+) -> Tensor:
+    """Which key each query sees: bool (B or 1, L, S). A token sees those before it and itself, fewer than `window`
+    away, of its own document, that are no padding; two tokens of one document's prefix see each other both ways. Masks
+    are (B, positions), the cached ones included; `prefix_mask` may end early, what continues a prompt is none."""
+    distance = torch.arange(queries.start, queries.stop, device=device)[:, None]
+    distance = distance - torch.arange(keys.start, keys.stop, device=device)
+    seen = (distance >= 0)[None]
+    if prefix_mask is not None:
+        prefix = F.pad(prefix_mask.bool(), (0, max(0, keys.stop - prefix_mask.shape[1])))
+        seen = seen | (prefix[:, queries.start : queries.stop, None] & prefix[:, None, keys.start : keys.stop])
+    if window is not None:
+        seen = seen & (distance.abs() < window)
+    if document_ids is not None:
+        document = columns(document_ids, queries.start, len(queries), "document_ids")[:, :, None]
+        seen = seen & (document == columns(document_ids, keys.start, len(keys), "document_ids")[:, None])
+    if attention_mask is not None:
+        seen = seen & columns(attention_mask, keys.start, len(keys), "attention_mask").bool()[:, None]
+    return seen
+
+
+def columns(mask: Tensor, start: int, count: int, name: str) -> Tensor:
+    """Columns [start, start + count) of a mask (B, S) over all positions; ValueError where it ends before."""
+    if mask.shape[1] < start + count:
+        raise ValueError(f"{name} covers {mask.shape[1]} tokens of {start + count}; the cached ones count as well")
+    return mask[:, start : start + count]
 
 
 class Norm(nn.Module):

@@ -5,9 +5,9 @@ import torch
 from fixture_world import fixture_world
 from safetensors.torch import save_file
 
+from models.assets import preset
 from models.autoencoder import Autoencoder
 from models.data.pixels import to_tensor
-from models.presets import preset
 from models.train.autoencoder import gradient_loss, reconstruction_loss
 from models.weights import LEAST, WeightsError, load_part, part_folder, record_part, save_part, weights_digest
 

@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.distributed import DistributedConfig
 
-from models.experts import Experts, Mixture, Router
-from models.language import LanguageConfig, LanguageModel
-from models.presets import preset
+from models.assets import preset
+from models.language import Experts, LanguageConfig, LanguageModel, Mixture, Router
 from models.train.language_space import update_router_bias
 
 
@@ -54,7 +53,7 @@ def dense_loop(experts: Experts, rows: Tensor, chosen: Tensor, weights: Tensor) 
 @pytest.mark.parametrize("implementation", ["eager", "grouped_mm", "batched_mm"])
 @pytest.mark.parametrize("granule", [1, 4])  # 4: experts' rows padded, as in training
 def test_experts_equal_a_dense_loop(implementation: str, granule: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.experts.GRANULE", granule)
+    monkeypatch.setattr("models.language.GRANULE", granule)
     experts = make_experts()
     experts.config._experts_implementation = implementation
     rows, chosen, weights = routed(33)

@@ -11,12 +11,11 @@ from fixture_world import fixture_world
 from resumed import STEPS, are_equal, straight_and_resumed
 from tiny_parts import awaken, save_tiny_parts, tiny_detector
 
-from models.captioner import ASKS, KINDS, Captioner, ask_token
+from models.captioner import KINDS, TASKS, Captioner, Entity, task_token
 from models.data.captions import Namer, f1, scene_facts
 from models.data.pixels import to_tensor
 from models.data.scenes import make_scene
 from models.data.variety import outside_picture
-from models.eyes import Entity
 from models.pipelines import caption
 from models.pipelines.caption import (
     Candidates,
@@ -104,7 +103,7 @@ def test_every_caption_names_what_is_shown_and_its_ground() -> None:
         assert shown.pixels.shape == (128, 128, 4) and (shown.pixels[..., :3] <= shown.pixels[..., 3:]).all()
         concepts = [o.concept for o in getattr(shown.source, "objects", [shown.source])]
         for ask, text in captions_of(shown, rng, 6):
-            assert all(namer.names(text, ASKS[ask][1], concept) for concept in concepts), text
+            assert all(namer.names(text, TASKS[ask][1], concept) for concept in concepts), text
             assert not (shown.grounded and ("transparent" in text or "透明" in text))
 
 
@@ -128,9 +127,9 @@ def test_what_is_drawn_repeats_in_any_company(pipeline: CaptionPipeline) -> None
 
 def test_tags_are_not_repeated() -> None:
     said = {"en": "cat, red, cat, noto", "zh": "猫，红色，猫"}
-    found = [CaptionPipeline._unrepeated(text, ask_token("tags", language)) for language, text in said.items()]  # type: ignore[arg-type]
+    found = [CaptionPipeline._unrepeated(text, task_token("tags", language)) for language, text in said.items()]  # type: ignore[arg-type]
     assert found == ["cat, red, noto", "猫，红色"]
-    assert CaptionPipeline._unrepeated("a cat, a cat", ask_token("short", "en")) == "a cat, a cat"
+    assert CaptionPipeline._unrepeated("a cat, a cat", task_token("short", "en")) == "a cat, a cat"
 
 
 @pytest.mark.parametrize("way", ["sample", "beam"])
@@ -186,13 +185,13 @@ def test_what_is_told_is_true_and_in_order(task: CaptionTask) -> None:
 
 def test_it_is_told_by_the_detector_or_by_who_asks(pipeline: CaptionPipeline) -> None:
     found = pipeline.figures(PIXELS, "en", "short", Decoding())
-    names = pipeline.looker.look(to_tensor(PIXELS)).things
-    told = [pipeline.looker.entities(own) for own in names]
+    names = pipeline.encoder.encode(to_tensor(PIXELS)).things
+    told = [pipeline.encoder.entities(own) for own in names]
     assert [one.texts for one in found] == [
-        one.texts for one in pipeline.figures(PIXELS, "en", "short", Decoding(), told=told)
+        one.texts for one in pipeline.figures(PIXELS, "en", "short", Decoding(), entities=told)
     ]
     other = [[Entity(("ball",), 0.9, 0.9)]] * len(PIXELS)
-    changed = pipeline.figures(PIXELS, "en", "short", Decoding(), told=other)
+    changed = pipeline.figures(PIXELS, "en", "short", Decoding(), entities=other)
     assert any(a.figures[0, 2] != b.figures[0, 2] for a, b in zip(found, changed, strict=True))
 
 
@@ -204,7 +203,7 @@ def test_a_run_resumes_exactly_ships_and_leaves_the_backbone_alone(parts: Path, 
     straight, again = straight_and_resumed(trainer, tmp_path)
     assert are_equal(straight, again, 1e-6)
     again.run()
-    now = dict(straight.task.looker.embedder.language.named_parameters())  # type: ignore[attr-defined]
+    now = dict(straight.task.encoder.embedder.language.named_parameters())  # type: ignore[attr-defined]
     assert all(torch.equal(language[name], now[name]) for name in language)
     assert any(reader.gates.any() for reader in again.plain.cross_layers)  # type: ignore[union-attr]
     assert list(again.out.glob("sheet-*.png"))

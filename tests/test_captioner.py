@@ -8,11 +8,20 @@ import torch
 from fixture_world import fixture_world
 from tiny_parts import awaken, save_tiny_parts
 
-from models.captioner import ASKS, Captioner, CaptionerConfig, Seen, ask_token
+from models.assets import preset
+from models.captioner import (
+    FEATURES,
+    NAME_TOKENS,
+    TASKS,
+    Captioner,
+    CaptionerConfig,
+    Entity,
+    PictureContext,
+    PictureEncoder,
+    ttask_token,
+)
 from models.data.pixels import to_tensor
-from models.eyes import EYES, NAME_TOKENS, Entity, Looker
 from models.language import LanguageModel
-from models.presets import preset
 from models.space import Embedder
 
 WORLD = fixture_world()
@@ -20,15 +29,15 @@ TOLD = [[Entity(("ball", "球"), 0.2, 0.3), Entity(("star", ""))], [Entity(("fac
 
 
 @pytest.fixture(scope="module")
-def looker(tmp_path_factory: pytest.TempPathFactory) -> Looker:
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> PictureEncoder:
     embedder = Embedder.load(save_tiny_parts(tmp_path_factory.mktemp("parts")))
-    return Looker(embedder, None)
+    return PictureEncoder(embedder, None)
 
 
-def captioner(looker: Looker, awake: bool = True) -> Captioner:
+def captioner(encoder: PictureEncoder, awake: bool = True) -> Captioner:
     torch.manual_seed(0)
-    language = looker.embedder.language
-    widths = {eye: looker.width(eye) for eye in EYES}
+    language = encoder.embedder.language
+    widths = {name: encoder.width(name) for name in FEATURES}
     sizes = {**preset("language", "tiny"), **preset("captioner", "tiny"), "vocab_size": language.config.vocab_size}
     made = Captioner(CaptionerConfig(**{**sizes, "features": widths}))
     if awake:
@@ -36,13 +45,15 @@ def captioner(looker: Looker, awake: bool = True) -> Captioner:
     return made.attach(language).eval()
 
 
-def seen_by(made: Captioner, looker: Looker, rows: slice, shown: torch.Tensor | None = None) -> Seen:
-    looked = looker.look(to_tensor(WORLD.pixels[rows]))
-    return made.look(looker.sight(looked.tokens, TOLD[rows]), shown)
+def context_of(
+    made: Captioner, encoder: PictureEncoder, rows: slice, shown: torch.Tensor | None = None
+) -> PictureContext:
+    looked = encoder.encode(to_tensor(WORLD.pixels[rows]))
+    return made.read(encoder.features(looked.tokens, TOLD[rows]), shown)
 
 
 def prompts(count: int) -> torch.Tensor:
-    asked = [ask_token(*ASKS[number % len(ASKS)]) for number in range(count)]
+    asked = [ttask_token(*TASKS[number % len(TASKS)]) for number in range(count)]
     return torch.tensor([[1, ask] for ask in asked])
 
 
@@ -52,74 +63,81 @@ def without_gradients() -> Iterator[None]:
         yield
 
 
-def test_at_first_it_is_the_backbone(looker: Looker) -> None:
-    made, ids = captioner(looker, awake=False), torch.randint(3, 60, (2, 9))
-    assert torch.equal(made(ids, seen=seen_by(made, looker, slice(2))).logits, looker.embedder.language(ids).logits)
+def test_at_first_it_is_the_backbone(encoder: PictureEncoder) -> None:
+    made, ids = captioner(encoder, awake=False), torch.randint(3, 60, (2, 9))
+    assert torch.equal(
+        made(ids, picture=context_of(made, encoder, slice(2))).logits, encoder.embedder.language(ids).logits
+    )
 
 
 @pytest.mark.parametrize("settings", [{}, {"num_beams": 3, "num_return_sequences": 3}])
-def test_cached_equals_uncached_and_the_backbone_is_left_as_it_was(looker: Looker, settings: dict) -> None:
-    made, language, ids = captioner(looker), looker.embedder.language, prompts(2)
-    before, seen = language(ids).logits, seen_by(made, looker, slice(2))
-    written = made.generate(ids, seen=seen, max_new_tokens=12, do_sample=False, **settings)
-    assert written.equal(made.generate(ids, seen=seen, max_new_tokens=12, do_sample=False, use_cache=False, **settings))
+def test_cached_equals_uncached_and_the_backbone_is_left_as_it_was(encoder: PictureEncoder, settings: dict) -> None:
+    made, language, ids = captioner(encoder), encoder.embedder.language, prompts(2)
+    before, seen = language(ids).logits, context_of(made, encoder, slice(2))
+    written = made.generate(ids, picture=seen, max_new_tokens=12, do_sample=False, **settings)
+    assert written.equal(
+        made.generate(ids, picture=seen, max_new_tokens=12, do_sample=False, use_cache=False, **settings)
+    )
     assert torch.equal(language(ids).logits, before)
 
 
-def test_what_is_asked_for_is_heard(looker: Looker) -> None:
-    made, ids = captioner(looker), prompts(len(ASKS))
-    said = made(ids, seen=seen_by(made, looker, slice(1))).logits[:, -1]
-    assert all((said[n] - said[m]).abs().max() > 1e-4 for n in range(len(ASKS)) for m in range(n))
+def test_what_is_asked_for_is_heard(encoder: PictureEncoder) -> None:
+    made, ids = captioner(encoder), prompts(len(TASKS))
+    said = made(ids, picture=context_of(made, encoder, slice(1))).logits[:, -1]
+    assert all((said[n] - said[m]).abs().max() > 1e-4 for n in range(len(TASKS)) for m in range(n))
 
 
-def test_token_by_token_equals_all_at_once(looker: Looker) -> None:
-    made, ids = captioner(looker), torch.randint(3, 60, (6, 5))
-    seen, parts, cache = seen_by(made, looker, slice(2)), [], None
+def test_token_by_token_equals_all_at_once(encoder: PictureEncoder) -> None:
+    made, ids = captioner(encoder), torch.randint(3, 60, (6, 5))
+    seen, parts, cache = context_of(made, encoder, slice(2)), [], None
     for start in range(5):
-        output = made(ids[:, start : start + 1], seen=seen, cache=cache, use_cache=True)
+        output = made(ids[:, start : start + 1], picture=seen, cache=cache, use_cache=True)
         parts.append(output.logits)
         cache = output.cache
-    assert torch.allclose(torch.cat(parts, 1), made(ids, seen=seen).logits, atol=1e-5)
+    assert torch.allclose(torch.cat(parts, 1), made(ids, picture=seen).logits, atol=1e-5)
 
 
-def test_candidates_share_what_was_read_of_their_picture(looker: Looker) -> None:
-    made, ids = captioner(looker), prompts(6)
-    shared = made(ids, seen=seen_by(made, looker, slice(2))).logits
-    apart = made(ids, seen=seen_by(made, looker, slice(2)).rows(torch.tensor([0, 0, 0, 1, 1, 1]))).logits
+def test_candidates_share_what_was_read_of_their_picture(encoder: PictureEncoder) -> None:
+    made, ids = captioner(encoder), prompts(6)
+    shared = made(ids, picture=context_of(made, encoder, slice(2))).logits
+    apart = made(ids, picture=context_of(made, encoder, slice(2)).rows(torch.tensor([0, 0, 0, 1, 1, 1]))).logits
     assert torch.allclose(shared, apart, atol=1e-5)
-    assert not torch.allclose(shared[0], made(ids, seen=seen_by(made, looker, slice(1, 3))).logits[0], atol=1e-4)
+    assert not torch.allclose(shared[0], made(ids, picture=context_of(made, encoder, slice(1, 3))).logits[0], atol=1e-4)
 
 
-def test_a_hidden_picture_is_none_and_every_eye_is_read(looker: Looker) -> None:
-    made, ids = captioner(looker), prompts(2)
-    hidden = made(ids, seen=seen_by(made, looker, slice(2), torch.tensor([False, True]))).logits
-    blind, shown = made(ids, seen=made.blind(2)).logits, made(ids, seen=seen_by(made, looker, slice(2))).logits
+def test_a_hidden_picture_is_none_and_every_eye_is_read(encoder: PictureEncoder) -> None:
+    made, ids = captioner(encoder), prompts(2)
+    hidden = made(ids, picture=context_of(made, encoder, slice(2), torch.tensor([False, True]))).logits
+    blind, shown = (
+        made(ids, picture=made.blind(2)).logits,
+        made(ids, picture=context_of(made, encoder, slice(2))).logits,
+    )
     assert torch.allclose(hidden[0], blind[0], atol=1e-5) and torch.allclose(hidden[1], shown[1], atol=1e-5)
-    sight = looker.sight(looker.look(to_tensor(WORLD.pixels[:2])).tokens, TOLD[:2])
-    for eye in EYES:
+    sight = encoder.features(encoder.encode(to_tensor(WORLD.pixels[:2])).tokens, TOLD[:2])
+    for eye in FEATURES:
         other = {**sight, eye: (torch.randn_like(sight[eye][0]), sight[eye][1])}
-        assert not torch.allclose(made(ids, seen=made.look(other)).logits, shown, atol=1e-4)
+        assert not torch.allclose(made(ids, picture=made.read(other)).logits, shown, atol=1e-4)
 
 
-def test_names_are_read_token_by_token_and_where_they_are(looker: Looker) -> None:
-    tokens, mask = looker._names(TOLD)
-    assert tokens.shape == (3, mask.shape[1], looker.width("names")) and not mask[2].any()
+def test_names_are_read_token_by_token_and_where_they_are(encoder: PictureEncoder) -> None:
+    tokens, mask = encoder.names(TOLD)
+    assert tokens.shape == (3, mask.shape[1], encoder.width("names")) and not mask[2].any()
     by_name = mask.view(3, -1, 2, NAME_TOKENS)
     assert by_name[0, :2].any(-1).all() and not by_name[0, 2:].any()  # two things, each in both languages
-    moved = looker._names([[Entity(("ball", "球"), 0.8, 0.3), TOLD[0][1]]])[0]
+    moved = encoder.names([[Entity(("ball", "球"), 0.8, 0.3), TOLD[0][1]]])[0]
     changed = (moved[0] != tokens[0]).any(-1).view(-1, 2 * NAME_TOKENS)
     assert changed[0].all() and not changed[1:].any()
-    longest = looker._names([[Entity(("a very long name that has far too many words for a name", ""))]])
+    longest = encoder.names([[Entity(("a very long name that has far too many words for a name", ""))]])
     assert longest[1].view(-1, 2, NAME_TOKENS)[0].all()
 
 
-def test_only_what_is_added_is_stored(looker: Looker, tmp_path: Path) -> None:
-    made, ids = captioner(looker), prompts(2)
+def test_only_what_is_added_is_stored(encoder: PictureEncoder, tmp_path: Path) -> None:
+    made, ids = captioner(encoder), prompts(2)
     made.save_pretrained(tmp_path)
     stored = Captioner.from_pretrained(tmp_path)
     assert not [name for name, _ in stored.named_parameters() if "embed_tokens" in name or "mixture" in name]
-    again = stored.attach(looker.embedder.language).eval()
-    seen, own = seen_by(made, looker, slice(2)), seen_by(again, looker, slice(2))
-    assert torch.equal(made(ids, seen=seen).logits, again(ids, seen=own).logits)
+    again = stored.attach(encoder.embedder.language).eval()
+    seen, own = context_of(made, encoder, slice(2)), context_of(again, encoder, slice(2))
+    assert torch.equal(made(ids, picture=seen).logits, again(ids, picture=own).logits)
     with pytest.raises(ValueError, match="hidden_size"):
-        stored.attach(LanguageModel(looker.embedder.language.config.__class__(**preset("language", "sticker"))))
+        stored.attach(LanguageModel(encoder.embedder.language.config.__class__(**preset("language", "sticker"))))

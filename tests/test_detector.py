@@ -10,7 +10,7 @@ from resumed import STEPS, are_equal, straight_and_resumed
 from tiny_parts import save_tiny_parts, tiny_detector
 
 from models.data.pixels import to_tensor
-from models.detector import MOST, Detector, Read, cut_out, places, thing
+from models.detector import MOST, Detections, Detector, cut_out, peaks, thing_at
 from models.pipelines.caption import choices
 from models.train import detector as training
 from models.train.detector import DetectorTask
@@ -32,25 +32,25 @@ def task(options: TaskOptions) -> DetectorTask:
     return DetectorTask(options, drawn=False)
 
 
-def read_of(places: dict[tuple[int, int], int]) -> Read:
+def detections_of(places: dict[tuple[int, int], int]) -> Detections:
     """What a perfect detector says of things at cells (x, y) of a grid of eight."""
     there, named, whole = torch.full((1, 8, 8), -6.0), torch.full((1, 8, 8, 5), -9.0), torch.full((1, 5), -9.0)
     for (x, y), concept in places.items():
         there[0, y, x], named[0, y, x, concept], whole[0, concept] = 3.0, -0.1, -0.1
-    return Read(whole, named, there)
+    return Detections(whole, named, there)
 
 
 def test_each_thing_is_found_once_where_it_is() -> None:
-    read = read_of({(6, 2): 1, (1, 2): 4, (3, 6): 4})
-    cells = places(read)[0]
+    detections = detections_of({(6, 2): 1, (1, 2): 4, (3, 6): 4})
+    cells = peaks(detections)[0]
     assert cells == [(1, 2), (6, 2), (3, 6)]
-    found = [thing(read.places[0, y, x], read.there[0], (x, y)) for x, y in cells]
+    found = [thing_at(detections.cells[0, y, x], detections.objectness[0], (x, y)) for x, y in cells]
     assert [(one.concepts[0], one.x, one.y) for one in found] == [
         (4, 0.1875, 0.3125), (1, 0.8125, 0.3125), (4, 0.4375, 0.8125),
     ]  # fmt: skip
-    assert all(one.there > 0.9 and one.shares[0] > 0.9 for one in found)
-    assert len(places(read_of({}))[0]) == 1  # nothing is sure: it is named nevertheless, as the whole picture
-    assert len(places(read_of({(n % 4 * 2, n // 4 * 2): 0 for n in range(8)}))[0]) == MOST
+    assert all(one.objectness > 0.9 and one.shares[0] > 0.9 for one in found)
+    assert len(peaks(detections_of({}))[0]) == 1  # nothing is sure: it is named nevertheless, as the whole picture
+    assert len(peaks(detections_of({(n % 4 * 2, n // 4 * 2): 0 for n in range(8)}))[0]) == MOST
 
 
 def test_a_window_shows_what_is_around_a_centre_and_ends_with_the_picture() -> None:
@@ -63,8 +63,8 @@ def test_a_window_shows_what_is_around_a_centre_and_ends_with_the_picture() -> N
 
 
 def test_ways_to_name_things_are_likely_and_as_many_as_asked() -> None:
-    read = read_of({(1, 1): 2, (6, 6): 3})
-    found = [thing(read.places[0, n, n], read.there[0], (n, n)) for n in (1, 6)]
+    detections = detections_of({(1, 1): 2, (6, 6): 3})
+    found = [thing_at(detections.cells[0, n, n], detections.objectness[0], (n, n)) for n in (1, 6)]
     ways = choices(found, 3)
     assert len(ways) == 3 and ways[0][0] == [0, 0] and ways == choices(found, 3)
     assert ways[0][1] >= ways[1][1] >= ways[2][1] or ways[1] == ways[0]
@@ -75,7 +75,7 @@ def test_a_picture_is_read_the_same_in_any_company_and_after_storage(tmp_path: P
     made, pixels = tiny_detector(), to_tensor(WORLD.pixels[:3])
     with torch.no_grad():
         every, one = made(pixels), made(pixels[1:2])
-        for name in ("whole", "places", "there"):
+        for name in ("whole", "cells", "objectness"):
             assert torch.allclose(getattr(every, name)[1:2], getattr(one, name), atol=1e-4)
         save_part(made, "detector", tmp_path, int8=True)
         stored: Detector = load_part(Detector, "detector", tmp_path)

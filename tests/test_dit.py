@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from models.assets import preset
 from models.dit import DiT, patchify, unpatchify, velocity_to
-from models.presets import preset
 
 TINY = preset("dit", "tiny")
 

@@ -11,13 +11,13 @@ from PIL import Image
 from queue_kit import ask_of as ask
 from queue_kit import picture, planned, run_job
 
+from models.assets import preset
 from models.autoencoder import Autoencoder
 from models.data.grammar import STYLES
 from models.data.pixels import fit
 from models.dit import DiT
 from models.messages import Refused
 from models.pipelines.image import BATCH, StickerPipeline
-from models.presets import preset
 from models.prompts.parser import PromptParser
 from models.prompts.vocabulary import Vocabulary, Words
 from models.sampling.schedulers import DEFAULT_SCHEDULER, SCHEDULERS

@@ -11,10 +11,10 @@ from bags import Bags
 from fixture_world import fixture_world
 from tiny_parts import save_tiny_parts
 
+from models.assets import preset
 from models.autoencoder import Autoencoder
 from models.dit import velocity_to
 from models.pipelines.image import StickerPipeline
-from models.presets import preset
 from models.prompts.build import build_parser
 from models.references.build import _mirror, build_references
 from models.references.store import SIDE, ReferenceStore

@@ -11,8 +11,8 @@ from fixture_world import fixture_world
 
 from eval.judge import Judge, pieces, read
 from eval.train_judge import RECIPE, JudgeTask
+from models.assets import PRESETS, preset
 from models.data.scenes import ATTRIBUTES
-from models.presets import PRESETS, preset
 from models.train.loop import Length, TaskOptions, Trainer
 
 ROOT = Path(__file__).parent.parent

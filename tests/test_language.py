@@ -13,9 +13,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 from transformers.cache_utils import DynamicCache
 
-from models.language import LanguageConfig, LanguageModel, linear_cross_entropy
-from models.layers import attend_grouped, visible
-from models.presets import preset
+from models.assets import preset
+from models.language import LanguageConfig, LanguageModel, attend_grouped, linear_cross_entropy, visible
 from models.tokenizer import BOS, EOS, PAD, SPARE, encode_texts, load_tokenizer, train_tokenizer
 
 WINDOW = preset("language", "tiny")["sliding_window"]

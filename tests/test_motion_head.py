@@ -11,9 +11,9 @@ from fixture_world import fixture_world
 from safetensors.torch import load_file, save_file
 from tiny_parts import awaken, save_tiny_parts
 
+from models.assets import preset
 from models.data.clips import make_clip
 from models.pipelines.image import StickerPipeline
-from models.presets import preset
 from models.prompts.still import named_motions
 from models.space import CLIP_FRAMES, DIM, MOTION, Embedder, MotionHead, SemanticSpace
 from models.train.contrastive import recall

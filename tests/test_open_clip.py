@@ -13,11 +13,10 @@ from resumed import are_equal, straight_and_resumed
 from tiny_parts import save_tiny_parts
 
 from models.data.pixels import composite, to_tensor
-from models.open_clip import PART, OpenClip
+from models.open_clip import PART, TRUNK, OpenClip, TrunkEmbedder, any_embedder, heads
+from models.open_clip import TRUNK_PART as HEADS
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
 from models.train.open_clip import WHITE, OpenClipTask, TrunkSpaceTask, configuration
-from models.trunk import PART as HEADS
-from models.trunk import TRUNK, TrunkEmbedder, any_embedder, heads
 from models.weights import WeightsError, listed_parts, record_part
 
 open_clip = pytest.importorskip("open_clip")

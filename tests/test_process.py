@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from models.hardware import keep_freed_memory
+from models.runtime import keep_freed_memory
 
 # A process of its own: there is no way back from it.
 COUNTED = """
 import resource, torch
-from models.hardware import keep_freed_memory
+from models.runtime import keep_freed_memory
 def use():
     for _ in range(10):
         held = [torch.ones(1 << 20) for _ in range(10)]  # 4 MB each

@@ -14,11 +14,11 @@ from resumed import are_equal, straight_and_resumed
 from safetensors.torch import load_file, save_file
 from tiny_parts import save_tiny_parts, short_runs  # noqa: F401 - a fixture
 
+from models.assets import preset
 from models.data.grammar import STYLES
 from models.data.pixels import to_tensor
 from models.data.variety import AS_IT_IS, NO_WARP, STAGED, VIEWS, WARPED, likewise, staged, view
 from models.dit import DiT
-from models.presets import preset
 from models.train.checkpoint import load_weights
 from models.train.image import (
     CAPTIONS,

@@ -13,13 +13,13 @@ from fixture_world import fixture_world
 from test_build import offline  # noqa: F401 - a fixture
 from tiny_parts import awaken
 
+from models.assets import PRESETS, preset
 from models.autoencoder import Autoencoder
 from models.data import build as building
 from models.data import extra_sets
 from models.data.extra_sets import LARGE, choose, large
 from models.data.pixels import composite, to_tensor
 from models.data.world import World
-from models.presets import PRESETS, preset
 from models.train.loop import Length, TaskOptions, Trainer
 from models.train.recipes import RECIPES
 from models.train.upscaler import CROP, UpscalerTask, compare, psnr, softened

@@ -15,30 +15,32 @@ from hypothesis.strategies import floats
 from resumed import STEPS, are_equal, straight_and_resumed
 from tiny_parts import awaken
 
+from models.assets import preset
 from models.data.clips import FRAMES, REST, direction_seen, make_clip
 from models.data.pixels import to_tensor
 from models.dit import DiT
-from models.motion import (
+from models.pipelines.video import SMALLEST, room
+from models.sampling.clip import ClipSampling, clip_noise, denoise_clip
+from models.sampling.condition import Condition
+from models.train.loop import Length, Recipe, TaskOptions, Trainer
+from models.train.video import ClipMix, VideoTask, acted_losses, directions_right, item_of, plan_losses, still_item
+from models.video import (
     BASIS,
     CELLS,
     EVEN,
     MOVERS,
     PLACE,
     POSE,
+    Frames,
     Plan,
+    VideoDiT,
     clip_settings,
     frame_times,
     moved,
     reach,
+    rotations,
     time_basis,
 )
-from models.pipelines.video import SMALLEST, room
-from models.presets import preset
-from models.sampling.clip import ClipSampling, clip_noise, denoise_clip
-from models.sampling.condition import Condition
-from models.train.loop import Length, Recipe, TaskOptions, Trainer
-from models.train.video import ClipMix, VideoTask, acted_losses, directions_right, item_of, plan_losses, still_item
-from models.video import Frames, VideoDiT, rotations
 from models.weights import load_part
 
 WORLD = fixture_world()

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from fixture_world import fixture_world
 
-from models.presets import PRESETS, preset
+from models.assets import PRESETS, preset
 from models.space import DIM, Embedder, SemanticSpace
 from models.train.contrastive import (
     CONTRAST,

@@ -14,15 +14,13 @@ import torch
 from fixture_world import fixture_world
 from safetensors.torch import save_file
 
-from models.assets import prompt_list
+from models.assets import preset, prompt_list
 from models.autoencoder import Autoencoder
-from models.captioner import Captioner, CaptionerConfig
+from models.captioner import FEATURES, Captioner, CaptionerConfig, PictureEncoder
 from models.detector import Detector
 from models.dit import DiT
-from models.eyes import EYES, Looker
 from models.language import LanguageConfig, LanguageModel
 from models.lora import FILE, PART, attach, changes
-from models.presets import preset
 from models.prompts.linker import EntityLinker
 from models.prompts.parser import PromptParser
 from models.references import store
@@ -113,9 +111,9 @@ def save_tiny_captioner(root: Path, seed: int = 0) -> Path:
     parts = ("language", "vision", "space", "detector")
     detector = tiny_detector(seed)
     save_part(detector, "detector", root, int8=True)
-    looker = Looker(Embedder.load(root), detector)
+    encoder = PictureEncoder(Embedder.load(root), detector)
     sizes = {**preset("language", "tiny"), **preset("captioner", "tiny")}
-    network = Captioner(CaptionerConfig(**{**sizes, "features": {eye: looker.width(eye) for eye in EYES}}))
+    network = Captioner(CaptionerConfig(**{**sizes, "features": {name: encoder.width(name) for name in FEATURES}}))
     awaken(network)
     return save_part(network, "captioner", root, part_digests(parts, root))
 

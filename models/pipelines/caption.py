@@ -20,12 +20,20 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
 from transformers.generation import RepetitionPenaltyLogitsProcessor, TemperatureLogitsWarper, TopPLogitsWarper
 
-from models.captioner import ASKS, FIRST_ASK, Captioner, Kind, Seen, ask_token
+from models.captioner import (
+    FIRST_TASK,
+    TASKS,
+    Captioner,
+    Entity,
+    Kind,
+    PictureContext,
+    PictureEncoder,
+    ttask_token,
+)
 from models.data.captions import TEMPLATES
 from models.data.grammar import Language
 from models.data.pixels import to_tensor
 from models.detector import Detector, Thing
-from models.eyes import Entity, Looker
 from models.space import Embedder
 from models.weights import load_part
 
@@ -38,7 +46,7 @@ RANKING = {"cosine": 8.0, "agreement": 8 / 3.52, "names": 1.0, "bias": -4.0, "th
 UNLIKELY = 0.02  # of the likeliest names' share: what is less is not tried
 
 
-Told = Sequence[Sequence[Entity]]  # of each picture
+Entities = Sequence[Sequence[Entity]]  # of each picture
 
 
 @dataclass(frozen=True)
@@ -79,15 +87,15 @@ class Candidates:
 class CaptionPipeline:
     """Pictures -> captions, by the captioner and the frozen parts."""
 
-    def __init__(self, captioner: Captioner, looker: Looker) -> None:
-        self.captioner, self.looker = captioner, looker
+    def __init__(self, captioner: Captioner, encoder: PictureEncoder) -> None:
+        self.captioner, self.encoder = captioner, encoder
 
     @classmethod
     def assemble(cls, root: Path | None = None, embedder: Embedder | None = None) -> "CaptionPipeline":
         """The parts under `root` (None: the shipped ones), verified; `embedder` where it is loaded already."""
         embedder = embedder or Embedder.load(root)
         captioner: Captioner = load_part(Captioner, PART, root)
-        return cls(captioner.attach(embedder.language), Looker(embedder, Detector.load(root)))
+        return cls(captioner.attach(embedder.language), PictureEncoder(embedder, Detector.load(root)))
 
     def caption(
         self,
@@ -97,13 +105,15 @@ class CaptionPipeline:
         decoding: Decoding = Decoding(),
         seeds: Sequence[int] | None = None,
         shape: int | None = None,
-        told: Told | None = None,
+        entities: Entities | None = None,
     ) -> list[Caption]:
         """One caption each of premultiplied uint8 (B, 128, 128, 4); `seeds` draw the candidates, 0 by default. `shape`
-        is one of SHAPES, None the usual one for so many. `told` says what each picture shows in the detector's place.
+        is one of SHAPES, None the usual one for so many. `entities` are what each picture shows, in place of the
+        detector's matches.
         """
         ranking = (self.captioner.config.ranking or {}).get(ranking_name(decoding), RANKING)
-        return [_ranked(found, ranking) for found in self.figures(pixels, language, kind, decoding, seeds, shape, told)]
+        every = self.figures(pixels, language, kind, decoding, seeds, shape, entities)
+        return [_ranked(candidates, ranking) for candidates in every]
 
     @torch.no_grad()
     def figures(
@@ -114,64 +124,70 @@ class CaptionPipeline:
         decoding: Decoding,
         seeds: Sequence[int] | None = None,
         shape: int | None = None,
-        told: Told | None = None,
+        entities: Entities | None = None,
     ) -> list[Candidates]:
         """Candidates of each picture, not ranked yet."""
-        seeds, size, found = seeds or [0] * len(pixels), shape or SHAPES[len(pixels) > 1], list[Candidates]()
+        seeds, size, candidates = seeds or [0] * len(pixels), shape or SHAPES[len(pixels) > 1], list[Candidates]()
         for start in range(0, len(pixels), size):
             rows = [min(row, len(pixels) - 1) for row in range(start, start + size)]
-            some, ask = to_tensor(pixels[rows]), ask_token(kind, language)
-            own = told and [told[row] for row in rows]
-            made = self._candidates(some, ask, decoding, [seeds[row] for row in rows], own)
-            found += made[: len(pixels) - start]
-        return found
+            batch, task = to_tensor(pixels[rows]), ttask_token(kind, language)
+            given = entities and [entities[row] for row in rows]
+            written = self._candidates(batch, task, decoding, [seeds[row] for row in rows], given)
+            candidates += written[: len(pixels) - start]
+        return candidates
 
     def _candidates(
-        self, pixels: Tensor, ask: int, decoding: Decoding, seeds: Sequence[int], told: Told | None
+        self, pixels: Tensor, task: int, decoding: Decoding, seeds: Sequence[int], entities: Entities | None
     ) -> list[Candidates]:
-        looked, rows = self.looker.look(pixels), decoding.rows
-        if told is None:
-            chosen = [choices(found, rows) for found in looked.things]
-            told = [
-                self.looker.entities(found, ranks)
-                for found, own in zip(looked.things, chosen, strict=True)
-                for ranks, _ in own
+        encoded, rows = self.encoder.encode(pixels), decoding.rows
+        if entities is None:
+            ways = [choices(things, rows) for things in encoded.things]
+            entities = [
+                self.encoder.entities(things, ranks)
+                for things, chosen in zip(encoded.things, ways, strict=True)
+                for ranks, _ in chosen
             ]
-            named = torch.tensor([[share for _, share in own] for own in chosen])
+            named = torch.tensor([[likelihood for _, likelihood in chosen] for chosen in ways])
         else:
-            told, named = [own for own in told for _ in range(rows)], torch.zeros(len(pixels), rows)
-        seen = self.captioner.look(self.looker.sight(looked.tokens.repeat_interleave(rows, 0), told))
-        ids = self._write(seen, ask, decoding, seeds)  # (R, L)
-        likely = self._likelihood(ids, seen).unflatten(0, (len(pixels), -1))
-        named = named.repeat_interleave(likely.shape[1] // rows, 1)
-        texts = self.looker.embedder.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        count, found = likely.shape[1], list[Candidates]()
-        for row in range(len(pixels)):
-            own = [self._unrepeated(text.strip(), ask) for text in texts[row * count : (row + 1) * count]]
-            there = max((thing.there for thing in looked.things[row]), default=0.0)
-            found.append(self._figures(own, looked.vectors[row], likely[row], named[row], there))
-        return found
+            entities = [listed for listed in entities for _ in range(rows)]
+            named = torch.zeros(len(pixels), rows)
+        features = self.encoder.features(encoded.tokens.repeat_interleave(rows, 0), entities)
+        picture = self.captioner.read(features)
+        ids = self._write(picture, task, decoding, seeds)  # (R, L)
+        likely = self._likelihood(ids, picture).unflatten(0, (len(pixels), -1))
+        count = likely.shape[1]
+        named = named.repeat_interleave(count // rows, 1)
+        texts = [self._unrepeated(text.strip(), task) for text in self._decoded(ids)]
+        candidates = list[Candidates]()
+        for row, things in enumerate(encoded.things):
+            presence = max((thing.objectness for thing in things), default=0.0)
+            written = texts[row * count : (row + 1) * count]
+            candidates.append(self._measured(written, encoded.vectors[row], likely[row], named[row], presence))
+        return candidates
+
+    def _decoded(self, ids: Tensor) -> list[str]:
+        return self.encoder.embedder.tokenizer.batch_decode(ids, skip_special_tokens=True)
 
     @staticmethod
-    def _unrepeated(text: str, ask: int) -> str:
+    def _unrepeated(text: str, task: int) -> str:
         """Of tags, each once: of two equal things there are two in a picture."""
-        kind, language = ASKS[ask - FIRST_ASK]
+        kind, language = TASKS[task - FIRST_TASK]
         joint = TEMPLATES[language]["joint"]
         return joint.join(dict.fromkeys(text.split(joint))) if kind == "tags" else text
 
-    def _figures(self, texts: list[str], vector: Tensor, likely: Tensor, named: Tensor, there: float) -> Candidates:
+    def _measured(self, texts: list[str], vector: Tensor, likely: Tensor, named: Tensor, presence: float) -> Candidates:
         """Of one picture: what is written more than once counts once, as the first of it."""
         different = list(dict.fromkeys(texts))
         first = [texts.index(text) for text in different]
-        places = self.looker.embedder.text(different)
+        places = self.encoder.embedder.text(different)
         agreement = (places @ places[[different.index(text) for text in texts]].T).mean(1)
-        sure = torch.full((len(different),), there)
+        sure = torch.full((len(different),), presence)
         figures = [places @ vector.float(), agreement, likely[first], named[first], sure]
         return Candidates(tuple(different), torch.stack(figures, 1).numpy())
 
-    def _write(self, seen: Seen, ask: int, decoding: Decoding, seeds: Sequence[int]) -> Tensor:
+    def _write(self, picture: PictureContext, task: int, decoding: Decoding, seeds: Sequence[int]) -> Tensor:
         d, language = decoding, self.captioner.language.config
-        prompts = torch.tensor([[language.bos_token_id, ask]]).repeat(len(seeds) * d.rows, 1)
+        prompts = torch.tensor([[language.bos_token_id, task]]).repeat(len(seeds) * d.rows, 1)
         processors = LogitsProcessorList()
         if d.guidance != 1 and d.way != "beam":
             processors.append(AgainstBlind(self.captioner, len(prompts), d.guidance))
@@ -181,16 +197,16 @@ class CaptionPipeline:
         beams = {"num_beams": d.candidates, "num_return_sequences": d.candidates} if d.way == "beam" else {}
         with torch.autocast("cpu", enabled=False):
             return self.captioner.generate(
-                prompts, seen=seen, do_sample=False, max_new_tokens=LONGEST, logits_processor=processors,
+                prompts, picture=picture, do_sample=False, max_new_tokens=LONGEST, logits_processor=processors,
                 pad_token_id=language.pad_token_id, eos_token_id=language.eos_token_id, **beams,
             )  # fmt: skip
 
-    def _likelihood(self, ids: Tensor, seen: Seen) -> Tensor:
-        """Mean logarithm of the tokens' probabilities (R,), without ask and padding."""
+    def _likelihood(self, ids: Tensor, picture: PictureContext) -> Tensor:
+        """Mean logarithm of the tokens' probabilities (R,), without the task's token and padding."""
         mask = ids.ne(self.captioner.language.config.pad_token_id or 0)
-        logits = self.captioner(ids, attention_mask=mask, seen=seen).logits[:, 1:-1].float()
-        own = logits.log_softmax(-1).gather(2, ids[:, 2:, None])[..., 0] * mask[:, 2:]
-        return own.sum(1) / mask[:, 2:].sum(1).clamp_min(1)
+        logits = self.captioner(ids, attention_mask=mask, picture=picture).logits[:, 1:-1].float()
+        logs = logits.log_softmax(-1).gather(2, ids[:, 2:, None])[..., 0] * mask[:, 2:]
+        return logs.sum(1) / mask[:, 2:].sum(1).clamp_min(1)
 
 
 class AgainstBlind(LogitsProcessor):
@@ -202,7 +218,7 @@ class AgainstBlind(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Ids (R, L) so far and logits (R, V) -> logits (R, V)."""
         new = input_ids if self.cache is None else input_ids[:, -1:]
-        output = self.captioner(new, seen=self.blind, cache=self.cache, use_cache=True, logits_to_keep=1)
+        output = self.captioner(new, picture=self.blind, cache=self.cache, use_cache=True, logits_to_keep=1)
         self.cache = output.cache
         blind = output.logits[:, -1].to(scores)
         return blind + self.guidance * (scores - blind)
@@ -223,17 +239,17 @@ class Drawn(LogitsProcessor):
         return scores + torch.from_numpy(noise).to(scores)
 
 
-def choices(found: Sequence[Thing], count: int) -> list[tuple[list[int], float]]:
+def choices(things: Sequence[Thing], count: int) -> list[tuple[list[int], float]]:
     """`count` ways to name things, likeliest first: ranks among the concepts of each, and the mean logarithm of their
     shares. Beside the likeliest names, each way has one of its things named otherwise; where the others are unlikely,
     ways are repeated."""
-    ways = {(0,) * len(found)} | {
-        tuple(rank * (other == number) for other in range(len(found)))
-        for number, thing in enumerate(found)
+    ways = {(0,) * len(things)} | {
+        tuple(rank * (other == number) for other in range(len(things)))
+        for number, thing in enumerate(things)
         for rank in range(len(thing.concepts))
     }
-    logs = [np.log(np.maximum(thing.shares, 1e-9)) for thing in found]
-    scored = {way: float(sum(own[rank] for own, rank in zip(logs, way, strict=True))) for way in ways}
+    logs = [np.log(np.maximum(thing.shares, 1e-9)) for thing in things]
+    scored = {way: float(sum(shares[rank] for shares, rank in zip(logs, way, strict=True))) for way in ways}
     best = max(scored.values())
     likely = sorted((way for way in ways if scored[way] > best + np.log(UNLIKELY)), key=lambda way: -scored[way])
     return [(list(way), scored[way] / max(1, len(way))) for way in (likely * count)[:count]]
@@ -244,17 +260,17 @@ def ranking_name(decoding: Decoding) -> str:
     return "single" if decoding.candidates == 1 else "several"
 
 
-def _ranked(found: Candidates, ranking: dict[str, float]) -> Caption:
-    scores = probabilities(found, ranking)
+def _ranked(candidates: Candidates, ranking: dict[str, float]) -> Caption:
+    scores = probabilities(candidates, ranking)
     order = np.argsort(-scores, kind="stable")
-    texts = [(found.texts[i], round(float(scores[i]), 4)) for i in order]
+    texts = [(candidates.texts[i], round(float(scores[i]), 4)) for i in order]
     return Caption(*texts[0], bool(scores[order[0]] >= ranking["threshold"]), tuple(texts[1:]))
 
 
-def probabilities(found: Candidates, ranking: dict[str, float]) -> np.ndarray:
+def probabilities(candidates: Candidates, ranking: dict[str, float]) -> np.ndarray:
     """Score of each candidate, (N,)."""
     weights = np.array([ranking.get(name, 0.0) for name in FIGURES])
-    return 1 / (1 + np.exp(-(found.figures @ weights + ranking["bias"])))
+    return 1 / (1 + np.exp(-(candidates.figures @ weights + ranking["bias"])))
 
 
 def ranking_of(found: Sequence[Candidates], right: Sequence[Sequence[bool]], known: int) -> dict[str, float]:

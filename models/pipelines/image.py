@@ -29,7 +29,6 @@ from models.conditioning import ConditionEncoder
 from models.data.grammar import Finish
 from models.data.pixels import to_uint8
 from models.dit import DiT
-from models.hardware import native_dtype
 from models.language import LanguageModel
 from models.lora import load_fast
 from models.messages import Refused
@@ -40,6 +39,7 @@ from models.prompts.parser import PART as PARSER
 from models.prompts.parser import PromptParser, in_paint, led_away
 from models.references.credits import Credit
 from models.references.store import Reference, ReferenceStore
+from models.runtime import native_dtype
 from models.sampling.condition import ComposedCondition, Condition
 from models.sampling.hooks import FLATTENING, OnStep, guidance_hooks
 from models.sampling.loop import MAX_SEED, Pictures, Progress, Sampling, Step, denoise, seeded_noise

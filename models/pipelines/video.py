@@ -17,7 +17,6 @@ from torch import Tensor
 from models.autoencoder import preview
 from models.data.clips import FRAMES
 from models.data.pixels import SIZE, put, resized, to_tensor, to_uint8
-from models.motion import clip_settings, frame_times, reach
 from models.pipelines.image import StickerPipeline
 from models.prompts.parser import parse_literally
 from models.prompts.still import plain_motion, still_prompt
@@ -25,7 +24,7 @@ from models.references.credits import Credit
 from models.sampling.clip import ClipSampling, clip_noise, denoise_clip, planned_frames
 from models.sampling.condition import Condition
 from models.sampling.loop import Pictures
-from models.video import VideoDiT
+from models.video import VideoDiT, clip_settings, frame_times, reach
 from models.weights import load_part
 
 PART = "video"
@@ -140,7 +139,7 @@ class ClipPipeline:
 def room(reached: np.ndarray) -> tuple[float, np.ndarray]:
     """Scale (SMALLEST to 1) and upper left corner (x, y), in sides of the frame, at which a picture stays in sight.
 
-    `reached` (T, 2, 2) of `models.motion.reach`. What moves further than that leaves the frame, but not at first.
+    `reached` (T, 2, 2) of `models.video.reach`. What moves further than that leaves the frame, but not at first.
     """
     low, high = reached[:, 0].min(0), reached[:, 1].max(0)
     scale = float(np.clip(1 / max((high - low).max(), 1), SMALLEST, 1))

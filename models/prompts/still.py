@@ -1,7 +1,7 @@
 """What a prompt says of motion by words of the table, and the prompt without them: the picture that a clip begins with.
 
 "A dog slides to the left, in a loop" is drawn as "a dog": of the whole, the parser takes "left" for a thing. What the
-words mean for the motion is the planner's to say (`models.motion`); here they are only left out.
+words mean for the motion is the planner's to say (`models.video`); here they are only left out.
 """
 
 import re

@@ -20,9 +20,8 @@ from torch import Tensor
 
 from models.autoencoder import Autoencoder
 from models.dit import DiT
-from models.motion import clip_settings, frame_times, moved
 from models.sampling.condition import Condition
-from models.video import Frames, VideoDiT
+from models.video import Frames, VideoDiT, clip_settings, frame_times, moved
 
 SHARED = 0.5  # of the noise's variance is the same in all frames (PYoCo, arXiv 2305.10474, the mixed noise model)
 

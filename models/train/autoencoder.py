@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from models.assets import preset
 from models.autoencoder import Autoencoder, fit_preview
 from models.data.pixels import to_tensor
 from models.data.scenes import make_scene
 from models.data.world import Sampler, evenly
-from models.presets import preset
 from models.train.loop import Task, TaskOptions, grid, psnr
 from models.weights import save_part
 

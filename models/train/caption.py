@@ -24,7 +24,8 @@ from accelerate.utils import send_to_device
 from PIL import Image
 from torch import Tensor, nn
 
-from models.captioner import ASKS, FIRST_ASK, Captioner, CaptionerConfig, Kind
+from models.assets import preset
+from models.captioner import FEATURES, FIRST_TASK, TASKS, Captioner, CaptionerConfig, Entity, Kind, PictureEncoder
 from models.data.captions import Namer, caption, f1, scene_facts, tags
 from models.data.colours import main_colours
 from models.data.grammar import LANGUAGES, SCENE_TEMPLATES, Language
@@ -36,10 +37,8 @@ from models.data.variety import outside_pictures
 from models.data.world import Picture, Sampler, World, evenly, pictures_by_concept
 from models.detector import PART as DETECTOR
 from models.detector import Detector
-from models.eyes import EYES, Entity, Looker
-from models.hardware import native_dtype
 from models.pipelines.caption import PART, CaptionPipeline, Decoding, ranking_figures, ranking_name, ranking_of
-from models.presets import preset
+from models.runtime import native_dtype
 from models.space import Embedder
 from models.tokenizer import TEXT_LENGTH
 from models.train.loop import Task, TaskOptions, unwrapped
@@ -222,14 +221,14 @@ class CaptionSource:
 
 
 def captions_of(sample: Sample, rng: np.random.Generator, count: int) -> list[tuple[int, str]]:
-    """At most `count` captions of different kinds and languages: numbers in ASKS and texts. A picture without a Chinese
+    """At most `count` captions of different kinds and languages: numbers in TASKS, and texts. A picture without Chinese
     name has English captions only."""
     chinese = isinstance(sample.source, Scene) or "zh" in sample.source.names
-    asks = [number for number, (_, language) in enumerate(ASKS) if chinese or language == "en"]
+    asks = [number for number, (_, language) in enumerate(TASKS) if chinese or language == "en"]
     chosen = rng.permutation(asks)[:count]
     seeds = rng.integers(2**31 - 1, size=count)
     return [
-        (int(ask), sample.caption(*ASKS[int(ask)], seed=int(seed))) for ask, seed in zip(chosen, seeds, strict=False)
+        (int(ask), sample.caption(*TASKS[int(ask)], seed=int(seed))) for ask, seed in zip(chosen, seeds, strict=False)
     ]
 
 
@@ -287,7 +286,7 @@ class CaptionTask(Task):
     ) -> None:
         self.options, self.world, self.validated, self.ranked = options, options.world, validated, ranked
         detector = Detector.load(options.parts) if "detector" in listed_parts(options.parts) else None
-        self.looker = Looker(Embedder.load(options.parts), detector)
+        self.encoder = PictureEncoder(Embedder.load(options.parts), detector)
         self.model: nn.Module = self._network()
         self.drawn = drawn_pool(options, "train", shard) if drawn else None
         self.seen_drawn = drawn_pool(options, "val", shard) if drawn else None
@@ -296,10 +295,10 @@ class CaptionTask(Task):
         self._ranked: dict[str, float] = {}
 
     def _network(self) -> Captioner:
-        language = self.looker.embedder.language
+        language = self.encoder.embedder.language
         sizes = language.config.to_diff_dict()
         sizes = {key: value for key, value in sizes.items() if key in CaptionerConfig.__dataclass_fields__}
-        widths = {eye: self.looker.width(eye) for eye in EYES}
+        widths = {name: self.encoder.width(name) for name in FEATURES}
         config = CaptionerConfig(**{**sizes, **preset(PART, self.options.preset), "features": widths})
         return Captioner(config).attach(language)
 
@@ -326,20 +325,20 @@ class CaptionTask(Task):
         """The network's input: the tokens of B pictures, and R / B captions of each in turn."""
         pixels = to_tensor(np.stack([sample.pixels for sample in samples]))
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=native_dtype() == torch.bfloat16):
-            vision: Any = self.looker.embedder.vision
-            sight = self.looker.sight(vision.forward(pixels.to(vision.dtype)), entities)
+            vision: Any = self.encoder.embedder.vision
+            features = self.encoder.features(vision.forward(pixels.to(vision.dtype)), entities)
         ids, mask = self._ids(texts)
         labels = ids.masked_fill(~mask, -100)
         labels[:, :2] = -100
-        inputs = {"sight": sight, "shown": visible, "ids": ids, "mask": mask, "labels": labels}
+        inputs = {"features": features, "visible": visible, "ids": ids, "mask": mask, "labels": labels}
         return send_to_device(inputs, self.options.device)
 
     def _ids(self, texts: list[tuple[int, str]]) -> tuple[Tensor, Tensor]:
         """<bos> ask text <eos>: ids (R, L) and mask of real tokens."""
-        tokenizer = self.looker.embedder.tokenizer
+        tokenizer = self.encoder.embedder.tokenizer
         encoded = tokenizer([text for _, text in texts], add_special_tokens=False)["input_ids"]
         rows = [
-            [tokenizer.bos_token_id, FIRST_ASK + ask, *tokens, tokenizer.eos_token_id][: TEXT_LENGTH + 8]
+            [tokenizer.bos_token_id, FIRST_TASK + ask, *tokens, tokenizer.eos_token_id][: TEXT_LENGTH + 8]
             for (ask, _), tokens in zip(texts, encoded, strict=True)
         ]
         ids = torch.full((len(rows), max(map(len, rows))), tokenizer.pad_token_id)
@@ -350,8 +349,8 @@ class CaptionTask(Task):
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         network = unwrapped(model)
-        seen = network.look(batch["sight"], batch["shown"])
-        output = model(batch["ids"], attention_mask=batch["mask"], seen=seen, labels=batch["labels"])
+        picture = network.read(batch["features"], batch["visible"])
+        output = model(batch["ids"], attention_mask=batch["mask"], picture=picture, labels=batch["labels"])
         readers: Any = network.cross_layers
         gates = torch.stack([reader.gates.abs().mean() for reader in readers]).mean()
         return {"loss": output.loss, "gates": 10 * gates.detach()}
@@ -376,8 +375,8 @@ class CaptionTask(Task):
             figures[f"loss_{kind}"] = float(self.loss(model, batch, 1.0)["loss"])
             pixels = np.stack([sample.pixels for sample in samples])
             for language in LANGUAGES:
-                for suffix, names in {"_told": entities, "": None if self.looker.detector else entities}.items():
-                    captions = [c.text for c in pipeline.caption(pixels, language, "short", told=names)]
+                for suffix, names in {"_told": entities, "": None if self.encoder.detector else entities}.items():
+                    captions = [c.text for c in pipeline.caption(pixels, language, "short", entities=names)]
                     self._captions[kind, language] = captions
                     right = [self._right(s, text, language) for s, text in zip(samples, captions, strict=True)]
                     figures[f"{kind}_{language}{suffix}"] = float(np.mean(right))
@@ -396,7 +395,7 @@ class CaptionTask(Task):
         return float(self.namer.names(text, language, source.concept))
 
     def pipeline(self, model: nn.Module) -> CaptionPipeline:
-        return CaptionPipeline(unwrapped(model), self.looker)
+        return CaptionPipeline(unwrapped(model), self.encoder)
 
     def _rank(self, pipeline: CaptionPipeline) -> dict[str, float]:
         """Fit the ranking, which turns figures of candidates into probabilities, on candidates of `val` and of pictures
@@ -428,8 +427,8 @@ class CaptionTask(Task):
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """The layers that are added to the backbone, with a new ranking where there is a detector."""
-        parts = (*FROZEN, *([DETECTOR] if self.looker.detector else []))
-        if self.looker.detector:
+        parts = (*FROZEN, *([DETECTOR] if self.encoder.detector else []))
+        if self.encoder.detector:
             with torch.no_grad():
                 self._ranked = self._rank(self.pipeline(model))
         save_part(unwrapped(model), PART, folder, part_digests(parts, self.options.parts), int8=True)

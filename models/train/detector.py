@@ -17,6 +17,7 @@ from accelerate.utils import send_to_device
 from PIL import Image
 from torch import Tensor, nn
 
+from models.assets import preset
 from models.data.grammar import LANGUAGES
 from models.data.pixels import to_tensor
 from models.data.scenes import Scene, make_scene
@@ -24,9 +25,8 @@ from models.data.sheet import captioned
 from models.data.stored import progress, stored
 from models.data.variety import outside_picture
 from models.data.world import Picture, Sampler, evenly, pictures_by_concept
-from models.detector import PART, Detector, Read
-from models.hardware import native_dtype
-from models.presets import preset
+from models.detector import PART, Detections, Detector
+from models.runtime import native_dtype
 from models.space import Embedder
 from models.train.caption import FROZEN, SHARD, SHARDS, Sample, drawn_pool, held_out, plainest, scene_sample
 from models.train.contrastive import UNTURNED
@@ -107,15 +107,16 @@ class DetectorTask(Task):
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         # Without autocast: convolutions by channel take longer in bf16 on a CPU (46 pictures a second against 71).
         with torch.autocast(batch["pixels"].device.type, enabled=False):
-            read: Read = model(batch["pixels"].float())
+            detections: Detections = model(batch["pixels"].float())
         rows, concepts = batch["things"].T
-        x, y = _cells(batch, read)
-        wanted = torch.zeros_like(read.there)
+        x, y = _cells(batch, detections)
+        wanted = torch.zeros_like(detections.objectness)
         wanted[rows, y, x] = 1
-        there = F.binary_cross_entropy_with_logits(read.there, wanted, pos_weight=wanted.new_tensor(POSITIVE))
-        places = _smoothed(read.places[rows, y, x], concepts)
+        weight = wanted.new_tensor(POSITIVE)
+        there = F.binary_cross_entropy_with_logits(detections.objectness, wanted, pos_weight=weight)
+        places = _smoothed(detections.cells[rows, y, x], concepts)
         alone = batch["single"][rows]
-        whole = _smoothed(read.whole[rows[alone]], concepts[alone])
+        whole = _smoothed(detections.whole[rows[alone]], concepts[alone])
         return {"loss": whole + 0.5 * places + there, "whole": whole, "places": places, "there": there}
 
     # --- A checkpoint -----------------------------------------------------------------------------------------------
@@ -134,14 +135,14 @@ class DetectorTask(Task):
             for start in range(0, len(samples), CHUNK):
                 batch = self.rows(samples[start : start + CHUNK], 128)
                 with torch.autocast(batch["pixels"].device.type, enabled=False):
-                    read: Read = model(batch["pixels"].float())
+                    detections: Detections = model(batch["pixels"].float())
                 rows, concepts = batch["things"].T
-                x, y = _cells(batch, read)
-                whole = read.whole[rows] if kind != "scenes" else read.places[rows, y, x]
+                x, y = _cells(batch, detections)
+                whole = detections.whole[rows] if kind != "scenes" else detections.cells[rows, y, x]
                 best = whole.topk(min(5, whole.shape[1])).indices == concepts[:, None]
                 hits["first"].append(best[:, 0])
                 hits["five"].append(best.any(1))
-                hits["placed"].append(read.places[rows, y, x].argmax(1) == concepts)
+                hits["placed"].append(detections.cells[rows, y, x].argmax(1) == concepts)
                 if kind != "scenes":
                     vectors = self.embedder.image(
                         np.stack([sample.pixels for sample in samples[start : start + CHUNK]])
@@ -158,8 +159,8 @@ class DetectorTask(Task):
         for samples in self.validation.values():
             some = evenly(samples, 24)
             with torch.autocast("cpu", enabled=False):
-                read = model(self.rows(some, 128)["pixels"].float())
-            for sample, whole in zip(some, read.whole, strict=True):
+                detections = model(self.rows(some, 128)["pixels"].float())
+            for sample, whole in zip(some, detections.whole, strict=True):
                 pictures.append(sample.pixels)
                 texts.append("\n".join(network.name(int(n), "en") for n in whole.topk(3).indices))
         return captioned(pictures, texts)
@@ -188,9 +189,9 @@ class DetectorTask(Task):
         save_part(network, PART, folder, part_digests(FROZEN, self.options.parts), int8=True)
 
 
-def _cells(batch: dict[str, Any], read: Read) -> Tensor:
+def _cells(batch: dict[str, Any], detections: Detections) -> Tensor:
     """Columns and rows (2, N) of the cells in which the centres lie."""
-    size = read.there.shape[1]
+    size = detections.objectness.shape[1]
     return (batch["centres"] * size).long().clamp(0, size - 1).T
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast
 
+from models.assets import preset
 from models.data.captions import Language, caption, display_name
 from models.data.clips import motion_caption
 from models.data.colours import colour_words
@@ -27,7 +28,6 @@ from models.data.grammar import LANGUAGES, style_of
 from models.data.scenes import make_scene
 from models.data.text import names, training_captions
 from models.data.world import Picture, Sampler, World
-from models.presets import preset
 from models.tokenizer import TEXT_LENGTH, load_tokenizer, train_tokenizer
 from models.train.lexicon import Lexicon
 

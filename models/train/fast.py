@@ -51,11 +51,11 @@ from torch import Tensor, nn
 
 from models.data.stored import progress
 from models.dit import DiT
-from models.hardware import native_dtype
 from models.lora import FILE, PART, attach, begin_from, changes, load_fast
 from models.pipelines.image import StickerPipeline
 from models.references.store import PART as PROTOTYPES
 from models.references.store import ReferenceStore
+from models.runtime import native_dtype
 from models.sampling.condition import ComposedCondition, Condition
 from models.sampling.guidance import combined
 from models.sampling.hooks import AUTOGUIDANCE, SYMMETRY, cooled, guidance_hooks

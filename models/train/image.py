@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from models.assets import prompt_list
+from models.assets import preset, prompt_list
 from models.autoencoder import Autoencoder
 from models.data.captions import caption
 from models.data.grammar import Finish, style_of
@@ -32,13 +32,12 @@ from models.data.stored import progress
 from models.data.variety import NO_WARP, STAGED, VIEWS, likewise, staged, view
 from models.data.world import Picture, Sampler, evenly
 from models.dit import DiT, velocity_to
-from models.hardware import native_dtype
 from models.pipelines.image import StickerPipeline
-from models.presets import preset
 from models.prompts.parser import PART as WORDING
 from models.prompts.parser import PromptParser
 from models.references.build import TrainingReferences
 from models.references.store import ReferenceStore
+from models.runtime import native_dtype
 from models.sampling.condition import Condition
 from models.sampling.hooks import noised
 from models.sampling.loop import Pictures, Sampling

@@ -19,9 +19,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.experts import Router
-from models.language import LanguageConfig, LanguageModel
-from models.presets import preset
+from models.assets import preset
+from models.language import LanguageConfig, LanguageModel, Router
 from models.space import DIM, NESTED, SemanticSpace
 from models.train.contrastive import (
     ROLES,

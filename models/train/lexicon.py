@@ -32,7 +32,7 @@ from models.data.text import (
     wordnet_folder,
 )
 from models.data.world import Picture, World, data_folder, fraction
-from models.hardware import native_dtype
+from models.runtime import native_dtype
 
 HELD_OUT = 0.1  # of the words below our concepts: never trained on as words, they occur in glosses only
 # Shares of draws: concepts and words below them, common words of all parts of speech, names of other physical things.

@@ -26,7 +26,7 @@ from torch.overrides import TorchFunctionMode
 
 from models.data.pixels import composite
 from models.data.world import World
-from models.hardware import keep_freed_memory, native_dtype
+from models.runtime import keep_freed_memory, native_dtype
 from models.train import checkpoint
 from models.weights import check_company
 
@@ -36,7 +36,7 @@ Schedule = Callable[[float], int]  # of progress in [0, 1]
 
 @dataclass(frozen=True)
 class TaskOptions:
-    preset: str  # row of `models.presets.PRESETS`
+    preset: str  # row of `models.assets.PRESETS`
     seed: int  # every batch is a pure function of seed, step and rank
     world: World
     batch_size: Schedule  # of the whole step over all ranks

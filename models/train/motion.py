@@ -21,14 +21,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.assets import preset
 from models.data.clips import MOTIONS, SPEEDS, Clip, Move, make_clip, motion_caption
 from models.data.extra_sets import animated_caption, load_animated
 from models.data.grammar import stream
 from models.data.pixels import to_tensor
 from models.data.stored import progress, stored_tensors
 from models.data.world import World
-from models.hardware import native_dtype
-from models.presets import preset
+from models.runtime import native_dtype
 from models.space import MOTION, Embedder, MotionHead, lines
 from models.tokenizer import encode_texts
 from models.train.contrastive import recall

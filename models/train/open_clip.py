@@ -30,7 +30,7 @@ from transformers import PreTrainedTokenizerFast
 from models.assets import assets
 from models.data.pixels import composite, to_uint8
 from models.data.stored import progress, stored_tensors
-from models.open_clip import PART, OpenClip, library
+from models.open_clip import PART, OpenClip, heads, library, probe, save_heads
 from models.space import SemanticSpace
 from models.tokenizer import BOS, EOS, load_tokenizer
 from models.train.contrastive import (
@@ -49,7 +49,6 @@ from models.train.contrastive import (
 )
 from models.train.language_space import STAGES, WEIGHTS, Stage, nested_loss, stage_at
 from models.train.loop import Task, TaskOptions
-from models.trunk import heads, probe, save_heads
 from models.weights import part_folder, record_part
 
 WHITE = (1.0, 1.0, 1.0)  # as `models.open_clip` lays pictures

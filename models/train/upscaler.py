@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from models.assets import preset
 from models.autoencoder import Autoencoder
 from models.data.extra_sets import COUNTS, choose, large
 from models.data.pixels import composite, to_tensor, to_uint8
 from models.data.stored import progress, stored
-from models.hardware import native_dtype
-from models.presets import preset
+from models.runtime import native_dtype
 from models.train.autoencoder import EXACT_FROM, LATENT_NOISE, reconstruction_loss
 from models.train.loop import Task, TaskOptions, grid
 from models.upscaler import PART, SCALE, Upscaler, lanczos

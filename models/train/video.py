@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from models.assets import preset
 from models.autoencoder import Autoencoder
 from models.data.captions import caption
 from models.data.clips import FRAMES, PLAIN_TRIES, REST, Clip, direction_seen, make_clip, plain_clip
@@ -33,16 +34,14 @@ from models.data.pixels import SIZE, to_tensor, to_uint8
 from models.data.stored import stored_tensors
 from models.data.world import Picture, World
 from models.dit import DiT, velocity_to
-from models.hardware import native_dtype
-from models.motion import CELLS, MOVERS, POSE, Plan, clip_settings, frame_times
-from models.presets import preset
+from models.runtime import native_dtype
 from models.sampling.clip import ClipSampling, clip_noise, denoise_clip, planned_frames
 from models.sampling.condition import Condition
 from models.space import Embedder
 from models.tokenizer import encode_texts
 from models.train.image import FROZEN, Encoder, noise_levels
 from models.train.loop import Task, TaskOptions, grid, psnr, unwrapped
-from models.video import Frames, VideoDiT
+from models.video import CELLS, MOVERS, POSE, Frames, Plan, VideoDiT, clip_settings, frame_times
 from models.weights import load_part, part_digests, save_part, weights_digest
 
 # Motions of the validation: every direction, then other kinds; with concepts whose pair is held out.

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from models.quiet import silence
+from models.runtime import silence
 from studio import media, settings
 from studio.backends import runtime
 from studio.backends.base import Backend, Event, Handler, per_request

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from models.compose.masks import levels
 from models.messages import Refused
 from models.prompts.weighting import plain, segments, token_weights, weigh
-from models.quiet import silence
+from models.runtime import silence
 from studio import loras, media, settings
 from studio.backends import pipelines, runtime
 from studio.backends.base import Backend, Event, Handler, per_request

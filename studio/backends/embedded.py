@@ -14,7 +14,7 @@ from models.data.grammar import LANGUAGES, STYLES, language_of, styled
 from models.data.pixels import SIZE, fit, png, resized
 from models.messages import Message, Refused
 from models.prompts.weighting import QUOTED, plain
-from models.quiet import silence
+from models.runtime import silence
 from models.sampling.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, GUIDED_FROM, SCHEDULERS
 from models.weights import WeightsError, fits, listed_parts, weights_digest, weights_root
 from studio import media
@@ -99,7 +99,7 @@ class Enlarger:
         if self._loaded is None or self._loaded[0] != digest:
             import torch
 
-            from models.hardware import native_dtype
+            from models.runtime import native_dtype
             from models.upscaler import Upscaler
             from models.weights import load_part
 
@@ -525,8 +525,8 @@ class PromptReading:
 
 
 def load_pipeline(root: Path) -> "StickerPipeline":
-    from models.hardware import keep_freed_memory
     from models.pipelines.image import StickerPipeline
+    from models.runtime import keep_freed_memory
 
     keep_freed_memory()
     silence()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.messages import Message, Refused
-from models.quiet import silence
+from models.runtime import silence
 from studio import settings
 from studio.backends import runtime
 from studio.backends.base import Backend, Handler, per_request

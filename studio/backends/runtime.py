@@ -12,8 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.hardware import native_dtype
 from models.messages import Refused
+from models.runtime import native_dtype
 from models.weights import WeightsError
 from studio import settings
 from studio.disk.memory import AUTO, GENERATORS, MEMORY, OFFLOADS, QUANTISED, TILE, TYPES, Memory, fit, machine

@@ -67,7 +67,7 @@ def machine(device: str = "") -> Machine:
 
 @cache
 def _processor_dtype() -> str:
-    """As `models.hardware.native_dtype` says with torch; fp32 where the system does not say."""
+    """As `models.runtime.native_dtype` says with torch; fp32 where the system does not say."""
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     except OSError:

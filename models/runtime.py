@@ -1,16 +1,25 @@
-"""The type that this machine computes fast in, and how its C library keeps memory. Imports torch where it is needed."""
+"""The process: the type that this machine computes fast in, how its C library keeps memory, what libraries print.
+
+torch is imported where it is needed.
+"""
 
 import ctypes
+import logging
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
+
 # mallopt(3): M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 KEPT = 1 << 30  # bytes at the end of the heap that are not given back; a training step frees some 600 MB
 MAPPED = 32 << 20  # bytes from which on a piece is a mapping of its own, as large as every glibc allows
+
+# diffusers imports torchao where it is installed, which then names each of its files that doesn't fit.
+for _name in ("torchao", "torch.utils._pytree", "diffusers.quantizers"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 
 def keep_freed_memory() -> bool:
@@ -32,3 +41,13 @@ def native_dtype() -> "torch.dtype":
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     # The second asks oneDNN, which ONEDNN_MAX_CPU_ISA may hold to less than the CPU can.
     return torch.bfloat16 if native and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+
+def silence() -> None:
+    """Neither bars nor warnings of the libraries that load weights."""
+    import diffusers
+    import transformers
+
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
