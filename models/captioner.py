@@ -189,7 +189,7 @@ class CrossLayer(nn.Module):
         return torch.addcmul(x, feed_forward, self.feed_forward(layer_norm(x)))
 
 
-def ttask_token(kind: Kind, language: Language) -> int:
+def task_token(kind: Kind, language: Language) -> int:
     """The token with which a caption of that kind begins, behind <bos>."""
     return FIRST_TASK + TASKS.index((kind, language))
 

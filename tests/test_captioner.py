@@ -18,7 +18,7 @@ from models.captioner import (
     Entity,
     PictureContext,
     PictureEncoder,
-    ttask_token,
+    task_token,
 )
 from models.data.pixels import to_tensor
 from models.language import LanguageModel
@@ -53,7 +53,7 @@ def context_of(
 
 
 def prompts(count: int) -> torch.Tensor:
-    asked = [ttask_token(*TASKS[number % len(TASKS)]) for number in range(count)]
+    asked = [task_token(*TASKS[number % len(TASKS)]) for number in range(count)]
     return torch.tensor([[1, ask] for ask in asked])
 
 

@@ -28,7 +28,7 @@ from models.captioner import (
     Kind,
     PictureContext,
     PictureEncoder,
-    ttask_token,
+    task_token,
 )
 from models.data.captions import TEMPLATES
 from models.data.grammar import Language
@@ -130,7 +130,7 @@ class CaptionPipeline:
         seeds, size, candidates = seeds or [0] * len(pixels), shape or SHAPES[len(pixels) > 1], list[Candidates]()
         for start in range(0, len(pixels), size):
             rows = [min(row, len(pixels) - 1) for row in range(start, start + size)]
-            batch, task = to_tensor(pixels[rows]), ttask_token(kind, language)
+            batch, task = to_tensor(pixels[rows]), task_token(kind, language)
             given = entities and [entities[row] for row in rows]
             written = self._candidates(batch, task, decoding, [seeds[row] for row in rows], given)
             candidates += written[: len(pixels) - start]
