@@ -1,4 +1,4 @@
-"""What a model can do, as data: the doors read it to offer choices and to check requests, without loading the model."""
+"""Capabilities of a model as data: doors offer choices and check requests by them, without loading the model."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ FAST = "fast"  # the scheduler of a model's fast variant, where it has one
 
 
 class Range(Frozen):
-    """Numbers from `least` to `most`, both allowed; `usual` is taken where nothing is said."""
+    """Numbers from `least` to `most`, both allowed; `usual` is the default."""
 
     least: float
     most: float
@@ -65,7 +65,7 @@ class Capabilities(Frozen):
     tasks: tuple[str, ...] = ("image",)  # of studio.requests.REQUESTS
     size: Size = 128  # its own
     sizes: tuple[Size, ...] = (128,)  # that are offered; of one that enlarges, those above `size` are enlarged from it
-    sides: Sides | None = None  # of all others that can be asked for, where there are any
+    sides: Sides | None = None  # of all other sizes, where there are any
     beyond: Annotated[Message, PlainSerializer(str)] = Message("")  # why there are no larger ones, if one should be
     upscaler: str = ""  # digest of the network that enlarges, where there is one
     styles: tuple[Style, ...] = ()
@@ -80,7 +80,7 @@ class Capabilities(Frozen):
     reference_strength: Range = Range(least=0, most=1, usual=1)  # of stored drawings in a picture
     shapes: tuple[int, ...] = (1,)  # how many pictures it draws together: the bits of a picture depend on it
     lacks: tuple[str, ...] = ()  # fields of requests that it has no use for
-    needs: tuple[str, ...] = ()  # fields without which it makes nothing
+    needs: tuple[str, ...] = ()  # fields that must be set
     memory: bool = False  # whether --memory decides how it is kept
     loras: bool | None = None  # whether it draws with those that prompts name; None: such marks are words to it
     controls: bool = False  # whether it takes --control, with a network that reads that picture
@@ -90,7 +90,7 @@ class Capabilities(Frozen):
     strength: Range = Range(least=0.05, most=1, usual=0.6)  # of an edit: how much of a picture is forgotten
     variation: float = 0.8  # the strength of --variations
     expand: Range = Range(least=0.05, most=1, usual=0.25)  # of the longer side, on each side
-    video: str = ""  # digest of the network that moves pictures, where it is a part of its own
+    video: str = ""  # digest of the network that moves pictures, where it is a separate part
     frames: Range = Range(least=1, most=64, usual=16)  # of a clip
     fps: Range = Range(least=1, most=30, usual=8)
     motion_strength: Range = Range(least=0.25, most=2, usual=1)
@@ -110,11 +110,11 @@ class Capabilities(Frozen):
         return largest if "enlarge" in self.tasks and len(self.sizes) > 1 else 0
 
     def makes(self, size: int | str) -> bool:
-        """Whether a size can be asked for."""
+        """Whether it makes pictures of a size."""
         return size in self.sizes or (self.sides is not None and self._drawn(size) == size)
 
     def nearest(self, width: int, height: int) -> int | str:
-        """A size that can be asked for: the nearest that it draws, else the largest that is no larger."""
+        """The nearest size that it makes, else the largest that is no larger."""
         if self.sides is not None:
             return self._drawn(spelled(width, height))
         return max((one for one in self.sizes if max(sides(one)) <= max(width, height)), key=sides, default=self.size)

@@ -1,4 +1,4 @@
-"""What commands, HTTP and tools share: the switch for the fast variant, and the state of the models."""
+"""Shared by commands, HTTP and tools: the switch for the fast variant, and the state of the models."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ class ModelState(BaseModel):
 
 
 def model_state(name: str) -> ModelState:
-    """What a model is and can do, without loading it; Refused where there is no kind of that name."""
+    """The state of a model, without loading it; Refused where there is no kind of that name."""
     about, can, digest, problem = KINDS[name.partition(":")[0]].about, None, "", ""
     try:
         backend = open_backend(name)
@@ -50,7 +50,7 @@ def model_state(name: str) -> ModelState:
 
 
 def model_problem(name: str) -> str:
-    """What is wrong with a model, "" where nothing is, as far as that is known at once."""
+    """Why a model is not ready, "" where it is, as far as a quick check shows."""
     try:
         open_backend(name).check()
     except Refused as refusal:

@@ -322,7 +322,7 @@ def _model_tool(
 
 
 def _tool(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A refusal is the tool's answer, in one sentence. What is no coroutine runs in a thread."""
+    """A tool that answers a refusal in one sentence. A function that is no coroutine runs in a thread."""
 
     @functools.wraps(function)
     async def answered(*args: Any, **kwargs: Any) -> Any:
@@ -372,7 +372,7 @@ class Tools:
     async def read(
         self,
         texts: Annotated[list[str], Field(description="Prompts.", min_length=1)],
-        negative: Annotated[str, Field(description="What they are read beside.")] = "",
+        negative: Annotated[str, Field(description="The negative prompt.")] = "",
         model: Model = "",
     ) -> list[Reading]:
         """Tell what becomes of the words of prompts before anything is drawn: drawn as what, left out, or not known.
@@ -510,7 +510,7 @@ class Tools:
         return files.add_base64(text, name).path
 
 
-# --- What is answered -------------------------------------------------------------------------------------------------
+# --- Answers ----------------------------------------------------------------------------------------------------------
 
 
 def jobs_result(studio: Studio, jobs: Sequence[QueuedJob]) -> CallToolResult:

@@ -1,4 +1,4 @@
-"""From what was asked for to jobs: the one place where defaults, capabilities, wildcards and identity are decided.
+"""From requests to jobs: the one place where defaults, capabilities, wildcards and identity are decided.
 
 Every door calls `plan`. It splits requests whose words the seed draws, gives those that belong together one batch
 shape, resolves each against the model's capabilities, and names the work. `RESOLVERS` has a row for each task of which
@@ -90,7 +90,7 @@ def split(request: MediaRequest, can: Capabilities) -> list[MediaRequest]:
 
 
 def resolve(request: Request, can: Capabilities, wildcards: Wildcards | None = None) -> Any:
-    """The request with everything fixed: it makes the same artifacts wherever it runs. Refused as for `plan`."""
+    """The request with all fields fixed: it makes the same artifacts on any machine. Refused as for `plan`."""
     task = getattr(request, "task", "")
     if (needed := NEEDS.get(task, task)) not in can.tasks:
         raise no_task(can, task, needed)
@@ -158,7 +158,7 @@ def _sampling(request: ImageRequest | ClipRequest, can: Capabilities) -> dict[st
 
 
 def _check_fields(request: MediaRequest, can: Capabilities) -> None:
-    """Refused where it says something that the model has no use for, or not what the model needs."""
+    """Refused where a field is set that the model does not use, or one is missing that it needs."""
     fields = type(request).model_fields
     for name in can.lacks:
         if name in fields and getattr(request, name) != fields[name].default:
@@ -169,7 +169,7 @@ def _check_fields(request: MediaRequest, can: Capabilities) -> None:
 
 
 def _size(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
-    """Its size, None where it is the model's own: saying so makes no other work of it."""
+    """Its size, None where it is the model's own, so that both are the same work."""
     if request.size is None or request.size == can.size:
         return {"size": None, "upscaler": None}
     check_size(request.size, can)
@@ -183,7 +183,7 @@ def _loras(request: ImageRequest | ClipRequest, can: Capabilities) -> tuple[Lora
 
 
 def _control(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
-    """How strictly the network that reads a picture is kept to, and its digest."""
+    """The strength of the network that reads a picture, and its digest."""
     if not request.control:
         return {}
     if not can.controls:
@@ -202,7 +202,7 @@ def check_size(size: int | str, can: Capabilities) -> None:
 
 
 def _only_enlarged(request: ImageRequest, can: Capabilities) -> Any:
-    """A strength of 0 draws nothing."""
+    """The request to enlarge that a strength of 0 stands for."""
     if request.size is None:
         if larger := [size for size in can.sizes if sides(size) > sides(can.size)]:
             raise Refused("request.strength_0_needs_size", sizes=" or ".join(map(str, larger)))
@@ -216,7 +216,7 @@ def _only_enlarged(request: ImageRequest, can: Capabilities) -> Any:
 
 
 def _edit(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
-    """What is fixed in a request that starts from a picture. Variations become what they are made of."""
+    """The fixed fields of a request that starts from a picture; variations become `count`, `like` and `strength`."""
     if request.image is None:
         return {}
     if not can.edits:
@@ -268,7 +268,7 @@ def _clip(request: ClipRequest, can: Capabilities) -> ClipRequest:
 
 
 def _continued(request: ClipRequest, can: Capabilities) -> dict[str, Any]:
-    """A clip goes on at its own frame rate, as near as the model has it."""
+    """A continued clip keeps its frame rate, as near as the model has it."""
     if not request.extend or request.image is None:
         return {}
     clip = ClipFile.open(request.image.path)
@@ -299,7 +299,7 @@ def _enlarge(request: EnlargeRequest, can: Capabilities) -> EnlargeRequest:
     return request.model_copy(update={"upscaler": can.upscaler or None, "seed": 0, "shape": 1})
 
 
-# What a model decides of a request, where it decides anything.
+# By task: a function that fixes the fields which a model decides.
 RESOLVERS: dict[str, Callable[[Any, Capabilities], Any]] = {
     "image": _image,
     "clip": _clip,
@@ -313,7 +313,7 @@ NEEDS = {"search": "embed"}  # what a model must do for a task that is not its o
 
 
 def known(picture: Picture) -> Picture:
-    """The picture with its whole path and its sha256, once it has been read: a bad file is refused before any work."""
+    """The picture with its absolute path and sha256; Refused where its file can't be read."""
     try:
         picture_of(picture.path)
         path = Path(picture.path).absolute()
@@ -323,7 +323,7 @@ def known(picture: Picture) -> Picture:
 
 
 def _within(request: Request, can: Capabilities, *names: str) -> dict[str, Any]:
-    """Settings as numbers in the model's ranges, the usual ones where nothing is said."""
+    """Fields as numbers in the model's ranges; None becomes the usual number."""
     chosen = {name: getattr(can, name).within(name, getattr(request, name)) for name in names}
     fields = type(request).model_fields
     return {name: value if float in types_in(fields[name].annotation) else int(value) for name, value in chosen.items()}

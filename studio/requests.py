@@ -1,4 +1,4 @@
-"""What can be asked for: one frozen pydantic model a task, with the names, types, ranges and helps of its fields.
+"""Requests: one frozen pydantic model a task, with the names, types, ranges and helps of its fields.
 
 Every door (commands, HTTP, tools, prompt files, Python) reads them here. `make_request(task, ...)` checks what is wrong
 in a request itself; `studio.planner` checks it against a model and fixes what was left open. A new task is a class, a
@@ -162,7 +162,7 @@ def ingredient(part: str) -> dict[str, Any]:
 
 
 class Request(Frozen):
-    """What all tasks share."""
+    """The base of all requests."""
 
     model: Text = Field(default="embedded", description="The model that does the work.", json_schema_extra=PROGRAMS)
 
@@ -191,13 +191,13 @@ class Request(Frozen):
 
 
 class MediaRequest(Request):
-    """What makes artifacts for the gallery: `count` of them, artifact i from the seed `seed + i`.
+    """A request that makes artifacts for the gallery: `count` of them, artifact i from the seed `seed + i`.
 
     So each can be made again alone, in the same `shape`: the last bits of a picture depend on how many go through the
     model together.
     """
 
-    suffix: ClassVar[str] = ".png"  # of the files that it makes
+    suffix: ClassVar[str] = ".png"  # of its files
     command: ClassVar[str | None] = ""  # the command that makes it; "" is the task's name, None is no command
     task: str
     count: Whole = Field(default=1, description="How many of each prompt.")
@@ -223,7 +223,7 @@ class MediaRequest(Request):
 
     def texts(self) -> dict[str, str]:
         """The texts in which wildcards are drawn, by name."""
-        return {}
+        return {name: getattr(self, name) for name in ("prompt", "negative") if name in type(self).model_fields}
 
     def batch_key(self) -> Hashable:
         """Requests of equal keys may share a batch of the model. Unless a task says otherwise, none do."""
@@ -236,7 +236,7 @@ class MediaRequest(Request):
 
 
 class WordedRequest(MediaRequest):
-    """What is drawn from words, or from a picture (`image`)."""
+    """A request that draws from words, or from a picture (`image`)."""
 
     prompt: Text = Field(default="", description="What to draw, in English or Chinese, for example: a smiling cat.")
     negative: Text = Field(default="", description="What should not be in the picture.")
@@ -252,9 +252,6 @@ class WordedRequest(MediaRequest):
     image: Picture | None = Field(
         default=None, description="A picture to start from; of a moving one, the first frame."
     )
-
-    def texts(self) -> dict[str, str]:
-        return {"prompt": self.prompt, "negative": self.negative}
 
 
 class ImageRequest(WordedRequest):
@@ -382,7 +379,7 @@ class ClipRequest(WordedRequest):
 
 
 class CaptionRequest(MediaRequest):
-    """What a picture, or the middle frame of a clip, shows, in words. The best of `candidates` is the caption; the
+    """A description of a picture, or of the middle frame of a clip. The best of `candidates` is the caption; the
     others are facts beside it.
     """
 
@@ -411,8 +408,8 @@ class CaptionRequest(MediaRequest):
 
 
 class EnlargeRequest(MediaRequest):
-    """A picture made larger, and nothing else. What is not square stands in the middle of a transparent square, as
-    `models.data.pixels.place` says.
+    """A larger picture, and nothing else. A picture that is not square stands in the middle of a transparent square
+    (`models.data.pixels.place`).
     """
 
     command: ClassVar[str | None] = None
@@ -459,7 +456,7 @@ class SearchRequest(Request):
 
 
 class ReadRequest(Request):
-    """What becomes of the words of each of some prompts, and what can be drawn instead of one that names nothing."""
+    """Readings of prompts: each word as it is drawn, and prompts to take instead of one that names nothing."""
 
     task: Literal["read"] = "read"
     texts: tuple[Text, ...] = Field(description="Prompts.")
@@ -525,7 +522,7 @@ def _set_by(field: FieldInfo) -> Any:
 
 
 def types_in(annotation: Any) -> list[Any]:
-    """An annotation and all types that it is made of."""
+    """An annotation and all types in it."""
     return [annotation, *(part for argument in get_args(annotation) for part in types_in(argument))]
 
 

@@ -61,7 +61,7 @@ class Entry:
 
 
 class Wildcards:
-    """The lists under `folder`, each read when it is first asked for; what is there is looked at once."""
+    """The lists under `folder`: it is listed once, and each list is read at its first use."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -293,7 +293,7 @@ class _Parser:
             choice.separator = separator[1]
 
     def _take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        """What the plain text at hand begins with, taken off it."""
+        """A match at the beginning of the next token, removed from it."""
         if self.at == len(self.tokens):
             return None
         token, column = self.tokens[self.at]

@@ -40,46 +40,27 @@ def refuse(studio: Callable[..., Said], tmp_path: Path) -> Callable[..., str]:
     return run
 
 
-BAD: list[tuple[list[str], str]] = [
-    ([], "say what to make"),
-    ([""], "the prompt is empty"),
-    (["x" * 100_000], "100,000 characters"),
-    (["a\x1b[31mcat"], "control character (U+001B)"),
-    (["a cat", "--style", "notto"], "did you mean 'noto'?"),
-    (["a cat", "--steps", "0"], "steps must be between 1 and 100, not 0"),
-    (["a cat", "--steps", "many"], "Invalid value for '--steps'"),
-    (["a cat", "--guidance", "nan"], "guidance must be a number, not nan"),
-    (["a cat", "--seed", "4294967296"], "seed must be between"),
-    (["a cat", "--seed", "9" * 5000], "--seed"),
-    (["a cat", "--count", "0"], "count must be between 1 and 64, not 0"),
-    (["a cat", "--mix", "1:"], "either words or a picture"),
-    (["a cat", "--mix", "99:dog"], "between -10 and 10"),
-    (["a cat", "--mix", "1:missing.png"], "missing.png does not exist"),
-    (["a cat", "--stlye", "noto"], "No such option '--stlye'"),
+BAD: list[tuple[str, list[str], str]] = [  # tests/test_requests.py has more
+    ("generate", [], "say what to make"),
+    ("generate", [""], "the prompt is empty"),
+    ("generate", ["a\x1b[31mcat"], "control character (U+001B)"),
+    ("generate", ["a cat", "--steps", "many"], "Invalid value for '--steps'"),
+    ("generate", ["a cat", "--seed", "4294967296"], "seed must be between"),
+    ("generate", ["a cat", "--seed", "9" * 5000], "--seed"),
+    ("generate", ["a cat", "--mix", "1:"], "either words or a picture"),
+    ("generate", ["a cat", "--mix", "1:missing.png"], "missing.png does not exist"),
+    ("generate", ["a cat", "--stlye", "noto"], "No such option '--stlye'"),
+    ("animate", [], "nothing to animate"),
+    ("animate", ["a cat", "--frames", "0"], "frames must be between 1 and 64, not 0"),
+    ("animate", ["a cat", "--last", "a.png"], "last is about a picture to start from"),
+    ("animate", ["a cat", "--image", __file__], "is not a picture"),
 ]
 
 
 def test_requests(refuse: Callable[..., str], subtests: pytest.Subtests) -> None:
-    for arguments, says in BAD:
-        with subtests.test(arguments=[one[:40] for one in arguments]):
-            assert says in refuse(*arguments)
-
-
-BAD_CLIPS: list[tuple[list[str], str]] = [
-    ([], "nothing to animate"),
-    (["a cat", "--frames", "0"], "frames must be between 1 and 64, not 0"),
-    (["a cat", "--fps", "0"], "fps must be between 1 and 30, not 0"),
-    (["a cat", "--motion-strength", "0.2"], "motion_strength must be between 0.25 and 2, not 0.2"),
-    (["a cat", "--last", "a.png"], "last is about a picture to start from"),
-    (["a cat", "--image", "missing.png"], "missing.png does not exist"),
-    (["a cat", "--image", __file__], "is not a picture"),
-]
-
-
-def test_clips(refuse: Callable[..., str], subtests: pytest.Subtests) -> None:
-    for arguments, says in BAD_CLIPS:
-        with subtests.test(arguments=arguments):
-            assert says in refuse(*arguments, command="animate")
+    for command, arguments, says in BAD:
+        with subtests.test(arguments=[argument[:40] for argument in arguments]):
+            assert says in refuse(*arguments, command=command)
 
 
 def test_the_first_bad_prompt_refuses_all(refuse: Callable[..., str]) -> None:

@@ -20,7 +20,6 @@ from studio import cli, maintenance
 from studio.annotations import Annotations, beside, read_annotations
 from studio.api import v1
 from studio.backends.fake import Fake
-from studio.batch import readers
 from studio.clips import picture_of
 from studio.database import StoreTrouble
 from studio.events import Failed
@@ -200,16 +199,9 @@ def test_a_home_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(Home(tmp_path / "home").root.stat().st_mode) == 0o700
 
 
-def test_a_pipe_that_nobody_writes_into_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_in_the_place_of_a_list_or_a_picture_is_not_waited_for(tmp_path: Path) -> None:
     for name in ("lines.txt", "a.png"):
         os.mkfifo(tmp_path / name)
-    monkeypatch.setattr(readers, "PIPE_SECONDS", 0.1)
-
-    def batch() -> None:
-        with readers.opened([str(tmp_path / "lines.txt")]):
-            pass
-
-    assert "nothing comes" in refusal(batch)
     assert "is no file" in refusal(lambda: Wildcards(tmp_path).entries("lines"))
     assert refusal(lambda: picture_of(tmp_path / "a.png"))
 

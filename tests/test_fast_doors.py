@@ -28,7 +28,6 @@ from studio.backends.base import run
 from studio.backends.embedded import VARIANT, Embedded
 from studio.backends.fake import Fake
 from studio.capabilities import FAST, Capabilities
-from studio.grid import Axis, Grid
 from studio.media import Artifact
 from studio.metadata.files import read
 from studio.metadata.restore import restore
@@ -168,23 +167,6 @@ def test_the_command_has_a_flag_for_it(studio: Callable[..., Said], tmp_path: Pa
     assert both.code == 2 and "--fast and --scheduler heun exclude each other" in both.err
     many = studio("generate", "a cat", "--fast", "--steps", 20, "--model", "fake")
     assert many.code == 2 and "leave steps out" in many.err
-
-
-def test_a_prompt_file_asks_for_it(studio: Callable[..., Said], tmp_path: Path) -> None:
-    (tmp_path / "prompts.txt").write_text("a cat --sampler fast\na dog --sampler fast --steps 9\n")
-    said = studio("batch", tmp_path / "prompts.txt", "--dry-run", "--model", "fake", "--json")
-    assert "leave steps out" in said.out + said.err
-    (job,) = (row for row in said.json["jobs"] if row["request"]["prompt"] == "a cat")
-    assert (job["request"]["scheduler"], job["request"]["steps"]) == (FAST, 4)
-
-
-def test_a_comparison_may_hold_it_beside_others() -> None:
-    common = make_request("image", prompt="a cat", seed=1, steps=8, guidance=5.0)
-    heun, fast = Grid(common, Axis.parse("scheduler=heun, fast")).requests()
-    assert (heun.steps, heun.guidance) == (8, 5.0) and resolve(fast, CAN).steps == 4
-    varied = Grid(common, Axis.parse("scheduler=fast"), Axis.parse("steps=4, 8")).requests()
-    with pytest.raises(Refused, match="leave steps out"):
-        [resolve(one, CAN) for one in varied]
 
 
 @pytest.mark.parametrize("name", ["Fast", "fast", "LCM"])

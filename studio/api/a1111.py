@@ -7,8 +7,8 @@ that take addresses at A1111 take base64 only.
 A1111 does one thing at a time and its API speaks of that. Here one queue serves every door, so `progress`, `interrupt`
 and `skip` are about what came in through this API only.
 
-A client chooses by A1111's names and often can't be told others. A name of the very method is taken as such; a method
-that is not here is taken for the nearest that is, and the answer says so; any other is not found. `a1111.json` has the
+A client chooses by A1111's names and often has no others. The name of a method of ours selects it; a method that is
+not here selects the nearest that is, and the answer says so; any other name is not found. `a1111.json` has the
 names, and the answers that never change.
 """
 
@@ -50,7 +50,7 @@ SAMPLING = {"steps": "steps", "guidance": "cfg_scale", "negative": "negative_pro
 UNKNOWN = ("enable_hr", "restore_faces", "tiling", "subseed_strength")
 # A1111's names for what its text says, by ours.
 NAMES = {"prompt": "Prompt", "negative": "Negative prompt", **PROGRAMS["a1111"]}
-TAGGER = "deepdanbooru"  # A1111's name for what tells tags
+TAGGER = "deepdanbooru"  # A1111's name for a tagger
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 MOST = 4 * MAX_PIXELS  # of all pictures of one answer together
 PREFIX = "/sdapi/v1"
@@ -67,14 +67,14 @@ routes = APIRouter(prefix=PREFIX, route_class=SdRoute, tags=["A1111"])
 
 
 class Sent(BaseModel):
-    """What a client sends: the fields that have a meaning here. Others are ignored."""
+    """A client's body: the fields that have a meaning here. Others are ignored."""
 
     model_config = ConfigDict(extra="ignore", protected_namespaces=())
 
 
 @dataclass(eq=False)
 class Call:
-    """A request to make pictures: resolved requests by job, and notes on what was done otherwise than asked."""
+    """A call that makes pictures: resolved requests by job, and notes on what differs from the call."""
 
     jobs: dict[str, ImageRequest]
     notes: list[Message] = field(default_factory=list)
@@ -92,7 +92,7 @@ class State:
     # --- The model ----------------------------------------------------------------------------------------------------
 
     def capabilities(self, model: str = "") -> Capabilities:
-        """What a model can do; "" is the chosen one."""
+        """The capabilities of a model; "" is the chosen one."""
         return open_backend(model or self.model).capabilities()
 
     def digest(self, model: str) -> str:
@@ -269,7 +269,7 @@ def progress(state: Served, skip_current_image: bool = False) -> Row:
     }
 
 
-# --- What there is ----------------------------------------------------------------------------------------------------
+# --- Lists and options ------------------------------------------------------------------------------------------------
 
 
 @routes.get("/samplers")
@@ -282,7 +282,7 @@ def samplers(state: Served) -> list[Row]:
 
 @routes.get("/sd-models")
 def models(state: Served) -> list[Row]:
-    """What can be chosen, the served one first. A file name is a path at A1111; here it is the name again."""
+    """The models that can be chosen, the served one first. A file name is a path at A1111; here it is the name."""
     rows = []
     for name in state.names():
         digest, same = state.digest(name), {"model_name": name, "filename": name, "config": None}
@@ -299,7 +299,7 @@ def styles(state: Served) -> list[Row]:
 
 @routes.get("/upscalers")
 def upscalers(state: Served) -> list[Row]:
-    """What `extra-single-image` takes."""
+    """The names of upscalers that `extra-single-image` takes."""
     blank = {"model_name": None, "model_path": None, "model_url": None}
     ours = [OURS] if state.capabilities().enlarges else []
     return [{"name": name, **blank, "scale": 4} for name in (*UPSCALERS, *ours)]
@@ -307,7 +307,7 @@ def upscalers(state: Served) -> list[Row]:
 
 @routes.get("/options")
 def options(state: Served) -> Row:
-    """What is set: the model, and what clients look for that can't be set here."""
+    """The options: the model, and constants that clients look for."""
     model = {"sd_model_checkpoint": state.title(state.model), "sd_checkpoint_hash": state.digest(state.model)}
     return {**model, **DATA["options"]}
 
@@ -379,13 +379,13 @@ class ImageToImage(Generation):
 
 @routes.post("/txt2img")
 async def text_to_image(state: Served, body: Generation) -> dict[str, Any]:
-    """Pictures from words; the answer comes when they are made."""
+    """Pictures from words; the answer comes when they are done."""
     return await _make(state, body)
 
 
 @routes.post("/img2img")
 async def image_to_image(state: Served, body: ImageToImage) -> dict[str, Any]:
-    """Pictures from a picture; the answer comes when they are made."""
+    """Pictures from a picture; the answer comes when they are done."""
     if not body.init_images:
         raise Rejected(404, "api.no_init_image")
     if len(body.init_images) > 1:
@@ -470,7 +470,7 @@ def _size(body: Generation, can: Capabilities, notes: list[Message]) -> int | st
 
 
 def _check_scripts(body: Generation) -> None:
-    """Refused where a script is asked for that would change the picture: there are none."""
+    """Refused where a script would change the picture: there are no scripts."""
     if body.script_name and body.script_name != "None":
         raise Refused("api.no_script", name=body.script_name[:100])
     for name, script in (body.alwayson_scripts or {}).items():
@@ -586,7 +586,7 @@ class ManyImages(Upscaling):
 
 @routes.post("/png-info")
 def png_info(body: PictureFile) -> dict[str, Any]:
-    """What a file says of itself: A1111's text, all its texts by keyword, and the text's settings by A1111's names."""
+    """The settings in a file: A1111's text, all its texts by keyword, and the text's settings by A1111's names."""
     by_keyword = texts(decoded(body.image.strip(), "image"), "image").texts
     text = by_keyword.get("parameters", "")
     settings = parse_parameters(text)
@@ -600,7 +600,7 @@ def png_info(body: PictureFile) -> dict[str, Any]:
 
 @routes.post("/interrogate")
 async def caption(state: Served, body: Interrogation) -> dict[str, Any]:
-    """What a picture shows, in English; tags from `deepdanbooru`. 501 where the model can't tell."""
+    """A caption in English; tags from `deepdanbooru`. 501 where the model has no captioner."""
     if "caption" not in state.capabilities().tasks:
         raise Rejected(501, "api.no_captions")
     data = await to_thread.run_sync(decoded, body.image, "image")
@@ -634,7 +634,7 @@ async def enlarge_many(state: Served, body: ManyImages) -> dict[str, Any]:
 async def _enlarged(state: State, text: str, name: str, how: Upscaling) -> str:
     """The file, in base64, of a larger picture."""
     data = await to_thread.run_sync(decoded, text, name)
-    size = (await in_turn(checked, data, name)).size  # the picture is let go: here many requests wait
+    size = (await in_turn(checked, data, name)).size  # the picture is not kept: many requests wait here
     target, box = _target(size, how), None
     if how.upscaler_1 == OURS:
         can = state.capabilities()

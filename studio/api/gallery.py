@@ -106,7 +106,7 @@ def get(served: ServedStudio, sha256: Digest) -> Any:
 
 @routes.patch("/gallery/{sha256}", response_model=KeptOut)
 def annotate(served: ServedStudio, sha256: Digest, body: AnnotationsIn) -> Any:
-    """Star, rate, note, tag a picture, or put it on boards. What is left out stays; lists are given whole."""
+    """Star, rate, note, tag a picture, or put it on boards. Fields that are left out stay; lists are replaced whole."""
     changes = {name: value for name, value in body if value is not None}
     return _changed(served.studio.gallery, sha256, lambda names: served.studio.gallery.mark(names, **changes))
 

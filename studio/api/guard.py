@@ -1,4 +1,4 @@
-"""What stands before everything that listens: who may send requests, how large they may be, and how many connections
+"""The guard before everything that listens: who may send requests, how large they may be, and how many connections
 there are.
 
 Browsers let any site post to 127.0.0.1, and a name that an attacker makes point there (DNS rebinding) reads the answers
@@ -33,7 +33,7 @@ from studio.heartbeat import complain
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
 
-# The largest picture that is read (models.data.pixels.MAX_BYTES) as base64, and room for what is said with it.
+# The largest picture that is read (models.data.pixels.MAX_BYTES) as base64, and room for other fields.
 BODY_LIMIT = 48 * 2**20
 TOO_LARGE = Message("api.request_too_large", {"most": BODY_LIMIT >> 20})
 TOGETHER = 4 * BODY_LIMIT  # bytes of the bodies of all requests that are open
@@ -124,7 +124,7 @@ class Guard:
         return ""
 
     def lets_in(self, authorization: str) -> bool:
-        """Whether the header brings the password, or none is wanted; in constant time."""
+        """Whether the header has the password, or none is set; in constant time."""
         if not self._password:
             return True
         scheme, _, credentials = authorization.partition(" ")
@@ -137,7 +137,7 @@ class Guard:
 
 class _Guesses:
     """Wrong passwords by address (of IPv6 by network, which is one subscriber's). After FREE of them each makes the
-    address wait twice as long, whatever it brings then: what is right must not be told from what is wrong.
+    address wait twice as long, whatever it sends then: a right password must not be distinguishable from a wrong one.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What all routes for programs share: what they serve, and errors as one sentence in JSON."""
+"""Shared by all routes for programs: the served studio, and errors as one sentence in JSON."""
 
 import traceback
 from collections.abc import Callable, Coroutine
@@ -21,7 +21,7 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 class Rejected(Refused):
-    """A refusal with an HTTP status of its own; that of others is 422."""
+    """A refusal with an HTTP status; that of other refusals is 422."""
 
     def __init__(self, status: int, code: str | Message, **values: Any) -> None:
         super().__init__(code, **values)
@@ -85,7 +85,7 @@ def _first_problem(error: RequestValidationError) -> Message:
 
 @dataclass(frozen=True)
 class Served:
-    """What the routes serve: a studio, and the model of requests that name none; `streams` are those of open events."""
+    """The served studio, the model of requests that name none, and the open streams of events."""
 
     studio: Studio
     model: str

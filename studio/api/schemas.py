@@ -1,4 +1,4 @@
-"""What goes in and out of /api/v1, typed. Jobs and stored files have the fields of the studio's own classes."""
+"""Bodies and answers of /api/v1. Jobs and stored files have the fields of the studio's own classes."""
 
 import dataclasses
 import functools
@@ -117,7 +117,7 @@ class ProgressOut(BaseModel):
 JobOut = _result_model(
     "JobOut",
     "A job as it stands. `ahead` is how many come before it; times are seconds since the epoch; `sentence` says why it"
-    " failed or was set aside, `notes` what is worth knowing of the files that it was given. Pictures in `request` are"
+    " failed or was quarantined, `notes` are remarks on the files that it was given. Pictures in `request` are"
     " named by content.",
     QueuedJob,
     ("request", "crash_count", "stop_request", "message"),
@@ -155,7 +155,7 @@ class Page(BaseModel):
 
 
 class AnnotationsIn(_In):
-    """What a person says about a picture; what is left out stays."""
+    """A person's notes on a picture; fields that are left out stay."""
 
     star: bool | None = None
     rating: int | None = Field(None, ge=RATINGS[0], le=RATINGS[-1])
@@ -166,7 +166,7 @@ class AnnotationsIn(_In):
 
 
 class HitOut(BaseModel):
-    """A picture that was found; `score` is its cosine to what was asked for, null where only words chose."""
+    """A picture of a search; `score` is its cosine to the query, null where only words match."""
 
     picture: KeptOut  # type: ignore[valid-type]
     score: float | None
@@ -192,7 +192,7 @@ class Groups(BaseModel):
 
 
 class CaptionOut(BaseModel):
-    """What a picture shows; `score` is how sure that is, 0 to 1. Where it is not `known`, the caption says so."""
+    """A description of a picture; `score` is its confidence, 0 to 1. Where it is not `known`, the caption says so."""
 
     caption: str
     score: float | None
@@ -200,7 +200,7 @@ class CaptionOut(BaseModel):
 
 
 class Readings(BaseModel):
-    """What becomes of the words of each prompt; `instead` are prompts to take where one names nothing."""
+    """How each prompt is read; `instead` are prompts to take where one names nothing."""
 
     readings: list[Reading]
 

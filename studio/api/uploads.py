@@ -69,8 +69,8 @@ def checked(data: bytes, name: str) -> Image.Image:
 
 
 async def in_turn(function: Callable[..., R], *arguments: Any) -> R:
-    """What `function` returns, called in a thread. Of what decodes pictures only DECODED are at work at a time, for one
-    of a few kilobytes may take 200 MB; those that wait hold no thread, so that all else is answered meanwhile.
+    """The result of `function`, called in a thread. At most DECODED of these calls, which decode pictures, run at once,
+    for a picture of a few kilobytes may take 200 MB; waiting calls hold no thread.
     """
     try:
         turns = _TURNS.get()

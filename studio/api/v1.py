@@ -52,7 +52,7 @@ STREAMS = 32  # of events at a time: each looks into the database 20 times a sec
 HEARTBEAT = 10  # seconds after which a comment is sent, so that a client that has left is noticed
 ERRORS: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is none."},
-    422: {"model": Problem, "description": "It can't be done as it was asked for."},
+    422: {"model": Problem, "description": "The request can't be done."},
 }
 EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {}}, "description": "Server-sent events."},
@@ -110,7 +110,7 @@ def job_router(kinds: tuple[type[MediaRequest], ...]) -> APIRouter:
 
 
 def _prepared(served: Served, body: Any, use: Callable[[Job], Any]) -> Any:
-    """What `use` makes of the job that a body asks for, while the files that came with it are there."""
+    """The result of `use` on the job of a body, while the files that came with it exist."""
     studio = served.studio
     with uploads(studio.home, studio.gallery) as files:
         fields = {"model": served.model, "task": body.task, **_request_fields("", body, files)}
@@ -158,7 +158,7 @@ def cancel(served: ServedStudio, job: Id) -> Any:
 
 @jobs.post("/jobs/{job}/retry", response_model=JobOut)
 def retry(served: ServedStudio, job: Id) -> Any:
-    """Put a job that failed, was cancelled or was quarantined in the queue again."""
+    """Put a job that failed, was cancelled or quarantined in the queue again."""
     if describe_job(served, job)["state"] == "done":
         raise Refused("api.job_is_done")
     served.studio.queue.retry([job])
@@ -211,7 +211,7 @@ def resume(served: ServedStudio) -> None:
 
 
 def _request_fields(prefix: str, body: Any, files: Uploads) -> dict[str, Any]:
-    """What is set in a body, or in the part of it that is called `prefix`, with pictures as files."""
+    """The fields that are set in a body, or in its part `prefix`, with pictures as files."""
 
     def read(name: str, value: Any) -> Any:
         if isinstance(value, tuple):
@@ -265,7 +265,7 @@ def _sent(name: str, data: dict[str, Any], number: str | None = None) -> ServerS
     return ServerSentEvent(json.dumps(data), event=name, id=number, sep="\n")
 
 
-# --- What there is ----------------------------------------------------------------------------------------------------
+# --- The studio -------------------------------------------------------------------------------------------------------
 
 
 def _named(
@@ -279,7 +279,7 @@ Model = Annotated[str, Depends(_named)]
 
 @about.get("/health", response_model=Health)
 def health(served: ServedStudio) -> Any:
-    """Whether pictures can be made. It answers at once: nothing is loaded for it, no weights are read through."""
+    """Whether pictures can be made. It answers at once: it loads nothing and reads no weights."""
     studio, missing = served.studio, model_problem(served.model)
     queue, trouble = studio.queue, studio.trouble()
     facts = {"version": version(), "model": served.model, "paused": queue.is_paused(), "jobs": queue.counts()}
@@ -306,9 +306,9 @@ def read(
     served: ServedStudio,
     model: Model,
     text: Annotated[list[str], Query(description="A prompt. Repeat it for more.")],
-    negative: Annotated[str, Query(description="What they are read beside.")] = "",
+    negative: Annotated[str, Query(description="The negative prompt.")] = "",
 ) -> Any:
-    """What becomes of the words of prompts: drawn as what, left out, or not known."""
+    """How each word of prompts is drawn, or that it is left out or not known."""
     return {"readings": served.studio.read(*text, negative=negative, model=model)}
 
 

@@ -27,7 +27,7 @@ DEVICES = re.compile(r"(?i)(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)")
 
 @dataclass(frozen=True)
 class Job:
-    """A resolved request and the line that asked for it. `files` are the names of the files that it makes."""
+    """A resolved request and its line. `files` are the names of its files."""
 
     file: str
     line: int
@@ -72,7 +72,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Context:
-    """What all jobs of a batch share. Pictures that a line names must lie in `within`; there may be `most` jobs."""
+    """Shared by all jobs of a batch. Pictures that a line names must lie in `within`; there may be `most` jobs."""
 
     model: str
     can: Capabilities

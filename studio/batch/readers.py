@@ -3,7 +3,7 @@
     a smiling cat --n blurry --d 1,2 --s 20 --l 4 --f cat             a text line with short flags (sd-scripts)
     --prompt "a smiling cat" --negative_prompt blurry --steps 20      or with long ones (A1111's "Prompts from file")
 
-A reader yields a `Row` or a `Problem` for each line and never stops at a bad one, unless nothing after it makes sense.
+A reader yields a `Row` or a `Problem` for each line and never stops at a bad one, unless it can't parse what follows.
 A new format is a reader and a row of `READERS`. `settings` makes a row's own names and texts the fields of a request; a
 row may name its `task`.
 """
@@ -15,9 +15,7 @@ import glob
 import hashlib
 import itertools
 import json
-import os
 import re
-import select
 import shlex
 import stat
 import sys
@@ -37,7 +35,6 @@ from studio.yaml_file import TEXT_LIMIT, Tree, read_tree
 
 PIECE = 2**20
 STREAM_BYTES = 2**30  # of standard input or a pipe; files are read where they lie, however large
-PIPE_SECONDS = 60.0  # until the first byte comes
 FILES = 10_000
 LINE_BYTES = 64 * 1024
 LIST_BYTES = 16 * 2**20
@@ -46,7 +43,6 @@ LOOKED_AT = 4096  # bytes that tell the format of a file without an ending
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 BOM = b"\xef\xbb\xbf"
 _FLAG = re.compile(r"\s--(?=[A-Za-z]\w*(?:\s|$))")
-_SPACE = re.compile(r"[ \t\r\n]*")
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------
@@ -89,7 +85,7 @@ class Problem:
 
 
 class BadRow(Refused):
-    """What is wrong with a row; its line where that is another than the one at which the row begins."""
+    """The error of a row; `line` where it is another than the line at which the row begins."""
 
     def __init__(self, code: str | Message, column: int | None = None, line: int | None = None, **values: Any) -> None:
         super().__init__(code, **values)
@@ -122,10 +118,7 @@ def _sources(name: str, stack: contextlib.ExitStack) -> list[Source]:
             raise Refused("batch.too_many_files", pattern=name, count=len(paths), most=FILES) from None
         return [Source(path, Path(path), Path(path).parent) for path in paths]
     if stat.S_ISFIFO(mode):
-        with os.fdopen(os.open(name, os.O_RDONLY | os.O_NONBLOCK), "rb") as pipe:  # else it would wait for a writer
-            if not select.select([pipe], [], [], PIPE_SECONDS)[0]:
-                raise Refused("batch.silent_pipe", file=name)
-            os.set_blocking(pipe.fileno(), True)
+        with Path(name).open("rb") as pipe:
             return [_copied(name, pipe, stack)]
     if not stat.S_ISREG(mode):
         raise Refused("batch.is_a_folder" if stat.S_ISDIR(mode) else "batch.is_no_file", file=name)
@@ -244,7 +237,7 @@ def _kind(source: Source) -> str:
 
 
 def _by_line(source: Source, row_of: Callable[[int, str], Row | None]) -> Iterator[Row | Problem]:
-    """What `row_of` makes of each line that is not empty."""
+    """The result of `row_of` for each line that is not empty."""
     for item in lines(source):
         if isinstance(item, Problem):
             yield item
@@ -364,47 +357,23 @@ def read_jsonl(source: Source) -> Iterator[Row | Problem]:
 
 
 def read_json(source: Source) -> Iterator[Row | Problem]:
-    """A row an item of a list of objects, or one object. What follows broken JSON can't be made sense of."""
-    line = 1
+    """A row an item of a list of objects, or one object; the line of a row is the number of its item."""
     try:
-        for line, value in _items(whole(source, LIST_BYTES)):
-            try:
-                yield _object_row(line, value)
-            except BadRow as error:
-                yield error.at(source, line)
+        items = _parsed(whole(source, LIST_BYTES))
     except BadRow as error:
-        yield error.at(source, line)
-
-
-def _items(text: str) -> Iterator[tuple[int, Any]]:
-    """The items of a JSON list, each with the line on which it begins; one object is a list of one."""
-    at, line, counted = _past_space(text, 0), 1, 0
-    if not text.startswith("[", at):
-        yield 1 + text.count("\n", 0, at), _parsed(text)
+        yield error.at(source, 1)
         return
-    at = _past_space(text, at + 1)
-    while not text.startswith("]", at):
-        value, end = _parsed(text, at)
-        line, counted = line + text.count("\n", counted, at), at
-        yield line, value
-        at = _past_space(text, end)
-        if not text.startswith(("]", ","), at):
-            raise BadRow("batch.no_comma", line=1 + text.count("\n", 0, at))
-        at = _past_space(text, at + 1) if text[at] == "," else at
-    if (at := _past_space(text, at + 1)) < len(text):
-        raise BadRow("batch.after_end", line=1 + text.count("\n", 0, at))
+    for number, value in enumerate(items if isinstance(items, list) else [items], 1):
+        try:
+            yield _object_row(number, value)
+        except BadRow as error:
+            yield error.at(source, number)
 
 
-def _past_space(text: str, at: int) -> int:
-    match = _SPACE.match(text, at)
-    return match.end() if match else at
-
-
-def _parsed(text: str, at: int | None = None) -> Any:
-    """The JSON value of a text, or the value at `at` and where it ends; BadRow says what is wrong where."""
-    decoder = json.JSONDecoder(object_pairs_hook=_json_object)
+def _parsed(text: str) -> Any:
+    """The JSON value of a text; BadRow says what is wrong where."""
     try:
-        return decoder.decode(text) if at is None else decoder.raw_decode(text, at)
+        return json.loads(text, object_pairs_hook=_json_object)
     except json.JSONDecodeError as error:
         line = error.lineno if error.lineno > 1 else None
         raise BadRow("batch.no_json", error.colno, line, why=error.msg.lower()) from error

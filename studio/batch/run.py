@@ -5,7 +5,7 @@
     jobs.jsonl             the resolved jobs and their status; the last file written before work begins
     journal.jsonl          a line a picture, once it is whole on disk
     images/<name>.png      and images/metadata.jsonl, as `load_dataset("imagefolder")` reads them
-    CREDITS.txt            whom the pictures are owed to
+    CREDITS.txt            the credits of the pictures
 
 All but the journal are written whole. The journal grows; a line that was cut off in the middle is left out when it is
 read. jobs.jsonl's status and metadata.jsonl follow from the other files and are written anew at every end of a run.
@@ -67,7 +67,7 @@ class Folder:
         self._journal: IO[bytes] | None = None
 
     def begun(self, run: dict[str, Any]) -> dict[str, Any] | None:
-        """What run.json says where this very run was begun here before, None where none was; Refused where another."""
+        """run.json of this run where it was begun here before, None for an empty folder; Refused for another run's."""
         if not (self.path / "jobs.jsonl").exists():
             return None
         before = self._run()
@@ -149,7 +149,7 @@ class Folder:
             raise Refused(why(error, self.path)) from error
 
     def save_credits(self, names: Iterable[str]) -> None:
-        """CREDITS.txt: whom the pictures are owed to."""
+        """CREDITS.txt."""
         owed = (credit for name in names for credit in credits_in(self.images / name))
         for name, data in as_file(owed).items():
             write_whole(self.path / name, data)
@@ -262,7 +262,7 @@ class Runner:
         return exit_code(bool(self.failed or self.problem), self.count("done") + self.count("found") > 0, self.stopped)
 
     def as_dict(self) -> dict[str, Any]:
-        """What `--json` prints. `total` counts jobs and lines that can't be one."""
+        """The document of `--json`. `total` counts jobs and lines that can't be one."""
         lines = len(self.plan.problems) + self.plan.more
         counts = {"done": self.count("done"), "found": self.count("found"), "failed": self.failed}
         errors = [problem.as_dict() for problem in self.problems]

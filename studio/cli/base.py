@@ -1,4 +1,4 @@
-"""What all commands share: the program they belong to, common options, options for a request's fields, and output."""
+"""The program that commands belong to, their common options, options for a request's fields, and output."""
 
 import importlib
 import inspect

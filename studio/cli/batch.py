@@ -115,8 +115,8 @@ def _warn_of(work: Plan, problems: Sequence[Problem]) -> None:
 
 @command(*MODEL, *HOME, name="set")
 @click.argument("kind", help="emotions, subjects, style.")
-@click.argument("first", metavar="SUBJECT|EMOTION|STYLE", help="What is the same in all of them.")
-@click.argument("words", nargs=-1, metavar="[WORD]...", help="What differs (else six).")
+@click.argument("first", metavar="SUBJECT|EMOTION|STYLE", help="The same in all of them.")
+@click.argument("words", nargs=-1, metavar="[WORD]...", help="Different in each (else six).")
 @request_options(ImageRequest, *LOOK)
 @click.option("--out", type=FILE, help="Where to put them (else into the studio's gallery).")
 @pack_option

@@ -66,7 +66,7 @@ def info(common: Common, files: Sequence[Path]) -> None:
 @command("as_json", name="credits")
 @files_argument
 def credits_of(common: Common, files: Sequence[Path]) -> None:
-    """Print whom pictures and clips are owed to, a line a set of drawings, to paste beside them."""
+    """Print the credits of pictures and clips, a line a set of drawings, to paste beside them."""
     owed = list[Credit]()
 
     def look(file: Path) -> dict[str, Any]:
@@ -77,8 +77,8 @@ def credits_of(common: Common, files: Sequence[Path]) -> None:
 
     rows, code = each(files, look)
     if rows:
-        nobody = "" if owed else Message("cli.no_credits").text()
-        common.print_document(list(map(asdict, by_set(owed))), lines(owed) or nobody)
+        none = "" if owed else Message("cli.no_credits").text()
+        common.print_document(list(map(asdict, by_set(owed))), lines(owed) or none)
     leave(code)
 
 
@@ -100,8 +100,8 @@ def strip(common: Common, files: Sequence[Path], out: Path | None) -> None:
 
     def copy(file: Path) -> dict[str, Any]:
         data = stripped(file)
-        tells = TELLING.fullmatch(file.stem)  # the job, which a guess at the prompt can be held against, and the seed
-        stem = plain_name(data) if tells else file.stem if out else f"{file.stem}-plain"
+        names_job = TELLING.fullmatch(file.stem)  # a guess at the prompt could be checked against the job's id
+        stem = plain_name(data) if names_job else file.stem if out else f"{file.stem}-plain"
         target = (out or file.parent) / f"{stem}{file.suffix}"
         if out:
             ready_folder(out, 1)

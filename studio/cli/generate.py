@@ -218,12 +218,12 @@ def suggest(common: Common, text: str) -> None:
 @click.argument("texts", nargs=-1, required=True, metavar="PROMPT...", help="Prompts to read.")
 @request_options(ReadRequest, "negative")
 def read_prompts(common: Common, texts: Sequence[str], **fields: Any) -> None:
-    """Print what becomes of the words of prompts: drawn as what, left out, or not known."""
+    """Print how each word of prompts is drawn, or that it is left out or not known."""
     common.print_rows([asdict(reading) for reading in readings(texts, common.model, **fields)], _reading_text)
 
 
 def readings(texts: Sequence[str], model: str, **fields: Any) -> list[Reading]:
-    """What becomes of the words of prompts; none by a model that does not read them."""
+    """How a model reads prompts; [] where it does not read them."""
     return answers(Reading, "read", model, texts=texts, **fields) if "read" in open_backend(model).tasks else []
 
 
@@ -235,7 +235,7 @@ def answers(kind: type[A], task: str, model: str, **fields: Any) -> list[A]:
 
 
 def _reading_text(row: dict[str, Any]) -> str:
-    """What becomes of a prompt, in its own language: a line a word, and the prompts to take instead."""
+    """A reading in the language of its prompt: a line a word, and the prompts to take instead."""
     language, lines = language_of(row["text"]), [row["text"]]
     for part in row["parts"]:
         state = Message(f"page.chips.{part['state']}").text(language)
@@ -248,7 +248,7 @@ def _reading_text(row: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-# --- What commands that make something share --------------------------------------------------------------------------
+# --- Shared -----------------------------------------------------------------------------------------------------------
 
 
 def planned(requests: Sequence[MediaRequest], common: Common) -> tuple[Backend, list[Job]]:

@@ -1,6 +1,6 @@
 """`studio models`: which there are here, what they are, and which one is used."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,21 +38,22 @@ def models(common: Common, do: str | None, names: Sequence[str], folders: Sequen
     download one of the hub, or look through a folder from now on. remove MODEL|DIR: the opposite. use MODEL: take it
     where none is named.
     """
-    if do:
-        ACTIONS[do](common, names, settings.model_folders(common.root, folders))
-        return
-    shown = {"about", "ready", "problem", "digest"}
-    rows = [{"model": name, **model_state(name).model_dump(include=shown)} for name in MODELS]
-    common.print_rows(rows, lambda row: f"{row['model']}\t{row['problem'] or 'ready'}\t{row['about']}")
+    everywhere = settings.model_folders(common.root, folders)
+    if do is None:
+        shown = {"about", "ready", "problem", "digest"}
+        rows = [{"model": name, **model_state(name).model_dump(include=shown)} for name in MODELS]
+        common.print_rows(rows, lambda row: f"{row['model']}\t{row['problem'] or 'ready'}\t{row['about']}")
+    elif do == "list":
+        _print_models(common, look(everywhere))
+    elif not names:
+        raise Refused("disk.which")
+    else:
+        {"info": _info, "verify": _verify, "add": _add, "remove": _remove, "use": _use}[do](common, names, everywhere)
 
 
-def _list(common: Common, names: Sequence[str], folders: list[Path]) -> None:
-    _show(common, look(folders))
-
-
-def _show(common: Common, found: list[LocalModel]) -> None:
+def _print_models(common: Common, models: Sequence[LocalModel]) -> None:
     here, digests = machine(settings.device()), Digests(common.root)
-    rows = [row(one, fit(one, here), digests.of_model(one)) for one in found]
+    rows = [model_row(model, fit(model, here), digests.of_model(model)) for model in models]
     common.print_rows(rows, _line)
     if not rows:
         warn("There are none; studio models add ID downloads one.", program="")
@@ -60,78 +61,71 @@ def _show(common: Common, found: list[LocalModel]) -> None:
 
 def _info(common: Common, names: Sequence[str], folders: list[Path]) -> None:
     here, digests, there = machine(settings.device()), Digests(common.root), look(folders)
-    found = [named(name, there) for name in _some(names)]
-    rows = [row(one, fit(one, here), digests.of_model(one, compute=not one.problem)) for one in found]
+    models = [named(name, there) for name in names]
+    rows = [model_row(model, fit(model, here), digests.of_model(model, compute=not model.problem)) for model in models]
     common.print_rows(rows, lambda row: "\n".join(f"{name}: {value}" for name, value in row.items() if value != ""))
 
 
 def _verify(common: Common, names: Sequence[str], folders: list[Path]) -> None:
-    there, digests = look(folders), Digests(common.root)
-    rows = [_verified(named(name, there), digests) for name in _some(names)]
+    there, digests, rows = look(folders), Digests(common.root), []
+    for name in names:
+        model = named(name, there)
+        wrong, compared = digests.altered(model)
+        problem = Message("disk.altered", {"path": str(wrong[0])}) if wrong else model.problem
+        result = "altered" if wrong else "broken" if problem else "whole" if compared else "noted"
+        rows.append({"name": model.name, "path": str(model.path), "result": result, "problem": str(problem)})
     common.print_rows(rows, lambda row: f"{row['name']}\t{row['result']}\t{row['problem']}".rstrip())
     leave(1 if any(row["problem"] for row in rows) else 0)
 
 
-def _verified(found: LocalModel, digests: Digests) -> dict[str, Any]:
-    wrong, compared = digests.altered(found)
-    problem = Message("disk.altered", {"path": str(wrong[0])}) if wrong else found.problem
-    result = "altered" if wrong else "broken" if problem else "whole" if compared else "noted"
-    return {"name": found.name, "path": str(found.path), "result": result, "problem": str(problem)}
-
-
 def _add(common: Common, names: Sequence[str], folders: list[Path]) -> None:
-    added = [_added(common, name) for name in _some(names)]
+    added = []
+    for name in names:
+        folder = Path(name).expanduser().absolute()
+        if folder.is_dir():  # it is looked through from now on
+            before = settings.chosen(common.root).get("folders", [])
+            settings.choose(common.root, folders=list(dict.fromkeys([*before, str(folder)])))
+        added.append(folder if folder.is_dir() else download(name).resolve())
     there = look(settings.model_folders(common.root, folders))
-    _show(common, [one for one in there if any(one.path.is_relative_to(folder) for folder in added)])
-
-
-def _added(common: Common, name: str) -> Path:
-    """A folder that is looked through from now on, or that of a download."""
-    folder = Path(name).expanduser().absolute()
-    if not folder.is_dir():
-        return download(name).resolve()
-    kept = settings.chosen(common.root).get("folders", [])
-    settings.choose(common.root, folders=list(dict.fromkeys([*kept, str(folder)])))
-    return folder
+    _print_models(common, [model for model in there if any(model.path.is_relative_to(folder) for folder in added)])
 
 
 def _remove(common: Common, names: Sequence[str], folders: list[Path]) -> None:
-    kept, there = settings.chosen(common.root).get("folders", []), look(folders)
+    before, there = settings.chosen(common.root).get("folders", []), look(folders)
     rows = []
-    for name in _some(names):
+    for name in names:
         folder = str(Path(name).expanduser().absolute())
-        if folder in kept:
-            settings.choose(common.root, folders=[one for one in kept if one != folder])
+        if folder in before:
+            settings.choose(common.root, folders=[other for other in before if other != folder])
             rows.append({"name": folder, "bytes": 0})
         else:
-            found = named(name, there)
-            rows.append({"name": found.name, "bytes": remove(found)})
+            model = named(name, there)
+            rows.append({"name": model.name, "bytes": remove(model)})
     common.print_rows(rows, lambda row: f"{row['name']}\t{_size(row['bytes'])} freed")
 
 
 def _use(common: Common, names: Sequence[str], folders: list[Path]) -> None:
-    name, *more = _some(names)
-    if more:
+    if len(names) > 1:
         raise Refused("disk.one")
-    model = name
+    name = names[0]
     if name.partition(":")[0] not in MODELS:
-        found = named(name, look(folders))
-        if found.problem or not found.model:
-            raise Refused(found.problem or Message("disk.no_model", {"name": found.name, "kind": found.kind}))
-        model = found.model
-    open_backend(model)
-    settings.choose(common.root, model=model)
-    common.print_document({"model": model}, f"{model} is taken where no --model is given.")
+        model = named(name, look(folders))
+        if model.problem or not model.model:
+            raise Refused(model.problem or Message("disk.no_model", {"name": model.name, "kind": model.kind}))
+        name = model.model
+    open_backend(name)
+    settings.choose(common.root, model=name)
+    common.print_document({"model": name}, f"{name} is taken where no --model is given.")
 
 
-def row(found: LocalModel, fits: Fit | None, sha256: str) -> dict[str, Any]:
+def model_row(model: LocalModel, fits: Fit | None, sha256: str) -> dict[str, Any]:
     """A model as `--json` prints it."""
     return {
-        **{name: getattr(found, name) for name in ("name", "model", "kind", "family", "task", "bytes", "licence")},
-        "path": str(found.path),
+        **{name: getattr(model, name) for name in ("name", "model", "kind", "family", "task", "bytes", "licence")},
+        "path": str(model.path),
         "sha256": sha256,
         **({"needs": fits.needs, "memory": fits.word, "estimate": str(fits.message)} if fits else NOTHING),
-        "problem": str(found.problem),
+        "problem": str(model.problem),
     }
 
 
@@ -140,21 +134,5 @@ def _line(row: dict[str, Any]) -> str:
     return "\t".join([*(part for part in parts if part), row["problem"] or row["estimate"]])
 
 
-def _some(names: Sequence[str]) -> Sequence[str]:
-    if not names:
-        raise Refused("disk.which")
-    return names
-
-
 def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 50_000_000 else f"{count / 1e6:.1f} MB"
-
-
-ACTIONS: dict[str, Callable[[Common, Sequence[str], list[Path]], None]] = {
-    "list": _list,
-    "info": _info,
-    "verify": _verify,
-    "add": _add,
-    "remove": _remove,
-    "use": _use,
-}

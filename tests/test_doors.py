@@ -1,0 +1,98 @@
+"""One schema: doors offer the fields of requests with their limits and helps, also those of a registered medium."""
+
+from collections.abc import Callable, Iterator
+from typing import ClassVar, Literal
+
+import pytest
+from conftest import Said
+from pydantic import Field
+from queue_kit import CAN
+
+from models.messages import Refused
+from studio import cli
+from studio.api.schemas import job_model
+from studio.api.v1 import job_router
+from studio.batch.readers import is_known
+from studio.doors import FAST_FIELD
+from studio.mcp import Tools, making_tools
+from studio.planner import RESOLVERS, resolve
+from studio.requests import (
+    REQUESTS,
+    ImageRequest,
+    MediaRequest,
+    Number,
+    Text,
+    fields_of,
+    limits,
+    make_request,
+    media_tasks,
+    planned_fields,
+    stored_request,
+)
+from studio.studio import Studio
+
+
+class ToneRequest(MediaRequest):
+    """A tone of a pitch."""
+
+    suffix: ClassVar[str] = ".wav"
+    task: Literal["tone"] = "tone"
+    prompt: Text = Field(default="", description="What to hear.")
+    pitch: Number | None = Field(default=None, ge=20, le=20_000, description="Hertz.")
+
+
+@pytest.fixture
+def tone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A registered medium."""
+    monkeypatch.setitem(REQUESTS, "tone", ToneRequest)
+    monkeypatch.setitem(RESOLVERS, "tone", lambda request, can: request.model_copy(update={"pitch": 440.0}))
+    commands = cli.program().commands
+    before = dict(commands)
+    yield
+    commands.clear()
+    commands.update(before)
+
+
+@pytest.mark.parametrize("task", media_tasks())
+def test_a_field_has_one_help_at_every_door(task: str, house: Studio) -> None:
+    kind = media_tasks()[task]
+    body = job_model(kind).model_json_schema()["properties"]
+    for name, field in fields_of(kind, programs=True).items():
+        assert name == "task" or (field.description and body[name]["description"] == field.description), name
+    assert not planned_fields() & body.keys()
+    for making in (making for making in making_tools() if making.request is kind):
+        schema = Tools(house, "fake", True).making(making).parameters["properties"]
+        for name in making.fields.split():
+            field = FAST_FIELD if name == "fast" else kind.model_fields[name]
+            assert schema[name]["description"].endswith(field.description), name
+            assert limits(field).get("le") == schema[name].get("maximum"), name
+    if kind.command is not None:
+        options = {option.name: option for option in cli.program().commands[kind.command or task].params}
+        shown = fields_of(kind).keys() & options.keys() - {"prompt", "mix"}
+        assert len(shown) > 3 and all(options[name].help == kind.model_fields[name].description for name in shown)
+
+
+def test_a_registered_medium_is_at_every_door(tone: None, studio: Callable[..., Said], house: Studio) -> None:
+    said = studio("tone", "--help")
+    assert said.code == 0 and "A tone of a pitch." in said.out and "Hertz." in said.out
+    said = studio("tone", "a bell", "--pitch", 1, "--model", "fake")
+    assert (said.code, said.err) == (2, "studio: pitch must be between 20 and 20000, not 1.0.\n")
+    assert "fake" not in studio("tone", "a bell", "--model", "fake").err, "a model that makes none is refused"
+    tool = Tools(house, "fake", True).making(making_tools()[-1])
+    assert tool.name == "tone" and tool.parameters["properties"]["pitch"]["maximum"] == 20_000
+    assert is_known("pitch") and "pitch" in job_model(ToneRequest).model_fields
+    assert job_router(tuple(media_tasks().values())).routes
+    can = CAN.model_copy(update={"tasks": ("tone",)})
+    request = resolve(make_request("tone", prompt="a {low|high} bell", seed=1), can)
+    assert request.pitch == 440 and request.prompt in ("a low bell", "a high bell")
+    assert stored_request(request.model_dump_json()) == request
+
+
+def test_any_number_of_prompts_is_read() -> None:
+    assert len(make_request("read", texts=["a cat"] * 5000).texts) == 5000
+
+
+def test_a_range_is_that_of_the_field() -> None:
+    (low, high) = limits(ImageRequest.model_fields["seed"]).values()
+    with pytest.raises(Refused, match=f"seed must be between {low} and {high}, not {high + 1}"):
+        make_request(prompt="a cat", seed=high + 1)
