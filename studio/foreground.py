@@ -17,8 +17,7 @@ from studio.backends.base import Backend
 from studio.events import Done, Failed, Progress, Saved, Unknown, not_drawn
 from studio.files import ready_folder, remove_empty
 from studio.planner import Job
-from studio.run import explain, run_jobs
-from studio.sinks import FolderSink, Sink
+from studio.run import FolderSink, Sink, explain, run_jobs
 
 STOPPED = 130
 

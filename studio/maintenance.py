@@ -13,10 +13,9 @@ from PIL import Image
 
 from models.messages import Message, Refused
 from studio import media
-from studio.annotations import read_annotations
 from studio.database import Database, migrations, remove, remove_sidecars
 from studio.files import PART, is_plain, sha256
-from studio.gallery import Gallery
+from studio.gallery import Gallery, read_annotations
 from studio.home import DATABASE, Home
 from studio.media import MEDIA_TYPES
 from studio.metadata.files import read, strip

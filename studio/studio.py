@@ -5,19 +5,20 @@ What takes a while comes in two forms. `generate` waits; `agenerate` is awaited,
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import io
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from PIL import Image
 
 from models.messages import Message, Refused
 from studio import inputs, settings
-from studio.awaited import STOP, Stopped, awaitable
 from studio.backends.base import Opener, open_backend
 from studio.duplicates import Duplicates, Group
 from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Reading, Saved, Vector
@@ -28,13 +29,48 @@ from studio.planner import Job, job_id, plan, resolve
 from studio.queue import QueuedJob
 from studio.requests import MediaRequest, SearchRequest, make_request
 from studio.search import Hit, Query, embed_parts, query, search_request
-from studio.supervisor import Workers
 from studio.syntax import Wildcards
+from studio.worker import Workers
 
 Files = str | Path | Sequence[str | Path]
 
 POLL = 0.05  # seconds between two polls of the store
 THREADS = 64  # of calls that are awaited at the same time
+# Set where the caller of an awaited method was cancelled.
+NEVER = threading.Event()
+STOP: contextvars.ContextVar[threading.Event] = contextvars.ContextVar("stop", default=NEVER)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Stopped(Exception):
+    """The caller of an awaited method was cancelled."""
+
+
+def awaitable(
+    method: Callable[Concatenate["Studio", P], R],
+) -> Callable[Concatenate["Studio", P], Awaitable[R]]:
+    """A blocking method as a coroutine. When that is cancelled, the method raises `Stopped` at its next poll."""
+
+    @functools.wraps(method)
+    async def coroutine(self: "Studio", *args: P.args, **kwargs: P.kwargs) -> R:
+        stop, context = threading.Event(), contextvars.copy_context()
+        context.run(STOP.set, stop)
+        call = functools.partial(context.run, method, self, *args, **kwargs)
+        try:
+            running = asyncio.get_running_loop().run_in_executor(self.threads, call)
+        except RuntimeError as error:
+            raise Refused("studio.closed") from error
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            stop.set()
+            with contextlib.suppress(Exception):
+                await running
+            raise
+
+    coroutine.__doc__ = f"As `{method.__name__}`. A task that is cancelled stops it."
+    return coroutine
 
 
 class Studio:

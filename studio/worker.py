@@ -1,61 +1,81 @@
-"""The worker process: claims jobs, does them with models that stay loaded, and reports to the store. Interactive jobs
-go before others, and are answered in the middle of them where the model is the same.
+"""The worker processes of a home: they claim jobs and do them with models that stay loaded, and a supervisor in the
+studio's process starts each of them, wakes it and restarts it when it dies.
 
-There is one worker a home and slot at a time, whoever started it: a lock that the system drops with the process says
-so. A second one waits for it. A studio has a slot for each of its devices; they take jobs from the same line. The
+A home has a slot for each device, and each slot has one worker, whoever started it: the worker holds a lock that the
+system releases with the process. Another worker of the slot waits for the lock. All slots take jobs from one queue. A
 worker ends with the studio that started it.
+
+A worker shows a sign of life once a second: to its supervisor through their pipe, to other processes by touching a
+file. Neither needs disk space. A worker that hangs is killed by its supervisor, or by a worker that waits for its lock.
 """
 
 import contextlib
+import functools
 import gc
+import json
+import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from multiprocessing import spawn
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 import psutil
 from filelock import FileLock, Timeout
 
 from models.messages import Message, Refused
-from studio.backends.base import Backend, Opener, run
-from studio.database import StoreTrouble
-from studio.disk.memory import machine
+from studio import settings
+from studio.backends.base import Backend, Opener, open_backend, run
+from studio.database import Database, StoreTrouble
+from studio.disk.memory import cards, machine
 from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Saved
-from studio.files import UPLOAD, remove_parts, remove_uploads
-from studio.heartbeat import BEAT, Heartbeat, Loaded, Watch, complain
+from studio.files import UPLOAD, remove_parts, remove_uploads, write_whole
 from studio.home import Home
 from studio.inputs import INPUTS
 from studio.media import Artifact
 from studio.planner import Job, job_id
 from studio.queue import SLOT, Claims, QueuedJob, StopRequest
-from studio.run import explain, run_jobs
-from studio.settings import device, place, stay_offline, uploads
-from studio.sinks import GallerySink
+from studio.run import GallerySink, explain, run_jobs
 
-LOCK = "worker{}.lock"  # in the home, by slot: the one worker holds it
+LOCK = "worker{}.lock"  # in the home, by slot
 RETRY_SECONDS = 2.0  # seconds between attempts where the store refuses
-POLL = 0.2  # seconds between looks at the queue, for jobs that other processes put in
-RESTART_CODE = 75  # exit code of a worker that wants to be started anew
+POLL = 0.2  # seconds between looks at the queue, for jobs that other processes submit
+RESTART_CODE = 75  # exit code of a worker that wants to be restarted
 WARM_JOBS = 3  # after which a model's memory should have stopped growing
-FREE = 0.5  # of the device's memory: with less, models that are not in use go before another comes
-REPLACED = Message("model.replaced")
+FREE = 0.5  # of the device's memory: with less, unused models are dropped before another one is loaded
 GROWTH = 1 << 30  # bytes beyond what it had then, and half as much again
+REPLACED = Message("model.replaced")
+BEAT = 1.0  # seconds between two signs of life
+HANGS = 60  # looks, a beat apart, without a sign of life. A computer that sleeps takes no looks
+QUIET = 10.0  # seconds without a sign of life, after which it is reported
+KILLED = 9  # the signal of the kernel when memory runs out; Windows has no name for it
+MAX_FAILED_STARTS = 3  # in a row, after which all open jobs fail
+SHUTDOWN_CODES = (-signal.SIGTERM, -getattr(signal, "SIGHUP", signal.SIGTERM))  # of a computer that shuts down
+RESTART_SECONDS = 0.2  # seconds before a start that follows a crash
+AGAIN_SECONDS = 5.0  # seconds before a start that follows the last one of MAX_FAILED_STARTS
+NAME = "studio-worker"  # a process of this name does not import the program that started it
+Loaded = Literal["loaded", "loading", "not loaded"]  # the furthest first
 
 
 def serve(wakes: Connection, reports: Connection, root: Path, opener: Opener, owner: str, device: str) -> None:
-    """Do what is in the queue of the home `root` on a device until the other side of `wakes` is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the page's to answer
-    stay_offline()
-    place(device=device, home=root)
+    """The worker process: do the jobs of the home `root` on a device until the other end of `wakes` is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program that started it answers Ctrl-C
+    settings.stay_offline()
+    settings.place(device=device, home=root)
     slot = owner[SLOT:]
     heart = Heartbeat(root, reports, slot)
     wake = _WakeUp(wakes)
-    home = _opened(root, heart)
+    home = _open_home(root, heart)
     claims = wake.claims = Claims(home.database, owner)
     lock, watch = FileLock(root / LOCK.format(slot)), Watch(root, slot)
     while not lock.is_locked:
@@ -66,7 +86,7 @@ def serve(wakes: Connection, reports: Connection, root: Path, opener: Opener, ow
     _work(home, _LoadedModels(opener, heart.hold), wake, claims, heart.show)
 
 
-def _opened(root: Path, heart: Heartbeat) -> Home:
+def _open_home(root: Path, heart: "Heartbeat") -> Home:
     while True:
         try:
             return Home(root)
@@ -79,18 +99,18 @@ def _opened(root: Path, heart: Heartbeat) -> Home:
 def _work(
     home: Home, loaded: "_LoadedModels", wake: "_WakeUp", claims: Claims, show: Callable[[Message | None], None]
 ) -> None:
-    """Claim jobs and do them. Where the store refuses (a full disk), wait and try again: nothing is lost meanwhile."""
+    """Claim jobs and do them. Where the store refuses (a full disk), wait and try again: no job is lost."""
     executor, ready = _Executor(home, claims), False
     while True:
         try:
             if not ready:
                 _recover(home, claims)
-            asked = claims.claim_interactive()
-            jobs = [] if asked else claims.claim()
+            interactive = claims.claim_interactive()
+            jobs = [] if interactive else claims.claim()
             ready = True
             show(None)
-            if asked:
-                executor.answer(asked, loaded)
+            if interactive:
+                executor.answer(interactive, loaded)
             elif not jobs:
                 loaded.warm(wake.wait())
             if not jobs:
@@ -99,7 +119,7 @@ def _work(
             if message := loaded.has_grown():
                 home.queue.set_notice(message)
                 complain(message)
-                os._exit(RESTART_CODE)  # what it holds would go on holding it through an orderly exit
+                os._exit(RESTART_CODE)  # an orderly exit would need that memory longer
         except Refused as refusal:
             complain(refusal)
             show(refusal.message)
@@ -109,28 +129,28 @@ def _work(
 
 
 def _recover(home: Home, claims: Claims) -> None:
-    """Clean up what the last worker left, and those of slots that are free: jobs, progress, unfinished files."""
+    """Clean up after former workers of this slot and of free ones: jobs, progress, unfinished files."""
     for slot in claims.slots() | {claims.slot}:
         with contextlib.suppress(Timeout), alone(home.root, slot) if slot != claims.slot else contextlib.nullcontext():
             claims.recover(slot)
     home.progress.keep_only(job.id for job in home.queue.jobs())
     for folder in (home.gallery.folder, home.root / INPUTS):
         remove_parts(folder)
-    remove_uploads((*(home.root / "cache").glob(f"{UPLOAD}*"), *uploads(home.root).glob("*")))
+    remove_uploads((*(home.root / "cache").glob(f"{UPLOAD}*"), *settings.uploads(home.root).glob("*")))
 
 
 @contextlib.contextmanager
 def alone(root: Path, slot: str | None = None) -> Iterator[None]:
-    """Holds a slot of a home, None all; Timeout where a worker has it."""
-    locks = sorted({LOCK.format(slot or ""), *(one.name for one in root.glob(LOCK.format("*")) if slot is None)})
-    with contextlib.ExitStack() as held:
+    """Hold the lock of a slot of a home, None: of all slots. Timeout where a worker holds it."""
+    locks = sorted({LOCK.format(slot or ""), *(path.name for path in root.glob(LOCK.format("*")) if slot is None)})
+    with contextlib.ExitStack() as stack:
         for lock in locks:
-            held.enter_context(FileLock(root / lock, timeout=0))
+            stack.enter_context(FileLock(root / lock, timeout=0))
         yield
 
 
 class _WakeUp:
-    """Listens to the supervisor that started this worker; when it is gone, puts the jobs back and ends the process."""
+    """Listens to the supervisor. When that is gone, it puts the jobs back and ends this process."""
 
     claims: Claims | None = None  # until the home is open
 
@@ -139,7 +159,7 @@ class _WakeUp:
         threading.Thread(target=self._listen, args=(wakes,), daemon=True).start()
 
     def wait(self) -> str:
-        """Until the supervisor calls, or a moment -> the model to load, if one was named."""
+        """Wait for the supervisor, at most POLL seconds -> the model to load, "" for none."""
         self._woken.wait(POLL)
         self._woken.clear()
         model, self._model = self._model, ""
@@ -154,21 +174,21 @@ class _WakeUp:
             if self.claims:
                 self.claims.release()
         finally:
-            os._exit(0)  # no orphan goes on computing, store or no store
+            os._exit(0)  # also where the store refuses: no orphan goes on computing
 
 
 class _LoadedModels:
-    """The models in memory, the one that was used last at the end, and whether their memory grows."""
+    """The models in memory, the one used last at the end, and whether their memory grows."""
 
-    def __init__(self, opener: Opener, note: Callable[[dict[str, Loaded]], None] = lambda models: None) -> None:
-        self._opener, self._note = opener, note
+    def __init__(self, opener: Opener, report: Callable[[dict[str, Loaded]], None] = lambda models: None) -> None:
+        self._opener, self._report = opener, report
         self._loaded = set[str]()
-        self._open: dict[str, tuple[Backend, str]] = {}  # with the digest of the files that it was opened with
+        self._open: dict[str, tuple[Backend, str]] = {}  # with its digest then
         self._jobs, self._usual = 0, 0
 
     def backend(self, model: str) -> Backend:
-        """The backend of that name; opened where it is not yet, or where its files are others by now. Those that have
-        not been used for longest go before the room gets scarce.
+        """The backend of that name. It is opened where it is not open or its files have changed; before memory gets
+        scarce, the least recently used ones are dropped.
         """
         backend, digest = self._open.pop(model, (None, ""))
         if backend is None or backend.digest() != digest:
@@ -181,69 +201,69 @@ class _LoadedModels:
         return backend
 
     def _make_room(self) -> None:
-        while self._open and (here := machine(device())).free < here.total * FREE:
+        while self._open and (here := machine(settings.device())).free < here.total * FREE:
             self._open.pop(name := next(iter(self._open)))
             self._loaded.discard(name)
             gc.collect()
 
     def load(self, model: str) -> None:
-        """Bring a model into memory, and say so to who asks for the studio's health."""
+        """Load a model, and report it to the studio's health."""
         backend = self.backend(model)
         if fresh := model not in self._loaded:
-            self._note({**dict.fromkeys(self._loaded, "loaded"), model: "loading"})
+            self._report({**dict.fromkeys(self._loaded, "loaded"), model: "loading"})
         try:
             backend.load()
             self._loaded.add(model)
         finally:
             if fresh:
-                self._note(dict.fromkeys(self._loaded, "loaded"))
+                self._report(dict.fromkeys(self._loaded, "loaded"))
 
     def warm(self, model: str) -> None:
         """Load a model before it is needed."""
         if model:
-            with contextlib.suppress(Exception):  # the first job will say what is wrong
+            with contextlib.suppress(Exception):  # its first job will report the error
                 self.load(model)
 
     def has_grown(self) -> Message | None:
-        """A message if the process holds far more memory than it did after the model's first jobs."""
+        """A message if the process uses far more memory than after the model's first jobs."""
         self._jobs += 1
-        held = psutil.Process().memory_info().rss
+        used = psutil.Process().memory_info().rss
         if self._jobs <= WARM_JOBS:
-            self._usual = held
-        if held < self._usual * 1.5 + GROWTH:
+            self._usual = used
+        if used < self._usual * 1.5 + GROWTH:
             return None
-        return Message("worker.grew", {"before": self._usual >> 20, "after": held >> 20})
+        return Message("worker.grew", {"before": self._usual >> 20, "after": used >> 20})
 
 
 @dataclass(eq=False)
 class _Running:
-    """A job that is being done."""
+    """A running job with its number of new artifacts; `last` is that number when it was asked to finish."""
 
     job: QueuedJob
-    made: int = 0
-    last: int | None = None  # artifacts it had when somebody asked that it ends with the next ones
+    saved: int = 0
+    last: int | None = None
 
     def stops(self, request: StopRequest, event: Progress | Saved | End | None) -> bool:
         """Whether it ends early on request. `event` is its latest one, None where it is another job's."""
         if request == "finish" and self.last is None:
-            self.last = self.made
-        return request == "cancel" or (self.last is not None and self.made > self.last and isinstance(event, Progress))
+            self.last = self.saved
+        return request == "cancel" or (self.last is not None and self.saved > self.last and isinstance(event, Progress))
 
 
 class _Executor:
-    """Does the jobs that the worker claimed, and reports on them."""
+    """Does claimed jobs and reports on them."""
 
     def __init__(self, home: Home, claims: Claims) -> None:
         self._claims, self._progress, self._sink = claims, home.progress, GallerySink(home.gallery)
         self._queue = home.queue
 
     def answer(self, job: QueuedJob, loaded: _LoadedModels) -> None:
-        """Answer an interactive job. Refused where the store can't be written: the next claim gets it again."""
-        found = _answers(job, loaded)
-        if isinstance(found, Failed):
-            self._claims.end(job.id, found)
+        """Answer an interactive job. Refused where the store can't be written; the next claim gets the job again."""
+        answers = _answers(job, loaded)
+        if isinstance(answers, Failed):
+            self._claims.end(job.id, answers)
         else:
-            self._claims.end(job.id, Done(), found)
+            self._claims.end(job.id, Done(), answers)
 
     def do(self, jobs: list[QueuedJob], loaded: _LoadedModels) -> None:
         """Do jobs of one batch key, until each has ended. Refused where the store can't be written."""
@@ -253,55 +273,60 @@ class _Executor:
         running = [_Running(job) for job in jobs]
         while running:
             try:
-                self._together(running, loaded)
+                self._run_batch(running, loaded)
             except StoreTrouble:
                 raise
             except Refused as refusal:
                 self._end(running, Failed(refusal.message), *running)
             except Exception as error:
-                if len(running) > 1:  # one of them may be too much: each alone
-                    for one in running:
-                        self.do([one.job], loaded)
+                if len(running) > 1:  # together they may need too much memory: each alone
+                    for job in [each.job for each in running]:
+                        self.do([job], loaded)
                     return
                 complain(traceback.format_exc())
                 self._end(running, Failed(explain(error)), *running)
 
-    def _together(self, running: list[_Running], loaded: _LoadedModels) -> None:
-        """Do them until all have ended or one is stopped; those that ended are taken out of `running`."""
+    def _run_batch(self, running: list[_Running], loaded: _LoadedModels) -> None:
+        """Do jobs until all have ended or one is stopped. Those that end are removed from `running`."""
         backend = loaded.backend(running[0].job.request.model)
-        digest = backend.digest()  # its files may have been replaced while they waited
-        self._end(running, Failed(REPLACED), *(one for one in running if job_id(one.job.request, digest) != one.job.id))
+        digest = backend.digest()  # the model's files may have been replaced while the jobs waited
+        changed = [each for each in running if job_id(each.job.request, digest) != each.job.id]
+        self._end(running, Failed(REPLACED), *changed)
         batch = list(running)
         if batch:
             loaded.load(batch[0].job.request.model)
-        jobs = [Job(one.job.request, one.job.id, digest) for one in batch]
+        jobs = [Job(each.job.request, each.job.id, digest) for each in batch]
         with contextlib.closing(run_jobs(backend, jobs, self._sink)) as events:
             for number, event in events:
-                if asked := self._claims.claim_interactive(between=jobs[number].request.model):
-                    self.answer(asked, loaded)
-                if (one := batch[number]) not in running:
+                if interactive := self._claims.claim_interactive(between=jobs[number].request.model):
+                    self.answer(interactive, loaded)
+                if (current := batch[number]) not in running:
                     continue
-                requests = self._claims.stop_requests()  # a job without one is not this worker's any more
-                mine = [(other, event if other is one else None) for other in running]
-                if stopped := [other for other, own in mine if other.stops(requests.get(other.job.id, "cancel"), own)]:
+                requests = self._claims.stop_requests()  # a job that is not listed belongs to another worker by now
+                stopped = [
+                    each
+                    for each in running
+                    if each.stops(requests.get(each.job.id, "cancel"), event if each is current else None)
+                ]
+                if stopped:
                     self._end(running, Cancelled(), *stopped)
                     return
-                self._report(running, one, event)
+                self._report(running, current, event)
 
-    def _report(self, running: list[_Running], one: _Running, event: Progress | Saved | End) -> None:
+    def _report(self, running: list[_Running], current: _Running, event: Progress | Saved | End) -> None:
         if isinstance(event, Progress):
-            self._progress.note(one.job.id, event)
+            self._progress.note(current.job.id, event)
         elif not isinstance(event, Saved):
-            self._end(running, event, one)
-        elif not event.cached:  # one from an earlier try is no sign of life
-            one.made += 1
-            if one.job.crash_count and one.made == 1:
-                self._claims.clear_crashes(one.job.id)
+            self._end(running, event, current)
+        elif not event.cached:  # one from an earlier try does not show that the job works
+            current.saved += 1
+            if current.job.crash_count and current.saved == 1:
+                self._claims.clear_crashes(current.job.id)
 
     def _end(self, running: list[_Running], end: End, *ended: _Running) -> None:
-        for one in ended:
-            self._claims.end(one.job.id, end)
-            running.remove(one)
+        for each in ended:
+            self._claims.end(each.job.id, end)
+            running.remove(each)
 
 
 def _answers(job: QueuedJob, loaded: _LoadedModels) -> tuple[Answer, ...] | Failed:
@@ -310,7 +335,10 @@ def _answers(job: QueuedJob, loaded: _LoadedModels) -> tuple[Answer, ...] | Fail
         if job_id(job.request, backend.digest(), interactive=True) != job.id:
             return Failed(REPLACED)
         events = [event for event in run(backend, job.request) if not isinstance(event, Progress)]
-        return tuple(_content(one) if isinstance(one, Artifact) else one for one in events)
+        return tuple(
+            Content(event.data, event.media_type, event.score, event.known) if isinstance(event, Artifact) else event
+            for event in events
+        )
     except Refused as refusal:
         return Failed(refusal.message)
     except Exception as error:
@@ -318,5 +346,306 @@ def _answers(job: QueuedJob, loaded: _LoadedModels) -> tuple[Answer, ...] | Fail
         return Failed(explain(error))
 
 
-def _content(artifact: Artifact) -> Content:
-    return Content(artifact.data, artifact.media_type, artifact.score, artifact.known)
+# --- Signs of life ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sign:
+    """Whether the worker has begun to claim jobs, and the problem that keeps it from them now."""
+
+    started: bool = False
+    problem: Message | None = None
+
+
+class Heartbeat:
+    """Sends the worker's signs of life, from a thread of its own."""
+
+    def __init__(self, root: Path, reports: Connection, slot: str = "") -> None:
+        self._file, self._reports = _heartbeat_file(root, slot), reports
+        self._sign, self._lock, self._holds = Sign(), threading.Lock(), False
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def hold(self, models: Mapping[str, Loaded] | None = None) -> None:
+        """Write the heartbeat file: this worker holds its slot, and has these `models` in memory."""
+        me = psutil.Process()
+        with contextlib.suppress(Refused):  # on a full disk no other process can kill it
+            write_whole(self._file, json.dumps([me.pid, me.create_time(), dict(models or {})]).encode())
+        self._holds = True
+
+    def show(self, problem: Message | None = None) -> None:
+        """Report that it claims jobs, or the `problem` that keeps it from them."""
+        if (sign := Sign(self._sign.started or not problem, problem)) != self._sign:
+            self._sign = sign
+            self._send()
+
+    def _send(self) -> None:
+        with self._lock, contextlib.suppress(OSError):  # the supervisor is gone, and the worker ends anyway
+            self._reports.send(self._sign)
+
+    def _beat(self) -> None:
+        while True:
+            if self._holds:
+                with contextlib.suppress(OSError):
+                    self._file.touch()
+            self._send()
+            time.sleep(BEAT)
+
+
+class Watch:
+    """Kills the worker that holds a slot of a home when it hangs. `look` is called once a BEAT."""
+
+    def __init__(self, root: Path, slot: str = "") -> None:
+        self._file, self._seen, self._looks = _heartbeat_file(root, slot), 0.0, 0
+
+    def look(self) -> None:
+        try:
+            seen = self._file.stat().st_mtime
+            self._looks, self._seen = (self._looks + 1 if seen == self._seen else 0), seen
+        except OSError:  # no worker holds the slot
+            return
+        if self._looks >= HANGS and (process := _process(self._file)):
+            self._looks = 0
+            complain(Message("worker.hung", {"seconds": round(HANGS * BEAT)}))
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
+def silence(root: Path) -> float | None:
+    """The longest time in seconds since a sign of life among a home's workers; None where there is no worker."""
+    seen = []
+    for file in _living(root):
+        with contextlib.suppress(OSError):
+            seen.append(file.stat().st_mtime)
+    return max(0.0, time.time() - min(seen)) if seen else None
+
+
+def loaded(root: Path, model: str) -> Loaded:
+    """The furthest state of a model among a home's workers."""
+    states: list[Loaded] = ["not loaded"]
+    for file in _living(root):
+        with contextlib.suppress(OSError, ValueError, LookupError):
+            states.append(json.loads(file.read_text())[2].get(model, states[0]))
+    return min(states, key=get_args(Loaded).index)
+
+
+def trouble(root: Path) -> Message | None:
+    """A message where a worker of a home is silent for longer than QUIET."""
+    seconds = silence(root) or 0.0
+    return Message("worker.silent", {"seconds": round(seconds)}) if seconds > QUIET else None
+
+
+def complain(text: object) -> None:
+    """Write a line to stderr. A closed terminal or a full disk raises no error."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"studio: {text}\n")
+        sys.stderr.flush()
+
+
+def _process(file: Path) -> psutil.Process | None:
+    """The process that wrote a heartbeat file, None where it has ended."""
+    try:
+        pid, created, *_ = json.loads(file.read_text())
+        process = psutil.Process(pid)
+        return process if process.create_time() == created else None
+    except (OSError, ValueError, TypeError, psutil.Error):
+        return None
+
+
+def _living(root: Path) -> Iterator[Path]:
+    """The heartbeat files of a home's running workers."""
+    return filter(_process, _heartbeat_file(root).parent.glob("worker*.alive"))
+
+
+def _heartbeat_file(root: Path, slot: str = "") -> Path:
+    return root / "cache" / f"worker{slot}.alive"
+
+
+# --- Supervision ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Process:
+    """A worker process: its name in the queue, and the pipe that wakes it and ends it by being closed."""
+
+    owner: str
+    process: BaseProcess
+    wakes: Connection
+    sign: Sign = field(default_factory=Sign)
+    hung: bool = False
+
+
+class Workers:
+    """The workers of the home `root`. `opener` turns a model's name into a backend, in the worker."""
+
+    def __init__(self, root: Path, database: Database, opener: Opener = open_backend) -> None:
+        self._root, self._make = root, functools.partial(Supervisor, root, database, opener)
+        self._computes = functools.cache(lambda model: opener(model).capabilities().memory)
+        self._each: list[Supervisor] = []
+        self._lock, self._closed = threading.Lock(), False
+
+    @property
+    def each(self) -> "list[Supervisor]":
+        """One supervisor a device; none once they are closed. Counting devices takes time: the first use does it."""
+        with self._lock:
+            if not self._each and not self._closed:
+                devices = enumerate(settings.devices(lambda: len(cards())))
+                self._each = [self._make(f".{n}" if n else "", device) for n, device in devices]
+            return self._each
+
+    def wake(self, model: str, load: bool = False) -> None:
+        """Have the workers look for a job of `model`, or `load` it. Workers on further cards that the user did not name
+        are woken only where the model computes on a card.
+        """
+        for number, supervisor in enumerate(self.each):
+            with contextlib.suppress(Refused):
+                if not number or settings.device() or (model and self._computes(model)):
+                    supervisor.wake(model if load else "")
+
+    def close(self) -> None:
+        """End the workers; their jobs go back in line."""
+        with self._lock:
+            self._closed = True
+        for supervisor in self._each:
+            supervisor.close()
+
+    def trouble(self) -> Message | None:
+        """What keeps a worker from its jobs, None for nothing."""
+        return next(filter(None, (each.problem for each in self._each)), None) or trouble(self._root)
+
+
+class Supervisor:
+    """Keeps one worker alive, which computes on `device` and holds the home's slot `slot`."""
+
+    def __init__(
+        self, root: Path, database: Database, opener: Opener = open_backend, slot: str = "", device: str = ""
+    ) -> None:
+        self._root, self._database, self._opener, self._slot, self._device = root, database, opener, slot, device
+        self._lock, self._closing = threading.Lock(), threading.Event()
+        self._running: _Process | None = None
+        self._failed_starts = 0
+
+    def wake(self, model: str = "") -> None:
+        """Have the worker look into the queue now, and load `model` if it has nothing to do. Start it where it does not
+        run.
+        """
+        with self._lock:
+            begun = True
+            if self._running is None and not self._closing.is_set():
+                self._failed_starts = 0
+                begun = self._begin()
+            if self._running:
+                with contextlib.suppress(OSError):  # it died just now; the next one looks into the queue by itself
+                    self._running.wakes.send(model)
+        if not begun:
+            self._give_up(Message("worker.no_process"))
+
+    def close(self) -> None:
+        """End the worker; its jobs go back in line."""
+        self._closing.set()
+        with self._lock:
+            running, self._running = self._running, None
+        if running:
+            running.wakes.close()
+            if not wait([running.process.sentinel], 5):
+                running.process.kill()
+                wait([running.process.sentinel], 5)
+            with contextlib.suppress(Refused):  # the next worker puts the jobs back
+                Claims(self._database, running.owner).release()
+
+    @property
+    def problem(self) -> Message | None:
+        """What keeps the worker from its jobs, as it reports it."""
+        running = self._running
+        return running.sign.problem if running else None
+
+    @property
+    def process(self) -> BaseProcess | None:
+        return self._running.process if self._running else None
+
+    def _begin(self) -> bool:
+        """Start a process -> whether the system allows it."""
+        owner = uuid.uuid4().hex + self._slot
+        context = multiprocessing.get_context("spawn")  # fork would copy threads and locks
+        name = NAME if b"__main__" not in pickle.dumps(self._opener) else f"{NAME} with the starter's program"
+        try:
+            theirs, wakes = context.Pipe(duplex=False)
+            ours, reports = context.Pipe(duplex=False)
+            arguments = (theirs, reports, self._root, self._opener, owner, self._device)
+            process = context.Process(target=serve, args=arguments, daemon=True, name=name)
+            process.start()
+        except OSError as error:
+            complain(f"no process can be started ({error.strerror}).")
+            return False
+        theirs.close()  # only the worker holds these ends now: they close when it dies
+        reports.close()
+        self._running = _Process(owner, process, wakes)
+        threading.Thread(target=self._watch, args=(self._running, ours), daemon=True).start()
+        return True
+
+    def _watch(self, running: _Process, reports: Connection) -> None:
+        ended, looks = running.process.sentinel, 0
+        with contextlib.suppress(EOFError, OSError):  # the worker has died
+            while looks < HANGS:
+                ready = wait([reports, ended], BEAT)
+                looks = 0 if ready else looks + 1
+                if reports in ready:
+                    running.sign = reports.recv()
+                elif ready:
+                    break
+            else:
+                running.hung = True
+                complain(Message("worker.hung", {"seconds": round(HANGS * BEAT)}))
+                running.process.kill()
+        wait([ended])
+        running.process.join()
+        if not self._closing.is_set():
+            self._replace(running, running.process.exitcode)
+
+    def _replace(self, running: _Process, code: int | None) -> None:
+        how = Message("worker.hung_up", {"seconds": round(HANGS * BEAT)}) if running.hung else exit_reason(code)
+        with contextlib.suppress(Refused):  # such as a full disk: the next worker puts the jobs back
+            if code in SHUTDOWN_CODES:
+                Claims(self._database, running.owner).release()
+            elif code != RESTART_CODE:
+                Claims(self._database, running.owner).release(how)
+        self._closing.wait(0.0 if code == RESTART_CODE else RESTART_SECONDS)
+        with self._lock:
+            self._running = None
+            # One that exits by itself would do so again; one that a signal ended need not.
+            self._failed_starts = 0 if running.sign.started or code is None or code < 0 else self._failed_starts + 1
+            if self._closing.is_set() or (self._failed_starts < MAX_FAILED_STARTS and self._begin()):
+                return
+        self._give_up(Message("worker.no_start", {"how": how}))
+
+    def _give_up(self, message: Message) -> None:
+        """Fail all open jobs, unless another worker does them. Where the store refuses (a full disk), try again later,
+        or they would stay open until the next job.
+        """
+        complain(message)
+        try:
+            with contextlib.suppress(Timeout), alone(self._root):
+                Claims(self._database, "").fail_all(message)
+        except (Refused, OSError):
+            again = threading.Timer(AGAIN_SECONDS, self.wake)
+            again.daemon = True
+            again.start()
+
+
+def _prepared(name: str, usual: Any = spawn.get_preparation_data) -> dict[str, Any]:
+    """The data that `spawn` sends to a new process, for workers without the main program's path. Otherwise a script
+    without `if __name__ == "__main__"` would run again in the worker, and start a worker from there.
+    """
+    data: dict[str, Any] = usual(name)
+    return {key: value for key, value in data.items() if name != NAME or not key.startswith("init_main")}
+
+
+spawn.get_preparation_data = _prepared
+
+
+def exit_reason(code: int | None) -> Message:
+    """How a process ended, as part of a sentence."""
+    if code is None or code >= 0:
+        return Message("worker.exit_code", {"code": code})
+    hint: Message | str = Message("worker.out_of_memory") if -code == KILLED else ""
+    name = f", {signal.Signals(-code).name}" if -code in set(signal.Signals) else ""
+    return Message("worker.signal", {"number": -code, "name": name, "hint": hint})

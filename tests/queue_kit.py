@@ -20,8 +20,7 @@ from studio.media import Artifact
 from studio.planner import Job, job_id, resolve
 from studio.queue import Claims, Queue
 from studio.requests import ImageRequest, make_request
-from studio.run import run_jobs
-from studio.sinks import Sink
+from studio.run import Sink, run_jobs
 
 CAN = Fake().capabilities()
 

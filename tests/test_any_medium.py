@@ -30,7 +30,7 @@ from studio.mcp import server
 from studio.metadata.files import provenance_in, read, stripped, write
 from studio.planner import Job, plan
 from studio.requests import CaptionRequest, make_request
-from studio.sinks import FolderSink, GallerySink
+from studio.run import FolderSink, GallerySink
 from studio.studio import Studio
 
 CLIP = {"prompt": "a red cat", "frames": 6, "fps": 5, "seed": 3}

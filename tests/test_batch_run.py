@@ -20,7 +20,7 @@ from rich.progress import Progress as Bar
 
 from models.assets import assets
 from models.messages import Refused
-from studio import sinks
+from studio import run as running
 from studio.backends import fake
 from studio.backends.fake import Fake
 from studio.batch import run as folders
@@ -253,7 +253,7 @@ def test_a_disk_that_fills_up_ends_it_with_whole_pictures(
     batch: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, out = written(tmp_path / "a.txt", *(f"face {i} --d {i}" for i in range(6))), tmp_path / "out"
-    write, count = sinks.write_whole, []
+    write, count = running.write_whole, []
 
     def full(path: Path, data: bytes) -> None:
         count.append(path)
@@ -262,7 +262,7 @@ def test_a_disk_that_fills_up_ends_it_with_whole_pictures(
         write(path, data)
 
     with monkeypatch.context() as broken:
-        broken.setattr(sinks, "write_whole", full)
+        broken.setattr(running, "write_whole", full)
         said = batch(asked, "--out", out, "--json")
     assert (said.code, said.json["done"], said.json["problem"]) == (1, 3, "the disk is full.")
     assert len(pictures(out)) == len(rows(out / "images/metadata.jsonl")) == 3

@@ -18,7 +18,7 @@ from queue_kit import ask, claims, planned
 
 from models.assets import prompt_list
 from models.messages import Message, Refused
-from studio import cli, sheet, sinks
+from studio import cli, run, sheet
 from studio.events import Failed
 from studio.home import Home
 
@@ -109,7 +109,7 @@ def test_what_it_does_not_know_is_said(studio: Callable[..., Said], tmp_path: Pa
 def test_a_disk_that_fills_up_leaves_what_is_done(
     studio: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, written = sinks.write_whole, []
+    write, written = run.write_whole, []
 
     def full_after_two(path: Path, data: bytes) -> None:
         if len(written) == 2:
@@ -117,7 +117,7 @@ def test_a_disk_that_fills_up_leaves_what_is_done(
         written.append(path)
         write(path, data)
 
-    monkeypatch.setattr(sinks, "write_whole", full_after_two)
+    monkeypatch.setattr(run, "write_whole", full_after_two)
     said = faces(studio, "a b", "b c", "c d", "--out", tmp_path / "out")
     assert said.code == 1 and len(said.json) == 2 and said.err.strip().endswith("studio: the disk is full.")
 

@@ -28,7 +28,7 @@ from studio.export.pack import Sticker, pack
 from studio.metadata.files import provenance_in, read
 from studio.planner import resolve
 from studio.requests import make_request
-from studio.sinks import FolderSink
+from studio.run import FolderSink
 from studio.studio import Studio
 
 MOVING = {name: app for name, app in APPS.items() if app.moving}

@@ -44,8 +44,7 @@ from studio.page.html import ROUTE_LANGUAGE, render
 from studio.page.routes import zipped
 from studio.planner import Job, plan
 from studio.requests import make_request
-from studio.run import run_jobs
-from studio.sinks import FolderSink
+from studio.run import FolderSink, run_jobs
 from studio.studio import Studio
 from studio.verify import verify
 

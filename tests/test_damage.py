@@ -17,19 +17,18 @@ from test_gallery import png
 from tiny_files import write
 
 from studio import cli, maintenance
-from studio.annotations import Annotations, beside, read_annotations
 from studio.api import v1
 from studio.backends.fake import Fake
 from studio.clips import picture_of
 from studio.database import StoreTrouble
 from studio.events import Failed
-from studio.gallery import Gallery
+from studio.gallery import Annotations, Gallery, beside, read_annotations
 from studio.home import Home
 from studio.metadata.readers import parse_parameters
 from studio.page import routes
 from studio.page.context import PageContext
 from studio.queue import read_message
-from studio.sinks import GallerySink
+from studio.run import GallerySink
 from studio.studio import Studio
 from studio.syntax import Wildcards
 

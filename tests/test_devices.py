@@ -21,7 +21,7 @@ from studio.events import Done
 from studio.home import Home
 from studio.page import serve
 from studio.studio import Studio
-from studio.supervisor import Supervisor
+from studio.worker import Supervisor
 
 SECOND = 32 * "b" + ".1"
 
@@ -87,7 +87,7 @@ def test_a_worker_for_each_card_begins_with_a_model_that_computes_there(
     woken: list[str] = []
     monkeypatch.delenv("STUDIO_DEVICE")
     monkeypatch.setattr(Supervisor, "wake", lambda self, model="": woken.append(self._device))
-    monkeypatch.setattr("studio.supervisor.cards", lambda: [machine.machine("cpu")] * 2)
+    monkeypatch.setattr("studio.worker.cards", lambda: [machine.machine("cpu")] * 2)
     for kind, expected in ((Fake, ["cuda:0"]), (Placed, ["cuda:0", "cuda:1"])):
         woken.clear()
         opened: list[str] = []
@@ -105,7 +105,7 @@ def test_cards_are_counted_when_the_first_worker_is_needed_and_none_is_named(
     asked: list[bool] = []
     monkeypatch.setenv("STUDIO_DEVICE", named)
     monkeypatch.setattr(Supervisor, "wake", lambda self, model="": None)
-    monkeypatch.setattr("studio.supervisor.cards", lambda: asked.append(True) or [])
+    monkeypatch.setattr("studio.worker.cards", lambda: asked.append(True) or [])
     with Studio(tmp_path) as studio:
         assert studio.trouble() is None and not asked
         studio.open("fake")

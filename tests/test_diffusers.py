@@ -33,8 +33,7 @@ from studio.metadata.files import read
 from studio.metadata.restore import restore
 from studio.planner import plan
 from studio.requests import make_request, sides
-from studio.run import run_jobs
-from studio.sinks import FolderSink
+from studio.run import FolderSink, run_jobs
 from studio.studio import Studio
 from studio.verify import verify
 

@@ -31,7 +31,7 @@ from studio.media import Artifact
 from studio.metadata.files import read
 from studio.planner import resolve
 from studio.requests import make_request
-from studio.sinks import FolderSink
+from studio.run import FolderSink
 
 
 @pytest.fixture(scope="module")

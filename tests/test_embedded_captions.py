@@ -17,8 +17,7 @@ from studio.backends.embedded import Embedded
 from studio.media import Artifact
 from studio.planner import plan_with, resolve
 from studio.requests import make_request
-from studio.run import run_jobs
-from studio.sinks import FolderSink
+from studio.run import FolderSink, run_jobs
 
 
 @pytest.fixture(autouse=True)

@@ -17,13 +17,12 @@ from queue_kit import Entry, ask, keep, planned, put, run_job
 
 from models.messages import Refused
 from studio import maintenance
-from studio.annotations import Annotations, beside, read_annotations
 from studio.backends.fake import Fake
 from studio.files import remove_parts
-from studio.gallery import Filter, Gallery, match
+from studio.gallery import Annotations, Filter, Gallery, beside, match, read_annotations
 from studio.home import Home
 from studio.media import as_bytes, from_bytes
-from studio.sinks import GallerySink
+from studio.run import GallerySink
 
 
 def png(colour: tuple[int, int, int] = (200, 30, 30)) -> bytes:

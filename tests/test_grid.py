@@ -17,8 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from models.compose.lettering import font_for
 from models.data.captions import MOODS
 from models.messages import Refused
-from studio.grid import MOST, Axis, Grid
-from studio.grid_sheet import lines_of
+from studio.grid import MOST, Axis, Grid, lines_of
 from studio.metadata.files import read
 from studio.requests import make_request
 from studio.sets import EMOTIONS, SUBJECTS, SUBJECTS_ZH, felt, make_set

@@ -27,7 +27,7 @@ from studio.gallery import Filter
 from studio.home import Home
 from studio.planner import job_id, resolve
 from studio.requests import ImageRequest, make_request
-from studio.sinks import GallerySink
+from studio.run import GallerySink
 
 
 class QueueMachine(RuleBasedStateMachine):

@@ -14,7 +14,7 @@ from studio.backends.fake import Fake
 from studio.events import Done, Saved
 from studio.home import Home
 from studio.inputs import INPUTS, remove_unneeded
-from studio.sinks import GallerySink
+from studio.run import GallerySink
 from studio.studio import Studio
 
 HOUR = 3600

@@ -20,7 +20,7 @@ from studio.home import Home
 from studio.media import SUFFIXES, Artifact
 from studio.planner import Job, plan
 from studio.requests import make_request
-from studio.sinks import FolderSink, GallerySink
+from studio.run import FolderSink, GallerySink
 
 FRAMES = [Image.new("RGBA", (9, 7), colour) for colour in ("red", "red", (0, 0, 255, 80), "red")]
 

@@ -27,8 +27,7 @@ from studio.page.series import Series, SeriesStore
 from studio.page.tabs.caption import FILES, CaptionHandlers, examples
 from studio.page.tabs.create import CreateHandlers
 from studio.planner import Job
-from studio.run import run_jobs
-from studio.sinks import GallerySink
+from studio.run import GallerySink, run_jobs
 
 
 def uploaded(context: PageContext, **colours: str) -> list[str]:

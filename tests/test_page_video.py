@@ -25,8 +25,7 @@ from studio.page.html import render
 from studio.page.tabs.create import CreateHandlers
 from studio.page.tabs.video import VideoHandlers
 from studio.requests import make_request
-from studio.run import run_jobs
-from studio.sinks import GallerySink
+from studio.run import GallerySink, run_jobs
 from studio.studio import Studio
 from studio.verify import verify
 

@@ -34,7 +34,7 @@ from studio.metadata.readers import parse_parameters
 from studio.metadata.restore import restore
 from studio.planner import job_id, resolve
 from studio.requests import ImageRequest, make_request
-from studio.sinks import FolderSink
+from studio.run import FolderSink
 from studio.syntax import Wildcards
 from studio.verify import verify
 

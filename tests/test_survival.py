@@ -22,7 +22,7 @@ from studio.backends.fake import Fake
 from studio.home import Home
 from studio.planner import resolve
 from studio.requests import ImageRequest, make_request
-from studio.sinks import GallerySink
+from studio.run import GallerySink
 from studio.studio import Studio
 
 ROOT = Path(__file__).resolve().parent.parent

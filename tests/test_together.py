@@ -21,8 +21,7 @@ from studio.home import Home
 from studio.media import Artifact
 from studio.planner import Job
 from studio.requests import ImageRequest
-from studio.run import run_jobs
-from studio.sinks import FolderSink
+from studio.run import FolderSink, run_jobs
 
 
 def ask(backend: Backend, prompt: str = "a cat", **fields: object) -> ImageRequest:

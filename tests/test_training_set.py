@@ -13,10 +13,9 @@ from PIL import Image
 
 from models.messages import Refused
 from studio import inputs, maintenance
-from studio.annotations import read_annotations
 from studio.export import training
 from studio.export.training import Example, training_set, write_training_set
-from studio.gallery import Filter
+from studio.gallery import Filter, read_annotations
 from studio.home import Home
 
 Command = Callable[..., Said]

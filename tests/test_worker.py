@@ -24,7 +24,7 @@ from PIL import Image
 from queue_kit import ask, planned, run_job, work
 
 from models.messages import Message, Refused
-from studio import heartbeat, settings, supervisor, worker
+from studio import settings, worker
 from studio.api import v1
 from studio.backends.base import Backend, open_backend
 from studio.backends.fake import Fake
@@ -37,7 +37,7 @@ from studio.media import Artifact
 from studio.planner import Job
 from studio.queue import Claims
 from studio.requests import ImageRequest
-from studio.sinks import GallerySink
+from studio.run import GallerySink
 from studio.studio import Studio
 
 
@@ -284,7 +284,7 @@ def test_what_waits_is_done_once_the_disk_has_room_without_a_new_job(
 
     job = drawing("a cat")
     studio.queue.submit(job)
-    monkeypatch.setattr(supervisor, "AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(worker, "AGAIN_SECONDS", 0.1)
     monkeypatch.setattr(Claims, "fail_all", full)
     monkeypatch.setattr(sys, "stderr", FullDisk())
     studio._workers.each[0]._give_up(Message("the worker could not be started."))
@@ -294,7 +294,7 @@ def test_what_waits_is_done_once_the_disk_has_room_without_a_new_job(
 def test_a_worker_that_hangs_is_said_and_ended_and_its_job_put_back(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heartbeat, "QUIET", 1.5)
+    monkeypatch.setattr(worker, "QUIET", 1.5)
     job = studio.submit(drawing("slow", 0.1, steps=100))
     first_step(studio, job)
     with client_of(v1.router(studio, "fake")) as client:
@@ -304,23 +304,23 @@ def test_a_worker_that_hangs_is_said_and_ended_and_its_job_put_back(
         until(studio.trouble)
         said = client.get("/api/v1/health").json()
         assert said["status"] == "stalled" and "nothing has been heard" in said["problem"] and said["worker_seen"] > 1
-    monkeypatch.setattr(supervisor, "HANGS", 3)
+    monkeypatch.setattr(worker, "HANGS", 3)
     assert isinstance(list(studio.events(job))[-1], Cancelled)
     assert isinstance(finish(studio, drawing("after"))[1], Done) and studio.trouble() is None
 
 
 def test_a_worker_that_hangs_gives_the_home_to_the_next_one(studio: Studio) -> None:
     first_step(studio, studio.submit(drawing("slow", 0.1, steps=100)))
-    process, watch = studio._workers.each[0].process, heartbeat.Watch(studio.home)
-    for _ in range(heartbeat.HANGS):  # a sign now and then is enough
+    process, watch = studio._workers.each[0].process, worker.Watch(studio.home)
+    for _ in range(worker.HANGS):  # a sign now and then is enough
         watch.look()
-    file = heartbeat._file(studio.home)
+    file = worker._heartbeat_file(studio.home)
     seen = file.stat().st_mtime
     until(lambda: file.stat().st_mtime != seen)
     watch.look()
     assert process and process.exitcode is None
     send(studio, signal.SIGSTOP)
-    for _ in range(heartbeat.HANGS + 1):
+    for _ in range(worker.HANGS + 1):
         watch.look()
     assert wait([process.sentinel], PATIENCE)
 

@@ -10,13 +10,12 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_mo
 
 from models.messages import Refused
 from models.references.credits import Credit
-from studio.annotations import RATINGS
 from studio.api.routing import TAG
 from studio.events import Reading, Saved
-from studio.gallery import GalleryItem
-from studio.heartbeat import Loaded
+from studio.gallery import RATINGS, GalleryItem
 from studio.queue import MAX_PRIORITY, QueuedJob, State
 from studio.requests import CaptionRequest, Ingredient, MediaRequest, Picture, fields_of
+from studio.worker import Loaded
 
 SHA256 = r"^[0-9a-f]{64}$"
 LARGEST = 2**63 - 1  # what SQLite counts to

@@ -39,13 +39,13 @@ from studio.backends.base import offered, open_backend
 from studio.capabilities import Style
 from studio.doors import ModelState, model_problem, model_states
 from studio.events import Cancelled, Content, Done, Event, Failed, Progress, Saved
-from studio.heartbeat import loaded, silence
 from studio.media import data_url
 from studio.metadata.origin import nameless, version
 from studio.planner import Job
 from studio.queue import OPEN, QueuedJob, State
 from studio.requests import MediaRequest, media_tasks, only
 from studio.studio import Studio
+from studio.worker import loaded, silence
 
 END = "end"  # id of the last event: a client that has it needs nothing more
 STREAMS = 32  # of events at a time: each looks into the database 20 times a second

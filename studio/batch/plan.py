@@ -15,7 +15,7 @@ from studio.inputs import pictures_in
 from studio.planner import Job as Planned
 from studio.planner import plan_with
 from studio.requests import make_request, stored_request
-from studio.sinks import file_names
+from studio.run import file_names
 from studio.syntax import Wildcards
 
 JOBS = 100_000

@@ -39,8 +39,7 @@ from studio.foreground import exit_code
 from studio.metadata.files import credits_in
 from studio.metadata.origin import version
 from studio.planner import Job as Planned
-from studio.run import explain, run_jobs
-from studio.sinks import FolderSink, holds_another
+from studio.run import FolderSink, explain, holds_another, run_jobs
 from studio.syntax import Wildcards
 
 # --- The folder -------------------------------------------------------------------------------------------------------

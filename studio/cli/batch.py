@@ -29,8 +29,8 @@ from studio.foreground import Batch, bar_on_stderr
 from studio.grid import Axis, Grid
 from studio.metadata.files import credits_in
 from studio.requests import ImageRequest, make_request
+from studio.run import holds_another
 from studio.sets import make_set, refuse_unknown
-from studio.sinks import holds_another
 
 LISTED = 20  # problems and words on the terminal
 AGAIN = ("again", "out", "as_json", "home")  # the options that `studio grid --again` reads

@@ -27,7 +27,7 @@ from studio.files import ready_folder, why, write_whole
 from studio.metadata.files import credits_in, credits_of_record, read, stripped
 from studio.planner import resolve
 from studio.requests import make_request
-from studio.sinks import plain_name
+from studio.run import plain_name
 from studio.verify import verify as verified
 
 files_argument = click.argument(
@@ -42,7 +42,7 @@ pack_option = click.option(
 )
 for_app_option = click.option("for_app", "--for", default="", metavar="APP", help="`studio apps` lists them.")
 outline_option = click.option("--outline", is_flag=True, help="With a white outline.")
-TELLING = re.compile(r"[0-9a-f]{16}-\d+-\d+")  # as `studio.sinks.file_names`
+TELLING = re.compile(r"[0-9a-f]{16}-\d+-\d+")  # as `studio.run.file_names`
 
 
 @command("as_json")

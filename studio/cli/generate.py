@@ -33,8 +33,8 @@ from studio.requests import (
     make_request,
     media_tasks,
 )
+from studio.run import BareFolderSink, FolderSink, GallerySink, Sink, file_names
 from studio.search import SUBTRACTED
-from studio.sinks import BareFolderSink, FolderSink, GallerySink, Sink, file_names
 
 A = TypeVar("A")
 

@@ -15,12 +15,11 @@ from studio.cli.base import FILE, HOME, MODEL, SHARED, Common, command, leave, r
 from studio.files import make_folder, why
 from studio.folders import Folders, Step, index_gallery
 from studio.foreground import bar_on_stderr
-from studio.heartbeat import trouble
 from studio.home import Home
 from studio.queue import MAX_PRIORITY, Queue, QueuedJob, State
 from studio.requests import PICTURES, SearchRequest
 from studio.studio import Studio
-from studio.worker import alone
+from studio.worker import alone, trouble
 
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled", "quarantined")
 SHOWN = 20  # ended jobs that are listed

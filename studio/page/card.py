@@ -11,10 +11,9 @@ import gradio as gr
 from models.messages import Refused
 from models.references.credits import lines
 from studio import inputs, media
-from studio.annotations import labels_in
 from studio.export.apps import APPS
 from studio.export.clips import FORMATS
-from studio.gallery import Gallery, GalleryItem
+from studio.gallery import Gallery, GalleryItem, labels_in
 from studio.metadata.files import credits_of_record, read
 from studio.metadata.origin import placed
 from studio.metadata.restore import restore
@@ -25,7 +24,7 @@ from studio.page.polling import tab_of
 from studio.page.routes import open_clip
 from studio.planner import Job
 from studio.requests import only, stored_request
-from studio.sinks import GallerySink
+from studio.run import GallerySink
 
 LISTS = ("tags", "boards")
 VARIATIONS = 4  # that one press makes

@@ -20,13 +20,12 @@ from PIL import Image
 
 from models.messages import Refused
 from studio import settings
-from studio.awaited import STOP, Stopped
 from studio.backends.base import open_backend
 from studio.capabilities import Capabilities
 from studio.events import Reading
 from studio.page.polling import Poll
 from studio.page.series import SeriesStore
-from studio.studio import Studio
+from studio.studio import STOP, Stopped, Studio
 from studio.syntax import Wildcards
 
 # Events: not part of the public API, without Gradio's own spinner, and as many at once as there are pages open.

@@ -20,9 +20,8 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from models.messages import Refused
-from studio.annotations import labels_in
 from studio.api.gallery import Chosen
-from studio.gallery import PAGE, Filter, Gallery, GalleryItem
+from studio.gallery import PAGE, Filter, Gallery, GalleryItem, labels_in
 from studio.inputs import remove_unneeded
 from studio.page.context import PageContext
 from studio.page.html import error_text, label, new_router, render, script, style_name, text
