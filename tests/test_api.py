@@ -53,8 +53,8 @@ def events(api: httpx.Client, job: str, **headers: str) -> list[tuple[str, Any]]
     with api.stream("GET", f"/jobs/{job}/events", headers=headers) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         blocks = answer.read().decode().split("\n\n")
-    said = (dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks if "event: " in block)
-    return [(one["event"], json.loads(one["data"])) for one in said]
+    result = (dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks if "event: " in block)
+    return [(one["event"], json.loads(one["data"])) for one in result]
 
 
 RED = Image.new("RGBA", (128, 128), (200, 30, 30, 255))
@@ -97,33 +97,33 @@ def test_lists_of_words_are_read_as_they_are_now(api: httpx.Client, server: Serv
         (server.home / "wildcards" / "things.txt").write_text(word)
         assert ask(api, prompt="my __things__", steps=1)["request"]["prompt"] == f"my {word}"
         with httpx.Client(base_url=f"{server.url}/sdapi/v1", timeout=PATIENCE) as other:
-            made = other.post("/txt2img", json={"prompt": "a __things__", "steps": 1}).json()
-            assert json.loads(made["info"])["prompt"] == f"a {word}"
+            results = other.post("/txt2img", json={"prompt": "a __things__", "steps": 1}).json()
+            assert json.loads(results["info"])["prompt"] == f"a {word}"
 
 
 def test_events_from_beginning_to_end_and_for_latecomers(api: httpx.Client) -> None:
     job = ask(api, prompt="an axolotl in the news", count=2, seed=1, steps=20)
-    told = events(api, job["id"])
-    names = [name for name, _ in told]
-    assert names[0] == "state" and names[-1] == "end" and told[-1][1] == {"state": "done", "sentence": ""}
-    assert sorted(data["index"] for name, data in told if name == "picture") == [0, 1]
-    steps = [data for name, data in told if name == "progress"]
+    answer = events(api, job["id"])
+    names = [name for name, _ in answer]
+    assert names[0] == "state" and names[-1] == "end" and answer[-1][1] == {"state": "done", "sentence": ""}
+    assert sorted(data["index"] for name, data in answer if name == "picture") == [0, 1]
+    steps = [data for name, data in answer if name == "progress"]
     assert len(steps) > 2 and [one["step"] for one in steps] == sorted(one["step"] for one in steps)
     assert any(one["unknown"] == [{"word": "axolotl", "nearest": ["lizard", "fish"]}] for one in steps)
     shown = next(one["previews"]["0"] for one in steps if one["previews"])
     with Image.open(io.BytesIO(base64.b64decode(shown.removeprefix("data:image/png;base64,")))) as preview:
         assert preview.size == (128, 128)
     late = events(api, job["id"])
-    assert late[0][0] == "state" and late[0][1]["state"] == "done" and late[-1] == told[-1]
-    assert [data for name, data in late if name == "picture"] == [data for name, data in told if name == "picture"]
+    assert late[0][0] == "state" and late[0][1]["state"] == "done" and late[-1] == answer[-1]
+    assert [data for name, data in late if name == "picture"] == [data for name, data in answer if name == "picture"]
     assert api.get(f"/jobs/{job['id']}/events", headers={"last-event-id": "end"}).status_code == 204
 
 
 def test_one_who_comes_in_the_middle_gets_the_state_first(api: httpx.Client) -> None:
     job = ask(api, prompt="in the middle", seed=1, steps=60)["id"]
     running = until(lambda: (j := api.get(f"/jobs/{job}").json())["progress"] and j["progress"]["step"] > 5 and j)
-    told = events(api, job)
-    assert told[0][1]["progress"]["step"] >= running["progress"]["step"] and told[-1][1]["state"] == "done"
+    answer = events(api, job)
+    assert answer[0][1]["progress"]["step"] >= running["progress"]["step"] and answer[-1][1]["state"] == "done"
 
 
 def test_silence_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,16 +226,16 @@ def three(server: Server) -> list[str]:
 
 
 def test_the_gallery_comes_in_pages(api: httpx.Client, three: list[str]) -> None:
-    found, before = [], None
+    matches, before = [], None
     while True:
         where = {"limit": 2, "style": "noto", **({"before": before} if before else {})}
         page = api.get("/gallery", params=where).json()
         assert page["count"] >= 3 and len(page["pictures"]) <= 2
-        found += [picture["sha256"] for picture in page["pictures"]]
+        matches += [picture["sha256"] for picture in page["pictures"]]
         before = page["next"]
         if before is None:
             break
-    assert len(set(found)) == len(found) == page["count"] and sorted(three) == sorted(set(found) & set(three))
+    assert len(set(matches)) == len(matches) == page["count"] and sorted(three) == sorted(set(matches) & set(three))
 
 
 def test_marks_and_the_bin(api: httpx.Client, three: list[str]) -> None:
@@ -264,9 +264,9 @@ def test_a_file_is_served_with_its_own_media_type(tmp_path: Path, name: str, kin
         (one.name for one in dataclasses.fields(GalleryItem) if one.default is dataclasses.MISSING), 0
     )
     media_type = media_type_of(tmp_path / name)
-    kept = GalleryItem(**{**facts, "sha256": NOBODY, "path": tmp_path / name, "media_type": media_type})
-    assert gallery.file_response(kept).headers["content-type"] == kind
-    assert gallery.describe_item(kept)["media_type"] == kind.partition(";")[0]
+    items = GalleryItem(**{**facts, "sha256": NOBODY, "path": tmp_path / name, "media_type": media_type})
+    assert gallery.file_response(items).headers["content-type"] == kind
+    assert gallery.describe_item(items)["media_type"] == kind.partition(";")[0]
 
 
 def test_small_pictures_of_large_ones(api: httpx.Client) -> None:
@@ -328,7 +328,7 @@ def test_the_papers_say_all_and_load_nothing(api: httpx.Client) -> None:
     assert all(path.startswith("/api/v1/") for path in schema["paths"])
     for path, methods in schema["paths"].items():
         assert path in page
-        assert all(said["description"] for said in methods.values()), f"{path} says nothing of itself"
+        assert all(result["description"] for result in methods.values()), f"{path} says nothing of itself"
     document = Elements(page)
     assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in document.elements}
     links = [attributes.get("href") or "" for _, attributes in document.elements if "href" in attributes]

@@ -74,15 +74,15 @@ def test_the_first_bad_prompt_refuses_all(refuse: Callable[..., str]) -> None:
 def bad_pictures(tmp_path: Path) -> dict[str, Path]:
     whole = tmp_path / "whole.png"
     Image.effect_noise((64, 64), 80).convert("RGBA").save(whole)
-    made = {name: tmp_path / f"{name}.png" for name in ("text", "cut", "empty", "bomb", "svg", "missing")}
-    made["text"].write_text("just words")
-    made["cut"].write_bytes(whole.read_bytes()[:1000])
-    made["empty"].write_bytes(b"")
-    made["bomb"].write_bytes(bomb(30_000))
-    made["svg"].write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
-    made["folder"] = tmp_path / "folder"
-    made["folder"].mkdir()
-    return made
+    results = {name: tmp_path / f"{name}.png" for name in ("text", "cut", "empty", "bomb", "svg", "missing")}
+    results["text"].write_text("just words")
+    results["cut"].write_bytes(whole.read_bytes()[:1000])
+    results["empty"].write_bytes(b"")
+    results["bomb"].write_bytes(bomb(30_000))
+    results["svg"].write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    results["folder"] = tmp_path / "folder"
+    results["folder"].mkdir()
+    return results
 
 
 def test_pictures(refuse: Callable[..., str], bad_pictures: dict[str, Path], subtests: pytest.Subtests) -> None:

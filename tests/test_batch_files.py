@@ -35,15 +35,15 @@ def planned(path: Path, data: str | bytes) -> Plan:
 
 
 def faults(path: Path, data: str | bytes) -> list[tuple[int, str]]:
-    found = planned(path, data).problems
-    assert all("\n" not in str(problem.placed) and problem.reason.text().endswith((".", ")")) for problem in found)
-    return [(problem.line, problem.reason.text()) for problem in found]
+    matches = planned(path, data).problems
+    assert all("\n" not in str(problem.placed) and problem.reason.text().endswith((".", ")")) for problem in matches)
+    return [(problem.line, problem.reason.text()) for problem in matches]
 
 
 def asked(path: Path, data: str | bytes, *names: str) -> list[tuple]:
-    made = planned(path, data)
-    assert not made.problems, made.problems
-    return [tuple(getattr(job.request, name) for name in names) for job in made.jobs]
+    results = planned(path, data)
+    assert not results.problems, results.problems
+    return [tuple(getattr(job.request, name) for name in names) for job in results.jobs]
 
 
 # --- The same jobs in every dialect -----------------------------------------------------------------------------------
@@ -76,9 +76,9 @@ def test_every_dialect_asks_for_the_same(tmp_path: Path, name: str, named: bool)
 
 @pytest.mark.parametrize("path", sorted((assets() / "prompts").glob("batch.*")), ids=lambda path: path.name)
 def test_the_examples_that_ship_are_good(path: Path) -> None:
-    made = plan([Source(path.name, path, path.parent)], DESK)
-    assert not made.problems and len(made.jobs) >= 4
-    assert not any(set("{}") & set(job.request.prompt.replace("\\{", "").replace("\\}", "")) for job in made.jobs)
+    results = plan([Source(path.name, path, path.parent)], DESK)
+    assert not results.problems and len(results.jobs) >= 4
+    assert not any(set("{}") & set(job.request.prompt.replace("\\{", "").replace("\\}", "")) for job in results.jobs)
     assert {f".{kind}" for kind in ("txt", "jsonl", "csv", "yaml")} <= set(READERS)
 
 
@@ -95,8 +95,8 @@ def test_dynamic_prompts_draw_one_prompt_a_picture(tmp_path: Path) -> None:
     assert prompts == {"a red cat", "a blue cat"} and len(planned(tmp_path / "a.txt", text).jobs) == 8
     line = {"prompt": "a {red|blue} cat, __animals__", "seed": 1}
     assert asked(tmp_path / "a.jsonl", json.dumps(line), "prompt") == [(r"a \{red|blue\} cat, \__animals__",)]
-    ((said,),) = asked(tmp_path / "a.jsonl", json.dumps({**line, "expand": True}), "prompt")
-    assert "{" not in said and "__" not in said
+    ((result,),) = asked(tmp_path / "a.jsonl", json.dumps({**line, "expand": True}), "prompt")
+    assert "{" not in result and "__" not in result
     assert asked(tmp_path / "a.yaml", "jobs: [{prompt: 'a {b|c}', expand: false}]", "prompt") == [(r"a \{b|c\}",)]
 
 
@@ -122,11 +122,11 @@ def test_pictures_lie_beside_the_file(tmp_path: Path) -> None:
 def test_cells_are_text_and_sizes_are_told_of(tmp_path: Path) -> None:
     text = "prompt,width,notes\n"
     assert "no setting 'notes'" in faults(tmp_path / "a.csv", text + "a,1,2\n")[0][1]
-    made = planned(tmp_path / "a.csv", 'prompt,width\n"=cmd|\' /C calc\'!A0",640\n"a, ""b""\nc",\n')
-    assert [job.request.prompt for job in made.jobs] == ["=cmd|' /C calc'!A0", 'a, "b" c'] and made.ignored[
+    results = planned(tmp_path / "a.csv", 'prompt,width\n"=cmd|\' /C calc\'!A0",640\n"a, ""b""\nc",\n')
+    assert [job.request.prompt for job in results.jobs] == ["=cmd|' /C calc'!A0", 'a, "b" c'] and results.ignored[
         "width"
     ] == 1
-    assert [job.line for job in made.jobs] == [2, 3]
+    assert [job.line for job in results.jobs] == [2, 3]
 
 
 # --- What is wrong is one line's --------------------------------------------------------------------------------------
@@ -174,9 +174,9 @@ def test_cells_are_text_and_sizes_are_told_of(tmp_path: Path) -> None:
 )
 def test_a_bad_line_is_its_own_fault(tmp_path: Path, name: str, line: str, says: str) -> None:
     good = "a cat --d 1" if name == "a.txt" else '{"prompt": "a cat", "seed": 1}'
-    made = planned(tmp_path / name, f"{good}\n{line}\n{good}\n")
-    assert [job.line for job in made.jobs] == [1, 3]
-    (problem,) = made.problems
+    results = planned(tmp_path / name, f"{good}\n{line}\n{good}\n")
+    assert [job.line for job in results.jobs] == [1, 3]
+    (problem,) = results.problems
     assert problem.line == 2 and says in problem.reason.text() and len(problem.reason.text()) < 250, problem
 
 
@@ -213,22 +213,22 @@ def test_a_bad_line_is_its_own_fault(tmp_path: Path, name: str, line: str, says:
     ],
 )  # fmt: skip
 def test_a_bad_file_says_where(tmp_path: Path, name: str, data: str | bytes, line: int, says: str) -> None:
-    found = faults(tmp_path / name, data)
-    assert [one for one, _ in found][-1] == line and says in found[-1][1], found
+    matches = faults(tmp_path / name, data)
+    assert [one for one, _ in matches][-1] == line and says in matches[-1][1], matches
 
 
 def test_the_rest_of_a_broken_table_is_read(tmp_path: Path) -> None:
-    made = planned(tmp_path / "a.csv", b'prompt,seed\n"a"b,1\na dog,2\n\xff,3\na fox,4\n')
-    assert [(job.line, job.request.prompt) for job in made.jobs] == [(3, "a dog"), (5, "a fox")]
-    assert [problem.line for problem in made.problems] == [2, 4]
+    results = planned(tmp_path / "a.csv", b'prompt,seed\n"a"b,1\na dog,2\n\xff,3\na fox,4\n')
+    assert [(job.line, job.request.prompt) for job in results.jobs] == [(3, "a dog"), (5, "a fox")]
+    assert [problem.line for problem in results.problems] == [2, 4]
 
 
 def test_files_belong_to_one_job(tmp_path: Path) -> None:
-    made = planned(tmp_path / "a.txt", "a --d 1 --f x\nb --d 1 --f X\na --d 1 --f x\na --d 1\na --d 1\n")
-    assert [problem.line for problem in made.problems] == [2] and "makes a file x.png already" in made.problems[
+    results = planned(tmp_path / "a.txt", "a --d 1 --f x\nb --d 1 --f X\na --d 1 --f x\na --d 1\na --d 1\n")
+    assert [problem.line for problem in results.problems] == [2] and "makes a file x.png already" in results.problems[
         0
     ].reason.text()
-    assert len(made.jobs) == 4 and made.jobs[0].files == made.jobs[1].files
+    assert len(results.jobs) == 4 and results.jobs[0].files == results.jobs[1].files
 
 
 @pytest.mark.parametrize(
@@ -256,9 +256,9 @@ def test_names_are_made_safe(given: str, kept: str) -> None:
 
 @given(st.text(max_size=40))
 def test_any_name_is_one_file_in_one_folder(name: str) -> None:
-    kept = safe_name(name)
-    assert not set('/\\\0:*?"<>|\n') & set(kept) and len(kept.encode()) <= 101 and kept not in (".", "..")
-    assert kept == kept.strip() and not kept.startswith(".")
+    items = safe_name(name)
+    assert not set('/\\\0:*?"<>|\n') & set(items) and len(items.encode()) <= 101 and items not in (".", "..")
+    assert items == items.strip() and not items.startswith(".")
 
 
 # --- Any bytes, any size ----------------------------------------------------------------------------------------------
@@ -271,10 +271,10 @@ PIECES += [*"\"{}|,;\t\n[]:\0\ufeff'\\", '{"prompt": "a"}']
 @given(data=st.binary(max_size=200) | st.lists(st.sampled_from(PIECES), max_size=30).map(lambda p: "".join(p).encode()))
 @limits(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_jobs_or_faults(tmp_path: Path, kind: str, data: bytes) -> None:
-    made = planned(tmp_path / f"any{kind}", data)
-    for problem in made.problems:
+    results = planned(tmp_path / f"any{kind}", data)
+    for problem in results.problems:
         assert problem.line >= 1 and problem.reason.text().strip() and problem.reason.text().isprintable(), problem
-    assert json.dumps([job.as_dict() for job in made.jobs])
+    assert json.dumps([job.as_dict() for job in results.jobs])
 
 
 @pytest.mark.parametrize("kind", [".txt", ".jsonl", ".csv"])
@@ -287,20 +287,25 @@ def test_a_line_of_any_length_takes_little_memory(tmp_path: Path, kind: str) -> 
             file.write(b"x" * 2**20)
         file.write(b"\n")
     tracemalloc.start()
-    found = list(read(Source("long", path, tmp_path)))
+    matches = list(read(Source("long", path, tmp_path)))
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert len(found) == 1 and isinstance(found[0], Problem) and "64 KB" in found[0].reason.text() and most < 4 * 2**20
+    assert (
+        len(matches) == 1
+        and isinstance(matches[0], Problem)
+        and "64 KB" in matches[0].reason.text()
+        and most < 4 * 2**20
+    )
 
 
 def test_a_problem_has_a_language(tmp_path: Path) -> None:
-    made = planned(tmp_path / "a.txt", "a --sede 1\na --d x\na {b")
-    assert [problem.placed.text("zh").removeprefix("a.txt ") for problem in made.problems] == [
+    results = planned(tmp_path / "a.txt", "a --sede 1\na --d x\na {b")
+    assert [problem.placed.text("zh").removeprefix("a.txt ") for problem in results.problems] == [
         "第 1 行：没有名为“sede”的设置（是否想写“seed”？）。",
         "第 2 行：seed 必须是整数，而不是 'x'。",
         "第 3 行：the prompt：第 3 列的花括号没有闭合；要写花括号本身，请用 \\{ 或 \\}。",
     ]
-    for problem in made.problems:
+    for problem in results.problems:
         assert problem.as_dict()["message"] == problem.reason.text() and problem.reason.text().isascii()
         assert Problem.of(problem.as_dict()).as_dict() == problem.as_dict()
 
@@ -316,8 +321,8 @@ def test_what_a_terminal_can_not_be_shown_is_not_in_a_problem(tmp_path: Path) ->
 
 def test_problems_are_counted_beyond_what_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "PROBLEMS", 3)
-    made = planned(tmp_path / "a.txt", "a --x 1\n" * 10)
-    assert (len(made.problems), made.more) == (3, 7)
+    results = planned(tmp_path / "a.txt", "a --x 1\n" * 10)
+    assert (len(results.problems), results.more) == (3, 7)
     (tmp_path / "b.txt").write_text("a\n" * 10)
     with pytest.raises(Refused, match="asks for more than 3 jobs"):
         plan([Source("b.txt", tmp_path / "b.txt", tmp_path)], dataclasses.replace(DESK, most=3))
@@ -327,8 +332,8 @@ def test_problems_are_counted_beyond_what_is_told(tmp_path: Path, monkeypatch: p
 
 
 def named(*names: str) -> list[str]:
-    with readers.opened(names) as found:
-        return [source.name for source in found]
+    with readers.opened(names) as matches:
+        return [source.name for source in matches]
 
 
 def test_patterns_are_sorted_and_nothing_is_said(tmp_path: Path) -> None:
@@ -345,11 +350,11 @@ def test_streams_are_kept_while_they_are_read(tmp_path: Path, monkeypatch: pytes
     os.mkfifo(tmp_path / "pipe.txt")
     writer = threading.Thread(target=(tmp_path / "pipe.txt").write_text, args=("a dog --d 1\n",), daemon=True)
     writer.start()
-    with readers.opened(["-", str(tmp_path / "pipe.txt")]) as found:
-        made: Any = plan(found, DESK)
-        assert len(readers.digest(found)) == 64
-    assert [(job.file, job.request.prompt) for job in made.jobs] == [
+    with readers.opened(["-", str(tmp_path / "pipe.txt")]) as matches:
+        results: Any = plan(matches, DESK)
+        assert len(readers.digest(matches)) == 64
+    assert [(job.file, job.request.prompt) for job in results.jobs] == [
         ("standard input", "a cat"),
         (str(tmp_path / "pipe.txt"), "a dog"),
     ]
-    assert not found[0].path.exists()
+    assert not matches[0].path.exists()

@@ -30,15 +30,15 @@ def faces(studio: Callable[..., Said], *arguments: object) -> Said:
 
 
 def test_generate_makes_transparent_pictures_and_says_where(studio: Callable[..., Said], tmp_path: Path) -> None:
-    said = faces(studio, "a smiling cat", "戴帽子的小狗", "--count", 2, "--seed", 7, "--out", tmp_path / "out")
-    assert said.code == 0
-    assert [(row["prompt"], row["seed"]) for row in said.json] == [
+    result = faces(studio, "a smiling cat", "戴帽子的小狗", "--count", 2, "--seed", 7, "--out", tmp_path / "out")
+    assert result.code == 0
+    assert [(row["prompt"], row["seed"]) for row in result.json] == [
         ("a smiling cat", 7),
         ("a smiling cat", 8),
         ("戴帽子的小狗", 7),
         ("戴帽子的小狗", 8),
     ]
-    for row in said.json:
+    for row in result.json:
         assert set(row) == {
             "path",
             "seed",
@@ -67,11 +67,11 @@ def test_the_same_seed_makes_the_same_file_and_finds_it(studio: Callable[..., Sa
 
 
 def test_without_out_pictures_go_into_the_home(studio: Callable[..., Said], tmp_path: Path) -> None:
-    said = studio("generate", "a cat", "--model", "fake")
-    assert Path(said.out.strip()).parent.parent == tmp_path / "home" / "pictures"
-    assert [kept.prompt for kept in Home(tmp_path / "home").gallery.page()] == ["a cat"]
-    said = studio("generate", "a cat", "--model", "fake", "--home", tmp_path / "other")
-    assert Path(said.out.strip()).parent.parent == tmp_path / "other" / "pictures"
+    result = studio("generate", "a cat", "--model", "fake")
+    assert Path(result.out.strip()).parent.parent == tmp_path / "home" / "pictures"
+    assert [items.prompt for items in Home(tmp_path / "home").gallery.page()] == ["a cat"]
+    result = studio("generate", "a cat", "--model", "fake", "--home", tmp_path / "other")
+    assert Path(result.out.strip()).parent.parent == tmp_path / "other" / "pictures"
 
 
 def test_blends_and_likenesses_need_no_words(studio: Callable[..., Said], tmp_path: Path) -> None:
@@ -83,27 +83,27 @@ def test_blends_and_likenesses_need_no_words(studio: Callable[..., Said], tmp_pa
         faces(studio, "--mix", "1:panda", "--mix", f"-.5:{tmp_path / 'red.png'}", *out),
         faces(studio, "--mix", "panda", "--mix", "0.5:pineapple", "--style", "Noto", *out),
     ]
-    assert [said.code for said in likes] == [0, 0, 0, 0]
-    assert len({said.json[0]["job_id"] for said in likes}) == 4
+    assert [result.code for result in likes] == [0, 0, 0, 0]
+    assert len({result.json[0]["job_id"] for result in likes}) == 4
 
 
 def test_words_without_quotation_marks_are_one_prompt(studio: Callable[..., Said], tmp_path: Path) -> None:
-    said = faces(studio, "a", "red", "cat", "--out", tmp_path)
-    assert [row["prompt"] for row in said.json] == ["a red cat"] and "one prompt, 'a red cat'" in said.err
+    result = faces(studio, "a", "red", "cat", "--out", tmp_path)
+    assert [row["prompt"] for row in result.json] == ["a red cat"] and "one prompt, 'a red cat'" in result.err
     assert len(faces(studio, "a red cat", "dog", "--out", tmp_path).json) == 2
 
 
 def test_it_says_its_version_and_what_was_meant(studio: Callable[..., Said]) -> None:
     assert studio("--version").out.startswith("Studio 128 ")
-    said = studio("gnerate", "a cat")
-    assert said.code == 2 and said.err.endswith("Did you mean 'generate'?\n")
+    result = studio("gnerate", "a cat")
+    assert result.code == 2 and result.err.endswith("Did you mean 'generate'?\n")
     assert studio("open", "--port", 70000).err == "studio: --port must be between 0 and 65535, not 70000.\n"
 
 
 def test_what_it_does_not_know_is_said(studio: Callable[..., Said], tmp_path: Path) -> None:
-    said = faces(studio, "an axolotl", "--out", tmp_path)
-    assert "I don't know axolotl; nearest: lizard, fish." in said.err
-    assert said.json[0]["unknown"] == [{"word": "axolotl", "nearest": ["lizard", "fish"]}]
+    result = faces(studio, "an axolotl", "--out", tmp_path)
+    assert "I don't know axolotl; nearest: lizard, fish." in result.err
+    assert result.json[0]["unknown"] == [{"word": "axolotl", "nearest": ["lizard", "fish"]}]
 
 
 def test_a_disk_that_fills_up_leaves_what_is_done(
@@ -118,29 +118,29 @@ def test_a_disk_that_fills_up_leaves_what_is_done(
         write(path, data)
 
     monkeypatch.setattr(run, "write_whole", full_after_two)
-    said = faces(studio, "a b", "b c", "c d", "--out", tmp_path / "out")
-    assert said.code == 1 and len(said.json) == 2 and said.err.strip().endswith("studio: the disk is full.")
+    result = faces(studio, "a b", "b c", "c d", "--out", tmp_path / "out")
+    assert result.code == 1 and len(result.json) == 2 and result.err.strip().endswith("studio: the disk is full.")
 
 
 def test_a_model_that_fails_is_explained(
     studio: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("studio.backends.fake._draw", lambda *_: (_ for _ in ()).throw(MemoryError()))
-    said = faces(studio, "a cat", "--out", tmp_path / "out")
-    assert said.code == 2 and "ask for fewer pictures at once" in said.err and not (tmp_path / "out").exists()
+    result = faces(studio, "a cat", "--out", tmp_path / "out")
+    assert result.code == 2 and "ask for fewer pictures at once" in result.err and not (tmp_path / "out").exists()
 
 
 def test_embed_gives_unit_vectors(studio: Callable[..., Said], tmp_path: Path) -> None:
     Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
-    said = studio(
+    result = studio(
         "embed", "--text", "a cat", "--text", "猫", "--image", tmp_path / "red.png", "--model", "fake", "--json"
     )
-    assert [(row["kind"], row["input"]) for row in said.json] == [
+    assert [(row["kind"], row["input"]) for row in result.json] == [
         ("text", "a cat"),
         ("text", "猫"),
         ("image", str(tmp_path / "red.png")),
     ]
-    assert all(len(row["vector"]) == 128 and math.isclose(math.hypot(*row["vector"]), 1) for row in said.json)
+    assert all(len(row["vector"]) == 128 and math.isclose(math.hypot(*row["vector"]), 1) for row in result.json)
 
 
 def test_styles_models_and_info(studio: Callable[..., Said], tmp_path: Path) -> None:
@@ -148,8 +148,8 @@ def test_styles_models_and_info(studio: Callable[..., Said], tmp_path: Path) -> 
     assert "noto\t安卓" in studio("styles", "--model", "fake").out
     assert [row["model"] for row in studio("models", "--json").json] == ["embedded", "fake"]
     row = faces(studio, "a cat", "--seed", 3, "--out", tmp_path).json[0]
-    found = studio("info", row["path"], "--json")
-    assert (found.json["job_id"], found.json["request"]["prompt"]) == (row["job_id"], "a cat")
+    matches = studio("info", row["path"], "--json")
+    assert (matches.json["job_id"], matches.json["request"]["prompt"]) == (row["job_id"], "a cat")
     assert "prompt: a cat" in studio("info", row["path"]).out and "seed: 3" in studio("info", row["path"]).out
 
 
@@ -198,10 +198,10 @@ for names in cli.COMMANDS.values():
 
 def test_a_command_imports_no_other() -> None:
     """Each is registered by the module that the table names, and by none that comes along with it."""
-    told = dict(line.split(": ") for line in _python("-c", FORKED).stdout.splitlines())
+    answer = dict(line.split(": ") for line in _python("-c", FORKED).stdout.splitlines())
     for names in cli.COMMANDS.values():
-        assert set(names) <= set(told[names[0]].split())
-    assert "set" not in told["generate"].split()
+        assert set(names) <= set(answer[names[0]].split())
+    assert "set" not in answer["generate"].split()
     assert set(cli.program().commands) == {name for names in cli.COMMANDS.values() for name in names}
 
 
@@ -219,8 +219,10 @@ def test_stopping_leaves_whole_pictures_only(tmp_path: Path, stop: signal.Signal
     assert process.returncode == 130, err
     assert "Traceback" not in err
     left = sorted((tmp_path / "out").iterdir())
-    told = {Path(row["path"]) for row in json.loads(out)}
-    assert 0 < len(left) < 50 and len(set(left) - told) <= 1 and told <= set(left), "one may be whole and not yet told"
+    answer = {Path(row["path"]) for row in json.loads(out)}
+    assert 0 < len(left) < 50 and len(set(left) - answer) <= 1 and answer <= set(left), (
+        "one may be whole and not yet told"
+    )
     for path in left:
         with Image.open(path) as picture:
             picture.load()
@@ -292,8 +294,8 @@ def test_the_queue_is_paused_and_goes_on(studio: Command, house: Home) -> None:
     ],
 )
 def test_what_can_not_be_done_is_one_sentence(studio: Command, house: Home, arguments: tuple, says: str) -> None:
-    said = studio(*arguments)
-    assert said.code == 2 and says in said.err and said.err.count("\n") == 1
+    result = studio(*arguments)
+    assert result.code == 2 and says in result.err and result.err.count("\n") == 1
 
 
 def test_the_doctor_and_the_rebuild(studio: Command, tmp_path: Path) -> None:
@@ -303,27 +305,27 @@ def test_the_doctor_and_the_rebuild(studio: Command, tmp_path: Path) -> None:
     path = next((tmp_path / "home" / "pictures").rglob("*.png"))
     data = path.read_bytes()
     path.write_bytes(data[:-1])
-    said = studio("doctor", "--json")
-    assert said.code == 1 and [row["kind"] for row in said.json] == ["cut short"]
+    result = studio("doctor", "--json")
+    assert result.code == 1 and [row["kind"] for row in result.json] == ["cut short"]
     path.write_bytes(data)
     (tmp_path / "junk").write_bytes(b"junk" * 999)
     (tmp_path / "junk").replace(tmp_path / "home" / "studio.db")
     (tmp_path / "home" / "studio.db-wal").unlink(missing_ok=True)  # the log alone would heal it
-    said = studio("doctor")
-    assert said.code == 2 and "damaged; run: studio rebuild" in said.err
+    result = studio("doctor")
+    assert result.code == 2 and "damaged; run: studio rebuild" in result.err
     assert studio("rebuild", "--json").json["pictures"] == 2
     assert studio("doctor").code == 0 and Home(tmp_path / "home").gallery.count() == 2
 
 
 def test_no_rebuild_under_an_open_studio(studio: Command, house: Home) -> None:
     with FileLock(house.root / "worker.lock"):
-        said = studio("rebuild")
-    assert said.code == 2 and "a studio is open on" in said.err
+        result = studio("rebuild")
+    assert result.code == 2 and "a studio is open on" in result.err
 
 
 def test_a_home_that_can_not_be_is_one_sentence(studio: Command, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     for command in (("queue",), ("doctor",), ("rebuild",), ("generate", "a cat", "--model", "fake")):
         for home in (tmp_path / "file", "~nosuch/x"):
-            said = studio(*command, "--home", home)
-            assert said.code == 2 and said.err.count("\n") == 1 and "another --home" in said.err, said.err
+            result = studio(*command, "--home", home)
+            assert result.code == 2 and result.err.count("\n") == 1 and "another --home" in result.err, result.err

@@ -74,8 +74,8 @@ def test_first_and_last_frames_of_any_size_are_fitted_and_one_frame_of_a_clip_is
 
 
 def test_what_is_taken_is_said_at_every_door(studio: Command, gif: Path, tmp_path: Path) -> None:
-    said = studio("animate", "--image", gif, "--frames", 2, "--model", "fake", "--out", tmp_path)
-    assert said.code == 0 and said.err == "studio: of the clip given as image only the first frame is taken.\n"
+    result = studio("animate", "--image", gif, "--frames", 2, "--model", "fake", "--out", tmp_path)
+    assert result.code == 0 and result.err == "studio: of the clip given as image only the first frame is taken.\n"
     with Studio(tmp_path / "house") as house:
         api = client_of(v1.router(house, "fake"))
         for kind in ("gif", "webm"):
@@ -95,19 +95,19 @@ def test_what_is_taken_is_said_at_every_door(studio: Command, gif: Path, tmp_pat
 
 
 def test_a_clip_goes_on_from_its_last_frame(gif: Path, tmp_path: Path) -> None:
-    own = [fit(one) for one in media.frames(gif.read_bytes())]
+    usual = [fit(one) for one in media.frames(gif.read_bytes())]
     for loop, new in ((False, 4), (True, 3)):
         request = asked(image=gif, extend=True, frames=5, loop=loop)
         assert request.fps == 1 / STEP and inputs.notes(request) == []
         whole = frames_of(request)
-        assert len(whole) == len(own) + new
-        assert all(np.array_equal(fit(Image.fromarray(one)), two) for one, two in zip(whole, own, strict=False))
+        assert len(whole) == len(usual) + new
+        assert all(np.array_equal(fit(Image.fromarray(one)), two) for one, two in zip(whole, usual, strict=False))
         assert ClipEnds.of(request, comes_back=False).last is None, "what leads away is not asked to come back"
     faster = frames_of(asked(image=gif, extend=True, frames=5, loop=False, fps=20))
-    assert len(faster) == 2 * len(own) + 4, "what was there keeps its pace"
+    assert len(faster) == 2 * len(usual) + 4, "what was there keeps its pace"
     again = tmp_path / "again.webp"
     again.write_bytes(made(Fake(), asked(image=gif, extend=True, frames=5))[0].data)
-    assert len(frames_of(asked(image=again, extend=True, frames=5))) == len(own) + 3 + 3
+    assert len(frames_of(asked(image=again, extend=True, frames=5))) == len(usual) + 3 + 3
 
 
 def test_what_can_not_go_on(gif: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,8 +117,8 @@ def test_what_can_not_go_on(gif: Path, tmp_path: Path, monkeypatch: pytest.Monke
     )
     assert "extend is about a picture to start from" in refusal(lambda: asked(prompt="a cat", extend=True))
     for loop, least in ((True, 3), (False, 2)):
-        said = refusal(lambda loop=loop, least=least: asked(image=gif, extend=True, loop=loop, frames=least - 1))
-        assert said.startswith(f"frames must be between {least} and 64")
+        result = refusal(lambda loop=loop, least=least: asked(image=gif, extend=True, loop=loop, frames=least - 1))
+        assert result.startswith(f"frames must be between {least} and 64")
     monkeypatch.setattr("studio.planner.CONTINUED", 6)
     assert "has 7 frames; a clip of at most 6" in refusal(lambda: asked(image=gif, extend=True))
     request = asked(prompt="a cat", image=gif, frames=2)
@@ -135,8 +135,12 @@ def test_a_clip_with_every_setting_is_made_again_from_its_file(studio: Command, 
     flags = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", value)]
     pictures = ["--image", gif, "--last", tmp_path / "last.png", "--model", "fake"]
     (row,) = studio("animate", "a cat", *flags, "--no-loop", *pictures, "--out", tmp_path, "--json").json
-    (said,) = [studio("info", row["path"], "--json").json["request"]]
-    assert {name: said[name] for name in (*settings, "loop", "extend")} == {**settings, "loop": False, "extend": False}
+    (result,) = [studio("info", row["path"], "--json").json["request"]]
+    assert {name: result[name] for name in (*settings, "loop", "extend")} == {
+        **settings,
+        "loop": False,
+        "extend": False,
+    }
     (longer,) = studio("animate", "--extend", *flags, *pictures[:2], *pictures[4:], "--out", tmp_path, "--json").json
     taken = [one["path"] for one in studio("frames", longer["path"], "--number", 2, "--json").json]
     assert studio("verify", row["path"], longer["path"], *taken).out.count("identical") == 4
@@ -145,8 +149,8 @@ def test_a_clip_with_every_setting_is_made_again_from_its_file(studio: Command, 
         table.write(f"clip,a cat,3,5,0.5,false,4,{gif},{tmp_path / 'last.png'}\n")
     done = studio("batch", tmp_path / "a.csv", "--model", "fake", "--out", tmp_path / "batch", "--json").json
     assert (done["done"], done["failed"]) == (1, 0), done
-    (made,) = (tmp_path / "batch").rglob("*.webp")
-    assert media.frames(made.read_bytes())[2].tobytes() == media.frames(Path(row["path"]).read_bytes())[2].tobytes()
+    (results,) = (tmp_path / "batch").rglob("*.webp")
+    assert media.frames(results.read_bytes())[2].tobytes() == media.frames(Path(row["path"]).read_bytes())[2].tobytes()
 
 
 # --- The semantic space -----------------------------------------------------------------------------------------------
@@ -157,24 +161,24 @@ def test_a_clip_has_a_vector_that_is_its_frames_mean(tiny: Embedded, tmp_path: P
     frame(2).save(still)
     pictures = tuple({"path": str(path)} for path in (still, clip, still))
     request = resolve(make_request("embed", texts=("a cat",), images=pictures), tiny.capabilities())
-    found = [event for event in run(tiny, request) if isinstance(event, Vector)]
-    assert [one.kind for one in found] == ["text", "image", "clip", "image"]
-    assert found[1].vector == found[3].vector
+    matches = [event for event in run(tiny, request) if isinstance(event, Vector)]
+    assert [one.kind for one in matches] == ["text", "image", "clip", "image"]
+    assert matches[1].vector == matches[3].vector
     frames = [tmp_path / f"{number}.png" for number in range(7)]
     for path, one in zip(frames, media.frames(clip.read_bytes()), strict=True):
         one.save(path)
     request = make_request("embed", images=tuple({"path": str(path)} for path in frames))
     alone = [one.vector for one in run(tiny, resolve(request, tiny.capabilities())) if isinstance(one, Vector)]
     mean = np.mean(alone, 0)
-    assert np.allclose(found[2].vector, mean / np.linalg.norm(mean), atol=1e-5)
+    assert np.allclose(matches[2].vector, mean / np.linalg.norm(mean), atol=1e-5)
 
 
 def test_a_clip_of_the_gallery_is_found_by_words_and_by_a_file_of_it(tiny: Embedded, tmp_path: Path) -> None:
     home, can, space, rows = Home(tmp_path / "home"), tiny.capabilities(), tiny.space(), {}
 
     def found(**fields: Any) -> Hit:
-        asked = make_request("search", k=1, **fields)
-        looked_for = query(resolve(asked, can), space)
+        request = make_request("search", k=1, **fields)
+        looked_for = query(resolve(request, can), space)
         assert looked_for.embed
         answers = [event for event in run(tiny, looked_for.embed) if isinstance(event, Vector)]
         (hit,) = home.search.find(looked_for, answers, k=1)
@@ -186,8 +190,8 @@ def test_a_clip_of_the_gallery_is_found_by_words_and_by_a_file_of_it(tiny: Embed
             one.paste((255, 255, 255, 255), (20 * number, 30, 20 * number + 30, 60 + 20 * len(name)))
         (file := tmp_path / f"{name}.webp").write_bytes(media.clip(pictures, 8).data)
         pictures[0].save(tmp_path / f"{name}.png", save_all=True, append_images=pictures[1:], duration=50)
-        asked = resolve(make_request("embed", images=({"path": str(file)},)), can)
-        (vector,) = (event.vector for event in run(tiny, asked) if isinstance(event, Vector))
+        request = resolve(make_request("embed", images=({"path": str(file)},)), can)
+        (vector,) = (event.vector for event in run(tiny, request) if isinstance(event, Vector))
         entry = Entry(name, 0, 0, f"a {name} square slides", space=space, vector=vector)
         rows[name] = keep(home.gallery, file.read_bytes(), entry, "image/webp")
     for name, path in rows.items():

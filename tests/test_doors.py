@@ -73,10 +73,10 @@ def test_a_field_has_one_help_at_every_door(task: str, house: Studio) -> None:
 
 
 def test_a_registered_medium_is_at_every_door(tone: None, studio: Callable[..., Said], house: Studio) -> None:
-    said = studio("tone", "--help")
-    assert said.code == 0 and "A tone of a pitch." in said.out and "Hertz." in said.out
-    said = studio("tone", "a bell", "--pitch", 1, "--model", "fake")
-    assert (said.code, said.err) == (2, "studio: pitch must be between 20 and 20000, not 1.0.\n")
+    result = studio("tone", "--help")
+    assert result.code == 0 and "A tone of a pitch." in result.out and "Hertz." in result.out
+    result = studio("tone", "a bell", "--pitch", 1, "--model", "fake")
+    assert (result.code, result.err) == (2, "studio: pitch must be between 20 and 20000, not 1.0.\n")
     assert "fake" not in studio("tone", "a bell", "--model", "fake").err, "a model that makes none is refused"
     tool = Tools(house, "fake", True).making(making_tools()[-1])
     assert tool.name == "tone" and tool.parameters["properties"]["pitch"]["maximum"] == 20_000

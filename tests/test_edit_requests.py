@@ -27,19 +27,19 @@ CAN = Fake().capabilities()
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, str]:
     """A picture of 200 x 200, masks for it, and masks that won't do."""
-    made = {}
+    results = {}
     grey = np.zeros((200, 200), np.uint8)
     for name, value in (("black", grey), ("white", grey + 255), ("right", grey.copy()), ("small", grey[:100] + 255)):
         if name == "right":
             value[:, 100:] = 255
         Image.fromarray(value).save(tmp_path / f"{name}.png")
-        made[name] = str(tmp_path / f"{name}.png")
+        results[name] = str(tmp_path / f"{name}.png")
     ellipse = Image.radial_gradient("L").resize((200, 200))
     picture = Image.merge("RGBA", (ellipse, ellipse.rotate(90), ellipse, ellipse.point(lambda v: 255 - v)))
     picture.save(tmp_path / "picture.png")
     frames = [Image.new("RGB", (200, 200), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
-    return made | {name: str(tmp_path / name) for name in ("picture.png", "moving.gif")}
+    return results | {name: str(tmp_path / name) for name in ("picture.png", "moving.gif")}
 
 
 def ask(**fields: object) -> ImageRequest:
@@ -67,8 +67,8 @@ def test_what_is_left_open_is_fixed(files: dict[str, str]) -> None:
 
 def test_variations_are_so_many_likenesses_near_the_picture(files: dict[str, str]) -> None:
     image = files["picture.png"]
-    asked = ask(image=image, variations=4)
-    assert asked == ask(image=image, like=image, count=4, strength=CAN.variation)
+    request = ask(image=image, variations=4)
+    assert request == ask(image=image, like=image, count=4, strength=CAN.variation)
     assert ask(image=image, variations=4, strength=0.3, prompt="a cat").strength == 0.3
     mixed = ask(image=image, variations=2, mix=[{"text": "dog"}])
     assert mixed.like is None, "a mix says of what sense they are to be"
@@ -113,29 +113,29 @@ def original(path: str) -> np.ndarray:
 def test_less_strength_stays_nearer(backend: Backend, files: dict[str, str]) -> None:
     image, far = files["picture.png"], []
     for strength in (0.25, 1.0):
-        (made,) = drawn(backend, ask(prompt="a cat", image=image, strength=strength, steps=4))
-        far.append(made.astype(int))
+        (results,) = drawn(backend, ask(prompt="a cat", image=image, strength=strength, steps=4))
+        far.append(results.astype(int))
     plain = drawn(backend, ask(prompt="a cat", steps=4))[0].astype(int)
     assert np.abs(far[0] - plain).mean() > np.abs(far[1] - plain).mean(), "strength 1 forgets the picture"
 
 
 def test_what_is_black_in_the_mask_is_the_pictures_own(backend: Backend, files: dict[str, str]) -> None:
     one, two = drawn(backend, ask(prompt="a cat", image=files["picture.png"], mask=files["right"], count=2, shape=8))
-    kept = original(files["picture.png"])
-    assert np.array_equal(one[:, :64], kept[:, :64]) and np.array_equal(two[:, :64], kept[:, :64])
-    assert not np.array_equal(one[:, 70:], two[:, 70:]) and not np.array_equal(one[:, 70:], kept[:, 70:])
+    items = original(files["picture.png"])
+    assert np.array_equal(one[:, :64], items[:, :64]) and np.array_equal(two[:, :64], items[:, :64])
+    assert not np.array_equal(one[:, 70:], two[:, 70:]) and not np.array_equal(one[:, 70:], items[:, 70:])
 
 
 def test_a_larger_canvas_keeps_the_picture_and_draws_round_it(backend: Backend, files: dict[str, str]) -> None:
-    (made,) = drawn(backend, ask(prompt="a cat", image=files["picture.png"], expand=0.25))
+    (results,) = drawn(backend, ask(prompt="a cat", image=files["picture.png"], expand=0.25))
     pixels, mask = expanded(Image.open(files["picture.png"]), 0.25)
-    assert np.array_equal(made[mask == 0], np.asarray(png(pixels))[mask == 0])
-    assert made[mask == 255].any(), "there is something in the border"
+    assert np.array_equal(results[mask == 0], np.asarray(png(pixels))[mask == 0])
+    assert results[mask == 255].any(), "there is something in the border"
 
 
 def test_variations_need_no_words_and_differ(backend: Backend, files: dict[str, str]) -> None:
-    made = drawn(backend, ask(image=files["picture.png"], variations=3))
-    assert len({picture.tobytes() for picture in made}) == 3
+    results = drawn(backend, ask(image=files["picture.png"], variations=3))
+    assert len({picture.tobytes() for picture in results}) == 3
 
 
 def test_of_a_moving_picture_the_first_frame_is_taken(backend: Backend, files: dict[str, str], tmp_path: Path) -> None:
@@ -159,9 +159,9 @@ def test_together_is_apart_with_pictures_too(backend: Backend, files: dict[str, 
 
 def test_without_words_it_is_of_the_pictures_own_sense(tiny: Embedded, files: dict[str, str]) -> None:
     image = files["picture.png"]
-    (own,) = drawn(tiny, ask(image=image))
-    assert np.array_equal(own, drawn(tiny, ask(image=image, like=image))[0])
-    assert not np.array_equal(own, drawn(tiny, ask(image=image, prompt="a cat"))[0])
+    (usual,) = drawn(tiny, ask(image=image))
+    assert np.array_equal(usual, drawn(tiny, ask(image=image, like=image))[0])
+    assert not np.array_equal(usual, drawn(tiny, ask(image=image, prompt="a cat"))[0])
 
 
 def test_what_only_takes_away_takes_it_from_the_words_or_the_picture(tiny: Embedded, files: dict[str, str]) -> None:
@@ -191,7 +191,7 @@ def edit(studio: Callable[..., Said], tmp_path: Path) -> Callable[..., Said]:
 
 def test_the_command_edits(edit: Callable[..., Said], files: dict[str, str]) -> None:
     image = ("--image", files["picture.png"], "--seed", 1)
-    asked = [
+    request = [
         (*image, "--strength", 0.6),
         ("a cat", *image, "--mask", files["right"]),
         ("a cat", *image, "--expand", 0.25),
@@ -199,20 +199,20 @@ def test_the_command_edits(edit: Callable[..., Said], files: dict[str, str]) -> 
         ("--like", files["picture.png"], "--without", "hat", "--without", "red", "--seed", 1),
     ]
     rows = []
-    for arguments in asked:
+    for arguments in request:
         code, out, err = edit(*arguments)
         assert code == 0, err
         rows.append(json.loads(out))
     assert [len(row) for row in rows] == [1, 1, 1, 3, 1]
-    found = [read(Path(row[0]["path"]))["request"] for row in rows]
-    assert (found[0]["strength"], found[0]["image"]["path"]) == (0.6, "picture.png")
-    assert (found[1]["strength"], found[1]["mask"]["path"]) == (1, "right.png")
-    assert [part["weight"] for part in found[4]["mix"]] == [-0.5, -0.5]
+    matches = [read(Path(row[0]["path"]))["request"] for row in rows]
+    assert (matches[0]["strength"], matches[0]["image"]["path"]) == (0.6, "picture.png")
+    assert (matches[1]["strength"], matches[1]["mask"]["path"]) == (1, "right.png")
+    assert [part["weight"] for part in matches[4]["mix"]] == [-0.5, -0.5]
     folder = str(Path(files["picture.png"]).parent).encode()
     for row in rows:
         assert folder not in Path(row[0]["path"]).read_bytes(), "where pictures lie is not told"
-    kept = np.asarray(Image.open(rows[1][0]["path"]))[:, :64]
-    assert np.array_equal(kept, original(files["picture.png"])[:, :64])
+    items = np.asarray(Image.open(rows[1][0]["path"]))[:, :64]
+    assert np.array_equal(items, original(files["picture.png"])[:, :64])
     with Image.open(rows[0][0]["path"]) as picture:
         assert "Denoising strength: 0.6" in picture.text["parameters"]
 
@@ -268,8 +268,8 @@ def test_fit_and_masks_agree_on_a_wide_picture(backend: Backend, tmp_path: Path)
     mask = Image.new("RGBA", (300, 120))
     mask.paste((255, 255, 255, 255), (0, 0, 60, 120))
     mask.save(tmp_path / "mask.png")
-    (made,) = drawn(backend, ask(prompt="x", image=str(tmp_path / "wide.jpg"), mask=str(tmp_path / "mask.png")))
-    kept = np.asarray(png(fit(Image.open(tmp_path / "wide.jpg"))))
-    assert np.array_equal(made[:, 26:], kept[:, 26:]), "60 of 300 pixels are 25.6 of 128"
-    assert not np.array_equal(made[:, :20], kept[:, :20])
-    assert not made[:30].any(), "above a wide picture there is nothing, and nothing is drawn"
+    (results,) = drawn(backend, ask(prompt="x", image=str(tmp_path / "wide.jpg"), mask=str(tmp_path / "mask.png")))
+    items = np.asarray(png(fit(Image.open(tmp_path / "wide.jpg"))))
+    assert np.array_equal(results[:, 26:], items[:, 26:]), "60 of 300 pixels are 25.6 of 128"
+    assert not np.array_equal(results[:, :20], items[:, :20])
+    assert not results[:30].any(), "above a wide picture there is nothing, and nothing is drawn"

@@ -166,11 +166,11 @@ def test_a_search_that_cannot_be_meant_is_a_sentence(fields: dict[str, Any], sen
 
 
 def test_a_search_is_a_request_like_the_others() -> None:
-    asked = make_request("search", words="  a   cat ", k=3)
-    assert (asked.task, asked.words, asked.k) == ("search", "a cat", 3)
-    assert SearchRequest.model_validate_json(asked.model_dump_json()) == asked
+    request = make_request("search", words="  a   cat ", k=3)
+    assert (request.task, request.words, request.k) == ("search", "a cat", 3)
+    assert SearchRequest.model_validate_json(request.model_dump_json()) == request
     with pytest.raises(ValidationError):
-        asked.words = "a dog"  # type: ignore[misc]
+        request.words = "a dog"  # type: ignore[misc]
 
 
 # --- Planned ----------------------------------------------------------------------------------------------------------
@@ -300,8 +300,8 @@ def test_a_task_that_the_model_lacks_is_refused_before_any_work(task: str, field
     with pytest.raises(Refused, match=r"Fake can't [a-z ]+, only draw pictures") as refused:
         resolve(request, Painter().capabilities())
     assert refused.value.text("zh").startswith("Fake 不会") and "，只会画图" in refused.value.text("zh")
-    for said in map(refused.value.text, ("en", "zh")):
-        assert "fake" not in said and "task." not in said, "what draws faces for tests is recommended to nobody"
+    for result in map(refused.value.text, ("en", "zh")):
+        assert "fake" not in result and "task." not in result, "what draws faces for tests is recommended to nobody"
     if task not in INTERACTIVE:
         with pytest.raises(Refused, match="Fake can't"):
             plan(request, Painter())
@@ -324,11 +324,11 @@ def test_a_picture_that_is_only_enlarged_asks_for_what_enlarges() -> None:
 
 @pytest.mark.parametrize("task", ["image", "clip"])
 def test_words_that_the_seed_draws_are_a_job_each(task: str) -> None:
-    asked = make_request(task, prompt="a {red|blue|green|pink|grey} cat", seed=7, count=4)
-    jobs = plan(asked, Fake())
+    request = make_request(task, prompt="a {red|blue|green|pink|grey} cat", seed=7, count=4)
+    jobs = plan(request, Fake())
     assert [(job.request.seed, job.request.count) for job in jobs] == [(7, 1), (8, 1), (9, 1), (10, 1)]
     assert len({job.request.prompt for job in jobs}) > 1 and len({job.request.shape for job in jobs}) == 1
-    assert plan(asked, Fake()) == jobs
+    assert plan(request, Fake()) == jobs
 
 
 def test_jobs_that_are_planned_together_share_a_shape_and_a_batch() -> None:

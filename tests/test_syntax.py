@@ -126,22 +126,22 @@ def test_any_text_is_drawn_or_refused_and_once_is_enough(text: str, seed: int) -
     nowhere = Wildcards(Path("/nowhere"))
     assert draw(literal(text), str(seed), nowhere) == literal(text) and not is_dynamic(literal(text))
     try:
-        said = draw(text, str(seed), nowhere)
+        result = draw(text, str(seed), nowhere)
     except Refused:
         return
     if "_" not in text:
-        assert draw(said, "another", nowhere) == said and not is_dynamic(said)
+        assert draw(result, "another", nowhere) == result and not is_dynamic(result)
 
 
 def test_a_resolved_request_holds_plain_words(lists: Wildcards) -> None:
-    asked = make_request(prompt="a {red|blue} (cat:1.2)", negative="{x|y}", mix=[{"text": "{a|b}"}], seed=5)
-    once = resolve(asked, CAN, lists)
-    assert once == resolve(asked, CAN, lists) == resolve(once, CAN, lists)
+    request = make_request(prompt="a {red|blue} (cat:1.2)", negative="{x|y}", mix=[{"text": "{a|b}"}], seed=5)
+    once = resolve(request, CAN, lists)
+    assert once == resolve(request, CAN, lists) == resolve(once, CAN, lists)
     assert once.prompt in ("a red (cat:1.2)", "a blue (cat:1.2)") and once.negative in ("x", "y")
     assert once.mix[0].text in ("a", "b") and plain(once.prompt).endswith("cat")
     typed = make_request(prompt=once.prompt, negative=once.negative, mix=[{"text": once.mix[0].text}], seed=5)
     assert job_id(resolve(typed, CAN, lists), "x") == job_id(once, "x"), "how the words were found does not count"
-    assert {resolve(asked.model_copy(update={"seed": s}), CAN, lists).prompt for s in range(20)} > {once.prompt}
+    assert {resolve(request.model_copy(update={"seed": s}), CAN, lists).prompt for s in range(20)} > {once.prompt}
 
 
 @pytest.mark.parametrize(
