@@ -97,8 +97,11 @@ def test_what_was_on_show_comes_back_with_the_page(part: Callable[..., Any]) -> 
         (render("stage.nothing_yet", "create"), "x"),
     ):
         page.evaluate("(html) => { document.querySelector('#part').innerHTML = html; watched[0](); }", html)
-        page.wait_for_timeout(100)
-        assert page.evaluate("props.value ?? null") == shown
+        if shown:
+            page.wait_for_function("(shown) => props.value === shown", arg=shown)
+        else:
+            page.wait_for_timeout(100)
+            assert page.evaluate("props.value ?? null") is None
 
 
 def test_a_picture_of_the_page_that_is_dropped_on_it_is_no_file(part: Callable[..., Any]) -> None:
