@@ -19,7 +19,7 @@ import torch
 from timing import parser, write  # the file beside this one
 
 from models.data.colours import COLOURS
-from models.pipelines.image import StickerPipeline
+from models.pipelines.image import ImagePipeline
 from models.runtime import native_dtype
 from models.sampling.loop import FAST_SAMPLING, Sampling
 
@@ -30,7 +30,7 @@ GOALS = {"seconds": {1: 0.6, 64: 15.0}, "fast": {1: 0.15}}  # on two cores
 OLD_LAPTOP = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 
 
-def seconds(pipeline: StickerPipeline, count: int, repeats: int, sampling: Sampling) -> float:
+def seconds(pipeline: ImagePipeline, count: int, repeats: int, sampling: Sampling) -> float:
     """Median over `repeats` calls that draw `count` pictures, after one that is not counted."""
     taken = []
     for turn in range(repeats + 1):
@@ -43,7 +43,7 @@ def seconds(pipeline: StickerPipeline, count: int, repeats: int, sampling: Sampl
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(options.threads)
-    pipeline = StickerPipeline.assemble(options.weights)
+    pipeline = ImagePipeline.assemble(options.weights)
     plans = {"seconds": Sampling()} | ({"fast": FAST_SAMPLING} if pipeline.fast is not None else {})
     counts = {1: 5 * options.repeats, options.many: options.repeats}
     taken = {

@@ -33,9 +33,8 @@ from models.data.clips import (
 from models.data.pixels import SIZE
 from models.data.world import World
 from models.dit import DiT
-from models.pipelines.video import PART, ClipPipeline, DrawnClip
+from models.pipelines.video import PART, ClipPipeline, ClipSampling, DrawnClip
 from models.prompts.still import named_motions
-from models.sampling.clip import ClipSampling
 from models.sampling.condition import Condition
 from models.video import Frames, VideoDiT
 

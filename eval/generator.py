@@ -31,13 +31,14 @@ from models.messages import Refused
 from models.open_clip import PART as OPEN_CLIP
 from models.open_clip import OpenClip, TrunkEmbedder, any_embedder
 from models.pipelines.caption import CaptionPipeline
-from models.pipelines.image import BATCH, StickerPipeline
+from models.pipelines.image import BATCH, Pictures
+from models.pipelines.sticker import StickerPipeline
 from models.pipelines.video import ClipPipeline
 from models.prompts.parser import PART as NAMES
 from models.prompts.parser import PromptParser
 from models.prompts.vocabulary import Vocabulary
 from models.references.store import ReferenceStore
-from models.sampling.loop import FAST_SAMPLING, Pictures, Sampling
+from models.sampling.loop import FAST_SAMPLING, Sampling
 from models.sampling.schedulers import GUIDANCE
 from models.space import MOTION, Embedder
 from models.weights import WeightsError, fits, listed_parts, load_part, of_split, part_digests, part_folder

@@ -12,7 +12,7 @@ import torch
 from fixture_world import fixture_world
 from torch import Tensor
 
-from models.pipelines.image import StickerPipeline
+from models.pipelines.sticker import StickerPipeline
 from models.prompts.build import build_parser
 from models.prompts.linker import ALIASES, EntityLinker
 from models.prompts.normalise import words_of

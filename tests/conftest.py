@@ -107,7 +107,7 @@ def pipe(parts: Path) -> Any:
     """The pipeline of the tiny parts; it neither reads what a prompt says nor knows drawings."""
     import torch
 
-    from models.pipelines.image import StickerPipeline  # takes seconds, and most tests don't need it
+    from models.pipelines.sticker import StickerPipeline  # takes seconds, and most tests don't need it
 
     made = StickerPipeline.assemble(parts, torch.float32)
     made.set_progress_bar_config(disable=True)

@@ -13,12 +13,13 @@ from tiny_parts import save_tiny_parts
 from torch.nn.functional import normalize
 
 from models.data.pixels import fit
-from models.pipelines.image import StickerPipeline
+from models.pipelines.image import Pictures
+from models.pipelines.sticker import StickerPipeline
 from models.prompts.parsed import ParsedPrompt
 from models.prompts.parser import parse_literally
 from models.sampling.condition import MIDDLE, ComposedCondition, Condition, rings
 from models.sampling.guidance import guided
-from models.sampling.loop import Pictures, Sampling
+from models.sampling.loop import Sampling
 from studio.backends.embedded import Embedded, conditioning
 from studio.media import clip
 from studio.planner import resolve

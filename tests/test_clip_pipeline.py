@@ -7,9 +7,8 @@ import pytest
 from fixture_world import fixture_world
 from tiny_parts import save_tiny_parts, save_tiny_video
 
-from models.pipelines.video import ClipPipeline, ClipStep, DrawnClip
+from models.pipelines.video import ClipPipeline, ClipSampling, ClipStep, DrawnClip
 from models.prompts.still import can_loop, named_motions, plain_motion, still_prompt
-from models.sampling.clip import ClipSampling
 
 PICTURE = fixture_world().pixels[0]
 

@@ -18,10 +18,11 @@ from tiny_parts import save_tiny_parts
 from models.compose.collage import Drawings, collage
 from models.data.colours import ground
 from models.data.pixels import unpremultiply
-from models.pipelines.image import StickerPipeline
+from models.pipelines.image import Pictures, Progress
+from models.pipelines.sticker import StickerPipeline
 from models.prompts.layout import ON_IT, PAIR, WHOLE
 from models.prompts.parsed import Box, Layout
-from models.sampling.loop import Pictures, Progress, Sampling
+from models.sampling.loop import Sampling
 from studio.backends.embedded import Embedded
 
 

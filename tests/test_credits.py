@@ -19,13 +19,14 @@ from tiny_parts import save_tiny_parts
 
 from models.data.packages import LINKED, PACKAGES
 from models.data.pixels import fit, resized
-from models.pipelines.image import StickerPipeline
+from models.pipelines.image import Pictures
+from models.pipelines.sticker import StickerPipeline
 from models.prompts.build import build_parser
 from models.prompts.parsed import Box, Layout
 from models.prompts.parser import parse_literally
 from models.references.build import build_references
 from models.references.credits import Credit, by_set, credit, lines
-from models.sampling.loop import Pictures, Sampling
+from models.sampling.loop import Sampling
 from models.space import Embedder
 from studio import media
 from studio.api import v1

@@ -11,7 +11,7 @@ from PIL import Image
 
 from models.compose.masks import FEATHER, blend, cells, expanded, fit_mask, levels
 from models.data.pixels import fit, premultiply
-from models.pipelines.image import StickerPipeline
+from models.pipelines.sticker import StickerPipeline
 from models.sampling.condition import ComposedCondition, Condition
 from models.sampling.loop import Sampling, denoise
 from models.sampling.schedulers import SCHEDULERS, build_scheduler

@@ -17,7 +17,8 @@ from models.data.grammar import STYLES
 from models.data.pixels import fit
 from models.dit import DiT
 from models.messages import Refused
-from models.pipelines.image import BATCH, StickerPipeline
+from models.pipelines.image import BATCH
+from models.pipelines.sticker import StickerPipeline
 from models.prompts.parser import PromptParser
 from models.prompts.vocabulary import Vocabulary, Words
 from models.sampling.schedulers import DEFAULT_SCHEDULER, SCHEDULERS

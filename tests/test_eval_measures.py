@@ -35,7 +35,8 @@ from eval.neighbours import nearest, style_share
 from eval.rows import MissingError, Row, Sizes
 from eval.statistics import FeatureStatistics, ReferenceStatistics
 from models.data.world import World, fraction
-from models.pipelines.image import BATCH, StickerPipeline
+from models.pipelines.image import BATCH
+from models.pipelines.sticker import StickerPipeline
 from models.sampling.loop import FAST_SAMPLING, Sampling
 
 

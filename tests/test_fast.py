@@ -13,10 +13,11 @@ from tiny_parts import save_tiny_parts, short_runs  # noqa: F401 - a fixture
 
 from models.dit import DiT
 from models.lora import FILE, PART, attach, begin_from, changes, fold, load_fast
-from models.pipelines.image import StickerPipeline
+from models.pipelines.image import Pictures
+from models.pipelines.sticker import StickerPipeline
 from models.sampling.condition import ComposedCondition, Condition
-from models.sampling.hooks import REFINER
-from models.sampling.loop import FAST_SAMPLING, Pictures, Sampling, denoise, seeded_noise
+from models.sampling.guidance import REFINER
+from models.sampling.loop import FAST_SAMPLING, Sampling, denoise, seeded_noise
 from models.sampling.schedulers import build_scheduler
 from models.train.checkpoint import load_weights
 from models.train.fast import FastTask

@@ -20,7 +20,7 @@ from tiny_parts import give_variant, save_tiny_parts
 
 from models.lora import PART
 from models.messages import Refused
-from models.pipelines.image import StickerPipeline
+from models.pipelines.sticker import StickerPipeline
 from models.sampling.loop import FAST_SAMPLING
 from models.sampling.schedulers import build_scheduler, first_step, set_steps
 from models.weights import record_part

@@ -10,10 +10,11 @@ import torch.nn.functional as F
 
 from models.data.grammar import STYLES, Finish
 from models.data.pixels import to_tensor, to_uint8
-from models.pipelines.image import StickerPipeline
+from models.pipelines.conditioning import finish_of
+from models.pipelines.image import EDGE, Pictures, flattened, postprocessed, sharp_alpha
+from models.pipelines.sticker import StickerPipeline
 from models.prompts.parser import parse_literally
-from models.sampling.loop import Pictures, Sampling
-from models.sampling.postprocess import EDGE, finish_of, flattened, postprocessed, sharp_alpha
+from models.sampling.loop import Sampling
 
 LEVEL = 1 / 255
 

@@ -10,7 +10,7 @@ from cooks import peopled
 
 from models.data.pixels import resized
 from models.data.world import Picture, World, pictures_by_concept
-from models.pipelines.image import StickerPipeline
+from models.pipelines.sticker import StickerPipeline
 from models.prompts.build import build_parser
 from models.prompts.normalise import GENDERS
 from models.prompts.parsed import Target

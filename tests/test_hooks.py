@@ -14,13 +14,14 @@ from tiny_parts import save_tiny_parts
 from models.assets import preset
 from models.autoencoder import Autoencoder
 from models.dit import velocity_to
-from models.pipelines.image import StickerPipeline
+from models.pipelines.image import Pictures
+from models.pipelines.sticker import StickerPipeline
 from models.prompts.build import build_parser
 from models.references.build import _mirror, build_references
 from models.references.store import SIDE, ReferenceStore
 from models.references.symmetry import ALIKE, LatentMirror
 from models.sampling.condition import ComposedCondition, Condition
-from models.sampling.hooks import (
+from models.sampling.guidance import (
     REFERENCE,
     REFERENCE_PULL,
     REFERENCE_UNTIL,
@@ -30,7 +31,7 @@ from models.sampling.hooks import (
     reference_guidance,
     symmetry_guidance,
 )
-from models.sampling.loop import FAST_SAMPLING, Pictures, Sampling, denoise
+from models.sampling.loop import FAST_SAMPLING, Sampling, denoise
 from models.sampling.schedulers import build_scheduler
 from models.weights import WeightsError, save_part
 

@@ -13,7 +13,7 @@ from tiny_parts import awaken, save_tiny_parts
 
 from models.assets import preset
 from models.data.clips import make_clip
-from models.pipelines.image import StickerPipeline
+from models.pipelines.sticker import StickerPipeline
 from models.prompts.still import named_motions
 from models.space import CLIP_FRAMES, DIM, MOTION, Embedder, MotionHead, SemanticSpace
 from models.train.contrastive import recall

@@ -13,12 +13,13 @@ from test_embedded import ask, backend  # noqa: F401 - a fixture
 
 from models.data.colours import PAINTS, colour_shares, main_colours
 from models.data.grammar import article
-from models.pipelines.image import StickerPipeline
+from models.pipelines.image import Pictures
+from models.pipelines.sticker import StickerPipeline
 from models.prompts.parsed import ParsedPrompt
 from models.prompts.parser import beside, in_paint, led_away, parse_literally
 from models.prompts.reader import Reader
 from models.references import store
-from models.sampling.loop import Pictures, Sampling
+from models.sampling.loop import Sampling
 from studio.backends.base import run
 from studio.backends.embedded import Embedded
 from studio.events import Progress

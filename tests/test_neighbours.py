@@ -16,7 +16,7 @@ from tiny_parts import save_tiny_parts
 from torch import Tensor
 
 from models.data.world import Picture, World, pictures_by_concept
-from models.pipelines.image import StickerPipeline
+from models.pipelines.sticker import StickerPipeline
 from models.prompts.build import build_parser
 from models.references.build import build_references, nearest_neighbours
 from models.references.drawing import COARSE, aligned, typical

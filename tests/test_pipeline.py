@@ -11,10 +11,11 @@ from PIL import Image
 
 from models.autoencoder import PREVIEW_SIZE, fit_preview, preview
 from models.dit import velocity_to
-from models.pipelines.image import BATCH, StickerPipeline
+from models.pipelines.image import BATCH, Pictures, Progress
+from models.pipelines.sticker import StickerPipeline
 from models.sampling.condition import ComposedCondition, Condition
 from models.sampling.guidance import guided
-from models.sampling.loop import Pictures, Progress, Sampling, denoise
+from models.sampling.loop import Sampling, denoise
 from models.sampling.schedulers import SCHEDULERS, build_scheduler, set_steps
 
 PROMPT, OTHER = "red apple", "a cat"

@@ -11,11 +11,11 @@ from tiny_parts import give_variant, save_tiny_parts, short_runs  # noqa: F401 -
 from torch import Tensor, nn
 
 from models.lora import FILE, PART
-from models.pipelines.image import StickerPipeline
+from models.pipelines.image import Pictures
+from models.pipelines.sticker import StickerPipeline
 from models.sampling.condition import ComposedCondition, Condition
-from models.sampling.guidance import Network
-from models.sampling.hooks import REFINER
-from models.sampling.loop import FAST_SAMPLING, REFINED_FROM, Pictures, Sampling, Step, denoise
+from models.sampling.guidance import REFINER, Network
+from models.sampling.loop import FAST_SAMPLING, REFINED_FROM, Sampling, Step, denoise
 from models.sampling.schedulers import DEFAULT_SCHEDULER, SCHEDULERS, build_scheduler
 from models.train.fast import BLOCKS, STUDENT, TEACHER, ConditionalFrechet, Gaussian, PolishTask, lite2, transport
 from models.train.loop import Length, Recipe, TaskOptions, Trainer

@@ -18,7 +18,8 @@ from models.data.captions import caption
 from models.data.colours import COLOURS
 from models.data.scenes import make_scene
 from models.lexicon import LEXICONS, pattern, table
-from models.pipelines.image import StickerPipeline
+from models.pipelines.image import Pictures
+from models.pipelines.sticker import StickerPipeline
 from models.prompts import layout
 from models.prompts.build import build_parser
 from models.prompts.layout import AROUND, BACKDROP, FEATURES, IN_SCENE, PAIR, blend, costume, expression, winged, within
@@ -41,7 +42,7 @@ from models.prompts.normalise import (
 from models.prompts.parsed import Box, Target
 from models.prompts.parser import PromptParser, parse_literally
 from models.references.build import build_references
-from models.sampling.loop import Pictures, Sampling
+from models.sampling.loop import Sampling
 from models.weights import WeightsError, space_of
 
 STAGES = {

@@ -21,7 +21,8 @@ from models.data.pixels import resized
 from models.data.variety import can_be_mirrored
 from models.data.world import Picture, World, pictures_by_concept
 from models.messages import Refused
-from models.pipelines.image import StickerPipeline
+from models.pipelines.image import Pictures
+from models.pipelines.sticker import StickerPipeline
 from models.prompts.build import build_parser
 from models.prompts.normalise import BLACK_AND_WHITE
 from models.references.build import OUTLINES, PREFERRED, TYPICAL, TrainingReferences, build_references, one_per
@@ -29,8 +30,8 @@ from models.references.drawing import typical
 from models.references.store import FILE, SIDE, Reference, ReferenceStore
 from models.references.symmetry import LatentMirror
 from models.sampling.condition import ComposedCondition, Condition
-from models.sampling.hooks import HOOKS, SYMMETRY, guidance_hooks
-from models.sampling.loop import FAST_SAMPLING, REFERENCE_SHARE, Pictures, Sampling, denoise
+from models.sampling.guidance import HOOKS, SYMMETRY, guidance_hooks
+from models.sampling.loop import FAST_SAMPLING, REFERENCE_SHARE, Sampling, denoise
 from models.sampling.schedulers import build_scheduler
 from models.space import Embedder
 from models.weights import WeightsError, record_part

@@ -19,8 +19,7 @@ from models.assets import preset
 from models.data.clips import FRAMES, REST, direction_seen, make_clip
 from models.data.pixels import to_tensor
 from models.dit import DiT
-from models.pipelines.video import SMALLEST, room
-from models.sampling.clip import ClipSampling, clip_noise, denoise_clip
+from models.pipelines.video import SMALLEST, ClipSampling, clip_noise, denoise_clip, room
 from models.sampling.condition import Condition
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
 from models.train.video import ClipMix, VideoTask, acted_losses, directions_right, item_of, plan_losses, still_item

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.pipelines.image import StickerPipeline
+from models.pipelines.sticker import StickerPipeline
 from models.prompts.weighting import MOST, Segment, plain, segments, token_weights, weigh, weighted_states
 
 

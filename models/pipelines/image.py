@@ -1,8 +1,8 @@
-"""Pictures from words, from a vector, or from both: the sticker pipeline.
+"""Pictures from words, from a vector, or from both.
 
-`StickerPipeline.steps` is a generator: it yields `Progress` at every call of the network and `Pictures` whenever some
-are done; programs iterate it, and stop it by closing it. `StickerPipeline.__call__` is diffusers' usual entry point.
-Several things in one prompt are drawn one by one and laid into one picture (`models.prompts.layout`).
+`ImagePipeline.steps` is a generator: it yields `Progress` at every call of the network and `Pictures` whenever some are
+done; programs iterate it, and stop it by closing it. Several things in one prompt are drawn one by one and laid into
+one picture (`models.prompts.layout`).
 
 **Same seed, same picture.** The bits of a matrix product depend on its shape. So every picture has its own noise from
 its own seed, a text is read alone, and pictures are drawn one at a time (one asked for) or BATCH at a time (the last
@@ -12,11 +12,11 @@ Shapes: N pictures of one call, B pictures of one batch, latents (N, 8, 16, 16),
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -24,32 +24,115 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from models.autoencoder import Autoencoder, preview
-from models.compose.collage import Drawings
-from models.conditioning import ConditionEncoder
+from models.compose.collage import Drawings, fit_in
+from models.compose.masks import blend as blend_pixels
+from models.compose.masks import cells, small_box
 from models.data.grammar import Finish
-from models.data.pixels import to_uint8
+from models.data.pixels import SIZE, to_uint8
 from models.dit import DiT
 from models.language import LanguageModel
 from models.lora import load_fast
 from models.messages import Refused
-from models.pipelines.call import DiffusersCall
-from models.pipelines.inputs import Start, Vectors, each, each_blend, each_vector
-from models.prompts.parsed import ParsedPrompt
-from models.prompts.parser import PART as PARSER
+from models.pipelines.conditioning import Blend, ConditionEncoder, Vectors, each, each_blend, each_vector, finish_of
+from models.prompts.parsed import Box, ParsedPrompt
 from models.prompts.parser import PromptParser, in_paint, led_away
 from models.references.credits import Credit
 from models.references.store import Reference, ReferenceStore
 from models.runtime import native_dtype
 from models.sampling.condition import ComposedCondition, Condition
-from models.sampling.hooks import FLATTENING, OnStep, guidance_hooks
-from models.sampling.loop import MAX_SEED, Pictures, Progress, Sampling, Step, denoise, seeded_noise
-from models.sampling.postprocess import finish_of, postprocessed
+from models.sampling.guidance import FLATTENING, OnStep, guidance_hooks
+from models.sampling.loop import MAX_SEED, Sampling, Step, denoise, seeded_noise
 from models.sampling.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import Embedder, MotionHead, SemanticSpace
 from models.vision import VisionEncoder
 from models.weights import align, load_part
 
 BATCH = 8  # pictures drawn together; changing it changes every picture that is not drawn alone
+Encode = Callable[[np.ndarray], Tensor]  # one picture, premultiplied uint8 (128, 128, 4) -> clean latent (1, C, S, S)
+
+JUMP = 0.01  # lambda: what a change costs in a place, in squared colour; a half and a quarter do as well (LOG.md)
+FASTER = 2.0  # kappa, the paper's own: with 4 it takes half the time and evens out less
+LAST = 1e4  # beta at the end: what would follow changes no level of 255 but here and there
+# Alpha between which an edge lies: less is empty, more is opaque. Drawings have no haze to lose; the edges of ink are
+# one pixel wide, and decoded they are three.
+EDGE = {Finish.SHADED: (6 / 255, 249 / 255), Finish.FLAT: (6 / 255, 249 / 255), Finish.INK: (1 / 3, 2 / 3)}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Call number `step` of `total` of the whole work is done."""
+
+    step: int
+    total: int
+    first: int  # the first of the pictures that it is of
+    preview: np.ndarray | None = None  # of them, premultiplied uint8 (n, h, w, 4); None unless asked for
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures `first` to `first + n` are done."""
+
+    first: int
+    pixels: np.ndarray  # premultiplied uint8 (n, 128, 128, 4)
+    latents: Tensor
+    seeds: tuple[int, ...]
+    batch: int  # the shape that they were drawn in: with seeds and settings it makes them again, bit for bit
+    wanted: Tensor  # (n, 128), the semantic vectors that they were conditioned on
+    credits: tuple[tuple[Credit, ...], ...]  # of each, the stored drawings that it was drawn from
+
+
+@dataclass(frozen=True)
+class Start:
+    """Clean latents (N, C, S, S). Where a part is kept, pictures (N, 128, 128, 4) and masks (N, 128, 128), uint8."""
+
+    latents: Tensor
+    pixels: np.ndarray | None = None
+    masks: np.ndarray | None = None
+
+    @staticmethod
+    def of(start: np.ndarray | None, masks: np.ndarray | None, count: int, encode: Encode) -> "Start":
+        """For `count` pictures, from as many or one for all. Each is encoded alone: its bits depend on nothing else."""
+        if start is None:
+            raise Refused("models.mask_without_picture")
+        if len(start) not in (1, count):
+            raise Refused("models.starts", given=len(start), count=count)
+        known = {picture.tobytes(): picture for picture in start}
+        encoded = {key: encode(picture) for key, picture in known.items()}
+        latents = torch.cat([encoded[picture.tobytes()] for picture in start]).expand(count, -1, -1, -1)
+        if masks is None:
+            return Start(latents)
+        if masks.dtype != np.uint8 or masks.shape[1:] != (SIZE, SIZE) or len(masks) not in (1, count):
+            raise Refused("models.masks", type=masks.dtype, shape=str(masks.shape), count=count, size=SIZE)
+        shape = count, SIZE, SIZE
+        return Start(latents, np.broadcast_to(start, (*shape, 4)), np.broadcast_to(masks, shape))
+
+    def rows(self, index: list[int]) -> "Start":
+        """The rows `index`, in that order."""
+        pixels, masks = (None if part is None else part[index] for part in (self.pixels, self.masks))
+        return Start(self.latents[index], pixels, masks)
+
+    @property
+    def redraw(self) -> Tensor | None:
+        """bool (N, 1, S, S), true where a latent is redrawn; None where all of it is."""
+        return None if self.masks is None else torch.from_numpy(cells(self.masks, self.latents.shape[-1]))[:, None]
+
+    def has_room(self, number: int) -> bool:
+        """Whether a thing is drawn into picture `number`: a small part of it is redrawn."""
+        return self.masks is not None and small_box(self.masks[number]) is not None
+
+    def laid(self, number: int, drawing: np.ndarray) -> np.ndarray:
+        """Picture `number`, which has room, with a drawing (128, 128, 4) in place of what is redrawn of it."""
+        assert self.pixels is not None and self.masks is not None
+        canvas = self.pixels[number].copy()
+        canvas[self.masks[number] > 127] = 0
+        fit_in(canvas, drawing, Box(*small_box(self.masks[number]) or (0, 0, SIZE, SIZE)), SIZE)
+        return canvas
+
+    def finish(self, drawn: np.ndarray) -> np.ndarray:
+        """Decoded pictures with the kept pixels of the start put back."""
+        if self.pixels is None or self.masks is None:
+            return drawn
+        return np.stack([blend_pixels(*three) for three in zip(drawn, self.pixels, self.masks, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -68,15 +151,12 @@ class _Work:
     references: list[tuple[Reference, ...]]
 
 
-class StickerPipeline(ConditionEncoder, DiffusersCall):
-    """Text, picture or mix -> stickers of 128 x 128 with alpha. `from_pretrained(folder)` loads what `save_pretrained`
-    wrote; `assemble()` puts the shipped parts together."""
+class ImagePipeline(ConditionEncoder):
+    """Text, picture or mix -> stickers of 128 x 128 with alpha. `assemble()` puts the shipped parts together;
+    `models.pipelines.sticker.StickerPipeline` is the same as a pipeline of diffusers."""
 
     fast: Any
     scheduler: Any
-    model_cpu_offload_seq = "language->vision->space->motion->dit->autoencoder"  # type: ignore[assignment]
-    _callback_tensor_inputs = ["latents"]  # noqa: RUF012 - diffusers' own declaration
-    _optional_components = ["fast", "references", "motion"]  # noqa: RUF012
 
     def __init__(
         self,
@@ -91,16 +171,16 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
         references: ReferenceStore | None = None,
         motion: MotionHead | None = None,
     ) -> None:
-        super().__init__()
-        self.register_modules(tokenizer=tokenizer, language=language, vision=vision, space=space, motion=motion)
-        self.register_modules(autoencoder=autoencoder, dit=dit, scheduler=scheduler, fast=fast, references=references)
+        self.tokenizer, self.language, self.vision, self.space = tokenizer, language, vision, space
+        self.autoencoder, self.dit, self.scheduler, self.fast = autoencoder, dit, scheduler, fast
+        self.references, self.motion = references, motion
         self.autoencoder.to(memory_format=torch.channels_last)  # faster, and other bits: every way in must agree on it
         for network in filter(None, (language, vision, space, motion, autoencoder, dit, fast)):
             align(network)
         self.parser: PromptParser | None = None  # names the references; without it, prompts are read as they are
 
     @classmethod
-    def assemble(cls, root: Path | None = None, dtype: torch.dtype | None = None, split: str = "") -> "StickerPipeline":
+    def assemble(cls, root: Path | None = None, dtype: torch.dtype | None = None, split: str = "") -> Self:
         """The parts under `root` (None: the shipped ones), verified by their sha256. `dtype` None takes the one this
         CPU is fast in; text and space are always read in fp32, so that vectors are comparable between machines. Names
         and references are those of all pictures, or of those of a `split`."""
@@ -112,22 +192,6 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
         made.parser = PromptParser.load(made.embedder, root, split)
         return made
 
-    def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:  # type: ignore[override]
-        """Write all parts into a folder, that of the parser among them."""
-        super().save_pretrained(save_directory, **options)
-        if self.parser:
-            self.parser.save(Path(save_directory))
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, **options: Any) -> "StickerPipeline":  # type: ignore[override]
-        """What `save_pretrained` wrote, in the types of `assemble` unless `torch_dtype` says another."""
-        drawn_in = dict.fromkeys(("dit", "fast", "autoencoder"), native_dtype())
-        options.setdefault("torch_dtype", {**drawn_in, "default": torch.float32})
-        made: StickerPipeline = super().from_pretrained(folder, **options)
-        if (Path(folder) / PARSER).is_dir():
-            made.parser = PromptParser.load(made.embedder, Path(folder))
-        return made
-
     @torch.no_grad()
     def steps(
         self,
@@ -137,7 +201,7 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
         *,
         negative: Sequence[str] | str = "",
         vector: Vectors | None = None,
-        blends: Sequence[ComposedCondition | None] = (),
+        blends: Sequence[Blend | None] = (),
         words: bool = True,
         sense: bool = True,
         start: np.ndarray | None = None,
@@ -187,7 +251,7 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
         sampling: Sampling,
         negative: Sequence[str] | str = "",
         vector: Vectors | None = None,
-        blends: Sequence[ComposedCondition | None] = (),
+        blends: Sequence[Blend | None] = (),
         words: bool = True,
         sense: bool = True,
         start: Start | None = None,
@@ -224,8 +288,8 @@ class StickerPipeline(ConditionEncoder, DiffusersCall):
         for blend, prompt, one in zip(several, drawings.prompts, found, strict=True):
             own = finish_of(prompt if words or sense else None, new)
             finish.append(own if blend is None else blend.finish if new else Finish.SHADED)
-            follows.append(self.follows_reference(prompt) if blend is None else blend.follows)
-            drawn = ((one,) if one else ()) if blend is None else blend.drawings
+            follows.append(self.follows_reference(prompt) if blend is None else blend.follows_reference)
+            drawn = ((one,) if one else ()) if blend is None else blend.references
             references.append(drawn if sampling.reference_strength else ())
         composed = ComposedCondition.of(wanted)
         if any(several):
@@ -297,3 +361,47 @@ def _worn(prompt: ParsedPrompt) -> ParsedPrompt:
 def _chunks(rows: Sequence[int], size: int) -> list[list[int]]:
     """`rows` in order, `size` at a time; the last may be shorter."""
     return [list(rows[i : i + size]) for i in range(0, len(rows), size)]
+
+
+# --- Finishing of decoded pictures ------------------------------------------------------------------------------------
+# A decoder that was trained on squared errors answers doubt with a mean: areas of one colour ripple by some levels of
+# 255, and empty areas have a haze of some levels of alpha.
+
+
+def postprocessed(picture: Tensor, finish: Finish, flattening: bool = True) -> Tensor:
+    """A decoded picture (4, H, W), premultiplied, finished as its style is; colours stay no brighter than alpha. One at
+    a time: so its bits do not depend on what is drawn beside it."""
+    return sharp_alpha(flattened(picture) if finish is Finish.FLAT and flattening else picture, *EDGE[finish])
+
+
+def sharp_alpha(picture: Tensor, nothing: float, opaque: float) -> Tensor:
+    """A picture (4, H, W) in [0, 1], premultiplied, whose alpha is spread from between the two to [0, 1]."""
+    alpha = picture[3:].float()
+    spread = ((alpha - nothing) / (opaque - nothing)).clamp(0, 1)
+    colours = picture[:3] * (spread / alpha.clamp_min(1e-6))
+    return torch.cat([torch.minimum(colours, spread), spread])
+
+
+def flattened(picture: Tensor) -> Tensor:
+    """A picture (4, H, W) in [0, 1], premultiplied, in areas of one colour; colours stay no brighter than alpha."""
+    flat, beta, laplacian = picture, 2 * JUMP, _laplacian(*picture.shape[1:]).to(picture.device)
+    while beta < LAST:
+        across, down = flat.roll(-1, 2) - flat, flat.roll(-1, 1) - flat
+        edges = ((across.square() + down.square()).sum(0) >= JUMP / beta).to(flat.dtype)
+        across, down = across * edges, down * edges
+        divergence = across.roll(1, 2) - across + down.roll(1, 1) - down
+        spectrum = torch.view_as_real(torch.fft.rfft2(picture + beta * divergence))  # real: complex division is slow
+        spectrum = torch.view_as_complex(spectrum / (1 + beta * laplacian)[..., None])
+        flat = torch.fft.irfft2(spectrum, picture.shape[1:])
+        beta *= FASTER
+    flat = flat.clamp(0, 1)
+    return torch.cat([torch.minimum(flat[:3], flat[3:]), flat[3:]])
+
+
+@functools.cache
+def _laplacian(height: int, width: int) -> Tensor:
+    """The transform of the negative Laplacian, |F(dx)|^2 + |F(dy)|^2, (H, W / 2 + 1)."""
+    step = torch.zeros(2, height, width)
+    step[:, 0, 0] = -1
+    step[0, 0, -1] = step[1, -1, 0] = 1
+    return torch.fft.rfft2(step).abs().square().sum(0)

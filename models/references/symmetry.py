@@ -1,4 +1,4 @@
-"""The mirror image of a latent, for symmetry guidance (`models.sampling.hooks`).
+"""The mirror image of a latent, for symmetry guidance (`models.sampling.guidance`).
 
 The latent of a mirrored picture is not the flipped latent, because channels encode which way an edge leans. It is a
 linear map of it, of 3 x 3 neighbours: on pictures that it was not fitted on it leaves 3 % of the variance, a plain flip

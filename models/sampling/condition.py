@@ -12,9 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
-from models.data.grammar import Finish
-from models.references.store import Reference
-
 MIDDLE = 0.25  # how far the common centre lies below the picture's: ears, leaves and hats belong to the outer part
 REACH = 0.88  # how far from there things reach, of half a side: two equal parts meet at 0.62 of it
 EDGE = 8.0  # steepness of the sigmoid between two parts, per half side: one or two cells of a latent
@@ -51,16 +48,10 @@ class ComposedCondition:
     halfway between the vectors of two things there is seldom anything that was ever drawn. Each part has its region
     (MultiDiffusion, arXiv 2302.08113), the first in the middle and every other around those before it: of a mean alone
     the noise mostly makes one of both (LOG.md).
-
-    Of one picture, and not of several rows: the `finish` that all parts are asked for in, and whether reference
-    guidance applies (`follows`), because all parts are one thing; and the `drawings` that the parts' references are.
     """
 
     parts: tuple[Condition, ...]
     weights: Tensor
-    finish: Finish = Finish.SHADED
-    follows: bool = False
-    drawings: tuple[Reference, ...] = ()
 
     @staticmethod
     def of(condition: Condition) -> "ComposedCondition":

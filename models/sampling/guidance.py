@@ -1,10 +1,19 @@
-"""Classifier-free guidance within an interval of noise levels, with autoguidance. Latents are (B, C, ...)."""
+"""Classifier-free guidance, and hooks: named changes of each step, which `Sampling.hooks` switches on or off.
 
-from collections.abc import Callable
+Guidance works within an interval of noise levels, with autoguidance. A guidance hook changes the velocity before a
+step, so that the clean latents that it leads to (x - sigma v) are moved: to their own mirror image, or to the
+reference. Other hooks change the latents after it.
+
+Shapes: B pictures, latents (B, C, ...); reference latents are zero in rows that have none.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from models.references.symmetry import LatentMirror
 from models.sampling.condition import ComposedCondition, Condition
 
 Network = Callable[..., Tensor]  # (x, t, states, mask, vector, reference) and (B,) bool `weakened` -> velocity
@@ -48,3 +57,144 @@ def combined(outputs: Tensor, scale: float | Tensor) -> Tensor:
     """u + scale (w - u) of a network's answers to 2 B rows, `wanted` first; one scale for all or (B, 1, ...)."""
     wanted, unwanted = outputs.chunk(2)
     return unwanted + scale * (wanted - unwanted)
+
+
+AUTOGUIDANCE, REFERENCE, SYMMETRY = "autoguidance", "reference", "symmetry"
+COOLING, REFINER, FLATTENING = "cooling", "refiner", "flattening"
+
+# What can be switched off, and what it does.
+HOOKS: dict[str, str] = {
+    AUTOGUIDANCE: "guidance leads away from a weakened network as well (guided)",
+    REFERENCE: "the picture keeps to its reference drawing while the shape is decided (reference_guidance)",
+    SYMMETRY: "what has a symmetric reference is drawn symmetric (symmetry_guidance)",
+    COOLING: "noise is taken away on the way (cooling)",
+    REFINER: "the fast variant takes the last steps (models.sampling.loop)",
+    FLATTENING: "areas of flat styles get one colour after decoding (models.pipelines.image)",
+}
+
+REFERENCE_PULL = 1.0  # share of the way to the reference, times the noise level
+REFERENCE_UNTIL = 0.5  # noise level, not included: below it a reference has no details to give
+SYMMETRIC_UNTIL = 0.3  # noise level: below it a leaf or a highlight may stand on one side
+
+
+@dataclass(frozen=True)
+class Call:
+    """Call `index` of the network is done: it led from noise level `sigma` to `following`. `ends_step` says whether a
+    step of the scheduler ends with it (one of second order takes two calls), `refines` whether the refiner made it.
+    `noise` (B, C, S, S) is what the network takes for the noise in the latents."""
+
+    index: int
+    sigma: float
+    following: float
+    ends_step: bool
+    refines: bool
+    noise: Tensor
+
+
+GuidanceHook = Callable[[float, Tensor, Tensor], Tensor]  # (sigma, x, velocity) -> the velocity to follow
+LatentHook = Callable[[Call, Tensor], Tensor]  # (call, x) -> the latents to go on with
+OnStep = Callable[[int, float, Tensor], Tensor | None]  # (index, sigma, latents) -> latents to go on with, or None
+
+
+def guidance_hooks(
+    names: frozenset[str],
+    references: Tensor,
+    follow: Sequence[bool],
+    mirror: LatentMirror | None,
+    strength: float = 1.0,
+) -> list[GuidanceHook]:
+    """The guidance hooks of pictures with `references` (B, C, S, S), of those that are switched on, in their order."""
+    found = [
+        symmetry_guidance(mirror, references, strength) if SYMMETRY in names and mirror else None,
+        reference_guidance(references, torch.tensor(follow), strength) if REFERENCE in names else None,
+    ]
+    return [hook for hook in found if hook]
+
+
+def symmetry_guidance(mirror: LatentMirror, references: Tensor, strength: float = 1.0) -> GuidanceHook | None:
+    """Moves the clean latents of rows that have a symmetric reference towards their mirror images; the other rows stay
+    equal to the bit. None where there is no such row.
+
+    Most drawings of a face or a fruit are symmetric, and a generator that has not learned that to the pixel gives them
+    two different ears. `strength` 1 goes halfway, to what is symmetric.
+    """
+    rows = mirror.symmetric(references).view(-1, 1, 1, 1)
+
+    def hook(sigma: float, x: Tensor, velocity: Tensor) -> Tensor:
+        if sigma < SYMMETRIC_UNTIL:
+            return velocity
+        clean = x - sigma * velocity
+        symmetric = (clean + mirror(clean)) / 2
+        target = symmetric if strength == 1 else clean.lerp(symmetric, strength)
+        return torch.where(rows, (x - target) / sigma, velocity)
+
+    return hook if rows.any() else None
+
+
+def reference_guidance(references: Tensor, follow: Tensor, strength: float = 1.0) -> GuidanceHook | None:
+    """Moves the clean latents of rows that `follow` (B,) their reference towards it; the others stay equal to the bit.
+    None where there is no such row.
+
+    As ILVR (arXiv 2108.02938) does to a reference picture, and the further the more noise there is: of noise alone
+    nothing is known but the reference, and what has been drawn since is to stay. In training a picture is drawn from
+    other artists' drawings of the thing, so the network takes a reference for a rough one.
+    """
+    rows = (references.flatten(1).any(1) & follow.to(references.device)).view(-1, 1, 1, 1)
+
+    def hook(sigma: float, x: Tensor, velocity: Tensor) -> Tensor:
+        if sigma <= REFERENCE_UNTIL:
+            return velocity
+        nearer = (x - sigma * velocity).lerp(references.to(x.dtype), REFERENCE_PULL * sigma * strength)
+        return torch.where(rows, (x - nearer) / sigma, velocity)
+
+    return hook if rows.any() else None
+
+
+def cooling(power: float) -> LatentHook:
+    """Takes noise away after each step: of the noise that belongs to a level s, s^power is left. What is decided first
+    stays various, and lines that are drawn last do not wave. Only for schedulers that keep such changes, and not where
+    a picture is the start."""
+    level: float | None = None  # that the noise has been cooled to
+
+    def hook(call: Call, x: Tensor) -> Tensor:
+        nonlocal level
+        before = call.sigma if level is None else level
+        if call.refines or not call.ends_step:
+            level = before
+            return x
+        level = call.following
+        return cooled(x, call.noise, before, level, power)
+
+    return hook
+
+
+def cooled(x: Tensor, noise: Tensor, before: float | Tensor, after: float | Tensor, power: float) -> Tensor:
+    """Latents at the level `after`, with (after / before)^power of the `noise` that a step from `before` left there."""
+    return x + after * ((after / before) ** power - 1) * noise
+
+
+def inpainting(start: Tensor, redraw: Tensor, noise: Tensor) -> LatentHook:
+    """Keeps the clean latents `start` where `redraw` (B, 1, S, S) is false.
+
+    After each step those latents are the start's own at that noise level (RePaint, arXiv 2201.09865; Blended Latent
+    Diffusion, arXiv 2206.02779), under the `noise` that the picture began with, so that what is kept follows one
+    straight path and the rest is drawn to match it.
+    """
+    return lambda call, x: torch.where(redraw, x, noised(start, noise, call.following))
+
+
+def callback(on_step: OnStep) -> LatentHook:
+    """Shows the latents to a function, and takes those that it answers with; ValueError for another shape."""
+
+    def hook(call: Call, x: Tensor) -> Tensor:
+        answer = on_step(call.index, call.sigma, x)
+        if answer is not None and answer.shape != x.shape:
+            raise ValueError(f"the callback returned latents of shape {tuple(answer.shape)}, not {tuple(x.shape)}")
+        return x if answer is None else answer
+
+    return hook
+
+
+def noised(clean: Tensor, noise: Tensor, sigma: float | Tensor) -> Tensor:
+    """Clean latents at a noise level, one for all or (B, 1, ...)."""
+    return (1 - sigma) * clean + sigma * noise

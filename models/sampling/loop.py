@@ -1,4 +1,4 @@
-"""The sampling loop, from noise to clean latents, its settings, and what a drawing reports on its way.
+"""The sampling loop, from noise to clean latents, and its settings.
 
 The loop is a generator: the pipeline, the worker and the evaluation iterate it, and stop it by closing it. It knows no
 text and no pixels, and takes latents of any rank (B, C, ...).
@@ -12,11 +12,21 @@ import torch
 from torch import Tensor
 
 from models.messages import Refused
-from models.references.credits import Credit
-from models.sampling import hooks as changes
+from models.sampling import guidance as changes
 from models.sampling.condition import ComposedCondition, Condition
-from models.sampling.guidance import Network, Velocity, guided
-from models.sampling.hooks import AUTOGUIDANCE, COOLING, HOOKS, REFINER, Call, GuidanceHook, OnStep, noised
+from models.sampling.guidance import (
+    AUTOGUIDANCE,
+    COOLING,
+    HOOKS,
+    REFINER,
+    Call,
+    GuidanceHook,
+    Network,
+    OnStep,
+    Velocity,
+    guided,
+    noised,
+)
 from models.sampling.schedulers import (
     FAST_STEPS,
     GUIDANCE,
@@ -79,29 +89,6 @@ class Sampling:
 
 # What the fast variant was trained to: these steps of Euler's include guidance and cooling.
 FAST_SAMPLING = Sampling(FAST_STEPS, guidance=1.0, scheduler="euler", fast=True, cooling=0.0)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Call number `step` of `total` of the whole work is done."""
-
-    step: int
-    total: int
-    first: int  # the first of the pictures that it is of
-    preview: np.ndarray | None = None  # of them, premultiplied uint8 (n, h, w, 4); None unless asked for
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Pictures `first` to `first + n` are done."""
-
-    first: int
-    pixels: np.ndarray  # premultiplied uint8 (n, 128, 128, 4)
-    latents: Tensor
-    seeds: tuple[int, ...]
-    batch: int  # the shape that they were drawn in: with seeds and settings it makes them again, bit for bit
-    wanted: Tensor  # (n, 128), the semantic vectors that they were conditioned on
-    credits: tuple[tuple[Credit, ...], ...]  # of each, the stored drawings that it was drawn from
 
 
 def seeded_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Callable[[], Tensor]:

@@ -164,12 +164,13 @@ def drawn_pool(options: TaskOptions, split: str, size: int = SHARD) -> DrawnPool
 
     @lru_cache(maxsize=1)
     def stickers() -> Any:
-        from models.pipelines.image import StickerPipeline
+        from models.pipelines.sticker import StickerPipeline
 
         return StickerPipeline.assemble(options.parts)
 
     def draw(prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
-        from models.sampling.loop import FAST_SAMPLING, Pictures, Sampling
+        from models.pipelines.image import Pictures
+        from models.sampling.loop import FAST_SAMPLING, Sampling
 
         sampling = FAST_SAMPLING if stickers().fast is not None else Sampling(8)
         with torch.autocast("cpu", enabled=False):

@@ -52,13 +52,12 @@ from torch import Tensor, nn
 from models.data.stored import progress
 from models.dit import DiT
 from models.lora import FILE, PART, attach, begin_from, changes, load_fast
-from models.pipelines.image import StickerPipeline
+from models.pipelines.sticker import StickerPipeline
 from models.references.store import PART as PROTOTYPES
 from models.references.store import ReferenceStore
 from models.runtime import native_dtype
 from models.sampling.condition import ComposedCondition, Condition
-from models.sampling.guidance import combined
-from models.sampling.hooks import AUTOGUIDANCE, SYMMETRY, cooled, guidance_hooks
+from models.sampling.guidance import AUTOGUIDANCE, SYMMETRY, combined, cooled, guidance_hooks
 from models.sampling.loop import FAST_SAMPLING, REFINER_STEPS, Sampling, begun, denoise
 from models.sampling.schedulers import DEFAULT_SCHEDULER, build_scheduler, set_steps
 from models.train.image import IMAGE_VECTOR, NO_VECTOR, TEXT_VECTOR, ImageTask, Mix, Samples

@@ -32,15 +32,16 @@ from models.data.stored import progress
 from models.data.variety import NO_WARP, STAGED, VIEWS, likewise, staged, view
 from models.data.world import Picture, Sampler, evenly
 from models.dit import DiT, velocity_to
-from models.pipelines.image import StickerPipeline
+from models.pipelines.image import Pictures
+from models.pipelines.sticker import StickerPipeline
 from models.prompts.parser import PART as WORDING
 from models.prompts.parser import PromptParser
 from models.references.build import TrainingReferences
 from models.references.store import ReferenceStore
 from models.runtime import native_dtype
 from models.sampling.condition import Condition
-from models.sampling.hooks import noised
-from models.sampling.loop import Pictures, Sampling
+from models.sampling.guidance import noised
+from models.sampling.loop import Sampling
 from models.sampling.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import Embedder
 from models.tokenizer import encode_texts

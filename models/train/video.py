@@ -34,8 +34,8 @@ from models.data.pixels import SIZE, to_tensor, to_uint8
 from models.data.stored import stored_tensors
 from models.data.world import Picture, World
 from models.dit import DiT, velocity_to
+from models.pipelines.video import ClipSampling, clip_noise, denoise_clip, planned_frames
 from models.runtime import native_dtype
-from models.sampling.clip import ClipSampling, clip_noise, denoise_clip, planned_frames
 from models.sampling.condition import Condition
 from models.space import Embedder
 from models.tokenizer import encode_texts

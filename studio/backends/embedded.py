@@ -42,14 +42,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from models.captioner import Kind
+    from models.pipelines import image
     from models.pipelines.caption import CaptionPipeline
-    from models.pipelines.image import StickerPipeline
+    from models.pipelines.conditioning import Blend
+    from models.pipelines.image import ImagePipeline, Pictures
     from models.pipelines.video import ClipPipeline
     from models.prompts.parser import PromptParser
     from models.prompts.vocabulary import Vocabulary
-    from models.sampling import loop
-    from models.sampling.condition import ComposedCondition
-    from models.sampling.loop import Pictures, Sampling
+    from models.sampling.loop import Sampling
     from models.space import Embedder
     from models.upscaler import Upscaler
 
@@ -110,11 +110,11 @@ class Enlarger:
 
 
 class Embedded(Backend):
-    """StickerPipeline as a backend. `root` holds the parts; None is the shipped ones."""
+    """ImagePipeline as a backend. `root` holds the parts; None is the shipped ones."""
 
     def __init__(self, root: str | None = None) -> None:
         self.root = Path(root) if root else assets() / "weights"
-        self._pipeline: StickerPipeline | None = None
+        self._pipeline: ImagePipeline | None = None
         self._clip_pipeline: ClipPipeline | None = None
         self._caption_pipeline: CaptionPipeline | None = None
         self._prompts = PromptReading(self.root)
@@ -176,7 +176,7 @@ class Embedded(Backend):
 
     def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Iterator[tuple[int, Event]]:
         """One batch after the other; a request's prompt is read when its first batch begins."""
-        from models.sampling.loop import Pictures
+        from models.pipelines.image import Pictures
 
         if any(request.variant and request.variant != _optional(VARIANT, self.root) for request in requests):
             raise Refused("model.variant_replaced")
@@ -309,7 +309,7 @@ class Embedded(Backend):
             how["upscaler"] = upscaler[:10]
         return {"how": how, "vector": tuple(vector.tolist()), "space": self.space()}
 
-    def _loaded(self) -> "StickerPipeline":
+    def _loaded(self) -> "ImagePipeline":
         self.load()
         assert self._pipeline is not None
         return self._pipeline
@@ -330,8 +330,8 @@ def _animated(frames: np.ndarray, request: ClipRequest, **facts: Any) -> Artifac
 
 
 def _draw(
-    pipeline: "StickerPipeline", rows: list["Conditioning"], seeds: list[int], request: ImageRequest, previews: bool
-) -> "Iterator[loop.Progress | Pictures]":
+    pipeline: "ImagePipeline", rows: list["Conditioning"], seeds: list[int], request: ImageRequest, previews: bool
+) -> "Iterator[image.Progress | Pictures]":
     """One batch with the settings of `request`: its steps, then its pictures."""
     return pipeline.steps(
         [row.text for row in rows],
@@ -380,12 +380,12 @@ class Conditioning:
     read_as: str
     negative: str
     vector: "Tensor | None"
-    blend: "ComposedCondition | None"
+    blend: "Blend | None"
     start: np.ndarray | None
     mask: np.ndarray | None
 
 
-def conditioning(pipeline: "StickerPipeline", request: ImageRequest) -> Conditioning:
+def conditioning(pipeline: "ImagePipeline", request: ImageRequest) -> Conditioning:
     """The condition of a resolved request. Refused where a picture changed since, or the parts of a mix cancel out."""
     parts, several = _parts(request)
     if several:
@@ -403,15 +403,15 @@ def conditioning(pipeline: "StickerPipeline", request: ImageRequest) -> Conditio
 
 
 def _together(
-    pipeline: "StickerPipeline", request: ImageRequest, parts: list[tuple[float, Any]]
-) -> tuple[str, "ComposedCondition | None"]:
+    pipeline: "ImagePipeline", request: ImageRequest, parts: list[tuple[float, Any]]
+) -> tuple[str, "Blend | None"]:
     """The prompt and the blend of several things in one picture."""
     if not (request.image or _given(request)):
         return pipeline.together(_words(request))
     return "", pipeline.blend(parts, phrase("", request.style), references=request.image is None)
 
 
-def _understood(pipeline: "StickerPipeline", texts: Sequence[str], negative: str = "", composite: bool = False) -> str:
+def _understood(pipeline: "ImagePipeline", texts: Sequence[str], negative: str = "", composite: bool = False) -> str:
     """The texts as understood beside a negative prompt, "" where those are their very words. `composite`: nothing else
     is drawn with them.
     """
@@ -479,7 +479,7 @@ class PromptReading:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.pipeline: StickerPipeline | None = None
+        self.pipeline: ImagePipeline | None = None
         self.vocabulary: Vocabulary | None = None
         self._alone: tuple[PromptParser, Vocabulary | None] | None = None
 
@@ -524,13 +524,13 @@ class PromptReading:
         return self._alone
 
 
-def load_pipeline(root: Path) -> "StickerPipeline":
-    from models.pipelines.image import StickerPipeline
+def load_pipeline(root: Path) -> "ImagePipeline":
+    from models.pipelines.image import ImagePipeline
     from models.runtime import keep_freed_memory
 
     keep_freed_memory()
     silence()
-    return StickerPipeline.assemble(root)
+    return ImagePipeline.assemble(root)
 
 
 def load_vocabulary(embedder: "Embedder", root: Path) -> "Vocabulary | None":

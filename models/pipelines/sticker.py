@@ -1,7 +1,8 @@
-"""diffusers' entry point of a pipeline: one call with its names, a callback, and pictures in the forms it knows."""
+"""The image pipeline as one of diffusers: its files, and one call with its names, a callback and forms of pictures."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,26 @@ import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils.outputs import BaseOutput
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
+from models.autoencoder import Autoencoder
 from models.data.pixels import png, unpremultiply
+from models.dit import DiT
+from models.language import LanguageModel
 from models.messages import Refused
+from models.pipelines.image import ImagePipeline, Pictures, Progress
+from models.prompts.parser import PART as PARSER
+from models.prompts.parser import PromptParser
 from models.references.credits import Credit
-from models.sampling.loop import Pictures, Progress, Sampling
+from models.references.store import ReferenceStore
+from models.runtime import native_dtype
+from models.sampling.loop import Sampling
+from models.space import MotionHead, SemanticSpace
+from models.vision import VisionEncoder
 
 OUTPUT_TYPES = ("pil", "np", "uint8", "latent")
 
-Callback = Callable[["DiffusersCall", int, float, dict[str, Any]], dict[str, Any] | None]
+Callback = Callable[["StickerPipeline", int, float, dict[str, Any]], dict[str, Any] | None]
 
 
 @dataclass
@@ -29,12 +41,47 @@ class StickerOutput(BaseOutput):
     credits: list[tuple[Credit, ...]]  # of each, the stored drawings that it was drawn from
 
 
-class DiffusersCall(DiffusionPipeline):
-    """diffusers' call of a pipeline, on the `steps` of its subclass (`models.pipelines.image.StickerPipeline`)."""
+class StickerPipeline(ImagePipeline, DiffusionPipeline):
+    """`ImagePipeline` as a pipeline of diffusers: `from_pretrained(folder)` loads what `save_pretrained` wrote."""
 
-    steps: Callable[..., Iterator[Progress | Pictures]]
+    model_cpu_offload_seq = "language->vision->space->motion->dit->autoencoder"  # type: ignore[assignment]
+    _callback_tensor_inputs = ["latents"]  # noqa: RUF012 - diffusers' own declaration
+    _optional_components = ["fast", "references", "motion"]  # noqa: RUF012
     # Set it true from a callback or another thread: the call ends after the step, with the pictures that are whole.
     interrupt = False
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        language: LanguageModel,
+        vision: VisionEncoder,
+        space: SemanticSpace,
+        autoencoder: Autoencoder,
+        dit: DiT,
+        scheduler: Any,
+        fast: DiT | None = None,
+        references: ReferenceStore | None = None,
+        motion: MotionHead | None = None,
+    ) -> None:
+        super().__init__(tokenizer, language, vision, space, autoencoder, dit, scheduler, fast, references, motion)
+        self.register_modules(tokenizer=tokenizer, language=language, vision=vision, space=space, motion=motion)
+        self.register_modules(autoencoder=autoencoder, dit=dit, scheduler=scheduler, fast=fast, references=references)
+
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:  # type: ignore[override]
+        """Write all parts into a folder, that of the parser among them."""
+        super().save_pretrained(save_directory, **options)
+        if self.parser:
+            self.parser.save(Path(save_directory))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **options: Any) -> "StickerPipeline":  # type: ignore[override]
+        """What `save_pretrained` wrote, in the types of `assemble` unless `torch_dtype` says another."""
+        drawn_in = dict.fromkeys(("dit", "fast", "autoencoder"), native_dtype())
+        options.setdefault("torch_dtype", {**drawn_in, "default": torch.float32})
+        made: StickerPipeline = super().from_pretrained(folder, **options)
+        if (Path(folder) / PARSER).is_dir():
+            made.parser = PromptParser.load(made.embedder, Path(folder))
+        return made
 
     @torch.no_grad()
     def __call__(

@@ -5,9 +5,9 @@ Shapes: N pictures of one call, latents (N, 8, 16, 16), vectors (N, 128).
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +19,6 @@ from models.data.grammar import Finish
 from models.data.pixels import SIZE, fit, to_tensor
 from models.language import LanguageModel
 from models.messages import Refused
-from models.pipelines.inputs import Vectors, each_vector
 from models.prompts.layout import SUM
 from models.prompts.parsed import ParsedPrompt
 from models.prompts.parser import PromptParser, beside, parse_literally
@@ -27,19 +26,33 @@ from models.prompts.weighting import weighted_states
 from models.references.credits import REDRAWN, Credit, credit
 from models.references.store import Reference, ReferenceStore
 from models.sampling.condition import ComposedCondition, Condition
-from models.sampling.postprocess import finish_of
 from models.space import DIM, Embedder, MotionHead, SemanticSpace
 from models.tokenizer import TEXT_LENGTH
 from models.vision import VisionEncoder
 
+T = TypeVar("T")
 Text = str | ParsedPrompt
+Vectors = Iterable[Tensor | None]  # semantic vectors (128,) or (1, 128), as (N, 128) too; None is a text's own
 # Of a mix: text, picture (premultiplied uint8 or PIL), clip (premultiplied uint8 (T, 128, 128, 4)), vector (128,).
 Part = Text | np.ndarray | Image.Image | Tensor
 Laid = Callable[[int, np.ndarray], np.ndarray]  # (row, drawing) -> picture, both premultiplied uint8 (128, 128, 4)
 
 
+@dataclass(frozen=True)
+class Blend(ComposedCondition):
+    """The condition of one picture that is several things at once, one row.
+
+    `finish` is the one that all parts ask for. `follows_reference` says whether reference guidance applies, which it
+    does where all parts are one thing. `references` are the drawings whose latents the parts hold.
+    """
+
+    finish: Finish = Finish.SHADED
+    follows_reference: bool = False
+    references: tuple[Reference, ...] = ()
+
+
 class ConditionEncoder:
-    """The half of the pipeline that encodes; `models.pipelines.image.StickerPipeline` is the whole, and draws."""
+    """The half of the image pipeline that encodes; `models.pipelines.image.ImagePipeline` is the whole, and draws."""
 
     tokenizer: PreTrainedTokenizerFast
     language: LanguageModel
@@ -84,7 +97,7 @@ class ConditionEncoder:
         pixels = _pixels(part)
         return self.embedder.clip([pixels]) if pixels.ndim == 4 else self.embedder.image(pixels[None])
 
-    def blend(self, parts: Sequence[tuple[float, Part]], words: str = "", references: bool = True) -> ComposedCondition:
+    def blend(self, parts: Sequence[tuple[float, Part]], words: str = "", references: bool = True) -> Blend:
         """The conditions of one picture that is several things at once, one row: for `steps`, in place of a prompt.
 
         A text is encoded as a prompt is, a picture as its vector and as what to start from (a clip: its first frame), a
@@ -111,9 +124,9 @@ class ConditionEncoder:
         shares = torch.tensor([[weight / total for weight, _ in kept]])
         drawn = [self._reference(part) for _, part in kept if references and isinstance(part, ParsedPrompt)]
         found = tuple(reference for reference in drawn if reference)
-        return ComposedCondition(tuple(conditions), shares, finish, follows, found)
+        return Blend(tuple(conditions), shares, finish, follows, found)
 
-    def together(self, texts: Sequence[str]) -> tuple[str, ComposedCondition | None]:
+    def together(self, texts: Sequence[str]) -> tuple[str, Blend | None]:
         """What to give `steps` for several things in one picture, a prompt and a blend: two of which one alone has a
         face are laid out, for which the prompt is enough; others are blended in equal shares."""
         prompt = SUM.join(texts)
@@ -218,3 +231,37 @@ def _check(parts: Sequence[tuple[float, Part]]) -> None:
 
 def _pixels(picture: np.ndarray | Image.Image) -> np.ndarray:
     return fit(picture) if isinstance(picture, Image.Image) else picture
+
+
+def finish_of(prompt: ParsedPrompt | None, new: bool) -> Finish:
+    """The finish of the style that a prompt asks for. Where it names none, a `new` picture is flat, and one that starts
+    from a picture, or from no words, keeps its shades."""
+    if prompt is None or not prompt.text:
+        return Finish.SHADED
+    return prompt.finish or (Finish.FLAT if new else Finish.SHADED)
+
+
+def each(what: str, given: Sequence[T], count: int) -> list[T]:
+    """`count` of them, from as many or from one; Refused says how many `what` were given (a code of the messages)."""
+    given = [given] if isinstance(given, str) else given  # type: ignore[list-item]  # then T is a text
+    if len(given) not in (1, count):
+        raise Refused(f"models.{what}", given=len(given), count=count)
+    return list(given) * (count if len(given) == 1 else 1)
+
+
+def each_vector(given: Vectors | None, count: int) -> list[Tensor | None]:
+    """`each` of the vectors, (1, 128) or None for the text's own; Refused for another shape."""
+    vectors = [row if row is None else row.reshape(1, -1).float() for row in ([None] if given is None else given)]
+    for row in vectors:
+        if row is not None and row.shape[1] != DIM:
+            raise Refused("models.vector_shape", shape=str(tuple(row.shape)), count=count, size=DIM)
+    return each("vectors", vectors, count)
+
+
+def each_blend(given: Sequence[Blend | None], prompts: Sequence[str]) -> list[Blend | None]:
+    """`each`, or None for all; Refused for one of several rows, or beside words."""
+    blends = each("blends", given or [None], len(prompts))
+    for blend, prompt in zip(blends, prompts, strict=True):
+        if blend is not None and (prompt or len(blend) != 1):
+            raise Refused("models.blend_beside_prompt", rows=len(blend), prompt=prompt)
+    return blends
