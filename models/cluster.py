@@ -73,8 +73,12 @@ class Cluster:
             how: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": logging.ERROR}
             if address == LOCAL:
                 short = "/tmp" if os.name == "posix" else None  # the names of sockets may have 104 bytes
-                own = tempfile.TemporaryDirectory(prefix="studio-ray-", dir=short, ignore_cleanup_errors=True)
-                how |= {"include_dashboard": False, "object_store_memory": STORE, "_temp_dir": end.enter_context(own)}
+                folder = tempfile.TemporaryDirectory(prefix="studio-ray-", dir=short, ignore_cleanup_errors=True)
+                how |= {
+                    "include_dashboard": False,
+                    "object_store_memory": STORE,
+                    "_temp_dir": end.enter_context(folder),
+                }
             before = signal.getsignal(signal.SIGTERM)
             end.callback(self._ray.shutdown)
             try:
@@ -92,7 +96,7 @@ class Cluster:
         """The answer to each call, in the order in which they come, None where TRIES actors died of it. The caller may
         append further ones meanwhile; dropping the iterator cancels. NoDevice where none is left.
         """
-        deaths, since = Counter[int](), time.monotonic()
+        crashes, since = Counter[int](), time.monotonic()
         try:
             while calls or any(call is not None for _, call in self._at_work.values()):
                 self._staff()
@@ -102,8 +106,8 @@ class Cluster:
                 done, _ = self._ray.wait([*self._at_work], timeout=LOOK)
                 answers = []
                 for call, answer in map(self._settle, done):
-                    deaths[id(call)] += answer is None
-                    if call is not None and (answer is not None or deaths[id(call)] >= TRIES):
+                    crashes[id(call)] += answer is None
+                    if call is not None and (answer is not None or crashes[id(call)] >= TRIES):
                         answers.append((call, answer))
                     elif call is not None:
                         calls.appendleft(call)

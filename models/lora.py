@@ -56,11 +56,11 @@ def attach(network: nn.Module, rank: int) -> None:
 
 def changes(network: nn.Module) -> dict[str, Tensor]:
     """The matrices of a network that `attach` was at, by name."""
-    found: dict[str, Tensor] = {}
+    matrices: dict[str, Tensor] = {}
     for name, layer in _linear(network).items():
         change: Any = layer.parametrizations["weight"][0]  # type: ignore[index]
-        found |= {f"{name}.{DOWN}": change.down.detach(), f"{name}.{UP}": change.up.detach()}
-    return found
+        matrices |= {f"{name}.{DOWN}": change.down.detach(), f"{name}.{UP}": change.up.detach()}
+    return matrices
 
 
 @torch.no_grad()

@@ -206,8 +206,8 @@ class Embedder:
         """(T, 128, 128, 4) -> (1, 128)."""
         if (motion := self.motion) is None:
             return F.normalize(self.image(frames).mean(0, keepdim=True), dim=-1)
-        found = self._read(frames, lambda tokens: torch.cat([self.space.image(tokens), motion.places(tokens)], 1))
-        vectors, places = found[None].split((DIM, found.shape[1] - DIM), -1)
+        features = self._read(frames, lambda tokens: torch.cat([self.space.image(tokens), motion.places(tokens)], 1))
+        vectors, places = features[None].split((DIM, features.shape[1] - DIM), -1)
         return F.normalize(vectors.mean(1) + motion.forward(places), dim=-1)
 
     @torch.inference_mode()

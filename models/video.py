@@ -74,8 +74,8 @@ def time_basis(times: Tensor, loop: Tensor) -> Tensor:
     powers = t ** torch.arange(1, POWERS + 1, device=times.device)
     stops = torch.cat([(2 * t).clamp(max=1), (4 * t / 3).clamp(max=1)], -1)  # what is fast arrives early, and waits
     closed = torch.cat([closes.repeat(2), F.pad(times.new_ones(1), (0, POWERS + 1))])
-    kept = torch.where(loop.bool()[:, None], closed, torch.ones_like(closed))
-    return torch.cat([waves, powers, stops], -1) * kept[:, None]
+    open_or_closed = torch.where(loop.bool()[:, None], closed, torch.ones_like(closed))
+    return torch.cat([waves, powers, stops], -1) * open_or_closed[:, None]
 
 
 @dataclass(frozen=True)
@@ -210,9 +210,9 @@ def reach(alpha: Tensor, plan: Plan, times: Tensor, loop: Tensor) -> Tensor:
     for mover in range(MOVERS):
         pose, place = poses[:, :, mover, None, None], plan.places[:, mover, None, None, None]
         apart = torch.linalg.solve(_back(*pose[..., 2:5].unbind(-1)), (points - place[..., :2])[..., None])[..., 0]
-        own = (masks == mover + 1)[:, None]
-        at = torch.where(own[..., None], place[..., :2] + pose[..., :2] * place[..., 2:] + apart, at)
-        seen = seen & (~own | (pose[..., -1] > 0.1))
+        moves = (masks == mover + 1)[:, None]
+        at = torch.where(moves[..., None], place[..., :2] + pose[..., :2] * place[..., 2:] + apart, at)
+        seen = seen & (~moves | (pose[..., -1] > 0.1))
     low, high = (torch.where(seen[..., None], at, empty) for empty in (1.0, 0.0))
     return torch.stack([low.amin((2, 3)), high.amax((2, 3))], 2)
 

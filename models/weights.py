@@ -64,8 +64,8 @@ def save_part(
             copy.load_state_dict(model.state_dict())
             # The library's own `to` warns of an empty list of fp32 modules.
             torch.nn.Module.to(copy, torch.bfloat16).save_pretrained(fresh)
-        made = {file.name: file.replace(folder / file.name) for file in Path(fresh).iterdir()}
-    for other in set(folder.glob("*.safetensors")) - set(made.values()):  # of the other kind, from before
+        written = {file.name: file.replace(folder / file.name) for file in Path(fresh).iterdir()}
+    for other in set(folder.glob("*.safetensors")) - set(written.values()):  # of the other kind, from before
         other.unlink()
     if made_with:
         record_made_with(folder, made_with)
@@ -157,8 +157,8 @@ def part_folder(name: str, root: Path | None = None) -> Path:
         path = root / name / relative
         if not path.is_file():
             raise WeightsError("weights.file_missing", path=str(path))
-        if (found := file_sha256(path)) != expected:
-            raise WeightsError("weights.altered", path=str(path), found=found[:12], expected=expected[:12])
+        if (digest := file_sha256(path)) != expected:
+            raise WeightsError("weights.altered", path=str(path), found=digest[:12], expected=expected[:12])
         if path.suffix == ".safetensors":
             _check_header(path)
     # A file that is not listed, and that a library might read instead of those that are.
@@ -198,7 +198,7 @@ def load_part(cls: Any, name: str, root: Path | None = None, dtype: "torch.dtype
     import torch
 
     folder = part_folder(name, root)
-    check_company(folder, root)
+    check_dependencies(folder, root)
     try:
         model, info = _loaded(cls, folder, dtype or torch.float32)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
@@ -230,7 +230,7 @@ def part_digests(names: tuple[str, ...], root: Path | None = None) -> dict[str, 
     return {name: weights_digest((name,), root) for name in names}
 
 
-def check_company(folder: Path, root: Path | None, but: Collection[str] = ()) -> None:
+def check_dependencies(folder: Path, root: Path | None, but: Collection[str] = ()) -> None:
     """WeightsError where a part in `root` is not the one that `folder` was made with, those of `but` left out."""
     if not (folder / MADE_WITH).exists():
         return
@@ -246,7 +246,7 @@ def fits(name: str, root: Path | None = None) -> bool:
     if name not in listed_parts(root):
         return False
     try:
-        check_company(weights_root(root) / name, root)
+        check_dependencies(weights_root(root) / name, root)
     except WeightsError:
         return False
     return True

@@ -105,7 +105,7 @@ def test_each_part_says_its_own(pipe: StickerPipeline) -> None:
     blend = pipe.blend([(3.0, "cat"), (1.0, picture), (1.0, vector)], words="noto style")
     cat, red, sky = blend.parts
     assert torch.allclose(blend.weights, torch.tensor([[0.6, 0.2, 0.2]]))
-    named = pipe._with_references(pipe.found(["cat"], [0], [True]), pipe.encode_condition(["cat"]))
+    named = pipe._with_references(pipe.retrieved(["cat"], [0], [True]), pipe.encode_condition(["cat"]))
     for mine, own in zip(vars(cat).values(), vars(named).values(), strict=True):
         assert torch.equal(mine, own)
     style = pipe.encode_condition(["noto style"])

@@ -92,7 +92,7 @@ def test_a_prompt_s_reference_is_of_who_it_names(
     assert pipe.parser.target("a lady cook") == Target(list(pictures_by_concept(world)).index("cook"), "", "woman")
 
     def draft(text: str) -> torch.Tensor:
-        found = pipe.found([pipe.parse(text)], [0], [True])
+        found = pipe.retrieved([pipe.parse(text)], [0], [True])
         return pipe._with_references(found, pipe.encode_condition([text])).reference[0]
 
     def of(gender: str, style: str) -> torch.Tensor:

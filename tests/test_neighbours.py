@@ -251,7 +251,9 @@ def test_a_prompt_begins_from_the_kin_of_its_style(tmp_path: Path) -> None:
     def drafts(store: ReferenceStore) -> Tensor:
         pipe.references = store
         prompts = ["apple, noto style", "apple, twemoji style", "apple"]
-        return pipe._with_references(pipe.found(prompts, [0] * 3, [True] * 3), pipe.encode_condition(prompts)).reference
+        return pipe._with_references(
+            pipe.retrieved(prompts, [0] * 3, [True] * 3), pipe.encode_condition(prompts)
+        ).reference
 
     plain, styled = drafts(build_references(world)), drafts(build_references(world, embedder=SEEING))
     same = [torch.equal(one, other) for one, other in zip(plain, styled, strict=True)]

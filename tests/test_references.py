@@ -217,7 +217,7 @@ def test_every_seed_begins_from_a_drawing_of_its_own(pipe: StickerPipeline) -> N
 
     def drafts(text: str) -> list[bytes]:
         texts = [text] * len(seeds)
-        found = pipe.found(texts, seeds, [True] * len(seeds))
+        found = pipe.retrieved(texts, seeds, [True] * len(seeds))
         references = pipe._with_references(found, pipe.encode_condition(texts)).reference
         return [reference.numpy().tobytes() for reference in references]
 
@@ -246,7 +246,7 @@ def test_a_look_is_encoded_once(pipe: StickerPipeline, monkeypatch: pytest.Monke
     seen, encode = [], pipe._encode
     monkeypatch.setattr(pipe, "_encode", lambda picture: seen.append(picture) or encode(picture))
     seeds = [0, 1, 2, 3] * 16
-    pipe._with_references(pipe.found(["fish"] * 64, seeds, [True] * 64), pipe.encode_condition(["fish"] * 64))
+    pipe._with_references(pipe.retrieved(["fish"] * 64, seeds, [True] * 64), pipe.encode_condition(["fish"] * 64))
     assert len(seen) == 4
 
 

@@ -273,11 +273,11 @@ def probabilities(candidates: Candidates, ranking: dict[str, float]) -> np.ndarr
     return 1 / (1 + np.exp(-(candidates.figures @ weights + ranking["bias"])))
 
 
-def ranking_of(found: Sequence[Candidates], right: Sequence[Sequence[bool]], known: int) -> dict[str, float]:
+def ranking_of(every: Sequence[Candidates], right: Sequence[Sequence[bool]], known: int) -> dict[str, float]:
     """What makes a probability of figures: a logistic regression on whether candidates are right, by the pictures of
     even number; the first `known` pictures are of this world, and one in ten of them is called unknown."""
-    chosen = range(0, len(found), 2)
-    x = torch.from_numpy(np.concatenate([found[i].figures for i in chosen])).double()
+    chosen = range(0, len(every), 2)
+    x = torch.from_numpy(np.concatenate([every[i].figures for i in chosen])).double()
     y = torch.tensor([answer for i in chosen for answer in right[i]]).double()
     mean, spread = x.mean(0), x.std(0).clamp_min(1e-3)
     weights = torch.zeros(len(FIGURES) + 1, dtype=torch.float64, requires_grad=True)
@@ -295,17 +295,17 @@ def ranking_of(found: Sequence[Candidates], right: Sequence[Sequence[bool]], kno
     scale = weights[:-1].detach() / spread
     ranking = dict(zip(FIGURES, scale.tolist(), strict=True))
     ranking["bias"] = float(weights[-1].detach() - (scale * mean).sum())
-    best = [probabilities(found[i], ranking).max() for i in chosen if i < known]
+    best = [probabilities(every[i], ranking).max() for i in chosen if i < known]
     return ranking | {"threshold": float(np.quantile(best, 0.1))}
 
 
 def ranking_figures(
-    found: Sequence[Candidates], right: Sequence[Sequence[bool]], known: int, ranking: dict[str, float]
+    every: Sequence[Candidates], right: Sequence[Sequence[bool]], known: int, ranking: dict[str, float]
 ) -> dict[str, float]:
     """How good a ranking is on the pictures of odd number: concept named by the best candidate and by any, squared
     error of the probability, and the shares of known and of outside pictures that are called unknown."""
-    scores = [probabilities(one, ranking) for one in found]
-    odd = range(1, len(found), 2)
+    scores = [probabilities(one, ranking) for one in every]
+    odd = range(1, len(every), 2)
     inside, outside = [i for i in odd if i < known], [i for i in odd if i >= known]
     answers = [bool(right[i][int(np.argmax(scores[i]))]) for i in inside]
     return {

@@ -110,21 +110,22 @@ class ConditionEncoder:
             references: False gives none of them a reference to draw from.
         """
         _check(parts)
-        kept = [(weight, self.parse(part) if isinstance(part, str) else part) for weight, part in parts if weight > 0]
-        if not kept:
+        positive = [
+            (weight, self.parse(part) if isinstance(part, str) else part) for weight, part in parts if weight > 0
+        ]
+        if not positive:
             raise Refused("prompts.mix_only_takes_away")
-        total = sum(weight for weight, _ in kept)
+        total = sum(weight for weight, _ in positive)
         away = [(weight / total, part) for weight, part in parts if weight < 0]
-        conditions = [self._condition_of(part, away, words, references) for _, part in kept]
-        texts = {part if isinstance(part, ParsedPrompt) else None for _, part in kept}
+        conditions = [self._condition_of(part, away, words, references) for _, part in positive]
+        texts = {part if isinstance(part, ParsedPrompt) else None for _, part in positive}
         finishes = {finish_of(text, new=True) for text in texts}
         finish = finishes.pop() if len(finishes) == 1 else Finish.SHADED
-        one = texts.pop() if len(texts) == 1 and not away else None  # different things share no reference
-        follows = one is not None and self.follows_reference(one)
-        shares = torch.tensor([[weight / total for weight, _ in kept]])
-        drawn = [self._reference(part) for _, part in kept if references and isinstance(part, ParsedPrompt)]
-        found = tuple(reference for reference in drawn if reference)
-        return Blend(tuple(conditions), shares, finish, follows, found)
+        same = texts.pop() if len(texts) == 1 and not away else None  # different things share no reference
+        follows = same is not None and self.follows_reference(same)
+        shares = torch.tensor([[weight / total for weight, _ in positive]])
+        drawn = [self._reference(part) for _, part in positive if references and isinstance(part, ParsedPrompt)]
+        return Blend(tuple(conditions), shares, finish, follows, tuple(filter(None, drawn)))
 
     def together(self, texts: Sequence[str]) -> tuple[str, Blend | None]:
         """What to give `steps` for several things in one picture, a prompt and a blend: two of which one alone has a
@@ -138,12 +139,12 @@ class ConditionEncoder:
         """The condition of one part of a blend, one row."""
         text = part if isinstance(part, ParsedPrompt) else words
         vector = self.mix([(1.0, part), *away]) if away or text is not part else None
-        found = self.encode_condition([text], [vector])
+        condition = self.encode_condition([text], [vector])
         if not references or isinstance(part, Tensor):
-            return found
+            return condition
         if isinstance(part, str | ParsedPrompt):
-            return self._with_references(self.found([part], [0], [True]), found)
-        return replace(found, reference=self._encode(_pixels(part).reshape(-1, SIZE, SIZE, 4)[:1]))
+            return self._with_references(self.retrieved([part], [0], [True]), condition)
+        return replace(condition, reference=self._encode(_pixels(part).reshape(-1, SIZE, SIZE, 4)[:1]))
 
     def encode_condition(
         self, prompts: Sequence[Text], vectors: Vectors | None = None, words: bool = True, sense: bool = True
@@ -166,15 +167,15 @@ class ConditionEncoder:
         reference = torch.zeros(len(prompts), config.channels, config.size, config.size)
         return Condition(states.float(), masks if words else torch.zeros_like(masks), meant, reference)
 
-    def found(self, prompts: Sequence[Text], seeds: Sequence[int], free: Sequence[bool]) -> list[Reference | None]:
+    def retrieved(self, prompts: Sequence[Text], seeds: Sequence[int], free: Sequence[bool]) -> list[Reference | None]:
         """The reference of what each prompt shows, of those that are `free` to have one."""
         find = functools.cache(self._reference)
         return [find(prompt, seed) if one else None for prompt, seed, one in zip(prompts, seeds, free, strict=True)]
 
     def _with_references(
-        self, found: Sequence[Reference | None], condition: Condition, laid: Laid | None = None
+        self, retrieved: Sequence[Reference | None], condition: Condition, laid: Laid | None = None
     ) -> Condition:
-        """The condition with the reference drawings that were `found`; `laid` puts that of a row into a picture."""
+        """The condition with the reference drawings that were `retrieved`; `laid` puts that of a row into a picture."""
         if (references := self.references) is None:
             return condition
 
@@ -183,7 +184,7 @@ class ConditionEncoder:
             drawing = references.drawing(reference)
             return self._encode((laid(row, drawing) if laid else drawing)[None])
 
-        rows = enumerate(zip(found, condition.reference.split(1), strict=True))
+        rows = enumerate(zip(retrieved, condition.reference.split(1), strict=True))
         latents = [latent(one, number if laid else 0) if one else none for number, (one, none) in rows]
         return replace(condition, reference=torch.cat(latents))
 
@@ -192,8 +193,8 @@ class ConditionEncoder:
         parsed = self.parse(prompt)
         if self.references is None or (target := parsed.target) is None:
             return None
-        found = self.references.retrieve(target.concept, seed, parsed.style, target.gender, target.paint)
-        return self.references.repainted(found, target.unwanted) if target.unwanted else found
+        reference = self.references.retrieve(target.concept, seed, parsed.style, target.gender, target.paint)
+        return self.references.repainted(reference, target.unwanted) if target.unwanted else reference
 
     def credits(self, reference: Reference, drawn: np.ndarray) -> Iterator[Credit]:
         """Whom a picture (128, 128, 4) is owed to that was `drawn` from a reference."""
@@ -215,8 +216,8 @@ class ConditionEncoder:
         parsed = self.parse(prompt)
         if not parsed.style:
             return bool(parsed.text)
-        found = self._reference(parsed)
-        return found is not None and found.is_exact
+        reference = self._reference(parsed)
+        return reference is not None and reference.is_exact
 
     def _encode(self, picture: np.ndarray) -> Tensor:
         return self.autoencoder.encode(to_tensor(picture).to(self.autoencoder.dtype)).float()

@@ -188,9 +188,9 @@ class ImagePipeline(ConditionEncoder):
         autoencoder, dit = load_part(Autoencoder, "autoencoder", root, dtype), load_part(DiT, "dit", root, dtype)
         references = ReferenceStore.load(root, split)
         draws = autoencoder, dit, build_scheduler(DEFAULT_SCHEDULER), load_fast(dit, root), references
-        made = cls(e.tokenizer, e.language, e.vision, e.space, *draws, e.motion)
-        made.parser = PromptParser.load(made.embedder, root, split)
-        return made
+        pipeline = cls(e.tokenizer, e.language, e.vision, e.space, *draws, e.motion)
+        pipeline.parser = PromptParser.load(pipeline.embedder, root, split)
+        return pipeline
 
     @torch.no_grad()
     def steps(
@@ -261,8 +261,8 @@ class ImagePipeline(ConditionEncoder):
             raise Refused("models.no_seeds")
         if wrong := [seed for seed in seeds if not 0 <= seed <= MAX_SEED]:
             raise Refused("models.seed", seed=wrong[0], most=MAX_SEED)
-        asked, negatives = each("prompts", prompts, count), each("negatives", negative, count)
-        parsed, vectors, blends = list(map(self.parse, asked)), each_vector(vector, count), each_blend(blends, asked)
+        texts, negatives = each("prompts", prompts, count), each("negatives", negative, count)
+        parsed, vectors, blends = list(map(self.parse, texts)), each_vector(vector, count), each_blend(blends, texts)
         room = [start is not None and start.has_room(number) for number in range(count)]
         parsed = [_worn(prompt) if small else prompt for prompt, small in zip(parsed, room, strict=True)]
         parsed = [self.parse_beside(prompt, one) for prompt, one in zip(parsed, negatives, strict=True)]
@@ -271,25 +271,26 @@ class ImagePipeline(ConditionEncoder):
         free = [refers and row is None and (start is None or room[number]) for number, row in enumerate(vectors)]
         layouts = [prompt.layout if one and not start else None for prompt, one in zip(parsed, free, strict=True)]
         drawings = Drawings.of(parsed, seeds, layouts)
-        found = self.found(drawings.prompts, drawings.seeds, drawings.spread(free))
-        told = [in_paint(prompt, one.paint if one else "") for prompt, one in zip(drawings.prompts, found, strict=True)]
-        wanted = self.encode_condition(told, drawings.spread(vectors), words, sense)
-        wanted = self._with_references(found, wanted, start.laid if start else None)
+        retrieved = self.retrieved(drawings.prompts, drawings.seeds, drawings.spread(free))
+        pairs = zip(drawings.prompts, retrieved, strict=True)
+        painted = [in_paint(prompt, reference.paint if reference else "") for prompt, reference in pairs]
+        wanted = self.encode_condition(painted, drawings.spread(vectors), words, sense)
+        wanted = self._with_references(retrieved, wanted, start.laid if start else None)
         meant = (self.encode_condition(parsed, vectors, words, sense) if any(layouts) else wanted).vector.clone()
-        unwanted = self.encode_condition(list(map(led_away, told)), None, words, sense)
-        asked_for = functools.cache(lambda prompt: self.blend(prompt.blend) if prompt.blend else None)
+        unwanted = self.encode_condition(list(map(led_away, painted)), None, words, sense)
+        blend_of = functools.cache(lambda prompt: self.blend(prompt.blend) if prompt.blend else None)
         rows = zip(drawings.spread(blends), drawings.prompts, drawings.spread(free), strict=True)
-        several = [blend or (asked_for(prompt) if one else None) for blend, prompt, one in rows]
+        several = [blend or (blend_of(prompt) if one else None) for blend, prompt, one in rows]
         for number, blend in zip(drawings.pictures, several, strict=True):
             if blend is not None and not layouts[number]:
                 meant[number] = blend.vector[0]
         finish, follows, new = list[Finish](), list[bool](), start is None
         references = list[tuple[Reference, ...]]()
-        for blend, prompt, one in zip(several, drawings.prompts, found, strict=True):
-            own = finish_of(prompt if words or sense else None, new)
-            finish.append(own if blend is None else blend.finish if new else Finish.SHADED)
+        for blend, prompt, reference in zip(several, drawings.prompts, retrieved, strict=True):
+            usual = finish_of(prompt if words or sense else None, new)
+            finish.append(usual if blend is None else blend.finish if new else Finish.SHADED)
             follows.append(self.follows_reference(prompt) if blend is None else blend.follows_reference)
-            drawn = ((one,) if one else ()) if blend is None else blend.references
+            drawn = ((reference,) if reference else ()) if blend is None else blend.references
             references.append(drawn if sampling.reference_strength else ())
         composed = ComposedCondition.of(wanted)
         if any(several):
@@ -300,8 +301,10 @@ class ImagePipeline(ConditionEncoder):
         if sampling.fast and self.fast is None:
             raise Refused("models.no_fast_variant")
         network, refiner = (self.fast, None) if sampling.fast else (self.dit, self.fast)
-        own = self.scheduler
-        scheduler = build_scheduler(sampling.scheduler) if sampling.scheduler else type(own).from_config(own.config)
+        default = self.scheduler
+        scheduler = (
+            build_scheduler(sampling.scheduler) if sampling.scheduler else type(default).from_config(default.config)
+        )
         start = None if work.start is None else work.start.rows(rows)
         latents, redraw = (None, None) if start is None else (start.latents, start.redraw)
         wanted, unwanted = work.wanted.rows(rows), work.unwanted.rows(rows)
@@ -327,15 +330,15 @@ class ImagePipeline(ConditionEncoder):
         laid = drawings.collages(some, pixels)
         if work.start is not None:
             laid = work.start.rows(some).finish(laid)
-        own = dict(zip((drawings.pictures[row] for row in drawings.rows(some)), latents.split(1), strict=True))
+        latent_of = dict(zip((drawings.pictures[row] for row in drawings.rows(some)), latents.split(1), strict=True))
         whole = [
-            self._encode(picture[None]) if drawings.layouts[number] else own[number]
+            self._encode(picture[None]) if drawings.layouts[number] else latent_of[number]
             for number, picture in zip(some, laid, strict=True)
         ]
         owed = {number: dict[Credit, None]() for number in some}
         for row, drawn in zip(drawings.rows(some), pixels, strict=True):
-            found = (self.credits(reference, drawn) for reference in work.references[row])
-            owed[drawings.pictures[row]] |= dict.fromkeys(chain.from_iterable(found))
+            credits_of = (self.credits(reference, drawn) for reference in work.references[row])
+            owed[drawings.pictures[row]] |= dict.fromkeys(chain.from_iterable(credits_of))
         seeds, credits = tuple(work.seeds[i] for i in some), tuple(map(tuple, owed.values()))
         return Pictures(some[0], laid, torch.cat(whole), seeds, batch, work.vectors[some], credits)
 

@@ -78,10 +78,10 @@ class StickerPipeline(ImagePipeline, DiffusionPipeline):
         """What `save_pretrained` wrote, in the types of `assemble` unless `torch_dtype` says another."""
         drawn_in = dict.fromkeys(("dit", "fast", "autoencoder"), native_dtype())
         options.setdefault("torch_dtype", {**drawn_in, "default": torch.float32})
-        made: StickerPipeline = super().from_pretrained(folder, **options)
+        pipeline: StickerPipeline = super().from_pretrained(folder, **options)
         if (Path(folder) / PARSER).is_dir():
-            made.parser = PromptParser.load(made.embedder, Path(folder))
-        return made
+            pipeline.parser = PromptParser.load(pipeline.embedder, Path(folder))
+        return pipeline
 
     @torch.no_grad()
     def __call__(
@@ -131,14 +131,20 @@ class StickerPipeline(ImagePipeline, DiffusionPipeline):
             tell: Any = callback_on_step_end
             return (tell(self, index, 1000 * sigma, {"latents": latents}) or {}).get("latents")
 
-        told: dict[str, Any] = {"vector": vector, "words": words, "sense": sense, "start": image, "redraw": mask_image}
-        told |= {"negative": negative, "on_step": on_step if callback_on_step_end else None}
+        options: dict[str, Any] = {
+            "vector": vector,
+            "words": words,
+            "sense": sense,
+            "start": image,
+            "redraw": mask_image,
+        }
+        options |= {"negative": negative, "on_step": on_step if callback_on_step_end else None}
         prompts = prompts if len(prompts) > 1 else prompts * len(seeds)
         self.interrupt = False
-        events = self.steps(prompts, seeds, sampling, **told)
+        events = self.steps(prompts, seeds, sampling, **options)
         whole = self._collect(events)
-        own_seeds, credits = ([one for part in whole for one in getattr(part, name)] for name in ("seeds", "credits"))
-        drawn = StickerOutput(as_output(whole, output_type), own_seeds, credits)
+        drawn_seeds, credits = ([one for part in whole for one in getattr(part, name)] for name in ("seeds", "credits"))
+        drawn = StickerOutput(as_output(whole, output_type), drawn_seeds, credits)
         return drawn if return_dict else (drawn.images,)
 
     def _collect(self, events: Iterator[Progress | Pictures]) -> list[Pictures]:

@@ -116,11 +116,11 @@ class ClipPipeline:
         sampling = sampling or self.sampling
         p, autoencoder = self.pictures, self.pictures.autoencoder
         condition = p.encode_condition([parse_literally(plain_motion(prompt))])
-        asked = torch.tensor([loop]), torch.tensor([fps]), torch.tensor([strength])
+        settings = torch.tensor([loop]), torch.tensor([fps]), torch.tensor([strength])
         first, credits = self.first(prompt, seed) if picture is None else (picture, ())
-        first = self._with_room(first, condition, count, *asked) if room or picture is None else first
+        first = self._with_room(first, condition, count, *settings) if room or picture is None else first
         frames, left_out, fading = planned_frames(
-            self.video, autoencoder, to_tensor(first), condition, *asked, count=count, drafted=sampling.drafted
+            self.video, autoencoder, to_tensor(first), condition, *settings, count=count, drafted=sampling.drafted
         )
         if last is not None:
             frames = replace(frames, last=autoencoder.encode(to_tensor(last).to(autoencoder.dtype)).float())
@@ -137,14 +137,14 @@ class ClipPipeline:
         events = self.pictures.steps([still_prompt(prompt)], [seed])
         return next((event.pixels[0], event.credits[0]) for event in events if isinstance(event, Pictures))
 
-    def _with_room(self, picture: np.ndarray, condition: Condition, count: int, *asked: Tensor) -> np.ndarray:
+    def _with_room(self, picture: np.ndarray, condition: Condition, count: int, *settings: Tensor) -> np.ndarray:
         """The picture, smaller and moved aside as far as it takes to stay in sight; with a ground, as it is."""
         if picture[..., 3].all():
             return picture
-        pixels, times, autoencoder = to_tensor(picture), frame_times(count, asked[0]), self.pictures.autoencoder
+        pixels, times, autoencoder = to_tensor(picture), frame_times(count, settings[0]), self.pictures.autoencoder
         latents = autoencoder.encode(pixels.to(autoencoder.dtype)).float()
-        plan = self.video.planner(latents, condition.states, condition.mask, clip_settings(*asked))
-        scale, corner = room(reach(pixels[:, 3:], plan, times, asked[0])[0].numpy())
+        plan = self.video.planner(latents, condition.states, condition.mask, clip_settings(*settings))
+        scale, corner = room(reach(pixels[:, 3:], plan, times, settings[0])[0].numpy())
         canvas, side = np.zeros_like(picture), round(SIZE * scale)
         put(canvas, resized(picture, side, side), *np.round(SIZE * corner).astype(int))
         return canvas
@@ -166,9 +166,9 @@ def room(reached: np.ndarray) -> tuple[float, np.ndarray]:
 
 def clip_noise(generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:
     """Noise (B, T, C, S, S) of unit variance, SHARED of it the same in all frames of a clip."""
-    own = torch.randn(shape, generator=generator, device=generator.device)
+    independent = torch.randn(shape, generator=generator, device=generator.device)
     common = torch.randn((shape[0], 1, *shape[2:]), generator=generator, device=generator.device)
-    return SHARED**0.5 * common + (1 - SHARED) ** 0.5 * own
+    return SHARED**0.5 * common + (1 - SHARED) ** 0.5 * independent
 
 
 def encoded_frames(autoencoder: Autoencoder, pictures: Tensor) -> Tensor:

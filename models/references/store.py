@@ -37,7 +37,7 @@ from models.references.drawing import enlarged, morphed, painted
 from models.references.symmetry import LatentMirror
 from models.weights import (
     WeightsError,
-    check_company,
+    check_dependencies,
     of_split,
     part_digests,
     part_folder,
@@ -192,7 +192,7 @@ class ReferenceStore(FeatureExtractionMixin):
         """The part that ships, or lies under `root`; WeightsError where it is missing, altered or of another wording,
         or as in `from_pretrained`."""
         folder = part_folder(of_split(PART, split), root)
-        check_company(folder, root)
+        check_dependencies(folder, root)
         return cls.from_pretrained(folder)
 
     def save_pretrained(self, save_directory: str | Path, **_: Any) -> None:  # type: ignore[override]

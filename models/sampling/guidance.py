@@ -47,8 +47,8 @@ def guided(
         if scale == 1 or not interval[0] <= sigma <= interval[1]:
             return wanted.mean([network(x, t, *vars(first).values()), *beside])
         output = network(torch.cat([x, x]), torch.cat([t, t]), *vars(both).values(), **weak)
-        own, away = output.chunk(2)
-        return combined(torch.cat([wanted.mean([own, *beside]), away]), scale)
+        towards, away = output.chunk(2)
+        return combined(torch.cat([wanted.mean([towards, *beside]), away]), scale)
 
     return velocity
 
@@ -104,11 +104,11 @@ def guidance_hooks(
     strength: float = 1.0,
 ) -> list[GuidanceHook]:
     """The guidance hooks of pictures with `references` (B, C, S, S), of those that are switched on, in their order."""
-    found = [
+    hooks = [
         symmetry_guidance(mirror, references, strength) if SYMMETRY in names and mirror else None,
         reference_guidance(references, torch.tensor(follow), strength) if REFERENCE in names else None,
     ]
-    return [hook for hook in found if hook]
+    return [hook for hook in hooks if hook]
 
 
 def symmetry_guidance(mirror: LatentMirror, references: Tensor, strength: float = 1.0) -> GuidanceHook | None:

@@ -28,7 +28,7 @@ from models.data.pixels import composite
 from models.data.world import World
 from models.runtime import keep_freed_memory, native_dtype
 from models.train import checkpoint
-from models.weights import check_company
+from models.weights import check_dependencies
 
 CPU = torch.device("cpu")
 Schedule = Callable[[float], int]  # of progress in [0, 1]
@@ -218,7 +218,9 @@ class Trainer:
 
     def start_from(self, folder: Path) -> None:
         """Take only the weights of another run's state or of a part."""
-        check_company(folder, self.options.parts, but=("dit",))  # changes of a generator begin those of the next one
+        check_dependencies(
+            folder, self.options.parts, but=("dit",)
+        )  # changes of a generator begin those of the next one
         checkpoint.load_weights(folder, self.plain)
         self.restart_average(young=False)
 

@@ -26,7 +26,7 @@ from models.space import Embedder
 from models.train.recipes import command
 from models.weights import (
     WeightsError,
-    check_company,
+    check_dependencies,
     listed_parts,
     load_part,
     of_split,
@@ -62,7 +62,7 @@ def ship(exports: list[Path], weights: Path, world: Path | None = None) -> list[
     shipped = listed_parts(weights)
     for name in shipped:
         try:
-            check_company(weights / name, weights)
+            check_dependencies(weights / name, weights)
         except WeightsError as error:  # it does not load beside what is new
             console.print(f"[yellow]{error}; train it anew and ship it too.[/yellow]", highlight=False)
     changed = [name for name in folders if shipped[name] != before.get(name)]
