@@ -124,7 +124,7 @@ def place(
             os.environ[name] = value
 
 
-def asked_offline() -> bool:
+def offline_by_user() -> bool:
     """Whether the user has said, before the studio did, that the hub is not to be asked."""
     return _OFFLINE.lower() in ("1", "true", "yes", "on")
 

@@ -35,7 +35,7 @@ from studio.backends.fake import Fake
 from studio.clips import ClipFile
 from studio.export.apps import APPS
 from studio.export.clips import FORMATS
-from studio.export.make import Wanted, exported, one_file, sticker_of, stills
+from studio.export.make import Wanted, bundled, exported, sticker_of, stills
 from studio.export.pack import pack
 from studio.export.training import Example, write_training_set
 from studio.grid import Axis, Grid
@@ -237,7 +237,7 @@ def test_packs_zips_and_batches_hold_a_file_of_credits(studio: Callable[..., Sai
     assert names(made)["about/CREDITS.txt"] == told and b"CREDITS.txt beside" in names(made)["about/about.txt"]
     assert names(b"".join(zipped((file.name, file) for file in files)))["CREDITS.txt"] == told
     several = exported(files[0], Wanted(app="twitch"), lambda _: None)
-    assert names(one_file(several, credits_in(files[0]))[1])["CREDITS.txt"].decode() == lines([NOTO]) + "\n"
+    assert names(bundled(several, credits_in(files[0]))[1])["CREDITS.txt"].decode() == lines([NOTO]) + "\n"
     write_training_set([Example(file, file.name, {"short": "a cat"}) for file in files], tmp_path / "set")
     assert (tmp_path / "set/CREDITS.txt").read_bytes() == told
     (tmp_path / "cats.txt").write_text("a cat\na dog\n")

@@ -124,7 +124,7 @@ def test_a_full_disk_is_seen_before(monkeypatch: pytest.MonkeyPatch, hub: tuple,
     from models.messages import Refused
     from studio.disk import download
 
-    monkeypatch.setattr(download, "asked_offline", lambda: False)  # whatever the tests run with
+    monkeypatch.setattr(download, "offline_by_user", lambda: False)  # whatever the tests run with
     monkeypatch.setattr(constants, "ENDPOINT", hub[0])
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(download.shutil, "disk_usage", lambda _: namedtuple("Usage", "free")(1000))

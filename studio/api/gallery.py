@@ -19,7 +19,7 @@ from studio.api.uploads import in_turn
 from studio.clips import MAX_FRAMES, ClipFile
 from studio.events import Saved
 from studio.export.clips import FORMATS
-from studio.export.make import Wanted, exported, one_file, stills
+from studio.export.make import Wanted, bundled, exported, stills
 from studio.gallery import PAGE, Filter, Gallery, GalleryItem
 from studio.metadata.files import credits_in
 
@@ -166,7 +166,7 @@ def _exported(served: Served, sha256: str, wanted: Wanted) -> Response:
     item, larger = item_of(served.studio.gallery, sha256), partial(served.studio.larger, model=served.model)
     if item.kind == "text" or not item.path.is_file():
         raise Rejected(404, "api.no_picture", sha256=sha256)
-    name, data = one_file(exported(item.path, wanted, larger), credits_in(item.path))
+    name, data = bundled(exported(item.path, wanted, larger), credits_in(item.path))
     kinds = {kind.suffix: kind.media_type for kind in FORMATS.values()}
     kind = kinds.get(FilePath(name).suffix) or mimetypes.guess_type(name)[0]
     return Response(data, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'})

@@ -1,4 +1,4 @@
-"""A model on the devices of a Ray cluster, as a backend: what is made there is what is made here."""
+"""A model on the devices of a Ray cluster, as a backend: the same requests give the same bytes as on this machine."""
 
 import contextlib
 import platform
@@ -21,29 +21,35 @@ from studio.media import Artifact
 from studio.requests import Picture
 from studio.run import explain
 
-GROUP = 4096  # artifacts that are asked for at once; each group's last ones leave devices idle
-Piece = list[tuple[int, int, Any]]  # made together: each artifact as a request, whose it is and which of it
+GROUP = 4096  # artifacts a group; devices idle while the last ones of a group are drawn
+# One batch: (number of the request, index of the artifact, request of that artifact alone).
+Piece = list[tuple[int, int, Any]]
+    tuple[int, int, Any]
+]  # one batch: (number of the request, index of the artifact, request of that artifact alone)
 Files = dict[str, tuple[str, bytes]]  # names and contents of the pictures that requests name, by sha256
 Events = list[tuple[int, Event | Failed]]
 
 
 @contextlib.contextmanager
 def opened(opener: Opener, model: str, address: str | None) -> Iterator[Backend]:
-    """The backend of that name, here or on the cluster at the address; facts about it are asked of the model here."""
-    own = opener(model)
+    """The backend of that name, here or on the cluster at the address. Its facts come from the local model."""
+    local = opener(model)
     if address is None:
-        yield own
+        yield local
         return
-    told = {"memory": settings.memory(), "device": settings.device(), "embedder": settings.embedder()}
-    make, facts = partial(_maker, opener, model, told, own.digest()), (own.capabilities, own.digest, own.space)
-    with contextlib.closing(Cluster(address, make, processors=told["device"] == "cpu")) as cluster:
-        asked = {"tasks": dict.fromkeys(own.tasks, partial(_share, cluster)), "load": lambda: None}
-        asked |= {"group": GROUP, "batch_key": lambda request: None}
-        yield cast(Backend, SimpleNamespace(**asked, **{fact.__name__: fact for fact in facts}))
+    options = {"memory": settings.memory(), "device": settings.device(), "embedder": settings.embedder()}
+    make, facts = (
+        partial(_maker, opener, model, options, local.digest()),
+        (local.capabilities, local.digest, local.space),
+    )
+    with contextlib.closing(Cluster(address, make, processors=options["device"] == "cpu")) as cluster:
+        remote = {"tasks": dict.fromkeys(local.tasks, partial(_share, cluster)), "load": lambda: None}
+        remote |= {"group": GROUP, "batch_key": lambda request: None}
+        yield cast(Backend, SimpleNamespace(**remote, **{fact.__name__: fact for fact in facts}))
 
 
 def _share(cluster: Cluster, requests: Sequence[Any], previews: bool) -> Iterator[tuple[int, Event | Failed]]:
-    """Of any tasks and batch keys. One that fails does not spoil the others."""
+    """A handler for requests of any task and batch key. A request that fails does not stop the others."""
     pieces = deque(_pieces(requests))
     for piece, events in cluster.share(pieces, _sent):
         if events is None and len(piece) > 1:  # one of them may be too much
@@ -69,7 +75,7 @@ def _pieces(requests: Sequence[Any]) -> Iterator[Piece]:
 
 
 def _sent(piece: Piece) -> tuple[list[Any], Files]:
-    """The requests and their pictures; those that can't be read, or have changed, are missed there."""
+    """The requests with their pictures; the device refuses a request whose picture is missing or changed."""
     files, requests = Files(), [request for _, _, request in piece]
     for picture in (one for request in requests for one in request.pictures()):
         with contextlib.suppress(OSError):
@@ -81,18 +87,18 @@ def _sent(piece: Piece) -> tuple[list[Any], Files]:
 # --- On a device ------------------------------------------------------------------------------------------------------
 
 
-def _maker(opener: Opener, model: str, told: dict[str, str], digest: str) -> Callable[..., Events]:
+def _maker(opener: Opener, model: str, options: dict[str, str], digest: str) -> Callable[..., Events]:
     settings.stay_offline()
-    settings.place(**told)
+    settings.place(**options)
     backend = opener(model)
     if backend.digest() != digest:
         raise Refused("cluster.other_model", node=platform.node())
     backend.load()
-    return partial(_made_there, backend)
+    return partial(_run_there, backend)
 
 
-def _made_there(backend: Backend, requests: list[Any], files: Files) -> Events:
-    """All but steps, which nobody watches."""
+def _run_there(backend: Backend, requests: list[Any], files: Files) -> Events:
+    """All events but steps, which nobody watches."""
     with tempfile.TemporaryDirectory(prefix="studio-") if files else contextlib.nullcontext("") as folder:
         paths = {digest: Path(folder, digest, name) for digest, (name, _) in files.items()}
         for digest, path in paths.items():
@@ -102,18 +108,18 @@ def _made_there(backend: Backend, requests: list[Any], files: Files) -> Events:
         def here(picture: Picture) -> Picture:
             return picture.model_copy(update={"path": str(paths.get(picture.sha256, picture.path))})
 
-        events = _made(backend, [(number, one.with_pictures(here)) for number, one in enumerate(requests)])
-        return [(n, one) for n, one in events if not isinstance(one, Progress) or one.unknown or one.read_as]
+        events = _run_each(backend, [(number, event.with_pictures(here)) for number, event in enumerate(requests)])
+        return [(n, event) for n, event in events if not isinstance(event, Progress) or event.unknown or event.read_as]
 
 
-def _made(backend: Backend, numbered: list[tuple[int, Any]]) -> Iterator[tuple[int, Event | Failed]]:
-    """Where they fail together, each is made alone."""
+def _run_each(backend: Backend, numbered: list[tuple[int, Any]]) -> Iterator[tuple[int, Event | Failed]]:
+    """Runs the requests together; where that fails, one by one."""
     try:
         for place, event in run_batch(backend, [request for _, request in numbered], previews=False):
             yield numbered[place][0], event
     except Exception as error:
         if len(numbered) > 1:
-            for one in numbered:
-                yield from _made(backend, [one])
+            for pair in numbered:
+                yield from _run_each(backend, [pair])
         else:
             yield numbered[0][0], Failed(error.message if isinstance(error, Refused) else explain(error))

@@ -98,22 +98,22 @@ class Fake(Backend):
         for request in requests:
             if plain(request.prompt).casefold() == NOTHING:
                 raise Refused("reading.nothing", text=request.prompt, instead=list(INSTEAD))
-        together = Batches(requests)
-        for k, batch in enumerate(together.batches):
+        batches = Batches(requests)
+        for k, batch in enumerate(batches.batches):
             steps = requests[0].steps or 1
             pictures = [_picture(requests[slot.number], slot.seed) for slot in batch]
-            for number, event in together.progress(k, 0, steps):
-                said = plain(requests[number].prompt).casefold()
-                yield number, replace(event, unknown=tuple(Unknown(*one) for one in UNKNOWN.items() if one[0] in said))
+            for number, event in batches.progress(k, 0, steps):
+                words = plain(requests[number].prompt).casefold()
+                yield number, replace(event, unknown=tuple(Unknown(*one) for one in UNKNOWN.items() if one[0] in words))
             for step in range(1, steps + 1):
                 time.sleep(self.seconds)
                 shown = [_preview(one, step / steps) for one in pictures] if previews else []
-                yield from together.progress(k, step, steps, shown)
+                yield from batches.progress(k, step, steps, shown)
             for slot, picture in zip(batch, pictures, strict=True):
-                asked = requests[slot.number]
-                about = {**self._about(asked.prompt), "credits": _credits(asked)}
-                made = media.image(picture, index=slot.index, seed=slot.seed, **about)
-                if (best := together.chosen(slot, 0.5, made)) is not None:
+                request = requests[slot.number]
+                about = {**self._about(request.prompt), "credits": _credits(request)}
+                artifact = media.image(picture, index=slot.index, seed=slot.seed, **about)
+                if (best := batches.chosen(slot, 0.5, artifact)) is not None:
                     yield slot.number, best
 
     def _clips(self, request: ClipRequest) -> Iterator[Event]:
@@ -121,14 +121,14 @@ class Fake(Backend):
         frames, ends = request.frames or 1, ClipEnds.of(request)
         for index, seed in enumerate(request.seeds()):
             face = _draw(request, seed) if ends.first is None else png(ends.first)
-            made: list[Image.Image] = []
+            drawn: list[Image.Image] = []
             for step in range(frames):
-                shown = {index: media.clip(made, request.fps or 1).data} if made else {}
+                shown = {index: media.clip(drawn, request.fps or 1).data} if drawn else {}
                 yield Progress(index * frames + step, request.count * frames, shown)
                 time.sleep(self.seconds)
-                made.append(_bounced(face, step / frames, request.motion_strength or 1))
+                drawn.append(_bounced(face, step / frames, request.motion_strength or 1))
             about = {**self._about(request.prompt), "credits": () if request.image else _credits(request)}
-            whole = [png(frame) for frame in ends.joined(np.stack([fit(frame) for frame in made]))]
+            whole = [png(frame) for frame in ends.joined(np.stack([fit(frame) for frame in drawn]))]
             yield media.clip(whole, request.fps or 1, request.loop, index=index, seed=seed, **about)
 
     def _caption(self, request: CaptionRequest) -> Iterator[Event]:
@@ -152,8 +152,8 @@ class Fake(Backend):
 
     def _vectors(self, request: EmbedRequest) -> Iterator[Event]:
         yield from (Vector("text", text, _unit(text)) for text in request.texts)
-        for one in request.images:
-            yield Vector("image" if len(given_frames(one)) == 1 else "clip", one.path, _unit(one.sha256))
+        for picture in request.images:
+            yield Vector("image" if len(given_frames(picture)) == 1 else "clip", picture.path, _unit(picture.sha256))
 
     def _read(self, request: ReadRequest) -> Iterator[Event]:
         """Each word is drawn as itself but those of UNKNOWN and of the negative prompt; NOTHING names nothing."""
@@ -199,7 +199,7 @@ def _draw(request: ImageRequest | ClipRequest, seed: int) -> Image.Image:
         request = ImageRequest(prompt=request.prompt, negative=request.negative, style=request.style)
     like, (size, _) = request.like and request.like.sha256, sides(request.size or SIZE)
     mix = [(part.weight, part.text, part.picture and part.picture.sha256) for part in request.mix]
-    chance = _random(_told(request.prompt), _told(request.negative), request.style, like, mix, seed)
+    chance = _random(_weighted_words(request.prompt), _weighted_words(request.negative), request.style, like, mix, seed)
     side, pen, hue = size * FINE, size * FINE // SIZE, chance.random()
     skin, dark = _colour(hue, 0.55, 1.0), _colour(hue, 0.85, 0.35)
     if request.style == "black glyph":
@@ -217,7 +217,7 @@ def _draw(request: ImageRequest | ClipRequest, seed: int) -> Image.Image:
     return _in_size(picture, size)
 
 
-def _told(prompt: str) -> str:
+def _weighted_words(prompt: str) -> str:
     """The words, and their weights where they have any."""
     return plain(prompt) if all(run.weight == 1 for run in segments(prompt)) else str(segments(prompt))
 

@@ -1,4 +1,4 @@
-"""What a backend is given: the pictures and clips that a request names, read and checked against their sha256, and the
+"""The inputs of a backend: pictures and clips that a request names, read and checked against their sha256, and the
 batches of several requests. Imports no torch.
 """
 
@@ -24,12 +24,12 @@ EMBEDDED_FRAMES = 16  # of a clip, evenly spread
 
 
 def given_pixels(picture: Picture, place: Place = "first") -> np.ndarray:
-    """Premultiplied uint8 (128, 128, 4), of a clip one frame; Refused where the file is another one by now."""
+    """Premultiplied uint8 (128, 128, 4), of a clip one frame; Refused where the file has changed."""
     return fit(unchanged(picture, place))
 
 
 def given_frames(picture: Picture, read: Callable[[Image.Image], np.ndarray] = fit) -> np.ndarray:
-    """Frames as an embedder reads them: premultiplied uint8 (T, 128, 128, 4), or of `read`; T is 1 if still."""
+    """Frames for an embedder: premultiplied uint8 (T, 128, 128, 4), or the result of `read`; T is 1 for a picture."""
     return _checked(picture, lambda: pixels_of(picture.path, EMBEDDED_FRAMES, read))
 
 
@@ -40,7 +40,7 @@ def as_it_is(picture: Image.Image) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ClipEnds:
-    """What a resolved clip request begins and ends with: premultiplied uint8 (128, 128, 4), None where it says nothing.
+    """First and last frame of a resolved clip request: premultiplied uint8 (128, 128, 4), None where it names none.
 
     `before` (T, 128, 128, 4) is the clip that is continued, `first` its last frame and, where the whole is `closed` to
     a loop, `last` its first. `loop` says whether the new frames lead back to their own beginning.
@@ -54,7 +54,7 @@ class ClipEnds:
 
     @classmethod
     def of(cls, request: ClipRequest, comes_back: bool = True) -> "ClipEnds":
-        """A loop is one where what moves `comes_back`. Refused where a file is another one by now."""
+        """The clip loops only where its motion `comes_back`. Refused where a file has changed."""
         last, loop = given_pixels(request.last) if request.last else None, request.loop and comes_back
         if not request.image or not request.extend:
             return cls(given_pixels(request.image) if request.image else None, last, loop)
@@ -63,13 +63,13 @@ class ClipEnds:
         closed = loop and last is None
         return cls(before[-1], before[0] if closed else last, False, before, closed)
 
-    def joined(self, made: np.ndarray) -> np.ndarray:
-        """The new frames (T, 128, 128, 4) behind those of the clip that they continue; what both have is there once."""
-        return made if self.before is None else np.concatenate([self.before, made[1 : -1 if self.closed else None]])
+    def joined(self, frames: np.ndarray) -> np.ndarray:
+        """The new frames (T, 128, 128, 4) after those of the continued clip, without the frames that both have."""
+        return frames if self.before is None else np.concatenate([self.before, frames[1 : -1 if self.closed else None]])
 
 
 def start(request: ImageRequest) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """What a resolved request starts from: pixels (128, 128, 4) and mask (128, 128), uint8; None where it has none."""
+    """Start picture (128, 128, 4) and mask (128, 128) of a resolved request, uint8; None where it has none."""
     if request.image is None:
         return None, None
     picture = unchanged(request.image)
@@ -84,7 +84,7 @@ def to_describe(request: CaptionRequest) -> np.ndarray:
 
 
 def visible_picture(request: CaptionRequest) -> Image.Image:
-    """The same as it is."""
+    """The same in its own size."""
     picture = unchanged(request.image, "middle")
     if not np.asarray(picture.convert("RGBA"))[..., 3].any():
         raise Refused("picture.transparent", path=request.image.path)
@@ -103,25 +103,25 @@ def to_enlarge(request: EnlargeRequest) -> np.ndarray:
 
 
 def unchanged(picture: Picture, place: Place = "first") -> Image.Image:
-    """The picture as it is, of a clip one frame; Refused where the file is another one by now."""
+    """The picture in its own size, of a clip one frame; Refused where the file has changed."""
     return _checked(picture, lambda: picture_of(picture.path, place))
 
 
 def _checked(picture: Picture, read: Callable[[], R]) -> R:
-    """What `read` makes of a file; Refused where it can't be read, or is another one than when it was asked for."""
+    """The result of `read`; Refused where the file can't be read, or has changed since the request was resolved."""
     try:
-        found = read()
+        content = read()
         digest = sha256(Path(picture.path))
     except OSError as error:
         raise Refused("picture.cant_read", path=picture.path, problem=error.strerror) from error
     if digest != picture.sha256:
         raise Refused("picture.changed", path=picture.path)
-    return found
+    return content
 
 
 @dataclass(frozen=True)
 class Slot:
-    """What is to be drawn: the number of its request, the index of its picture in it, its seed."""
+    """A picture to draw: the number of its request, its index in that request, its seed."""
 
     number: int
     index: int

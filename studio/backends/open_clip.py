@@ -52,8 +52,8 @@ class OpenClipModel(Backend):
         """Of the model's files; of a tag, whose file is open_clip's to find, the name."""
         digests = Digests(settings.home())
         if self._where:
-            found = whole(str(self._where), "open_clip")
-            return digests.of_files(found.deciding, found.path)
+            model_files = whole(str(self._where), "open_clip")
+            return digests.of_files(model_files.deciding, model_files.path)
         model, _, weights = self.name.partition(":")
         if not weights.endswith(".safetensors"):
             return hashlib.sha256(self.name.encode()).hexdigest()

@@ -304,7 +304,7 @@ def _check_config(config: Path, cls: str) -> None:
     """Refused where a component is of another class than the index says, or needs a library that is not installed."""
     content = read_json(config)
     if content.get("_class_name") not in (None, cls):
-        raise Refused("pipeline.wrong_component", path=str(config), found=content["_class_name"], expected=cls)
+        raise Refused("pipeline.wrong_component", path=str(config), actual=content["_class_name"], expected=cls)
     if method := content.get("quantization_config", {}).get("quant_method"):
         library(config, str(method).partition("_")[0])  # "bitsandbytes_4bit"
 

@@ -43,27 +43,27 @@ class Digests:
             write_whole(self._path, json.dumps(self._noted).encode(), "--home")
         return digest
 
-    def of_model(self, found: LocalModel, compute: bool = False) -> str:
+    def of_model(self, model: LocalModel, compute: bool = False) -> str:
         """Of a model: that of its file, or one for all its files; "" where one is not known and not to be computed."""
-        if found.path.is_file():
-            return self.of(found.path) if compute else self.known(found.path)
-        if not found.files or not (compute or all(map(self.known, found.files))):
+        if model.path.is_file():
+            return self.of(model.path) if compute else self.known(model.path)
+        if not model.files or not (compute or all(map(self.known, model.files))):
             return ""
-        return self.of_files(found.files, found.path)
+        return self.of_files(model.files, model.path)
 
     def of_files(self, files: Iterable[Path], root: Path, **beside: str) -> str:
         """One for the names below `root` and the contents of files, and for digests `beside` them."""
         listed = {path.relative_to(root).as_posix(): self.of(path) for path in files} | beside
         return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
 
-    def altered(self, found: LocalModel) -> tuple[list[Path], int]:
+    def altered(self, model: LocalModel) -> tuple[list[Path], int]:
         """Files of a model that are no longer what they were, and how many could be compared. All are read through: a
         hub cache names each by its digest, others are compared with what was noted; what was not is noted now.
         """
         from huggingface_hub.utils.sha import git_hash
 
         wrong, compared = [], 0
-        for path in found.everything:
+        for path in model.everything:
             real = path.resolve()
             expected = real.name if real.parent.name == "blobs" else self.known(path)
             if not expected:

@@ -1,8 +1,8 @@
-"""Downloads from the Hugging Face hub, the only ones there are: where somebody asks for one, by name.
+"""Downloads from the Hugging Face hub, only where the user asks for one by name.
 
-The client of `huggingface_hub` does the work: HF_ENDPOINT, HF_TOKEN and the cache's place are honoured, what broke off
-is resumed, and a file has its name once it is whole. What is added: only safetensors and configurations are taken, the
-room is looked at before, and what came is compared with the sha256 that the hub lists.
+`huggingface_hub` does the work: it honours HF_ENDPOINT, HF_TOKEN and the cache's place, resumes, and renames a file
+once it is whole. This module takes only safetensors and configurations, checks the free space before, and compares files
+with the sha256 that the hub lists.
 """
 
 import re
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from models.messages import Refused
 from studio.disk.models import PICKLES
 from studio.files import sha256, why
-from studio.settings import asked_offline
+from studio.settings import offline_by_user
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
@@ -36,7 +36,7 @@ def download(repository: str) -> Path:
     named = ADDRESS.fullmatch(repository)
     if not named:
         raise Refused("hub.no_id", name=repository)
-    if asked_offline():
+    if offline_by_user():
         raise Refused("hub.asked_offline", name=named[1])
     with _online():
         return _fetched(named[1])

@@ -322,7 +322,7 @@ def _weight_files(folder: Path) -> list[Path]:
     files = [path for path in files if path.name.count(".") == plain]
     shards = [int(match[1]) for path in files if (match := _SHARD.search(path.name))]
     if shards and len(shards) < max(shards):
-        raise Refused("disk.shards", path=str(folder), found=len(shards), shards=max(shards))
+        raise Refused("disk.shards", path=str(folder), count=len(shards), shards=max(shards))
     return files
 
 

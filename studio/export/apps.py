@@ -1,6 +1,4 @@
-"""Chat apps, a table in `apps.toml`, and files made to fit what they take.
-Clips as what chat apps take: in time, in place, and no larger than they may be.
-"""
+"""Chat apps (the table `apps.toml`), and pictures and clips fitted to their limits of size, time and bytes."""
 
 import itertools
 import math
@@ -188,12 +186,12 @@ def coarsened(picture: Image.Image, times: int) -> Image.Image:
 
 
 def best(encode: Callable[..., bytes], limit: int, option: str, values: Sequence[int]) -> bytes:
-    """The file made with the last of an option's `values`, which become better, that fits, else with the first."""
-    made = cache(lambda value: encode(**{option: value}))
+    """The file file with the last of an option's `values`, which become better, that fits, else with the first."""
+    file = cache(lambda value: encode(**{option: value}))
     for value in (values[-1], values[0]):
-        if (len(made(value)) <= limit) == (value == values[-1]):
-            return made(value)
-    return made(values[bisect(values, limit, lo=1, key=lambda value: len(made(value))) - 1])
+        if (len(file(value)) <= limit) == (value == values[-1]):
+            return file(value)
+    return file(values[bisect(values, limit, lo=1, key=lambda value: len(file(value))) - 1])
 
 
 # === studio/export/apps.py
@@ -286,19 +284,19 @@ def _clip_encodings(
     clip: Clip, kind: str, limit: int, says: Provenance | None, matte: str, good: bool
 ) -> Iterator[bytes]:
     """Files of a clip, each smaller than the one before: those that look good, or the others."""
-    made = partial(clip_file, clip, kind, says)
+    encode = partial(clip_file, clip, kind, says)
     if kind in ("apng", "gif"):
         how = {"matte": matte} if kind == "gif" else {}
         if good and kind == "apng":
-            yield made()
-        yield from (made(colours=colours, **how) for colours in PALETTES if (colours >= GOOD_COLOURS) == good)
+            yield encode()
+        yield from (encode(colours=colours, **how) for colours in PALETTES if (colours >= GOOD_COLOURS) == good)
     elif kind == "webm":
-        yield best(made, limit, "crf", [one for one in CRF if (one <= GOOD_CRF) == good])
+        yield best(encode, limit, "crf", [one for one in CRF if (one <= GOOD_CRF) == good])
     else:
         if good:
-            yield made()
+            yield encode()
         for alpha in ALPHAS[:1] if good else ALPHAS:
-            lossy = partial(made, lossless=False, alpha_quality=alpha, method=4)
+            lossy = partial(encode, lossless=False, alpha_quality=alpha, method=4)
             yield best(lossy, limit, "quality", [one for one in QUALITY if (one >= GOOD_QUALITY) == good])
 
 
@@ -309,26 +307,26 @@ def enlarged(clip: Clip, size: tuple[int, int] | None, larger: Larger) -> Clip:
     """A clip with `larger` square frames where `size` (width, height) asks for more pixels; each is enlarged once."""
     if not size or not is_more(clip.size, size) or clip.size[0] != clip.size[1]:
         return clip
-    found: dict[bytes, Image.Image | None] = {}
+    by_pixels: dict[bytes, Image.Image | None] = {}
     with tempfile.TemporaryDirectory() as folder:
         for frame in clip.frames:
-            if (pixels := frame.tobytes()) not in found:
-                path = Path(folder) / f"{len(found)}.png"
+            if (pixels := frame.tobytes()) not in by_pixels:
+                path = Path(folder) / f"{len(by_pixels)}.png"
                 frame.save(path, compress_level=1)
-                found[pixels] = larger(path)
-    made = [found[frame.tobytes()] for frame in clip.frames]
-    return replace(clip, larger=tuple(one for one in made if one)) if all(made) else clip
+                by_pixels[pixels] = larger(path)
+    frames = [by_pixels[frame.tobytes()] for frame in clip.frames]
+    return replace(clip, larger=tuple(one for one in frames if one)) if all(frames) else clip
 
 
 def rimmed(clip: Clip) -> Clip:
     """A clip whose frames have a white rim, all in one place and of one width."""
     frames = clip.larger or clip.frames
     box = _seen_in_all(frames)
-    made = tuple(outlined(frame, box=box) for frame in frames)
+    outlined_frames = tuple(outlined(frame, box=box) for frame in frames)
     if not clip.larger:
-        return replace(clip, frames=made)
-    small = tuple(png(resized(premultiply(np.asarray(frame)), clip.size)) for frame in made)
-    return replace(clip, frames=small, larger=made)
+        return replace(clip, frames=outlined_frames)
+    small = tuple(png(resized(premultiply(np.asarray(frame)), clip.size)) for frame in outlined_frames)
+    return replace(clip, frames=small, larger=outlined_frames)
 
 
 def _seen_in_all(frames: Sequence[Image.Image]) -> Box:

@@ -1,7 +1,7 @@
-"""Clips on their way out: frames with their times, and the files that hold them, a row of FORMATS each.
+"""Clips as files: frames with their times, and their formats, a row of FORMATS each.
 
-In APNG, WebP and GIF every frame is stored whole and by itself, so that as many come back as went in: of equal
-neighbours Pillow makes one.
+In APNG, WebP and GIF every frame is stored whole, so that the number of frames stays: Pillow merges equal
+neighbours.
 """
 
 import io
@@ -104,8 +104,8 @@ def clip_in(file: Path) -> Clip | None:
 
 def apng(clip: Clip, colours: int = 0) -> bytes:
     """APNG: every pixel, or so many `colours` for all frames. https://www.w3.org/TR/png-3/#apng-frame-based-animation"""
-    frames = _in_one_palette(clip.frames, colours) if colours else clip.frames
-    made, number = [png_chunk(b"acTL", struct.pack(">II", len(frames), clip.plays))], 0
+    frames = _in_shared_palette(clip.frames, colours) if colours else clip.frames
+    parts, number = [png_chunk(b"acTL", struct.pack(">II", len(frames), clip.plays))], 0
     for frame, time in zip(frames, clip.times, strict=True):
         # At 0, 0, on a cleared canvas (1), in place of what was there (0).
         shown = struct.pack(">IIIIIHHBB", number, *frame.size, 0, 0, time, 1000, 1, 0)
@@ -113,13 +113,13 @@ def apng(clip: Clip, colours: int = 0) -> bytes:
         pixels = [body[8:-4] for kind, body in chunks if kind == b"IDAT"]
         if not number:
             head = [body for kind, body in chunks if kind in (b"IHDR", b"PLTE", b"tRNS")]
-        made.append(png_chunk(b"fcTL", shown))
-        made += [
+        parts.append(png_chunk(b"fcTL", shown))
+        parts += [
             png_chunk(b"fdAT", struct.pack(">I", number + 1 + n) + body) if number else png_chunk(b"IDAT", body)
             for n, body in enumerate(pixels)
         ]
         number += 1 + (len(pixels) if number else 0)
-    return b"".join([PNG, *head[:1], made[0], *head[1:], *made[1:], png_chunk(b"IEND", b"")])
+    return b"".join([PNG, *head[:1], parts[0], *head[1:], *parts[1:], png_chunk(b"IEND", b"")])
 
 
 def webp(clip: Clip, **options: Any) -> bytes:
@@ -140,14 +140,16 @@ def gif(clip: Clip, matte: str = "", colours: int = PALETTE) -> bytes:
     """GIF: one palette for all frames, and pixels that are there or not. Faint edges stand on the colour `matte`, else
     they are dithered. Times are hundredths of a second, 2 at least.
     """
-    frames = _in_one_palette([_all_or_nothing(frame, matte) for frame in clip.frames], colours)
+    frames = _in_shared_palette([_binary_alpha(frame, matte) for frame in clip.frames], colours)
     head, extensions, parts = b"", b"", []
     if clip.plays != 1:
         again = max(clip.plays - 1, 0).to_bytes(2, "little")
         extensions = bytes([EXTENSION, 0xFF, 11]) + GIF_CONTENT[0] + b"\3\1" + again + b"\0"
     for frame, time in zip(frames, whole([time / 10 for time in clip.times]), strict=True):
-        made = saved(frame, "GIF", optimize=False, transparency=0, disposal=2, duration=10 * max(time, SHORTEST))
-        first, *blocks, end = gif_blocks(made)
+        encoded_frame = saved(
+            frame, "GIF", optimize=False, transparency=0, disposal=2, duration=10 * max(time, SHORTEST)
+        )
+        first, *blocks, end = gif_blocks(encoded_frame)
         head = head or first
         parts += [block for block in blocks if block[0] == IMAGE or block[1] == 0xF9]
     return head + extensions + b"".join(parts) + end
@@ -188,11 +190,11 @@ FORMATS = {
 
 def clip_file(clip: Clip, kind: str, says: Provenance | None = None, **options: Any) -> bytes:
     """A clip as a file of one of FORMATS; `options` are those of its function. Without `says` it is plain."""
-    made = FORMATS[kind]
-    if made.encode is avif:
+    form = FORMATS[kind]
+    if form.encode is avif:
         return avif(clip, says, **options)
-    data = made.encode(clip, **options)
-    return write(data, made.media_type, says) if says else data
+    data = form.encode(clip, **options)
+    return write(data, form.media_type, says) if says else data
 
 
 def sheet(clip: Clip, says: Provenance | None = None) -> tuple[bytes, dict[str, Any]]:
@@ -215,31 +217,31 @@ def sheet(clip: Clip, says: Provenance | None = None) -> tuple[bytes, dict[str, 
 # --- Pixels -----------------------------------------------------------------------------------------------------------
 
 
-def _in_one_palette(frames: Sequence[Image.Image], colours: int) -> list[Image.Image]:
+def _in_shared_palette(frames: Sequence[Image.Image], colours: int) -> list[Image.Image]:
     """Frames in so many colours, one of them transparent, the same for all of them, so that none flickers."""
     width, height = frames[0].size
     tall = Image.new("RGBA", (width, height * len(frames)))
     for n, frame in enumerate(frames):
         tall.paste(frame, (0, n * height))
     tall = indexed(tall, colours)
-    made = [tall.crop((0, n * height, width, (n + 1) * height)) for n in range(len(frames))]
-    for frame in made:
+    indexed_frames = [tall.crop((0, n * height, width, (n + 1) * height)) for n in range(len(frames))]
+    for frame in indexed_frames:
         frame.info["transparency"] = tall.info["transparency"]
-    return made
+    return indexed_frames
 
 
-def _all_or_nothing(frame: Image.Image, matte: str) -> Image.Image:
-    """A frame (RGBA) whose pixels are opaque or not there."""
+def _binary_alpha(frame: Image.Image, matte: str) -> Image.Image:
+    """A frame (RGBA) whose pixels are opaque or not visible."""
     pixels = np.asarray(frame)
     if matte:
-        there, seen = pixels[..., 3] >= SEEN, on_ground(frame, matte)
+        visible, seen = pixels[..., 3] >= SEEN, on_ground(frame, matte)
     else:
         high, wide = pixels.shape[:2]
-        there = pixels[..., 3] > np.tile(BAYER, (-(-high // 4), -(-wide // 4)))[:high, :wide]
+        visible = pixels[..., 3] > np.tile(BAYER, (-(-high // 4), -(-wide // 4)))[:high, :wide]
         seen = frame.convert("RGB")
-    made = seen.convert("RGBA")
-    made.putalpha(Image.fromarray(there.astype(np.uint8) * 255))
-    return made
+    opaque = seen.convert("RGBA")
+    opaque.putalpha(Image.fromarray(visible.astype(np.uint8) * 255))
+    return opaque
 
 
 def _spread(frame: Image.Image) -> np.ndarray:
@@ -257,10 +259,10 @@ def _spread(frame: Image.Image) -> np.ndarray:
         finer = levels.pop()
         coarse = resized(filled, finer.shape[1::-1], Image.Resampling.BILINEAR).astype(np.uint16)
         filled = finer + ((255 - finer[..., 3:].astype(np.uint16)) * coarse // 255).astype(np.uint8)
-    made = pixels.copy()
+    spread = pixels.copy()
     clear = pixels[..., 3] == 0
-    made[clear, :3] = unpremultiply(filled)[clear, :3]
-    return made
+    spread[clear, :3] = unpremultiply(filled)[clear, :3]
+    return spread
 
 
 def _film(

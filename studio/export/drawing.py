@@ -1,4 +1,4 @@
-"""Pictures on their way out, as pixels: in any size, and with the white rim of a sticker.
+"""Pixels of exported pictures: any size, the white rim of a sticker, and traced outlines (SVG).
 
 Everything is premultiplied, so that what is transparent never colours an edge. A picture that is wanted in more pixels
 than it has is drawn from a larger version of it where there is one (in the program that is the upscaler's, on the page
@@ -67,9 +67,9 @@ def indexed(picture: Image.Image, colours: int) -> Image.Image:
     return out
 
 
-def is_more(own: tuple[int, int], size: tuple[int, int]) -> bool:
-    """Whether `size` (width, height) asks for more pixels than a picture of `own` size has."""
-    return max(size[0] / own[0], size[1] / own[1]) > MUCH
+def is_more(current: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Whether `size` (width, height) needs more pixels than a picture of the `current` size has."""
+    return max(size[0] / current[0], size[1] / current[1]) > MUCH
 
 
 def both(
@@ -119,9 +119,9 @@ def outlined(picture: Image.Image, share: float = 0.04, box: Box | None = None) 
     width = share * max(pixels.shape[:2])
     if not width or not (pixels[..., 3] >= SEEN).any():
         return png(pixels)
-    own = _with_room(pixels, width, box).astype(np.float32)
-    under = 255 * _cover(own[..., 3].astype(np.uint8), width)[..., None]
-    return png(np.rint(own + under * (1 - own[..., 3:] / 255)).astype(np.uint8))
+    content = _with_room(pixels, width, box).astype(np.float32)
+    under = 255 * _cover(content[..., 3].astype(np.uint8), width)[..., None]
+    return png(np.rint(content + under * (1 - content[..., 3:] / 255)).astype(np.uint8))
 
 
 def seen_box(alpha: np.ndarray) -> Box:
@@ -141,8 +141,8 @@ def _with_room(pixels: np.ndarray, width: float, seen: Box | None) -> np.ndarray
     left, top, right, bottom = (
         seen_box(small[..., 3]) if seen is None else _scaled(seen, size[0] / wide, size[1] / high)
     )
-    x = _kept_in((wide - size[0]) // 2, left, right, wide, air)
-    y = _kept_in((high - size[1]) // 2, top, bottom, high, air)
+    x = _clamped((wide - size[0]) // 2, left, right, wide, air)
+    y = _clamped((high - size[1]) // 2, top, bottom, high, air)
     canvas = Image.new("RGBa", (wide, high))
     canvas.paste(Image.fromarray(small, "RGBa"), (x, y))  # what lies outside is cut off
     return np.array(canvas)
@@ -153,7 +153,7 @@ def _scaled(box: Box, x: float, y: float) -> Box:
     return math.floor(left * x), math.floor(top * y), math.ceil(right * x), math.ceil(bottom * y)
 
 
-def _kept_in(start: int, low: int, high: int, side: int, air: int) -> int:
+def _clamped(start: int, low: int, high: int, side: int, air: int) -> int:
     """Where a picture begins as near `start` as can be with air on both sides of its content (`low` to `high`)."""
     least, most = air - low, side - air - high
     return min(max(start, least), most) if least <= most else (least + most) // 2
@@ -206,13 +206,13 @@ def _palette(small: np.ndarray) -> np.ndarray:
     others = (around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:])
     flat = np.max([np.abs(here - other).max(-1) for other in others], 0) < FLAT
     straight, alpha = unpremultiply(small)[..., :3], small[..., 3]
-    found = []
+    palettes = []
     for level, least, most in _levels(alpha[flat & (alpha > 0)]):
         inside = (alpha >= least) & (alpha <= most)
         colours = straight[inside & flat] if (inside & flat).sum() > 8 else straight[inside]
         if len(colours):
-            found.append(np.insert(_main_colours(colours), 3, level, axis=1))
-    return np.concatenate(found) if found else np.zeros((0, 4), np.uint8)
+            palettes.append(np.insert(_main_colours(colours), 3, level, axis=1))
+    return np.concatenate(palettes) if palettes else np.zeros((0, 4), np.uint8)
 
 
 def _levels(flat: np.ndarray) -> list[tuple[int, int, int]]:
@@ -237,8 +237,8 @@ def _labels(fine: np.ndarray, palette: np.ndarray) -> np.ndarray:
     levels = np.array([0, *sorted({int(a) for a in palette[:, 3]})])
     level = levels[np.abs(alpha[..., None] - levels).argmin(-1)]
     labels = np.full(alpha.shape, NOTHING, np.uint8)
-    for one in levels[1:]:
-        place, rows = level == one, np.flatnonzero(palette[:, 3] == one)
+    for label_level in levels[1:]:
+        place, rows = level == label_level, np.flatnonzero(palette[:, 3] == label_level)
         entries = palette[rows, :3].astype(np.float32)
         # The squared distance without what is the same for all entries: whole numbers below 2^24, so exact.
         labels[place] = rows[((entries**2).sum(-1) - 2 * colours[place] @ entries.T).argmin(-1)]
@@ -268,21 +268,21 @@ def _without_rims(labels: np.ndarray, palette: np.ndarray, fine: np.ndarray) -> 
         labelled = np.array([around[place] for place in sides])
         far = np.abs(entries[labelled] - side[rows - 1, columns - 1])
         far[~np.array([known[place] for place in sides])] = np.inf
-        near, found = far.argmin(0), far.min(0) < half[rows - 1, columns - 1]
-        around[rows[found], columns[found]] = labelled[near[found], np.flatnonzero(found)]
-        known[rows[found], columns[found]] = True
+        near, near_enough = far.argmin(0), far.min(0) < half[rows - 1, columns - 1]
+        around[rows[near_enough], columns[near_enough]] = labelled[near[near_enough], np.flatnonzero(near_enough)]
+        known[rows[near_enough], columns[near_enough]] = True
     return _commonest(around[1:-1, 1:-1], RIM)
 
 
 def _commonest(labels: np.ndarray, side: int) -> np.ndarray:
     """The label that is commonest in the square of `side` pixels around each of (H, W), the lower one of equals."""
-    found, most = np.zeros_like(labels), np.zeros_like(labels)
+    commonest, most = np.zeros_like(labels), np.zeros_like(labels)
     for label in np.unique(labels):
         here = (labels == label).astype(np.uint8)
         count = cv2.boxFilter(here, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
-        found[count > most] = label
+        commonest[count > most] = label
         most = np.maximum(most, count)
-    return found
+    return commonest
 
 
 def _on_white(pixels: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A picture or clip on its way out, as every door asks for it: one file becomes one or several."""
+"""Export of a picture or clip, the same for all doors: one file becomes one or several."""
 
 import contextlib
 import json
@@ -29,7 +29,7 @@ SIZES, RATES = range(16, 1025), range(1, 51)  # pixels of the longer side, frame
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a file is to become. Refused where that won't do. HTTP and tools take these fields as their parameters."""
+    """Options of an export; Refused where they contradict each other. They are HTTP's and the tools' parameters."""
 
     app: Annotated[str, Field(max_length=WORD, description="For a chat app; `studio apps` lists them.")] = ""
     format: Annotated[
@@ -71,17 +71,17 @@ class Wanted:
 
     @property
     def pixels(self) -> tuple[int, int] | None:
-        """Width and height that are wanted, None for a file's own."""
+        """Width and height in pixels, None for those of the file."""
         side = (self.size, self.size) if self.size else None
         return self.for_app.sizes[0] if self.for_app else side
 
     def colours(self, kind: str) -> dict[str, Any]:
-        """The colour that a clip of that kind stands on, as its encoder takes it."""
+        """The encoder's argument for the background colour of a clip of that kind."""
         return {"gif": {"matte": self.matte}, "mp4": {"ground": self.ground}}.get(kind, {})
 
 
 def exported(file: Path, wanted: Wanted, larger: Larger) -> dict[str, bytes]:
-    """The files that a picture or clip becomes, by name; Refused where it can't be read or made so."""
+    """The exported files of a picture or clip, by name; Refused where it can't be read or exported so."""
     says = None if wanted.plain else provenance_in(file)
     clip = clip_in(file)
     if clip is None:
@@ -96,7 +96,7 @@ def exported(file: Path, wanted: Wanted, larger: Larger) -> dict[str, bytes]:
 
 
 def stills(clip: ClipFile, numbers: Sequence[int], plain: bool = False) -> Iterator[tuple[Frame, bytes]]:
-    """The frames of these numbers as PNG files; those of a clip that was made here say so, and which frame they are."""
+    """The frames of these numbers as PNG files, with the provenance of the clip and the number of the frame."""
     says = None
     if not plain:
         with contextlib.suppress(Refused):  # of some files nothing is read
@@ -105,18 +105,18 @@ def stills(clip: ClipFile, numbers: Sequence[int], plain: bool = False) -> Itera
         yield frame, encoded(frame.picture(), says and says.with_how(frame=frame.number), "png")
 
 
-def one_file(files: Mapping[str, bytes], credits: Sequence[Credit] = ()) -> tuple[str, bytes]:
-    """Files as one, with its name: several in a ZIP that is called as the first and holds the credits."""
+def bundled(files: Mapping[str, bytes], credits: Sequence[Credit] = ()) -> tuple[str, bytes]:
+    """Name and bytes of one file: several files become a ZIP with the first one's name and the credits."""
     name, data = next(iter(files.items()))
     return (name, data) if len(files) == 1 else (f"{Path(name).stem}.zip", zipped({**files, **as_file(credits)}))
 
 
 def sticker_of(file: Path, wanted: Wanted, larger: Larger, label: str = "") -> Sticker:
-    """A file as one of a pack, called by its label, else by its prompt, else by its name. Errors as for `exported`."""
-    said = {} if wanted.plain else read(file)
-    request = said.get("request", {})  # which may hold anything
+    """A file as a sticker, named by its label, else by its prompt, else by its file name. Errors as for `exported`."""
+    settings = {} if wanted.plain else read(file)
+    request = settings.get("request", {})  # which may hold anything
     prompt, model = (" ".join(str(request.get(name) or "").split())[:PROMPT_LIMIT] for name in ("prompt", "model"))
-    facts = {"prompt": prompt, "seed": said.get("seed"), "model": model} if request else {}
+    facts = {"prompt": prompt, "seed": settings.get("seed"), "model": model} if request else {}
     says, label = None if wanted.plain else provenance_in(file), label or prompt or file.stem
     owed = credits_in(file)
     if clip := clip_in(file):
@@ -132,7 +132,7 @@ def opened(file: Path) -> Image.Image:
 
 
 def ready(clip: Clip, wanted: Wanted, larger: Larger) -> Clip:
-    """A clip at the speed, with the rim and with the pixels that are wanted. Refused where the app takes no such."""
+    """A clip at the wanted speed and size, with a rim if wanted. Refused where the app takes no clips."""
     clip = clip.at(wanted.fps) if wanted.fps else clip
     size = wanted.pixels
     if app := wanted.for_app:
@@ -153,31 +153,31 @@ def _moving(file: Path, clip: Clip, wanted: Wanted, says: Provenance | None) -> 
     if kind not in FORMATS:
         raise Refused("export.does_not_move", kind=kind, kinds=[*FORMATS, SHEET])
     colours = wanted.colours(kind)
-    said = {name: colour for name, colour in colours.items() if colour != getattr(Wanted, name)}
-    says = says.with_how(**said) if says and said else says
+    changed = {name: colour for name, colour in colours.items() if colour != getattr(Wanted, name)}
+    says = says.with_how(**changed) if says and changed else says
     return {_name(file, wanted, FORMATS[kind].suffix): clip_file(clip, kind, says, **colours)}
 
 
 def _still(file: Path, wanted: Wanted, larger: Larger, says: Provenance | None) -> dict[str, bytes]:
     app, side = wanted.for_app, wanted.size
     picture, more = both(file, opened(file), wanted.pixels, larger, wanted.outline)
-    made = {f"{file.stem}.svg": svg(picture, says.credits if says else ()).encode()} if wanted.svg else {}
+    files = {f"{file.stem}.svg": svg(picture, says.credits if says else ()).encode()} if wanted.svg else {}
     if app:
         drawing = Drawing(picture, more)
         for size in app.sizes:
             data, suffix = fit(drawing, app, size, says)
             width = f"-{size[0]}" if len(app.sizes) > 1 else ""
-            made[f"{file.stem}-{app.name}{width}{suffix}"] = data
+            files[f"{file.stem}-{app.name}{width}{suffix}"] = data
     elif wanted.format or side or (wanted.outline and not wanted.svg):
         shown = Clip((picture,), (UNSAID,), larger=(more,) if more else ())
         kind = ALIASES.get(wanted.format, wanted.format or "png")
         if kind not in KINDS:
-            return made | _moving(file, shown, wanted, says)
+            return files | _moving(file, shown, wanted, says)
         (picture,) = (in_size(shown, side) if side else shown).frames
-        made[_name(file, wanted, KINDS[kind].suffix)] = encoded(picture, says, kind)
-    if not made:
+        files[_name(file, wanted, KINDS[kind].suffix)] = encoded(picture, says, kind)
+    if not files:
         raise Refused("export.does_not_play", file=file.name)
-    return made
+    return files
 
 
 def _stem(file: Path, wanted: Wanted) -> str:
@@ -187,6 +187,6 @@ def _stem(file: Path, wanted: Wanted) -> str:
 
 
 def _name(file: Path, wanted: Wanted, suffix: str) -> str:
-    """The name of a file that is not the one that it is made from."""
+    """The name of an exported file, which differs from its source's."""
     name = f"{_stem(file, wanted)}{suffix}"
     return name if name != file.name else f"{file.stem}-{wanted.format or 'copy'}{suffix}"

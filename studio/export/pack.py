@@ -118,23 +118,25 @@ def pack_name(name: str) -> str:
 def slug(text: str) -> str:
     """A label as apps take it for the name of an emoji: a to z, digits and underscores, 2 to 20; "sticker" for none."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    kept = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:20].strip("_")
-    return kept if len(kept) > 1 else "sticker"
+    name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:20].strip("_")
+    return name if len(name) > 1 else "sticker"
 
 
 def _stickers(stickers: Sequence[Sticker], app: App) -> list[dict[str, bytes]]:
     """The files of each sticker by name, the main size first; the other sizes have their width in their names."""
-    made = []
-    for number, one in enumerate(stickers, 1):
-        stem, drawing = app.file.format(n=number, slug=slug(one.label)), one.drawing()
+    files_of_each = []
+    for number, sticker in enumerate(stickers, 1):
+        stem, drawing = app.file.format(n=number, slug=slug(sticker.label)), sticker.drawing()
         files: dict[str, bytes] = {}
-        for size in clip_rules(app).sizes if one.clip else app.sizes:
+        for size in clip_rules(app).sizes if sticker.clip else app.sizes:
             data, suffix = (
-                fit_clip(one.clip, app, size, one.says, one.matte) if one.clip else fit(drawing, app, size, one.says)
+                fit_clip(sticker.clip, app, size, sticker.says, sticker.matte)
+                if sticker.clip
+                else fit(drawing, app, size, sticker.says)
             )
             files[f"{stem}{'' if not files else f'_{size[0]}'}{suffix}"] = data
-        made.append(files)
-    return made
+        files_of_each.append(files)
+    return files_of_each
 
 
 def _icon(front: Sticker, icon: Icon, app: App) -> bytes:
@@ -204,11 +206,11 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
 
 def emoji_for(text: str) -> tuple[str, ...]:
     """Up to three emoji for what a label or prompt says, its feeling first; at least one."""
-    found = [_EMOJI["moods"][mood.en[0]] for mood in MOODS if any(_says(text, word) for word in (*mood.en, *mood.zh))]
+    emoji = [_EMOJI["moods"][mood.en[0]] for mood in MOODS if any(_says(text, word) for word in (*mood.en, *mood.zh))]
     longest = max((word for word in _CHINESE if word in text), key=len, default="")  # 熊猫 is no 猫
     words = [text, *re.findall(r"[A-Za-z]+", text), *([_CHINESE[longest]] if longest else [])]
-    found += [picture for word in words if (picture := _named(word))]
-    return tuple(dict.fromkeys(found))[:3] or (USUAL,)
+    emoji += [picture for word in words if (picture := _named(word))]
+    return tuple(dict.fromkeys(emoji))[:3] or (USUAL,)
 
 
 def _says(text: str, word: str) -> bool:

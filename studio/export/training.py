@@ -38,14 +38,14 @@ def kind_of(request: CaptionRequest) -> str:
 
 def training_set(examples: Sequence[Example]) -> Iterator[tuple[str, Path | bytes]]:
     """(name, content) of each file. Where pictures have texts of several kinds, each kind is a column, too."""
-    kinds = [kind for kind in KINDS if any(one.texts.get(kind) for one in examples)]
+    kinds = [kind for kind in KINDS if any(example.texts.get(kind) for example in examples)]
     taken, rows = set[str](), list[dict[str, str]]()
-    for one in examples:
-        stem = _free(safe_name(Path(one.name).stem) or "picture", taken)
-        said = {kind: one.texts.get(kind, "") for kind in kinds}
-        row = {"file_name": f"{stem}{one.path.suffix.lower()}", "text": next(filter(None, said.values()), "")}
-        rows.append({**row, **(said if len(kinds) > 1 else {})})
-        yield row["file_name"], one.path
+    for example in examples:
+        stem = _free(safe_name(Path(example.name).stem) or "picture", taken)
+        texts = {kind: example.texts.get(kind, "") for kind in kinds}
+        row = {"file_name": f"{stem}{example.path.suffix.lower()}", "text": next(filter(None, texts.values()), "")}
+        rows.append({**row, **(texts if len(kinds) > 1 else {})})
+        yield row["file_name"], example.path
         yield f"{stem}.txt", row["text"].encode()
     yield METADATA, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 

@@ -23,7 +23,7 @@ from studio.events import Content
 from studio.export.apps import APPS
 from studio.export.clips import FORMATS, Clip, sheet
 from studio.export.drawing import Larger
-from studio.export.make import SHEET, Wanted, exported, one_file
+from studio.export.make import SHEET, Wanted, bundled, exported
 from studio.gallery import GalleryItem
 from studio.media import MEDIA_TYPES
 from studio.metadata.files import credits_in
@@ -121,7 +121,7 @@ def made(path: Path, use: str, outline: bool, larger: Larger, size: int = 512) -
     large: dict[str, Any] = {LARGE: {"format": "png", "size": size}, "svg": {"svg": True}}
     what = {"app": use} if use in APPS else large.get(use, {"format": use})
     files = exported(path, Wanted(**what, outline=outline, plain=use in APPS or use == "png"), larger)
-    name, data = one_file(files if use == SHEET else dict([next(iter(files.items()))]))
+    name, data = bundled(files if use == SHEET else dict([next(iter(files.items()))]))
     return data, PurePath(name).suffix
 
 
