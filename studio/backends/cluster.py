@@ -24,8 +24,6 @@ from studio.run import explain
 GROUP = 4096  # artifacts a group; devices idle while the last ones of a group are drawn
 # One batch: (number of the request, index of the artifact, request of that artifact alone).
 Piece = list[tuple[int, int, Any]]
-    tuple[int, int, Any]
-]  # one batch: (number of the request, index of the artifact, request of that artifact alone)
 Files = dict[str, tuple[str, bytes]]  # names and contents of the pictures that requests name, by sha256
 Events = list[tuple[int, Event | Failed]]
 

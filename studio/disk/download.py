@@ -1,8 +1,8 @@
 """Downloads from the Hugging Face hub, only where the user asks for one by name.
 
 `huggingface_hub` does the work: it honours HF_ENDPOINT, HF_TOKEN and the cache's place, resumes, and renames a file
-once it is whole. This module takes only safetensors and configurations, checks the free space before, and compares files
-with the sha256 that the hub lists.
+once it is whole. This module takes only safetensors and configurations, checks the free space before, and compares
+files with the sha256 that the hub lists.
 """
 
 import re

@@ -23,7 +23,6 @@ from studio.export.drawing import Box, Drawing, Larger, indexed, is_more, outlin
 from studio.metadata.files import encoded
 from studio.metadata.origin import Provenance
 
-# === studio/export/apps.py
 LARGER = 1.5  # times: a small thing in a large picture is not blown up further than that
 PALETTES = (256, 128, 64, 32, 16, 8, 4, 2)
 COARSER = (1, 2, 4, 8, 16)
@@ -194,7 +193,8 @@ def best(encode: Callable[..., bytes], limit: int, option: str, values: Sequence
     return file(values[bisect(values, limit, lo=1, key=lambda value: len(file(value))) - 1])
 
 
-# === studio/export/apps.py
+# --- Clips ------------------------------------------------------------------------------------------------------------
+
 # What is given up in turn where a clip is too large: details so many times as large, every nth frame alone.
 STEPS = ((1, 1), (2, 1), (1, 2), (2, 2), (2, 3), (4, 4), (8, 8), (16, 16))
 GOOD_COLOURS, GOOD_QUALITY, GOOD_CRF = 32, 50, 40  # worse ones come after all steps

@@ -1,19 +1,8 @@
 """Pixels of exported pictures: any size, the white rim of a sticker, and traced outlines (SVG).
 
-Everything is premultiplied, so that what is transparent never colours an edge. A picture that is wanted in more pixels
-than it has is drawn from a larger version of it where there is one (in the program that is the upscaler's, on the page
-the worker's), else by Lanczos.
-Pictures as SVG, traced by vtracer.
-
-Left alone, vtracer gives every shade of a soft edge a shape of its own and takes a half-transparent pixel for an opaque
-one: ragged rims, some of them dark. So it is handed a picture that has no soft edges: enlarged, its pixels given to
-a few flat colours (`_labels`), shades that are only on the way from one colour to another given to their neighbours
-(`_without_rims`). Areas that are meant to be half transparent stay so, in groups with an opacity.
-
-Traced from 128 pixels and drawn at 512, against the art sets' own SVG at 512, PSNR on white, 144 pictures of nine sets:
-30.1 dB, where Lanczos has 29.3: better in flat art (black glyph 27.5 against 24.1, blob 32.4 against 30.4), worse where
-there are gradients (fluent 27.6 against 29.7). The upscaler is better than both everywhere, so pixels are never taken
-from here. A document has 51 kB and takes 0.3 s of a core that is shared with a training.
+Everything is premultiplied, so transparent pixels never colour an edge. A picture that is needed in more pixels than it
+has is drawn from a larger version of it where there is one (the upscaler's, or on the page the worker's), else by
+Lanczos.
 """
 
 import itertools
@@ -33,7 +22,6 @@ from models.references.credits import Credit
 from studio.media import quick_png
 from studio.metadata.files import xmp_packet
 
-# === studio/export/drawing.py
 FINE = 1024  # pixels of the longer side, at least, in which distances are measured: edges come out smooth
 SEEN = 8  # of 255: fainter pixels are nothing
 MUCH = 1.25  # times as large: below that there is nothing to gain
@@ -170,7 +158,18 @@ def _cover(alpha: np.ndarray, width: float) -> np.ndarray:
     return cover.reshape(high, times, wide, times).mean((1, 3))
 
 
-# === studio/export/drawing.py
+# --- SVG, traced by vtracer -------------------------------------------------------------------------------------------
+#
+# Left alone, vtracer gives every shade of a soft edge a shape of its own and takes a half-transparent pixel for an opaque
+# one: ragged rims, some of them dark. So it is handed a picture that has no soft edges: enlarged, its pixels given to
+# a few flat colours (`_labels`), shades that are only on the way from one colour to another given to their neighbours
+# (`_without_rims`). Areas that are meant to be half transparent stay so, in groups with an opacity.
+#
+# Traced from 128 pixels and drawn at 512, against the art sets' own SVG at 512, PSNR on white, 144 pictures of nine sets:
+# 30.1 dB, where Lanczos has 29.3: better in flat art (black glyph 27.5 against 24.1, blob 32.4 against 30.4), worse where
+# there are gradients (fluent 27.6 against 29.7). The upscaler is better than both everywhere, so pixels are never taken
+# from here. A document has 51 kB and takes 0.3 s of a core that is shared with a training.
+
 WORK = 768  # pixels of the longer side while tracing: vtracer's curves are about half a pixel too wide
 COLOURS = 24  # more make larger files and no better ones
 LEVELS = (51, 102, 153, 204)  # the alpha of half-transparent areas
