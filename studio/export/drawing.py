@@ -160,15 +160,15 @@ def _cover(alpha: np.ndarray, width: float) -> np.ndarray:
 
 # --- SVG, traced by vtracer -------------------------------------------------------------------------------------------
 #
-# Left alone, vtracer gives every shade of a soft edge a shape of its own and takes a half-transparent pixel for an opaque
-# one: ragged rims, some of them dark. So it is handed a picture that has no soft edges: enlarged, its pixels given to
-# a few flat colours (`_labels`), shades that are only on the way from one colour to another given to their neighbours
-# (`_without_rims`). Areas that are meant to be half transparent stay so, in groups with an opacity.
+# vtracer gives every shade of a soft edge its own shape and treats a half-transparent pixel as opaque: ragged rims,
+# some of them dark. So its input has no soft edges: the picture is enlarged, its pixels are assigned to a few flat
+# colours (`_labels`), and shades that only lead from one colour to another to their neighbours (`_without_rims`). Areas
+# that are meant to be half transparent stay so, in groups with an opacity.
 #
-# Traced from 128 pixels and drawn at 512, against the art sets' own SVG at 512, PSNR on white, 144 pictures of nine sets:
-# 30.1 dB, where Lanczos has 29.3: better in flat art (black glyph 27.5 against 24.1, blob 32.4 against 30.4), worse where
-# there are gradients (fluent 27.6 against 29.7). The upscaler is better than both everywhere, so pixels are never taken
-# from here. A document has 51 kB and takes 0.3 s of a core that is shared with a training.
+# Traced from 128 pixels and drawn at 512, against the art sets' own SVG at 512, PSNR on white, 144 pictures of nine
+# sets: 30.1 dB (Lanczos 29.3); better in flat art (black glyph 27.5 against 24.1, blob 32.4 against 30.4), worse with
+# gradients (fluent 27.6 against 29.7). The upscaler is better than both everywhere, so enlarged pixels are never taken
+# from here. A document has 51 kB and takes 0.3 s of a core.
 
 WORK = 768  # pixels of the longer side while tracing: vtracer's curves are about half a pixel too wide
 COLOURS = 24  # more make larger files and no better ones
