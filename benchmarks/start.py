@@ -50,7 +50,7 @@ def processor_seconds(*arguments: str) -> tuple[float, str]:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, output.strip().rpartition("\n")[2]
 
 
-def one_picture(model: str, repeats: int) -> dict[str, float]:
+def picture_start(model: str, repeats: int) -> dict[str, float]:
     """Medians after one turn that is not counted: it writes compiled modules and fills the disk's cache."""
     imports, pictures, modules = [], [], 0
     for _ in range(repeats + 1):
@@ -112,7 +112,7 @@ def first_jobs(page: Any) -> dict[str, float]:
 
 def main() -> None:
     options = parser(__doc__, model="embedded", repeats=3, pages=3).parse_args()
-    figures = one_picture(options.model, options.repeats)
+    figures = picture_start(options.model, options.repeats)
     if CHROMIUM.is_file() and options.pages:
         runs = [page_start(options.model) for _ in range(options.pages)]
         figures |= {name: statistics.median(run[name] for run in runs) for name in runs[0]}

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from eval import sets
-from eval.clips import DIRECTED, asked_clips
+from eval.clips import DIRECTED, plain_clips
 from eval.context import Context
 from eval.copies import shown_of
 from eval.extractors import SUFFIXES
@@ -47,63 +47,65 @@ Prompt = dict[str, Any]
 
 def prompts(context: Context, each: int = EACH) -> Iterator[Prompt]:
     """The benchmark, of held-out pictures and combinations; `MissingError` where the world is too small for it."""
-    things = sets.one_a_concept(sets.cells(context.world, 50 * each))[: 2 * each]
-    said = [[display_name(thing, language) for thing in things] for language in LANGUAGES]
+    things = sets.per_concept(sets.cells(context.world, 50 * each))[: 2 * each]
+    by_language = [[display_name(thing, language) for thing in things] for language in LANGUAGES]
     facts: list[Any] = [[("thing", thing.concept)] for thing in things]
     real = sets.pixels(context.world, things)
-    yield from _choices(context, each, "thing", said, facts, said[0], said[0][1:] + said[0][:1], real)
+    yield from _choices(
+        context, each, "thing", by_language, facts, by_language[0], by_language[0][1:] + by_language[0][:1], real
+    )
     for attribute in ATTRIBUTES:
         scenes, right, wrong = held_out_choices(context, attribute)
-        said = [[scene.caption(SEED, language, "short") for scene in scenes] for language in LANGUAGES]
+        by_language = [[scene.caption(SEED, language, "short") for scene in scenes] for language in LANGUAGES]
         facts = [sorted(scene_facts(scene)) for scene in scenes]
         real = np.stack([scene.render(context.world) for scene in scenes])
-        yield from _choices(context, each, attribute, said, facts, right, wrong, real)
-    clips = list(asked_clips(context.world, each, "test", DIRECTED, SEED))
-    said = [[clip.caption(context.world, SEED, language) for clip in clips] for language in LANGUAGES]
-    yield from _prompts(MOTION, said, [{"direction": clip.direction} for clip in clips])
+        yield from _choices(context, each, attribute, by_language, facts, right, wrong, real)
+    clips = list(plain_clips(context.world, each, "test", DIRECTED, SEED))
+    by_language = [[clip.caption(context.world, SEED, language) for clip in clips] for language in LANGUAGES]
+    yield from _prompts(MOTION, by_language, [{"direction": clip.direction} for clip in clips])
 
 
 def _choices(
-    context: Context, each: int, attribute: str, said: list[list[str]], facts: list[Any], right: list[str],
+    context: Context, each: int, attribute: str, by_language: list[list[str]], facts: list[Any], right: list[str],
     wrong: list[str], real: np.ndarray,
 ) -> Iterator[Prompt]:  # fmt: skip
     """Prompts with the two captions that the judge chooses between; those that it chooses rightly of what is real."""
-    kept = np.flatnonzero(right_choices(context.parts.judge, real, right, wrong) == 1)[:each]
-    truths = [{"facts": facts[row], "right": right[row], "wrong": wrong[row]} for row in kept]
-    yield from _prompts(attribute, [[texts[row] for row in kept] for texts in said], truths)
+    chosen = np.flatnonzero(right_choices(context.parts.judge, real, right, wrong) == 1)[:each]
+    truths = [{"facts": facts[row], "right": right[row], "wrong": wrong[row]} for row in chosen]
+    yield from _prompts(attribute, [[texts[row] for row in chosen] for texts in by_language], truths)
 
 
-def _prompts(attribute: str, said: list[list[str]], truths: list[Prompt]) -> Iterator[Prompt]:
+def _prompts(attribute: str, by_language: list[list[str]], truths: list[Prompt]) -> Iterator[Prompt]:
     """Texts by language, N each, with N truths."""
     task = "clip" if attribute == MOTION else "image"
-    for language, texts in zip(LANGUAGES, said, strict=True):
+    for language, texts in zip(LANGUAGES, by_language, strict=True):
         for n, (text, truth) in enumerate(zip(texts, truths, strict=True)):
-            asked = {"name": f"{attribute}-{n:02d}-{language}", "prompt": text, "seed": SEED + n, "task": task}
-            yield {**asked, "attribute": attribute, "language": language, **truth}
+            fields = {"name": f"{attribute}-{n:02d}-{language}", "prompt": text, "seed": SEED + n, "task": task}
+            yield {**fields, "attribute": attribute, "language": language, **truth}
 
 
-def score(folder: Path, asked: list[Prompt], judge: Judge) -> list[Row]:
+def score(folder: Path, wanted: list[Prompt], judge: Judge) -> list[Row]:
     """Of each attribute and language the share that is as the prompt says, of the files NAME.png (or any other kind);
     one that is missing is wrong. Refused where there is none of them, or one can't be read."""
     files = {path.stem: path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES}
-    if not files.keys() & {one["name"] for one in asked}:
-        raise Refused("eval.no_bench", path=str(folder), first=asked[0]["name"])
+    if not files.keys() & {prompt["name"] for prompt in wanted}:
+        raise Refused("eval.no_bench", path=str(folder), first=wanted[0]["name"])
     groups: dict[str, list[Prompt]] = defaultdict(list)
-    for one in asked:
-        groups[f"{one['attribute']}, {one['language']}"].append(one)
-    return [_row(name, own, files, judge) for name, own in groups.items()]
+    for prompt in wanted:
+        groups[f"{prompt['attribute']}, {prompt['language']}"].append(prompt)
+    return [_row(name, group, files, judge) for name, group in groups.items()]
 
 
-def _row(name: str, asked: list[Prompt], files: dict[str, Path], judge: Judge) -> Row:
-    there = [one for one in asked if one["name"] in files]
-    moves, right = asked[0]["attribute"] == MOTION, np.zeros(len(asked))
+def _row(name: str, wanted: list[Prompt], files: dict[str, Path], judge: Judge) -> Row:
+    there = [prompt for prompt in wanted if prompt["name"] in files]
+    moves, right = wanted[0]["attribute"] == MOTION, np.zeros(len(wanted))
     if moves:
-        right[: len(there)] = [_direction(files[one["name"]]) == one["direction"] for one in there]
+        right[: len(there)] = [_direction(files[prompt["name"]]) == prompt["direction"] for prompt in there]
     elif there:
-        pixels = np.stack([load_picture(files[one["name"]]) for one in there])
-        captions = ([one[side] for one in there] for side in ("right", "wrong"))
+        pixels = np.stack([load_picture(files[prompt["name"]]) for prompt in there])
+        captions = ([prompt[side] for prompt in there] for side in ("right", "wrong"))
         right[: len(there)] = right_choices(judge, pixels, *captions)
-    missing = len(asked) - len(there)
+    missing = len(wanted) - len(there)
     return share_row(
         name, right, parts=() if moves else ("judge",),
         against=(("chance", 0.25 if moves else 0.5),),
@@ -122,26 +124,28 @@ def _direction(path: Path) -> str:
 @refusing
 def main(words: list[str]) -> int:
     """Entry point: 0 done, 2 refused."""
-    made = argparse.ArgumentParser(prog="python -m eval bench", description="Prompts with exact truth, for any model.")
-    made.add_argument("folder", type=Path, metavar="FOLDER", help="pictures and clips by the names of the prompts")
-    made.add_argument("--model", metavar="MODEL", help="draw them into FOLDER first, by any model of `studio models`")
-    made.add_argument("--count", type=int, default=EACH, metavar="N", help="the first prompts of each kind alone")
-    made.add_argument("--weights", type=Path, metavar="DIR", help="where the judge is, instead of the shipped one")
-    made.add_argument("--publish", action="store_true", help="write the prompts anew, into FOLDER, from the pictures")
-    add_outputs(made)
-    arguments = made.parse_args(words)
+    parser = argparse.ArgumentParser(
+        prog="python -m eval bench", description="Prompts with exact truth, for any model."
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="pictures and clips by the names of the prompts")
+    parser.add_argument("--model", metavar="MODEL", help="draw them into FOLDER first, by any model of `studio models`")
+    parser.add_argument("--count", type=int, default=EACH, metavar="N", help="the first prompts of each kind alone")
+    parser.add_argument("--weights", type=Path, metavar="DIR", help="where the judge is, instead of the shipped one")
+    parser.add_argument("--publish", action="store_true", help="write the prompts anew, into FOLDER, from the pictures")
+    add_outputs(parser)
+    arguments = parser.parse_args(words)
     if arguments.publish:
         context = Context(World.load(), SIZES["quick"], Parts(arguments.weights))
         with whole(arguments.folder / NAME) as part:
-            lines = [json.dumps(one, ensure_ascii=False) + "\n" for one in prompts(context, arguments.count)]
+            lines = [json.dumps(prompt, ensure_ascii=False) + "\n" for prompt in prompts(context, arguments.count)]
             part.write_text("".join(lines), encoding="utf-8")
         return 0
     lines = (assets() / "bench" / NAME).read_text(encoding="utf-8").splitlines()
-    asked = [one for one in map(json.loads, lines) if int(one["name"].split("-")[1]) < arguments.count]
+    wanted = [prompt for prompt in map(json.loads, lines) if int(prompt["name"].split("-")[1]) < arguments.count]
     if arguments.model:
         known = ("name", "prompt", "seed", "task")
-        draw([{name: one[name] for name in known} for one in asked], arguments.model, arguments.folder)
-    rows = score(arguments.folder, asked, Judge.load(arguments.weights))
+        draw([{name: prompt[name] for name in known} for prompt in wanted], arguments.model, arguments.folder)
+    rows = score(arguments.folder, wanted, Judge.load(arguments.weights))
     publish(
         "bench", {"bench": rows}, arguments, model=arguments.model, judge=part_digests(("judge",), arguments.weights)
     )

@@ -56,7 +56,7 @@ class StickerCaptionGenerator:
 
     def generate(self, prompts: Sequence[CaptionPrompt], seeds: Sequence[int], **options: Any) -> np.ndarray:
         """(N,) texts; options are fields of `Decoding`, of which `guidance=0` is the blind decoder."""
-        return np.array([found.text for found in self.describe(prompts, seeds, **options)])
+        return np.array([caption.text for caption in self.describe(prompts, seeds, **options)])
 
     def describe(self, prompts: Sequence[CaptionPrompt], seeds: Sequence[int], **options: Any) -> list[Caption]:
         """With scores and other candidates. Prompts are of one language and kind."""
@@ -73,25 +73,25 @@ def tokens(text: str) -> list[str]:
 def cider_d(texts: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
     """(N,) of N texts with references each; about 1 where a text is as near to them as they are to each other, 10 at
     most."""
-    counted = [[_grams(text) for text in own] for own in references]
-    seen = Counter(gram for own in counted for gram in set().union(*own))
+    counted = [[_grams(text) for text in group] for group in references]
+    seen = Counter(gram for group in counted for gram in set().union(*group))
     rarity = {gram: math.log(len(texts)) - math.log(count) for gram, count in seen.items()}
     usual = math.log(len(texts))
 
     def weighed(grams: Counter[tuple[str, ...]]) -> list[dict[tuple[str, ...], float]]:
-        found: list[dict[tuple[str, ...], float]] = [{} for _ in range(GRAMS)]
+        weights: list[dict[tuple[str, ...], float]] = [{} for _ in range(GRAMS)]
         for gram, count in grams.items():
-            found[len(gram) - 1][gram] = count * rarity.get(gram, usual)
-        return found
+            weights[len(gram) - 1][gram] = count * rarity.get(gram, usual)
+        return weights
 
     def length(grams: Counter[tuple[str, ...]]) -> int:
         return sum(count for gram, count in grams.items() if len(gram) == 2)
 
     scores = []
-    for text, own in zip(texts, counted, strict=True):
+    for text, group in zip(texts, counted, strict=True):
         grams = _grams(text)
         near = []
-        for reference in own:
+        for reference in group:
             penalty = math.exp(-((length(grams) - length(reference)) ** 2) / (2 * SIGMA**2))
             pairs = zip(weighed(grams), weighed(reference), strict=True)
             near.append(penalty * np.mean([_clipped_cosine(a, b) for a, b in pairs]))
@@ -100,8 +100,8 @@ def cider_d(texts: Sequence[str], references: Sequence[Sequence[str]]) -> np.nda
 
 
 def _grams(text: str) -> Counter[tuple[str, ...]]:
-    own = tokens(text)
-    return Counter(tuple(own[i : i + n]) for n in range(1, GRAMS + 1) for i in range(len(own) - n + 1))
+    words = tokens(text)
+    return Counter(tuple(words[i : i + n]) for n in range(1, GRAMS + 1) for i in range(len(words) - n + 1))
 
 
 def _clipped_cosine(a: dict[tuple[str, ...], float], b: dict[tuple[str, ...], float]) -> float:
@@ -112,9 +112,9 @@ def _clipped_cosine(a: dict[tuple[str, ...], float], b: dict[tuple[str, ...], fl
 def bleu_counts(texts: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
     """(N, 10) of each text: matched n-grams for n from 1 to 4, all of them, words, words of the nearest reference."""
     rows = []
-    for text, own in zip(texts, references, strict=True):
+    for text, group in zip(texts, references, strict=True):
         score = BLEUScore(n_gram=4)
-        score.update([" ".join(tokens(text))], [[" ".join(tokens(one)) for one in own]])
+        score.update([" ".join(tokens(text))], [[" ".join(tokens(one)) for one in group]])
         rows.append(
             [*score.numerator.tolist(), *score.denominator.tolist(), float(score.preds_len), float(score.target_len)]
         )
@@ -131,20 +131,20 @@ def bleu(counts: np.ndarray) -> np.ndarray:
 
 def rouge_l(texts: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
     """(N,) as COCO's evaluation has it: best precision and best recall over the references, each of its own."""
-    found = []
-    for text, own in zip(texts, references, strict=True):
-        said, wanted = tokens(text), [tokens(one) for one in own]
-        shared = [_longest_common(said, one) for one in wanted]
-        precision = max(shared) / max(1, len(said))
+    scores = []
+    for text, group in zip(texts, references, strict=True):
+        predicted, wanted = tokens(text), [tokens(one) for one in group]
+        shared = [_longest_common(predicted, one) for one in wanted]
+        precision = max(shared) / max(1, len(predicted))
         recall = max(one / max(1, len(reference)) for one, reference in zip(shared, wanted, strict=True))
-        found.append((1 + BETA**2) * precision * recall / (recall + BETA**2 * precision) if precision else 0.0)
-    return np.array(found)
+        scores.append((1 + BETA**2) * precision * recall / (recall + BETA**2 * precision) if precision else 0.0)
+    return np.array(scores)
 
 
 def _longest_common(a: Sequence[str], b: Sequence[str]) -> int:
     row = [0] * (len(b) + 1)
-    for one in a:
+    for item in a:
         last = 0
         for k, other in enumerate(b, 1):
-            last, row[k] = row[k], last + 1 if one == other else max(row[k], row[k - 1])
+            last, row[k] = row[k], last + 1 if item == other else max(row[k], row[k - 1])
     return row[-1]

@@ -52,7 +52,7 @@ class ClipPrompt:
     fps: float = 8.0
 
 
-def asked_clips(world: World, count: int, split: str, motions: Sequence[str], seed: int) -> Iterator[Clip]:
+def plain_clips(world: World, count: int, split: str, motions: Sequence[str], seed: int) -> Iterator[Clip]:
     """`count` plain clips of pairs of concept and motion of one split, the motions in turn. ValueError for a small
     world."""
     return (plain_clip(world, seed + n * PLAIN_TRIES, split, motions[n % len(motions)]) for n in range(count))
@@ -80,8 +80,8 @@ class StickerClipGenerator:
 
     def digest(self) -> str:
         """Of weights, dtype, sampling and all code that could have drawn."""
-        own = self.weights.digests(self.parts), ClipPipeline.sampling, str(self.weights.clips.video.dtype)
-        return digest_of(*own, drawing_code())
+        key = self.weights.digests(self.parts), ClipPipeline.sampling, str(self.weights.clips.video.dtype)
+        return digest_of(*key, drawing_code())
 
     def generate(
         self, prompts: Sequence[ClipPrompt], seeds: Sequence[int], *, drafted: bool = True, apart: bool = False
@@ -96,12 +96,12 @@ class StickerClipGenerator:
         if apart:
             pipeline = ClipPipeline(pipeline.pictures, cast(VideoDiT, Apart(pipeline.video)))
         sampling = replace(ClipPipeline.sampling, drafted=drafted)
-        return np.stack([_drawn(pipeline, one, seed, sampling) for one, seed in zip(prompts, seeds, strict=True)])
+        return np.stack([_drawn(pipeline, prompt, seed, sampling) for prompt, seed in zip(prompts, seeds, strict=True)])
 
 
-def _drawn(pipeline: ClipPipeline, asked: ClipPrompt, seed: int, sampling: ClipSampling) -> np.ndarray:
-    options: dict[str, Any] = {"loop": asked.loop, "fps": asked.fps, "sampling": sampling, "count": FRAMES}
-    *_, clip = pipeline.steps(asked.text, seed, picture=asked.picture, **options)
+def _drawn(pipeline: ClipPipeline, prompt: ClipPrompt, seed: int, sampling: ClipSampling) -> np.ndarray:
+    options: dict[str, Any] = {"loop": prompt.loop, "fps": prompt.fps, "sampling": sampling, "count": FRAMES}
+    *_, clip = pipeline.steps(prompt.text, seed, picture=prompt.picture, **options)
     assert isinstance(clip, DrawnClip)
     return clip.frames
 
@@ -115,15 +115,15 @@ class Apart(nn.Module):
 
     def forward(self, image: DiT, x: Tensor, t: Tensor, condition: Condition, frames: Frames) -> Tensor:
         every = [torch.tensor([number]) for number in range(x.shape[1])]
-        return torch.cat([self.video(image, x[:, one], t, condition, frames.of(one)) for one in every], 1)
+        return torch.cat([self.video(image, x[:, number], t, condition, frames.of(number)) for number in every], 1)
 
 
 # --- Controls ---------------------------------------------------------------------------------------------------------
 
 
-def still(asked: Sequence[ClipPrompt]) -> np.ndarray:
+def still(prompts: Sequence[ClipPrompt]) -> np.ndarray:
     """The given pictures, which don't move."""
-    return np.stack([np.repeat(given(one)[None], FRAMES, 0) for one in asked])
+    return np.stack([np.repeat(given(prompt)[None], FRAMES, 0) for prompt in prompts])
 
 
 def shuffled(clips: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
@@ -132,21 +132,23 @@ def shuffled(clips: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
     return np.stack([clip[rng.permutation(len(clip))] for clip in clips])
 
 
-def warped(asked: Sequence[ClipPrompt]) -> np.ndarray:
+def warped(prompts: Sequence[ClipPrompt]) -> np.ndarray:
     """What code without a network makes of it: the whole picture, moved by the law of the verb that is found in the
     words; it stands still where there is none."""
     clips = []
-    for one in asked:
-        track = Track(0, SIZE, SIZE / 2, SIZE / 2, move_of(one.text, one.loop) or Move("slide left"))
-        times = np.arange(FRAMES) / (FRAMES if one.loop else FRAMES - 1)
-        poses = pose(track.move, times, FRAMES / one.fps) if move_of(one.text) else pose(track.move, 0 * times, 1.0)
-        clips.append(np.stack([posed(given(one), track, numbers) for numbers in poses]))
+    for prompt in prompts:
+        track = Track(0, SIZE, SIZE / 2, SIZE / 2, move_of(prompt.text, prompt.loop) or Move("slide left"))
+        times = np.arange(FRAMES) / (FRAMES if prompt.loop else FRAMES - 1)
+        poses = (
+            pose(track.move, times, FRAMES / prompt.fps) if move_of(prompt.text) else pose(track.move, 0 * times, 1.0)
+        )
+        clips.append(np.stack([posed(given(prompt), track, numbers) for numbers in poses]))
     return np.stack(clips)
 
 
-def given(asked: ClipPrompt) -> np.ndarray:
-    assert asked.picture is not None, "this control moves a given picture"
-    return asked.picture
+def given(prompt: ClipPrompt) -> np.ndarray:
+    assert prompt.picture is not None, "this control moves a given picture"
+    return prompt.picture
 
 
 def move_of(text: str, loop: bool = False) -> Move | None:
@@ -158,8 +160,8 @@ def move_of(text: str, loop: bool = False) -> Move | None:
         speed: [word for templates in MOTION_TEMPLATES.values() for word in templates["speeds"][speed]]
         for speed in SPEEDS
     }
-    said = [speed for speed, words in speeds.items() if any(word and word in low for word in words)]
-    return Move(motions[0], said[0] if said else "normal", loop and MOTIONS[motions[0]].loops)
+    named = [speed for speed, words in speeds.items() if any(word and word in low for word in words)]
+    return Move(motions[0], named[0] if named else "normal", loop and MOTIONS[motions[0]].loops)
 
 
 # --- What is seen in a clip -------------------------------------------------------------------------------------------
@@ -180,11 +182,11 @@ def moments(clip: np.ndarray) -> np.ndarray:
     spread = [(weight * part).sum((1, 2)) for part in (dx * dx, dy * dy, dx * dy)]
     offset = [(light * part).sum((1, 2)) for part in (dx, dy)]
     side = np.sqrt(max(spread[0][0] + spread[1][0], 1.0))
-    size = [np.sign(one) * np.sqrt(np.abs(one)) / side for one in spread]
+    size = [np.sign(part) * np.sqrt(np.abs(part)) / side for part in spread]
     share = mass / max(mass[0], mass.max() / 10, 1.0)
-    numbers = [x / side, y / side, *(one / side for one in offset), *size, share, alpha.max((1, 2))]
-    found = np.stack([*numbers, weight.max((1, 2)) * side * side], 1)
-    return found - np.where(np.arange(MOMENTS) < 7, found[:1], 0)
+    numbers = [x / side, y / side, *(part / side for part in offset), *size, share, alpha.max((1, 2))]
+    table = np.stack([*numbers, weight.max((1, 2)) * side * side], 1)
+    return table - np.where(np.arange(MOMENTS) < 7, table[:1], 0)
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -230,5 +232,5 @@ class _Kinds(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        found = self.convolutions(x.transpose(1, 2))
-        return self.head(torch.cat([found.mean(2), found.amax(2), found.std(2), x.flatten(1)], 1))
+        maps = self.convolutions(x.transpose(1, 2))
+        return self.head(torch.cat([maps.mean(2), maps.amax(2), maps.std(2), x.flatten(1)], 1))

@@ -79,10 +79,10 @@ class Context:
     @missing_where(FileNotFoundError, ValueError)
     def reference(self) -> ReferenceStatistics:
         """The shipped reference statistics; `MissingError` where there are none."""
-        found = ReferenceStatistics.load()
-        if found.world != self.world.digest:
+        reference = ReferenceStatistics.load()
+        if reference.world != self.world.digest:
             raise ValueError("the projection was fitted on other pictures; run: python -m eval reference")
-        return found
+        return reference
 
     def can(self, ability: str) -> bool:
         """Whether the generator has an ability; controls that need one are left out where it has not."""
@@ -127,7 +127,7 @@ class Context:
     @cached_property
     def drawings(self) -> list[Picture]:
         """The gallery of nearest neighbours: training pictures, one of each concept and style."""
-        return sets.one_a_drawing(self.train)
+        return sets.per_drawing(self.train)
 
     @cached_property
     def drawing_features(self) -> np.ndarray:
@@ -158,15 +158,17 @@ class Context:
         seeds, starts = range(SEED, SEED + len(prompts)), range(0, len(prompts), GENERATED)
         blocks = dict(enumerate((prompts[i : i + GENERATED], seeds[i : i + GENERATED], options) for i in starts))
         paths = {number: self._path(block) for number, block in blocks.items()}
-        made = {number: _kept(path) for number, path in paths.items() if path and path.is_file()}
-        missing = {number: block for number, block in blocks.items() if number not in made}
-        for number, (pixels, sources) in self.track(self._made(missing), "pictures", len(missing)):
+        media = {number: _read_block(path) for number, path in paths.items() if path and path.is_file()}
+        missing = {number: block for number, block in blocks.items() if number not in media}
+        for number, (pixels, sources) in self.track(self._generated(missing), "pictures", len(missing)):
             if path := paths[number]:
                 with whole(path) as part:
                     np.savez_compressed(part, pixels=pixels, sources=json.dumps(sources))
-            made[number] = pixels, sources
-        ordered = [made[number] for number in blocks]
-        return np.concatenate([pixels for pixels, _ in ordered]), [own for _, sources in ordered for own in sources]
+            media[number] = pixels, sources
+        ordered = [media[number] for number in blocks]
+        return np.concatenate([pixels for pixels, _ in ordered]), [
+            styles for _, sources in ordered for styles in sources
+        ]
 
     def _path(self, block: Block) -> Path | None:
         """The file in which a block's media are kept."""
@@ -176,7 +178,7 @@ class Context:
         key = digest_of("with sources", self.generator.name, self.generator.digest(), prompts, list(seeds), options)
         return self.cache / "pictures" / f"{key[:32]}.npz"
 
-    def _made(self, blocks: Mapping[int, Block]) -> Iterator[tuple[int, Drawn]]:
+    def _generated(self, blocks: Mapping[int, Block]) -> Iterator[tuple[int, Drawn]]:
         if self.cluster and blocks:
             return drawn_there(self.cluster, self.generator, blocks)
         return ((number, drawn(self.generator, block)) for number, block in blocks.items())
@@ -190,9 +192,9 @@ class Context:
         return track(steps, what, total, console=self.console, transient=True)
 
 
-def _kept(path: Path) -> Drawn:
-    kept = np.load(path, allow_pickle=False)
-    return kept["pixels"], [tuple(own) for own in json.loads(str(kept["sources"]))]
+def _read_block(path: Path) -> Drawn:
+    block = np.load(path, allow_pickle=False)
+    return block["pixels"], [tuple(styles) for styles in json.loads(str(block["sources"]))]
 
 
 # --- Blocks on a cluster ----------------------------------------------------------------------------------------------
@@ -215,10 +217,10 @@ def opened(address: str | None, make: Make, root: Path | None) -> Cluster | None
 
 def drawn_there(cluster: Cluster, generator: Generator, blocks: Mapping[int, Block]) -> Iterator[tuple[int, Drawn]]:
     """Each block under its number, in the order in which they come. Raises what the generator raises."""
-    for number, made in cluster.share(deque(blocks), lambda number: (generator.name, blocks[number])):
-        if made is None or isinstance(made, Exception):
-            raise made or Refused("cluster.crashed", times=TRIES)
-        yield number, made
+    for number, media in cluster.share(deque(blocks), lambda number: (generator.name, blocks[number])):
+        if media is None or isinstance(media, Exception):
+            raise media or Refused("cluster.crashed", times=TRIES)
+        yield number, media
 
 
 def _digest(root: Path | None) -> str:
@@ -230,7 +232,7 @@ def _maker(make: Make, root: Path | None, expected: str) -> Callable[..., Drawn 
     """On a device: draws a block by the generator of a name. Refused where weights or code are others."""
     if _digest(root) != expected:
         raise Refused("cluster.other_model", node=platform.node())
-    generators = {one.name: one for one in make(Parts(root))}
+    generators = {generator.name: generator for generator in make(Parts(root))}
 
     def draw(name: str, block: Block) -> Drawn | Exception:
         try:

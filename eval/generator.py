@@ -119,11 +119,11 @@ class Parts:
 
     def _models_beside(self) -> dict[str, OpenClip | TrunkEmbedder]:
         """By the last part of their names, or the whole of a second one of the same."""
-        found: dict[str, OpenClip | TrunkEmbedder] = {}
+        by_name: dict[str, OpenClip | TrunkEmbedder] = {}
         for name in self.named or [str(part_folder(OPEN_CLIP, self.root))]:
             short = Path(name).name
-            found[name if short in found else short] = any_embedder(name)
-        return found
+            by_name[name if short in by_name else short] = any_embedder(name)
+        return by_name
 
     @cached_property
     def split(self) -> str:
@@ -161,8 +161,8 @@ class StickerGenerator:
     def digest(self) -> str:
         """Of weights, dtype, scheduler and all code that could have drawn."""
         pipeline: Any = self.weights.pipeline
-        made_by = [type(pipeline.scheduler).__name__, dict(pipeline.scheduler.config), drawing_code()]
-        return digest_of(self.weights.digests(IMAGE), self.sampling(), str(pipeline.dit.dtype), made_by)
+        drawn_by = [type(pipeline.scheduler).__name__, dict(pipeline.scheduler.config), drawing_code()]
+        return digest_of(self.weights.digests(IMAGE), self.sampling(), str(pipeline.dit.dtype), drawn_by)
 
     def generate(self, prompts: Sequence[Prompt], seeds: Sequence[int], **options: Any) -> np.ndarray:
         """One picture a prompt, premultiplied uint8 (N, 128, 128, 4); options as in `draw`."""
@@ -198,7 +198,7 @@ class StickerGenerator:
         events = pipeline.steps(texts, seeds, sampling, negative=negative, **conditions)
         done = [event for event in events if isinstance(event, Pictures)]
         credits = [own for event in done for own in event.credits]
-        sources = [tuple(dict.fromkeys(STYLES.get(one.set, one.set) for one in own)) for own in credits]
+        sources = [tuple(dict.fromkeys(STYLES.get(row.set, row.set) for row in own)) for own in credits]
         return np.concatenate([event.pixels for event in done]), sources
 
     def _conditions(self, prompts: Sequence[Prompt], midpoint: bool) -> tuple[list[str], dict[str, Any]]:
@@ -250,11 +250,11 @@ def drawing_code() -> list[str]:
 # --- Any model of the studio ------------------------------------------------------------------------------------------
 
 
-def draw(asked: Sequence[dict[str, Any]], model: str, out: Path) -> None:
+def draw(rows: Sequence[dict[str, Any]], model: str, out: Path) -> None:
     """Draw rows {name, prompt, seed, task} into files of those names below a folder; what is there is not drawn again.
     Refused where the model draws nothing."""
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
-        file.writelines(json.dumps(one) + "\n" for one in asked)
+        file.writelines(json.dumps(row) + "\n" for row in rows)
         file.flush()
         command = [sys.executable, "-m", "studio", "batch", file.name, "--model", model, "--out", str(out)]
         if (code := subprocess.run(command, stdout=2).returncode) > 1:  # standard output is for documents
@@ -285,6 +285,6 @@ class StudioModel:
         """(N, 128, 128, 4): pictures of other sizes are made smaller; Refused where one was not drawn."""
         names = [f"{number:06d}" for number in range(len(prompts))]
         rows = zip(names, prompts, seeds, strict=True)
-        with tempfile.TemporaryDirectory() as made:
-            draw([{"name": name, "prompt": text, "seed": seed} for name, text, seed in rows], self.name, Path(made))
-            return np.stack([load_picture(Path(made) / "images" / f"{name}.png") for name in names])
+        with tempfile.TemporaryDirectory() as folder:
+            draw([{"name": name, "prompt": text, "seed": seed} for name, text, seed in rows], self.name, Path(folder))
+            return np.stack([load_picture(Path(folder) / "images" / f"{name}.png") for name in names])

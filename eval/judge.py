@@ -35,8 +35,8 @@ def pieces(word: str, buckets: int) -> list[int]:
     information", arXiv 1607.04606); "cats" and "cat" share most of theirs."""
     framed = f"<{word}>"
     groups = [framed[i : i + n] for n in (3, 4, 5) for i in range(len(framed) - n + 1)]
-    kept = [framed, *(group for group in groups if group != framed)][:MAX_PIECES]
-    return [1 + zlib.crc32(piece.encode()) % (buckets - 1) for piece in kept]
+    parts = [framed, *(group for group in groups if group != framed)][:MAX_PIECES]
+    return [1 + zlib.crc32(piece.encode()) % (buckets - 1) for piece in parts]
 
 
 def read(captions: Sequence[str], buckets: int) -> Tensor:
@@ -44,8 +44,8 @@ def read(captions: Sequence[str], buckets: int) -> Tensor:
     table = torch.zeros(len(captions), MAX_WORDS, MAX_PIECES, dtype=torch.int64)
     for row, text in enumerate(captions):
         for column, word in enumerate(_WORD.findall(text.lower())[:MAX_WORDS]):
-            found = pieces(word, buckets)
-            table[row, column, : len(found)] = torch.tensor(found)
+            numbers = pieces(word, buckets)
+            table[row, column, : len(numbers)] = torch.tensor(numbers)
     return table
 
 

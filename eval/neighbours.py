@@ -132,7 +132,7 @@ def nearest(features: np.ndarray, gallery: np.ndarray, count: int) -> np.ndarray
     return ranked(cosine(features, gallery), count)
 
 
-def concept_found(pictures: list[Picture], gallery: list[Picture], rows: np.ndarray) -> np.ndarray:
+def concept_matches(pictures: list[Picture], gallery: list[Picture], rows: np.ndarray) -> np.ndarray:
     """(N,) bool: one of the neighbours `rows` (N, K) shows the picture's concept."""
     return np.take_along_axis(same([p.concept for p in pictures], [p.concept for p in gallery]), rows, 1).max(1)
 

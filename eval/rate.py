@@ -44,23 +44,23 @@ Task = dict[str, Any]  # task (its name), again, pictures
 class Ratings:
     """Two folders, what is asked of them, and the answers so far."""
 
-    def __init__(self, made: Path, real: Path, out: Path, each: int = EACH) -> None:
+    def __init__(self, generated: Path, real: Path, out: Path, each: int = EACH) -> None:
         self.out, self.answers = out, json.loads(out.read_text("utf-8"))["answers"] if out.is_file() else []
-        folders = {"made": PictureFolder.read(made), "real": PictureFolder.read(real)}
+        folders = {"made": PictureFolder.read(generated), "real": PictureFolder.read(real)}
         chosen = {which: folder.files[:each] for which, folder in folders.items()}  # by hash: a draw
         self.pictures = {sha[:16]: (which, path) for which, files in chosen.items() for sha, path in files}
         shown = {which: [sha[:16] for sha, _ in files] for which, files in chosen.items()}
-        stars = [[one] for own in shown.values() for one in own]
+        stars = [[one] for names in shown.values() for one in names]
         pairs = [list(pair) for pair in zip(shown["made"], shown["real"], strict=False)]
-        self.tasks = {"-".join(own): own for own in (*stars, *pairs)}
+        self.tasks = {"-".join(names): names for names in (*stars, *pairs)}
 
     def order(self, rater: str) -> list[Task]:
         """What a rater is asked, in the order that is theirs: stars and pairs mixed, some of them again at the end."""
         rng = random.Random(rater)
         names = rng.sample(sorted(self.tasks), len(self.tasks))
-        asked = [(name, 0) for name in names] + [(name, 1) for name in names[:AGAIN]]
-        own = self.tasks
-        return [{"task": name, "again": n, "pictures": rng.sample(own[name], len(own[name]))} for name, n in asked]
+        order = [(name, 0) for name in names] + [(name, 1) for name in names[:AGAIN]]
+        tasks = self.tasks
+        return [{"task": name, "again": n, "pictures": rng.sample(tasks[name], len(tasks[name]))} for name, n in order]
 
     def next(self, rater: str) -> Task | None:
         """The first that has no answer, and how many have."""
@@ -68,14 +68,14 @@ class Ratings:
         left = [one for one in self.order(rater) if (one["task"], one["again"]) not in given]
         return left[0] | {"done": len(given), "of": len(given) + len(left)} if left else None
 
-    def answer(self, rater: str, task: str, again: int, said: Any) -> bool:
+    def answer(self, rater: str, task: str, again: int, choice: Any) -> bool:
         """Keep an answer, the file written whole: stars, or the better picture. False for what was not asked."""
-        own, asked = self.tasks.get(task, []), self.next(rater)
-        known = own if len(own) > 1 else list(STARS)
-        if not asked or (asked["task"], asked["again"]) != (task, again) or said not in known:
+        shown, task_now = self.tasks.get(task, []), self.next(rater)
+        known = shown if len(shown) > 1 else list(STARS)
+        if not task_now or (task_now["task"], task_now["again"]) != (task, again) or choice not in known:
             return False
-        of = [self.pictures[one][0] for one in own]
-        value = said if len(own) == 1 else int(self.pictures[said][0] == "made")
+        of = [self.pictures[one][0] for one in shown]
+        value = choice if len(shown) == 1 else int(self.pictures[choice][0] == "made")
         self.answers.append({"rater": rater, "task": task, "again": again, "of": of, "value": value})
         with whole(self.out) as part:
             part.write_text(json.dumps({"answers": self.answers}, indent=1) + "\n", encoding="utf-8")
@@ -92,10 +92,10 @@ def app(ratings: Ratings) -> Starlette:
         return HTMLResponse(rendered("rate.html.j2", words=words, language=language))
 
     def picture(request: Request) -> Response:
-        found = ratings.pictures.get(request.path_params["name"])
-        if not found:
+        match = ratings.pictures.get(request.path_params["name"])
+        if not match:
             return Response(status_code=404)
-        shown, file = read_picture(found[1]).convert("RGBA"), io.BytesIO()
+        shown, file = read_picture(match[1]).convert("RGBA"), io.BytesIO()
         shown.thumbnail((SIDE, SIDE))
         shown.save(file, "PNG")  # without what the file says of its origin
         return Response(file.getvalue(), media_type="image/png")
@@ -109,11 +109,13 @@ def app(ratings: Ratings) -> Starlette:
         if not request.headers.get("content-type", "").startswith("application/json"):
             return Response(status_code=415)
         try:
-            said = json.loads(await request.body())
-            kept = ratings.answer(str(said["rater"])[:NAME], str(said["task"]), int(said["again"]), said["said"])
+            choice = json.loads(await request.body())
+            stored = ratings.answer(
+                str(choice["rater"])[:NAME], str(choice["task"]), int(choice["again"]), choice["said"]
+            )
         except (ValueError, KeyError, TypeError):
-            kept = False
-        return Response(status_code=204 if kept else 400)
+            stored = False
+        return Response(status_code=204 if stored else 400)
 
     routes = [
         Route("/", page), Route("/picture/{name}", picture), Route("/next", following),
@@ -126,15 +128,17 @@ def app(ratings: Ratings) -> Starlette:
 @refusing
 def main(words: list[str]) -> int:
     """Entry point: the page until Ctrl-C, 2 refused."""
-    made = argparse.ArgumentParser(prog="python -m eval rate", description="A page for blind ratings.")
-    made.add_argument("made", type=Path, metavar="MADE", help="folder of generated pictures")
-    made.add_argument("real", type=Path, metavar="REAL", help="folder of real ones")
-    made.add_argument("--out", type=Path, metavar="FILE", help="where answers are kept; the table reads the usual one")
-    made.add_argument("--each", type=int, default=EACH, metavar="N", help=f"pictures of each folder ({EACH})")
-    made.add_argument("--port", type=int, default=7861)
-    arguments = made.parse_args(words)
+    parser = argparse.ArgumentParser(prog="python -m eval rate", description="A page for blind ratings.")
+    parser.add_argument("made", type=Path, metavar="MADE", help="folder of generated pictures")
+    parser.add_argument("real", type=Path, metavar="REAL", help="folder of real ones")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="where answers are kept; the table reads the usual one"
+    )
+    parser.add_argument("--each", type=int, default=EACH, metavar="N", help=f"pictures of each folder ({EACH})")
+    parser.add_argument("--port", type=int, default=7861)
+    arguments = parser.parse_args(words)
     out = arguments.out or data_folder() / "eval" / RATINGS
-    ratings = Ratings(arguments.made, arguments.real, out, arguments.each)
+    ratings = Ratings(arguments.parser, arguments.real, out, arguments.each)
     print(f"http://127.0.0.1:{arguments.port}/  {out}")
     uvicorn.run(app(ratings), host="127.0.0.1", port=arguments.port, log_level="warning")
     return 0
@@ -157,18 +161,20 @@ def rating_rows(context: Context) -> Iterator[Row]:
 def rated(answers: list[dict[str, Any]]) -> Iterator[Row]:
     """Of answers {rater, task, again, of, value}: `of` says where the task's pictures are from ("made", "real"),
     `value` is 1 to 5 stars, or of a pair whether the generated one is better."""
-    stars, pairs = ([one for one in answers if len(one["of"]) == n] for n in (1, 2))
-    raters = f"{len({one['rater'] for one in answers})} raters"
-    own = {who: np.array([one["value"] for one in stars if one["of"] == [who]], float) for who in ("made", "real")}
-    if len(own["made"]) and len(own["real"]):
-        beside = (("real", float(own["real"].mean())),)
-        yield mean_row("stars, of 5", own["made"], against=beside, note=f"{raters}; alpha {alpha(stars):.2f}")
+    stars, pairs = ([answer for answer in answers if len(answer["of"]) == n] for n in (1, 2))
+    raters = f"{len({answer['rater'] for answer in answers})} raters"
+    stars_of = {
+        who: np.array([answer["value"] for answer in stars if answer["of"] == [who]], float) for who in ("made", "real")
+    }
+    if len(stars_of["made"]) and len(stars_of["real"]):
+        beside = (("real", float(stars_of["real"].mean())),)
+        yield mean_row("stars, of 5", stars_of["made"], against=beside, note=f"{raters}; alpha {alpha(stars):.2f}")
     if pairs:
-        better = [bool(one["value"]) for one in pairs]
+        better = [bool(answer["value"]) for answer in pairs]
         note = f"{raters}; alpha {alpha(pairs):.2f}"
         yield share_row("the generated one of a pair is better", better, against=(("chance", 0.5),), note=note)
-    first = {(one["rater"], one["task"]): one["value"] for one in answers if not one["again"]}
-    again = [one["value"] == first.get((one["rater"], one["task"])) for one in answers if one["again"]]
+    first = {(answer["rater"], answer["task"]): answer["value"] for answer in answers if not answer["again"]}
+    again = [answer["value"] == first.get((answer["rater"], answer["task"])) for answer in answers if answer["again"]]
     if again:
         yield share_row("the same answer when asked again", again)
 
@@ -177,9 +183,9 @@ def alpha(answers: list[dict[str, Any]]) -> float:
     """Krippendorff's, of first answers: 1 where raters agree, 0 as by chance, NaN where no two were asked the same.
     Differences are squared, which for yes and no is nominal agreement."""
     units = defaultdict[str, list[float]](list)
-    for one in answers:
-        if not one["again"]:
-            units[one["task"]].append(one["value"])
+    for answer in answers:
+        if not answer["again"]:
+            units[answer["task"]].append(answer["value"])
     shared = [values for values in units.values() if len(values) > 1]
     if not shared:
         return float("nan")

@@ -99,9 +99,9 @@ def prefixed(prefix: str, rows: Iterable[Row]) -> Iterator[Row]:
     return (replace(row, name=f"{prefix}: {row.name}") for row in rows)
 
 
-def named(found: Sequence[str], most: int) -> str:
+def named(names: Sequence[str], most: int) -> str:
     """What was wrong, in a note: the first of them."""
-    return f"wrong: {', '.join(found[:most])}{', ...' if len(found) > most else ''}" if found else ""
+    return f"wrong: {', '.join(names[:most])}{', ...' if len(names) > most else ''}" if names else ""
 
 
 def bootstrap(values: np.ndarray, repeats: int = 2000, seed: int = 0) -> tuple[float, float]:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import PartialState
 from rich.console import Console
 from rich.progress import track
@@ -35,7 +34,6 @@ from eval.statistics import (
     expected_floor,
     fold_error,
     frechet_distance,
-    inception_score,
     kernel_distance,
     memorisation,
     nearest_cosine,
@@ -58,16 +56,16 @@ Captions = dict[str, list[str]]
 
 def captions_of(predicted: Path, references: Path) -> tuple[list[str], list[list[str]]]:
     """N texts and the references of each; Refused where an id has no prediction, no reference, or two predictions."""
-    said, wanted = read_captions(predicted), read_captions(references)
+    captions, wanted = read_captions(predicted), read_captions(references)
     for path, ids, other in (
-        (predicted, wanted.keys() - said.keys(), references),
-        (references, said.keys() - wanted.keys(), predicted),
+        (predicted, wanted.keys() - captions.keys(), references),
+        (references, captions.keys() - wanted.keys(), predicted),
     ):
         if ids:
             raise Refused("eval.missing_ids", path=str(path), count=len(ids), first=min(ids), other=str(other))
-    if double := [key for key, texts in said.items() if len(texts) > 1]:
+    if double := [key for key, texts in captions.items() if len(texts) > 1]:
         raise Refused("eval.doubled_ids", path=str(predicted), count=len(double), first=double[0])
-    return [said[key][0] for key in said], [wanted[key] for key in said]
+    return [captions[key][0] for key in captions], [wanted[key] for key in captions]
 
 
 def read_captions(path: Path) -> Captions:
@@ -80,10 +78,10 @@ def read_captions(path: Path) -> Captions:
         raise Refused("eval.no_captions", path=str(path), problem=str(error).partition("\n")[0]) from error
     if not rows:
         raise Refused("eval.no_captions", path=str(path), problem="it is empty")
-    found: Captions = defaultdict(list)
+    by_id: Captions = defaultdict(list)
     for key, texts in rows:
-        found[key] += texts
-    return dict(found)
+        by_id[key] += texts
+    return dict(by_id)
 
 
 def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
@@ -153,19 +151,19 @@ def vectors_of(path: Path, extractor: Extractor | None) -> Vectors:
     if path.is_dir():
         assert extractor
         files = [file for _, file in PictureFolder.read(path).files]
-        parts = [extractor([read_picture(one) for one in files[i : i + 32]]) for i in range(0, len(files), 32)]
-        found = Vectors(path, np.concatenate(parts), [file.stem for file in files])
+        parts = [extractor([read_picture(path) for path in files[i : i + 32]]) for i in range(0, len(files), 32)]
+        vectors = Vectors(path, np.concatenate(parts), [file.stem for file in files])
     elif path.suffix in (".npy", ".npz"):
-        found = _stored_vectors(path)
+        vectors = _stored_vectors(path)
     else:
         assert extractor
         if extractor.text is None:
             raise Refused("eval.no_texts", name=extractor.name)
         pairs = [(key, text) for key, texts in read_captions(path).items() for text in texts]
-        found = Vectors(path, extractor.text([text for _, text in pairs]).numpy(), [key for key, _ in pairs])
-    if found.vectors.ndim != 2 or not len(found.vectors) or not np.isfinite(found.vectors).all():
+        vectors = Vectors(path, extractor.text([text for _, text in pairs]).numpy(), [key for key, _ in pairs])
+    if vectors.vectors.ndim != 2 or not len(vectors.vectors) or not np.isfinite(vectors.vectors).all():
         raise Refused("eval.no_vectors", path=str(path), problem="they must be finite numbers (N, D)")
-    return found
+    return vectors
 
 
 def _stored_vectors(path: Path) -> Vectors:
@@ -190,37 +188,37 @@ def retrieval_rows(a: Vectors, b: Vectors) -> Iterator[Row]:
     """
     if a.vectors.shape[1] != b.vectors.shape[1]:
         raise Refused("eval.other_sizes", a=a.vectors.shape[1], b=b.vectors.shape[1])
-    keys, others = (_keys(one, other) for one, other in ((a, b), (b, a)))
+    keys, others = (_keys(side, other) for side, other in ((a, b), (b, a)))
     scores, right = cosine(a.vectors, b.vectors), same(keys, others)
-    for one, found, way in ((a, right, 1), (b, right.T, 0)):
-        if lonely := np.flatnonzero(~found.any(1)).tolist():
+    for side, answers, way in ((a, right, 1), (b, right.T, 0)):
+        if lonely := np.flatnonzero(~answers.any(1)).tolist():
             key, other = (keys, b) if way else (others, a)
             raise Refused(
-                "eval.missing_ids", path=str(other.path), count=len(lonely), first=key[lonely[0]], other=str(one.path)
+                "eval.missing_ids", path=str(other.path), count=len(lonely), first=key[lonely[0]], other=str(side.path)
             )
     for name, s, r in (("A to B", scores, right), ("B to A", scores.T, right.T)):
         yield from direction_rows(name, s, r)
 
 
-def _keys(one: Vectors, other: Vectors) -> Sequence[object]:
-    if one.ids is not None and other.ids is not None:
-        return one.ids
-    if len(one.vectors) != len(other.vectors):
-        raise Refused("eval.other_counts", a=len(one.vectors), b=len(other.vectors))
-    return range(len(one.vectors))
+def _keys(side: Vectors, other: Vectors) -> Sequence[object]:
+    if side.ids is not None and other.ids is not None:
+        return side.ids
+    if len(side.vectors) != len(other.vectors):
+        raise Refused("eval.other_counts", a=len(side.vectors), b=len(other.vectors))
+    return range(len(side.vectors))
 
 
 def direction_rows(name: str, scores: np.ndarray, right: np.ndarray) -> Iterator[Row]:
     """One direction: scores (Q, G), and which of the gallery is right for each query."""
-    found, shuffled = places(scores, right), np.roll(scores, max(1, len(scores) // 2), axis=0)
+    ranks, shuffled = places(scores, right), np.roll(scores, max(1, len(scores) // 2), axis=0)
     skewness, most = hubness(scores)
     notes = {
-        RECALLS[0]: f"of {scores.shape[1]}; median rank {np.median(found.rank()):.1f}",
+        RECALLS[0]: f"of {scores.shape[1]}; median rank {np.median(ranks.rank()):.1f}",
         RECALLS[-1]: f"hubs: skewness {skewness:.1f}, one is among the ten nearest of {most:.0f}",
     }
     for k in RECALLS:
         yield mean_row(
-            f"{name}: R@{k}", found.recall(k), against=(("chance", expected_recall(right, k)),), note=notes.get(k, ""),
+            f"{name}: R@{k}", ranks.recall(k), against=(("chance", expected_recall(right, k)),), note=notes.get(k, ""),
             seeds="bootstrap 0",
         )  # fmt: skip
     by_chance = (("shuffled", float(average_precision(shuffled, right).mean())),)
@@ -243,29 +241,29 @@ def folder_groups(
     folders = [PictureFolder.read(path) for path in (a, b)]
 
     def read(extractor: Extractor) -> tuple[Features, Features]:
-        made, real = (folder.features(extractor, cache, progress) for folder in folders)
+        generated, real = (folder.features(extractor, cache, progress) for folder in folders)
         for folder in folders:
             if strict and folder.broken:
                 raise Refused("eval.broken", count=len(folder.broken), problem=next(iter(folder.broken.values())))
-        return made, real
+        return generated, real
 
     groups = {one.name: list(feature_rows(*read(one), one)) for one in extractors}
     groups["copies"] = list(copy_rows(*read(PRINTS), *folders))
-    said = {
+    facts = {
         name: {
             "path": str(folder.path), "files": len(folder.files), "sha256": folder.digest,
             "broken": list(folder.broken.values()),
         }
         for name, folder in zip("AB", folders, strict=True)
     }  # fmt: skip
-    return groups, said
+    return groups, facts
 
 
-def feature_rows(made: Features, real: Features, extractor: Extractor) -> Iterator[Row]:
+def feature_rows(generated: Features, real: Features, extractor: Extractor) -> Iterator[Row]:
     """FD, KID, precision, recall, density, coverage, MiFID and Vendi of one extractor's features."""
-    name, n, m = extractor.measure, len(made), len(real)
-    some, others = made.some(), real.some()
-    yield distance_row(made, real, extractor)
+    name, n, m = extractor.measure, len(generated), len(real)
+    some, others = generated.some(), real.some()
+    yield distance_row(generated, real, extractor)
     mean, error = kernel_distance(some, others)[0], fold_error(some, others)
     yield Row(
         f"{name('KID')} x 1000", 1000 * mean, min(n, m), lower_is_better=True, against=floor_of(others),
@@ -275,20 +273,13 @@ def feature_rows(made: Features, real: Features, extractor: Extractor) -> Iterat
     if min(len(some), len(others)) > NEIGHBOURS:
         yield from coverage_rows(coverage(some, others), name)
     near = nearest_cosine(some, others)
-    distance = frechet_distance(made.statistics, real.statistics)
+    distance = frechet_distance(generated.statistics, real.statistics)
     low, middle = np.percentile(near, [1, 50])
     yield Row(
         name("MiFID"), distance / memorisation(near), n, lower_is_better=True,
         note=f"FD over the mean of 1 - abs(cosine) to the nearest of B, {near.mean():.3f}, where that is below 0.1; its"
         f" hundredth {low:.3f}, its median {middle:.3f}",
     )  # fmt: skip
-    if extractor.classes:
-        (mean, spread), (beside, _) = (inception_score(extractor.classes(torch.from_numpy(x))) for x in (some, others))
-        half = 1.96 * spread / 10**0.5
-        yield Row(
-            name("Inception Score"), mean, len(some), interval=(mean - half, mean + half), against=(("B", beside),),
-            note="ten splits; of photographs of ImageNet's classes it is meant, and sees no stickers", seeds="order 0",
-        )  # fmt: skip
     count = min(len(some), len(others))
     yield Row(
         name("Vendi"), vendi([some[:count]]), count, against=(("B", vendi([others[:count]])),),
@@ -296,28 +287,28 @@ def feature_rows(made: Features, real: Features, extractor: Extractor) -> Iterat
     )  # fmt: skip
 
 
-def distance_row(made: Features, real: Features, extractor: Extractor) -> Row:
+def distance_row(generated: Features, real: Features, extractor: Extractor) -> Row:
     """The Frechet distance with its jackknife interval and what two draws from B's Gaussian would give."""
-    a, b = made.statistics, real.statistics
+    a, b = generated.statistics, real.statistics
     n, least = min(a.n, b.n), len(a.mean) + 1
-    notes = [f"no judge of the studio's own pictures: {extractor.kin}"] if extractor.kin else []
+    notes = [f"no judge of the studio's own pictures: {extractor.related}"] if extractor.related else []
     if n < least:
         notes.insert(0, f"UNUSABLE: {n} pictures, {least} are the least for {least - 1} features, 10 times that better")
     fits = n >= least * GROUPS / (GROUPS - 1)
     return Row(
-        extractor.measure("FD"), frechet_distance(a, b), n, interval=jackknife(made, b) if fits else None,
+        extractor.measure("FD"), frechet_distance(a, b), n, interval=jackknife(generated, b) if fits else None,
         against=(("one Gaussian twice", expected_floor(b, a.n, b.n)),) if n >= least else (),
         lower_is_better=True, note="; ".join(notes),
     )  # fmt: skip
 
 
-def jackknife(made: Features, real: FeatureStatistics) -> tuple[float, float]:
+def jackknife(generated: Features, real: FeatureStatistics) -> tuple[float, float]:
     """95 % interval of the distance over which pictures were made, from leaving out each of ten groups of them
     (M. H. Quenouille, 1956): resampling with replacement would add to the distance itself."""
     parts = [
-        FeatureStatistics.merged(map(FeatureStatistics.part, made.every(GROUPS, first))) for first in range(GROUPS)
+        FeatureStatistics.merged(map(FeatureStatistics.part, generated.every(GROUPS, first))) for first in range(GROUPS)
     ]
-    whole = frechet_distance(made.statistics, real)
+    whole = frechet_distance(generated.statistics, real)
     without = [
         frechet_distance(FeatureStatistics.merged(p for k, p in enumerate(parts) if k != g), real)
         for g in range(GROUPS)
@@ -332,29 +323,34 @@ def floor_of(real: np.ndarray) -> tuple[tuple[str, float], ...]:
     return (("B's halves", 1000 * kernel_distance(real[:half], real[half:])[0]),) if half > 1 else ()
 
 
-def coverage_rows(found: Coverage, name: Any) -> Iterator[Row]:
+def coverage_rows(covered: Coverage, name: Any) -> Iterator[Row]:
     note = f"balls to the {NEIGHBOURS}th neighbour, {MOST} pictures at most"
-    yield share_row(name("precision"), found.precision, note=note)
-    yield share_row(name("recall"), found.recall)
-    yield mean_row(name("density"), found.density)
-    yield share_row(name("coverage"), found.coverage)
+    yield share_row(name("precision"), covered.precision, note=note)
+    yield share_row(name("recall"), covered.recall)
+    yield mean_row(name("density"), covered.density)
+    yield share_row(name("coverage"), covered.coverage)
 
 
-def copy_rows(made: Features, real: Features, own_folder: PictureFolder, folder: PictureFolder) -> Iterator[Row]:
+def copy_rows(
+    generated: Features, real: Features, generated_folder: PictureFolder, folder: PictureFolder
+) -> Iterator[Row]:
     """Pictures of A that are, or look like, one of B, wherever it stands, beside how often the measure finds disguised
     pictures of B again and how often B's pictures are so near to each other."""
-    prints, own = made.some(), real.some()
-    away, among = distances(prints, own), distances(own, own, itself=True)
-    readable = [path for _, path in own_folder.files if path not in own_folder.broken]
+    prints, real_prints = generated.some(), real.some()
+    away, among = distances(prints, real_prints), distances(real_prints, real_prints, itself=True)
+    readable = [path for _, path in generated_folder.files if path not in generated_folder.broken]
     shown = strips(away, lambda number: read_picture(readable[number]))
     pictures = [read_picture(path).convert("RGBA") for _, path in folder.files[:TRIED] if path not in folder.broken]
-    hits = {name: distances(PRINTS([disguise(one) for one in pictures]), own) for name, disguise in DISGUISES.items()}
+    hits = {
+        name: distances(PRINTS([disguise(one) for one in pictures]), real_prints)
+        for name, disguise in DISGUISES.items()
+    }
     low, middle, high = np.percentile(away, [1, 50, 99])
     for limit in (NEAR, FAR):
-        found = tuple((f"found {name}", float((values < limit).mean())) for name, values in hits.items())
+        again = tuple((f"found {name}", float((values < limit).mean())) for name, values in hits.items())
         yield share_row(
             f"copies, within {limit}", away < limit, lower_is_better=True,
-            against=(("B among itself", float((among < limit).mean())), *found),
+            against=(("B among itself", float((among < limit).mean())), *again),
             note=f"distances to the nearest of B {low:.3f}, {middle:.3f}, {high:.3f} (hundredth, median, 99th)",
             shown=shown if limit == NEAR else (),
         )  # fmt: skip
@@ -365,31 +361,31 @@ def copy_rows(made: Features, real: Features, own_folder: PictureFolder, folder:
 
 def parser() -> argparse.ArgumentParser:
     """`score folder A B`, `score captions PRED REF`, `score retrieval A B`."""
-    made = argparse.ArgumentParser(prog="python -m eval score", description="Measure anyone's files.")
-    kinds = made.add_subparsers(dest="kind", required=True)
+    parser = argparse.ArgumentParser(prog="python -m eval score", description="Measure anyone's files.")
+    kinds = parser.add_subparsers(dest="kind", required=True)
     folder = kinds.add_parser("folder", help="the pictures in A against those in B")
     captions = kinds.add_parser("captions", help="captions against references")
     retrieval = kinds.add_parser("retrieval", help="which of B is nearest to each of A, and the other way round")
-    for one, names in ((folder, "AB"), (captions, ("PRED", "REF")), (retrieval, "AB")):
+    for command, names in ((folder, "AB"), (captions, ("PRED", "REF")), (retrieval, "AB")):
         for name, metavar in zip(("first", "second"), names, strict=True):
-            one.add_argument(name, type=Path, metavar=metavar)
-        add_outputs(one)
-    for one in (folder, retrieval):
-        add_extractors(one)
+            command.add_argument(name, type=Path, metavar=metavar)
+        add_outputs(command)
+    for command in (folder, retrieval):
+        add_extractors(command)
     folder.add_argument("--strict", action="store_true", help="refuse where a file can't be read")
-    return made
+    return parser
 
 
-def add_extractors(made: argparse.ArgumentParser) -> None:
+def add_extractors(parser: argparse.ArgumentParser) -> None:
     known = "; ".join(
         f"{name}{':' + row['takes'] if 'takes' in row else ''}: {row['about']}" for name, row in ROWS.items()
     )
-    made.add_argument("--extractor", action="append", metavar="NAME", help=f"also several times. {known}")
-    made.add_argument("--inception-weights", type=Path, metavar="FILE", help="of FID; another file is refused")
-    made.add_argument("--any-weights", action="store_true", help="take other Inception weights, too")
-    made.add_argument("--download", action="store_true", help="fetch weights; without it no connection is opened")
-    made.add_argument("--weights", type=Path, metavar="DIR", help="the studio's weights, instead of the shipped ones")
-    made.add_argument("--cache", type=Path, metavar="DIR", help="where features are kept")
+    parser.add_argument("--extractor", action="append", metavar="NAME", help=f"also several times. {known}")
+    parser.add_argument("--inception-weights", type=Path, metavar="FILE", help="of FID; another file is refused")
+    parser.add_argument("--any-weights", action="store_true", help="take other Inception weights, too")
+    parser.add_argument("--download", action="store_true", help="fetch weights; without it no connection is opened")
+    parser.add_argument("--weights", type=Path, metavar="DIR", help="the studio's weights, instead of the shipped ones")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="where features are kept")
 
 
 def extractors_of(arguments: argparse.Namespace, usual: str) -> list[Extractor]:
@@ -411,13 +407,13 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, list[Row]], dict[str, 
     """What was asked for -> rows by group, and what was read."""
     first, second = arguments.first, arguments.second
     if arguments.kind == "folder":
-        found = extractors_of(arguments, "EffLite0")
-        return folder_groups(first, second, found, cache_of(arguments), arguments.strict, _progress)
+        extractors = extractors_of(arguments, "EffLite0")
+        return folder_groups(first, second, extractors, cache_of(arguments), arguments.strict, _progress)
     if arguments.kind == "captions":
         rows = list(caption_rows(*captions_of(first, second)))
     else:
-        one = extractors_of(arguments, "space")[0] if needs_extractor(first, second) else None
-        rows = list(retrieval_rows(vectors_of(first, one), vectors_of(second, one)))
+        extractor = extractors_of(arguments, "space")[0] if needs_extractor(first, second) else None
+        rows = list(retrieval_rows(vectors_of(first, extractor), vectors_of(second, extractor)))
     return {arguments.kind: rows}, {"A": {"path": str(first)}, "B": {"path": str(second)}}
 
 

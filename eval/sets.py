@@ -20,7 +20,7 @@ def _order(pictures: Iterable[Picture], salt: str = "") -> list[Picture]:
     return sorted(pictures, key=lambda picture: fraction("eval", salt, picture.id))
 
 
-def _one_of_each(pictures: Iterable[Picture], name: Callable[[Picture], tuple[str, str]]) -> list[Picture]:
+def _unique(pictures: Iterable[Picture], name: Callable[[Picture], tuple[str, str]]) -> list[Picture]:
     """One picture of each name, in the names' own order: by the pictures' order, names with many would come first."""
     chosen: dict[tuple[str, str], Picture] = {}
     for picture in _order(pictures):
@@ -30,7 +30,7 @@ def _one_of_each(pictures: Iterable[Picture], name: Callable[[Picture], tuple[st
 
 def cells(world: World, count: int) -> list[Picture]:
     """At most `count` held-out cells (concept x art family), one picture of each."""
-    return _one_of_each(_known(world), lambda picture: (picture.concept, picture.family))[:count]
+    return _unique(_known(world), lambda picture: (picture.concept, picture.family))[:count]
 
 
 def _known(world: World) -> list[Picture]:
@@ -63,9 +63,9 @@ def partners(world: World, pictures: list[Picture], salt: str = "") -> list[Pict
     chosen: list[Picture] = []
     for picture in pictures:
         pool = [*pools[_mix(picture)], *pools[(picture.style,)]] or world.split("train")
-        one = next((other for other in pool if other.id not in taken), pool[len(chosen) % len(pool)])
-        taken.add(one.id)
-        chosen.append(one)
+        partner = next((other for other in pool if other.id not in taken), pool[len(chosen) % len(pool)])
+        taken.add(partner.id)
+        chosen.append(partner)
     return chosen
 
 
@@ -74,13 +74,13 @@ def _mix(picture: Picture) -> tuple[str, ...]:
     return picture.style, picture.group, str(picture.skin is not None)
 
 
-def one_a_drawing(pictures: Iterable[Picture]) -> list[Picture]:
+def per_drawing(pictures: Iterable[Picture]) -> list[Picture]:
     """One picture of each (concept, style), chosen by hash: skin tones and genders would crowd the neighbours."""
-    return _one_of_each(pictures, lambda picture: (picture.concept, picture.style))
+    return _unique(pictures, lambda picture: (picture.concept, picture.style))
 
 
-def one_a_concept(pictures: Iterable[Picture]) -> list[Picture]:
-    return _one_of_each(pictures, lambda picture: (picture.concept, ""))
+def per_concept(pictures: Iterable[Picture]) -> list[Picture]:
+    return _unique(pictures, lambda picture: (picture.concept, ""))
 
 
 def common(world: World, count: int, families: int = 4) -> list[Picture]:
@@ -99,7 +99,7 @@ def drawn_by(world: World, pictures: Iterable[Picture], families: int) -> list[P
 
 def seen(world: World, count: int) -> list[Picture]:
     """At most `count` training pictures, one of each concept, chosen by hash; of no skin tone and gender."""
-    return one_a_concept(p for p in world.split("train") if not p.skin and not p.gender)[:count]
+    return per_concept(p for p in world.split("train") if not p.skin and not p.gender)[:count]
 
 
 def genders(world: World, count: int) -> list[Pair]:
@@ -108,19 +108,19 @@ def genders(world: World, count: int) -> list[Pair]:
     people = [p for p in world.split("train") if p.gender and not p.skin]
     drawn = {(p.concept, p.style, p.gender): p for p in people}
     others = {p.id: drawn.get((p.concept, p.style, OTHER[p.gender])) for p in people if p.gender}
-    chosen = _one_of_each((p for p in people if others[p.id]), lambda picture: (picture.concept, str(picture.gender)))
+    chosen = _unique((p for p in people if others[p.id]), lambda picture: (picture.concept, str(picture.gender)))
     return [(own, other) for own in chosen if (other := others[own.id])][:count]
 
 
 def unseen(world: World, count: int) -> list[Picture]:
     """At most `count` held-out concepts, one picture of each concept and style: what they show was never drawn."""
-    return one_a_drawing(world.split("concept", allow_test=True))[:count]
+    return per_drawing(world.split("concept", allow_test=True))[:count]
 
 
 def pairs(world: World, count: int) -> list[Pair]:
     """At most `count` pairs of different things that training drew, chosen by hash: nobody drew them in one."""
     things = (picture for picture in world.split("train") if picture.group in APART)
-    chosen = _one_of_each(things, lambda picture: ("pair", picture.concept))
+    chosen = _unique(things, lambda picture: ("pair", picture.concept))
     return list(zip(chosen[::2], chosen[1::2], strict=False))[:count]
 
 
@@ -129,7 +129,7 @@ def families(world: World, count: int) -> list[Pair]:
     which would differ too."""
     drawn = defaultdict[str, list[Picture]](list)
     toneless = (picture for picture in world.split("train") if picture.skin is None)
-    for picture in _one_of_each(toneless, lambda picture: (picture.concept, picture.family)):
+    for picture in _unique(toneless, lambda picture: (picture.concept, picture.family)):
         drawn[picture.concept].append(picture)
     both = [(own[0], own[1]) for own in drawn.values() if len(own) > 1]
     return sorted(both, key=lambda pair: fraction("eval", "hands", pair[0].concept))[:count]

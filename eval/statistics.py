@@ -15,7 +15,6 @@ Shapes: n samples, D features; N made and M real samples.
 """
 
 import hashlib
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, reduce
@@ -25,7 +24,6 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import poly_mmd
 
 from eval.features import PREPROCESSING, WEIGHTS_SHA256
@@ -44,10 +42,10 @@ class FeatureStatistics:
     @classmethod
     def of(cls, features: np.ndarray) -> "FeatureStatistics":
         """Statistics of features (n, D); ValueError under two samples."""
-        found = cls.part(features)
-        if found.n < 2:
-            raise ValueError(f"a covariance needs two samples or more, got {found.n}")
-        return found
+        statistics = cls.part(features)
+        if statistics.n < 2:
+            raise ValueError(f"a covariance needs two samples or more, got {statistics.n}")
+        return statistics
 
     @classmethod
     def part(cls, features: np.ndarray) -> "FeatureStatistics":
@@ -130,20 +128,9 @@ def fold_error(a: np.ndarray, b: np.ndarray, folds: int = 10) -> float | None:
     size = min(len(a), len(b)) // folds
     if size < 2:
         return None
-    one, other = (torch.from_numpy(np.asarray(x, np.float64)) for x in (a, b))
-    values = [float(poly_mmd(one[k::folds][:size], other[k::folds][:size])) for k in range(folds)]
+    first, other = (torch.from_numpy(np.asarray(x, np.float64)) for x in (a, b))
+    values = [float(poly_mmd(first[k::folds][:size], other[k::folds][:size])) for k in range(folds)]
     return float(1.96 * np.std(values, ddof=1) / np.sqrt(folds))
-
-
-def inception_score(logits: torch.Tensor, splits: int = 10) -> tuple[float, float]:
-    """Mean and deviation over splits of exp of the mean KL divergence of a picture's classes from all pictures'
-    (T. Salimans et al., arXiv 1606.03498), by torchmetrics, of rows in an order drawn by seed."""
-    with torch.random.fork_rng(), warnings.catch_warnings(action="ignore"):
-        torch.manual_seed(0)
-        score = InceptionScore(torch.nn.Identity(), splits)
-        score.update(logits)
-        mean, deviation = score.compute()
-    return float(mean), float(deviation)
 
 
 def _subset(features: np.ndarray, size: int, rng: np.random.Generator) -> torch.Tensor:
@@ -200,12 +187,14 @@ class ReferenceStatistics:
             raise FileNotFoundError(f"no reference statistics at {path}; make them with: {COMMAND}")
         with safe_open(path, framework="np") as file:
             facts = file.metadata() or {}
-            found = cls(file.get_tensor("mean"), file.get_tensor("directions"), facts["world"], int(facts["pictures"]))
+            reference = cls(
+                file.get_tensor("mean"), file.get_tensor("directions"), facts["world"], int(facts["pictures"])
+            )
         if (facts["extractor"], facts["preprocessing"]) != (WEIGHTS_SHA256, PREPROCESSING):
             raise ValueError(f"{path} was fitted on features of another extractor; make it again with: {COMMAND}")
-        if facts["digest"] != found.digest():
+        if facts["digest"] != reference.digest():
             raise ValueError(f"{path} is not what it says (sha256); make it again with: {COMMAND}")
-        return found
+        return reference
 
 
 def reference_path() -> Path:
@@ -229,19 +218,19 @@ class Coverage:
     coverage: np.ndarray  # (M,) whether a real sample's own ball holds a made one
 
 
-def coverage(made: np.ndarray, real: np.ndarray, k: int = NEIGHBOURS) -> Coverage:
+def coverage(generated: np.ndarray, real: np.ndarray, k: int = NEIGHBOURS) -> Coverage:
     """Balls reach to the k-th neighbour in a sample's own set; ValueError where a set has none."""
-    least = min(len(made), len(real))
+    least = min(len(generated), len(real))
     if least <= k:
         raise ValueError(f"balls of {k} neighbours need {k + 1} pictures or more on each side, got {least}")
-    made_radius, real_radius = _radius(made, k), _radius(real, k)
+    generated_radius, real_radius = _radius(generated, k), _radius(real, k)
     inside, count = [], []
     recalled, covered = np.zeros(len(real), bool), np.zeros(len(real), bool)
-    for start, block, slack in _distances(made, real):
+    for start, block, slack in _distances(generated, real):
         within = block <= real_radius + slack
         inside.append(within.any(1))
         count.append(within.sum(1) / k)
-        recalled |= (block <= made_radius[start : start + len(block), None] + slack).any(0)
+        recalled |= (block <= generated_radius[start : start + len(block), None] + slack).any(0)
         covered |= within.any(0)
     return Coverage(np.concatenate(inside), recalled, np.concatenate(count), covered)
 
@@ -262,10 +251,10 @@ def _distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[int, np.ndarray, 
         yield start, np.maximum(both - 2 * block @ y.T, 0), TIE * both
 
 
-def nearest_cosine(made: np.ndarray, real: np.ndarray) -> np.ndarray:
+def nearest_cosine(generated: np.ndarray, real: np.ndarray) -> np.ndarray:
     """(N,) 1 - |cosine| to the nearest real sample."""
     y = unit(real)
-    parts = [np.abs(unit(made[i : i + ROWS]) @ y.T).max(1) for i in range(0, len(made), ROWS)]
+    parts = [np.abs(unit(generated[i : i + ROWS]) @ y.T).max(1) for i in range(0, len(generated), ROWS)]
     return 1 - np.minimum(np.concatenate(parts), 1)
 
 

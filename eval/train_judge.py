@@ -53,11 +53,11 @@ class Choice(nn.Module):
         partner, other = torch.arange(count) ^ 1, (torch.arange(count) + 2) % count
         rows = torch.cat([torch.arange(count), partner, other])
         fits = self.judge.fit(places.repeat(3, 1, 1), words[rows], mask[rows]).view(3, count)
-        own, others = fits[0], fits[1:]
+        fit, others = fits[0], fits[1:]
         everyone = torch.ones(count)
-        of_captions = global_mean(fits.logsumexp(0) - own, everyone)
-        of_pictures = global_mean(F.softplus(others[0, partner] - own), everyone)
-        right = global_mean((own > others[0]).float(), everyone)
+        of_captions = global_mean(fits.logsumexp(0) - fit, everyone)
+        of_pictures = global_mean(F.softplus(others[0, partner] - fit), everyone)
+        right = global_mean((fit > others[0]).float(), everyone)
         loss = of_captions + of_pictures + 0.3 * contrastive
         parts = {"captions": of_captions, "pictures": of_pictures, "contrastive": contrastive, "right": right}
         return {"loss": loss, **parts}
@@ -100,19 +100,19 @@ class JudgeTask(Task):
     @cached_property
     def _validation(self) -> dict[str, tuple[np.ndarray, list[str], list[str]]]:
         """Scenes of held-out combinations, made of pictures that training has not seen: pixels, captions, contrasts."""
-        found = {}
+        scenes_of = {}
         for attribute in ATTRIBUTES:
             with suppress(ValueError):  # a small world holds out too little
                 both = choices(self.world, attribute, range(VALIDATION), "val", pictures="val")
-                own, other = ([one.caption(0, "en", "short") for one in some] for some in both)
-                found[str(attribute)] = np.stack([scene.render(self.world) for scene in both[0]]), own, other
-        return found
+                right, other = ([one.caption(0, "en", "short") for one in some] for some in both)
+                scenes_of[str(attribute)] = np.stack([scene.render(self.world) for scene in both[0]]), right, other
+        return scenes_of
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         judge: Any = model.judge
         return {
-            attribute: float((judge.scores(pixels, own) > judge.scores(pixels, other)).mean())
-            for attribute, (pixels, own, other) in self._validation.items()
+            attribute: float((judge.scores(pixels, right) > judge.scores(pixels, other)).mean())
+            for attribute, (pixels, right, other) in self._validation.items()
         }
 
     def export(self, model: nn.Module, folder: Path) -> None:

@@ -9,7 +9,7 @@ from fixture_world import fixture_world
 from tiny_parts import save_tiny_parts, save_tiny_video
 
 from eval import clips as seen
-from eval.clips import DIRECTED, asked_clips, moments, motion_classifier, move_of, prompt_of, seam
+from eval.clips import DIRECTED, moments, motion_classifier, move_of, plain_clips, prompt_of, seam
 from eval.context import Context
 from eval.metrics import METRICS
 from eval.metrics import clips as metric
@@ -20,7 +20,7 @@ WORLD = fixture_world()
 
 
 def test_real_and_warped_clips_go_where_the_words_say_and_controls_do_not() -> None:
-    clips = list(asked_clips(WORLD, 8, "train", DIRECTED, 0))
+    clips = list(plain_clips(WORLD, 8, "train", DIRECTED, 0))
     asked = [prompt_of(WORLD, clip, 0) for clip in clips]
     wanted = [clip.direction for clip in clips]
     assert [direction_seen(clip.render(WORLD)) for clip in clips] == wanted
@@ -42,7 +42,7 @@ def test_code_finds_the_verb(text: str, move: Move | None) -> None:
 
 
 def test_loops_close_and_shuffled_frames_do_not() -> None:
-    clips = [clip for clip in asked_clips(WORLD, 12, "train", ("pulse", "bounce", "swing"), 0) if clip.loop]
+    clips = [clip for clip in plain_clips(WORLD, 12, "train", ("pulse", "bounce", "swing"), 0) if clip.loop]
     real = np.stack([clip.render(WORLD) for clip in clips])
     assert np.median([seam(one) for one in real]) <= 1.1
     assert (seen.shuffled(real).sum(1) == real.sum(1)).all() and not np.array_equal(seen.shuffled(real), real)
@@ -50,7 +50,7 @@ def test_loops_close_and_shuffled_frames_do_not() -> None:
 
 def test_a_classifier_of_real_clips_tells_moving_from_still() -> None:
     kinds = ("spin", "slide left", "fade out", "pulse")
-    clips = list(asked_clips(WORLD, 80, "train", kinds, 0))
+    clips = list(plain_clips(WORLD, 80, "train", kinds, 0))
     truth = np.arange(len(clips)) % len(kinds)
     numbers = np.stack([moments(clip.render(WORLD)) for clip in clips])
     tell = motion_classifier(numbers[:60], truth[:60], steps=150)
@@ -69,7 +69,7 @@ def test_the_rows_of_a_tiny_generator(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Context, "features", coarse)
     monkeypatch.setattr(metric, "KINDS", ("pulse", "slide left"))
     # The drawn world has no held-out pair of every motion.
-    monkeypatch.setattr(metric, "asked_clips", lambda world, count, _, *rest: asked_clips(world, count, "train", *rest))
+    monkeypatch.setattr(metric, "plain_clips", lambda world, count, _, *rest: plain_clips(world, count, "train", *rest))
     root = save_tiny_parts(tmp_path / "parts")
     context = drawn_context(root, sizes=SIZES.__class__(**{**vars(SIZES), "clips": 2}))
     assert context.turn_to(METRICS["clips"].needs) is None

@@ -19,7 +19,7 @@ from eval.metrics import image
 from eval.metrics.image import (
     alpha_iou,
     blend_rows,
-    both_found,
+    both_match,
     control_rows,
     fast_rows,
     image_rows,
@@ -251,7 +251,7 @@ def test_blends_are_looked_at_for_both_things(context: Context, monkeypatch: pyt
     first = context.features_of([pair[0] for pair in pairs])
     for near, found in ((0.0, 0), (1.0, 3)):  # one drawing shows one thing, all of them everything
         monkeypatch.setattr(image, "SEARCHED", near)
-        assert both_found(context, pairs, first).sum() == found
+        assert both_match(context, pairs, first).sum() == found
 
 
 def test_pictures_kept_are_those_of_this_very_code(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from models.assets import assets
 from models.data.text import caption_words
 from models.data.world import World
 from models.prompts.build import build_parser
+from models.prompts.parsed import Concept
 from models.train.lexicon import is_held_out
 
 CATS = [
@@ -151,7 +152,7 @@ def test_what_is_read_is_compared_with_what_was_drawn(context: Context, monkeypa
     rows = {row.name: row for row in prompts.reading_rows(context)}
     assert all(0 <= row.value <= 1 and row.parts == prompts.ORIGIN["parts"] for row in rows.values()) and len(rows) == 5
     assert rows["captions read as they are"].value > 0.5
-    found = prompts._found(parser, ["a cat and a fish", "a cat", "a cat"], [{"fish", "cat"}, {"cat"}, {"fish"}])
+    found = prompts._all_named(parser, ["a cat and a fish", "a cat", "a cat"], [{"fish", "cat"}, {"cat"}, {"fish"}])
     assert found == [True, True, False]
     monkeypatch.setattr(parser, "encoded", lambda text: "a cat")
     assert not any(row.value for row in prompts.reading_rows(context) if "as they are" in row.name)
@@ -167,3 +168,24 @@ def test_a_word_is_lost_that_is_neither_drawn_nor_named(monkeypatch: pytest.Monk
     parser = of_bags(FEW)
     lost = [prompts.lost_words(parser, *one) for one in zip(asked, each, strict=True)]
     assert lost == [["dancing", "fire"], ["haired"], ["跳舞"]]
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
+KNOWN = (
+    Concept({"en": ("teacher", "woman teacher"), "zh": ("老师",)}, (), "people-body", False),
+    Concept({"en": ("cat",), "zh": ("猫",)}, (), "animals-nature", True),
+    Concept({"en": ("dog",), "zh": ("狗",)}, (), "animals-nature", True),
+)
+
+
+def test_a_thing_is_found_by_any_of_its_names_and_by_no_other() -> None:
+    told = ["a cat", "a cat and a dog", "a woman teacher", "a cat", "a cat and a dog", "a cat"]
+    things = [{"cat"}, {"dog", "cat"}, {"woman teacher"}, {"dog"}, {"cat"}, {"dog", "cat"}]
+    assert prompts._all_named(of_bags(KNOWN), told, things) == [True, True, True, False, False, False]
+
+
+def test_the_nearest_thing_has_all_of_its_names() -> None:
+    assert prompts._nearest(of_bags(KNOWN), "a woman teacher") == {"teacher", "woman teacher"}
+    assert prompts._nearest(of_bags(KNOWN), "cat") == {"cat"}

@@ -75,12 +75,17 @@ def named_row(
     """Of pictures of the world, or of `pixels` that show what they show; beside other ways to caption, and controls."""
     pixels = sets.pixels(context.world, list(pictures)) if pixels is None else pixels
     right = right_by(context, pictures, language)
-    found = {name: right(written(context, pixels, language, **how)) for name, how in ways.items()}
-    found["nearest training picture"] = near_right(context, pictures, pixels)
-    found["nearest name"] = right(nearest_names(context, pixels, language))
-    own = right(written(context, pixels, language))
+    by_way = {name: right(written(context, pixels, language, **how)) for name, how in ways.items()}
+    by_way["nearest training picture"] = near_right(context, pictures, pixels)
+    by_way["nearest name"] = right(nearest_names(context, pixels, language))
+    answers = right(written(context, pixels, language))
     return share_row(
-        f"concept named: {what}", own, goal=goal, against=beside(found), shown=strips(own, pixels), **context.origin()
+        f"concept named: {what}",
+        answers,
+        goal=goal,
+        against=beside(by_way),
+        shown=strips(answers, pixels),
+        **context.origin(),
     )
 
 
@@ -153,11 +158,11 @@ def drawn_row(context: Context) -> Row:
     pixels = StickerGenerator(context.parts).generate([sets.prompt(p) for p in known], seeds)
     right = right_by(context, known, "en")
     ways = {"best of five": SEVERAL, "blind": BLIND}
-    found = {name: right(written(context, pixels, **how)) for name, how in ways.items()}
-    found["nearest training picture"] = near_right(context, known, pixels)
+    by_way = {name: right(written(context, pixels, **how)) for name, how in ways.items()}
+    by_way["nearest training picture"] = near_right(context, known, pixels)
     return share_row(
         "concept named: pictures that the generator drew of known things", right(written(context, pixels)), goal=0.6,
-        against=beside(found), **context.origin() | {"parts": (*context.generator.parts, *IMAGE)},
+        against=beside(by_way), **context.origin() | {"parts": (*context.generator.parts, *IMAGE)},
     )  # fmt: skip
 
 
@@ -173,9 +178,9 @@ def text_rows(context: Context, pictures: Sequence[Picture]) -> Iterator[Row]:
         "another of the true picture": [caption(p, SEED + REFERENCES, "en", "long") for p in pictures],
     }
     for name, measure in {"CIDEr-D": cider_d, "ROUGE-L": rouge_l}.items():
-        found = {who: measure(said, references) for who, said in texts.items()}
-        goal = float(found["nearest training picture's"].mean())
-        yield mean_row(f"long captions, {name}", found[""], goal=goal, against=beside(found), **context.origin())
+        scores = {who: measure(said, references) for who, said in texts.items()}
+        goal = float(scores["nearest training picture's"].mean())
+        yield mean_row(f"long captions, {name}", scores[""], goal=goal, against=beside(scores), **context.origin())
     values = {who: float(bleu(bleu_counts(said, references).sum(0))[3]) for who, said in texts.items()}
     goal = values["nearest training picture's"]
     yield Row("long captions, BLEU-4", values[""], len(pictures), goal=goal, against=beside(values), **context.origin())
@@ -191,19 +196,20 @@ def scene_rows(context: Context) -> Iterator[Row]:
         pixels = np.stack([scene.render(context.world) for scene in scenes])
         for language, name in SPOKEN.items():
             ways: dict[str, dict[str, Any]] = {"": {}, "best of five": SEVERAL, "blind": BLIND}
-            said = {who: written(context, pixels, language, **how) for who, how in ways.items()}
-            said["true captions"] = [scene.caption(SEED, language, "short") for scene in scenes]
-            found = {who: scene_scores(context, scenes, texts, language) for who, texts in said.items()}
+            captions = {who: written(context, pixels, language, **how) for who, how in ways.items()}
+            captions["true captions"] = [scene.caption(SEED, language, "short") for scene in scenes]
+            scores = {who: scene_scores(context, scenes, texts, language) for who, texts in captions.items()}
             row = f"scenes of {kind}, {name}: F1 of things, colours, numbers, relations"
-            own_goal = goal if language == "en" else None
-            yield mean_row(row, found[""], goal=own_goal, against=beside(found), **context.origin())
+            yield mean_row(
+                row, scores[""], goal=goal if language == "en" else None, against=beside(scores), **context.origin()
+            )
 
 
 def scene_scores(context: Context, scenes: Sequence[Scene], texts: Sequence[str], language: Language) -> np.ndarray:
     namer, scores = namer_of(context), []
     for scene, text in zip(scenes, texts, strict=True):
-        found = namer.facts(text, language, {item.concept for item in scene.objects})
-        scores.append(f1(found, scene_facts(scene)))
+        facts = namer.facts(text, language, {item.concept for item in scene.objects})
+        scores.append(f1(facts, scene_facts(scene)))
     return np.array(scores)
 
 
@@ -212,11 +218,11 @@ def unknown_rows(context: Context, pictures: Sequence[Picture]) -> Iterator[Row]
     inside = sets.pixels(context.world, list(pictures))
     shown = {"outside pictures": outside_pictures(len(inside), SEED), "held-out cells": inside}
     for name, pixels in shown.items():
-        found = context.generator.describe([CaptionPrompt(one) for one in pixels], [SEED] * len(pixels))
+        captions = context.generator.describe([CaptionPrompt(one) for one in pixels], [SEED] * len(pixels))
         outside = name == "outside pictures"
         yield share_row(
-            f"{name} called unknown", [not one.known for one in found], goal=0.8 if outside else 0.1,
-            lower_is_better=not outside, note=f"mean score {np.mean([one.score for one in found]):.2f}",
+            f"{name} called unknown", [not one.known for one in captions], goal=0.8 if outside else 0.1,
+            lower_is_better=not outside, note=f"mean score {np.mean([one.score for one in captions]):.2f}",
             **context.origin(),
         )  # fmt: skip
 

@@ -29,41 +29,41 @@ def fresh_rows(context: Context) -> Iterator[Row]:
     """One picture of each known thing as the fresh set draws it: named, found by words and the other way round, through
     the autoencoder and back, and how often it looks like a training picture."""
     with missing_where(FileNotFoundError):
-        found = load_fresh(context.world)
-    asked = sets.one_a_concept(found.pictures)[: context.sizes.gallery]
-    pixels = found.pixels[[picture.index for picture in asked]]
-    yield from named_rows(context, asked, pixels)
-    yield from retrieval_rows(context, asked, pixels)
+        fresh = load_fresh(context.world)
+    pictures = sets.per_concept(fresh.pictures)[: context.sizes.gallery]
+    pixels = fresh.pixels[[picture.index for picture in pictures]]
+    yield from named_rows(context, pictures, pixels)
+    yield from retrieval_rows(context, pictures, pixels)
     yield from autoencoder_rows(context, pixels[: context.sizes.reconstructions])
     yield copy_row(context, pixels)
 
 
-def named_rows(context: Context, asked: Sequence[Picture], pixels: np.ndarray) -> Iterator[Row]:
+def named_rows(context: Context, pictures: Sequence[Picture], pixels: np.ndarray) -> Iterator[Row]:
     """In both languages; and without flags, of which all artists draw the same."""
-    order = sorted(range(len(asked)), key=lambda row: asked[row].group == "flags")  # captions are kept in blocks
-    asked, pixels = [asked[row] for row in order], pixels[order]
-    others = sum(picture.group != "flags" for picture in asked)
-    yield named_row(context, "fresh pictures", asked, "en", pixels=pixels, ways={"blind": BLIND})
-    yield named_row(context, "fresh pictures, Chinese", asked, "zh", pixels=pixels, ways={})
-    yield named_row(context, "fresh pictures but flags", asked[:others], "en", pixels=pixels[:others], ways={})
+    order = sorted(range(len(pictures)), key=lambda row: pictures[row].group == "flags")  # captions are kept in blocks
+    pictures, pixels = [pictures[row] for row in order], pixels[order]
+    others = sum(picture.group != "flags" for picture in pictures)
+    yield named_row(context, "fresh pictures", pictures, "en", pixels=pixels, ways={"blind": BLIND})
+    yield named_row(context, "fresh pictures, Chinese", pictures, "zh", pixels=pixels, ways={})
+    yield named_row(context, "fresh pictures but flags", pictures[:others], "en", pixels=pixels[:others], ways={})
 
 
-def retrieval_rows(context: Context, asked: Sequence[Picture], pixels: np.ndarray) -> Iterator[Row]:
+def retrieval_rows(context: Context, pictures: Sequence[Picture], pixels: np.ndarray) -> Iterator[Row]:
     """R@1, 5, 10 and mAP of captions and pictures, both ways; right is the one picture, or caption, of the thing."""
-    embedder, right = context.parts.embedder, same(range(len(asked)), range(len(asked)))
+    embedder, right = context.parts.embedder, same(range(len(pictures)), range(len(pictures)))
     images = embedder.image(pixels).numpy()
     for language, spoken in SPOKEN.items():
-        texts = embedder.text([caption(picture, SEED, language, style=False) for picture in asked]).numpy()
+        texts = embedder.text([caption(picture, SEED, language, style=False) for picture in pictures]).numpy()
         for way, scores in (("text to image", cosine(texts, images)), ("image to text", cosine(images, texts))):
-            rows = prefixed(f"{spoken} captions of {len(asked)}", direction_rows(way, scores, right))
+            rows = prefixed(f"{spoken} captions of {len(pictures)}", direction_rows(way, scores, right))
             yield from (replace(row, seeds=f"captions {SEED}; bootstrap 0", parts=SPACE) for row in rows)
 
 
 def autoencoder_rows(context: Context, pixels: np.ndarray) -> Iterator[Row]:
-    made = context.reconstruct(pixels, StickerGenerator(context.parts))
+    rebuilt = context.reconstruct(pixels, StickerGenerator(context.parts))
     for name, unit, measure in (("PSNR on white", "dB", psnr_on_white), ("alpha IoU", "", alpha_iou)):
-        values = measure(pixels, made)
-        yield mean_row(f"autoencoder: {name}", values, unit=unit, parts=AUTOENCODER, shown=strips(values, made))
+        values = measure(pixels, rebuilt)
+        yield mean_row(f"autoencoder: {name}", values, unit=unit, parts=AUTOENCODER, shown=strips(values, rebuilt))
 
 
 def copy_row(context: Context, pixels: np.ndarray) -> Row:

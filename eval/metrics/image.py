@@ -20,7 +20,7 @@ from eval import sets
 from eval.context import Context
 from eval.copies import NEAR, PRINTS, distances
 from eval.extractors import ROWS, extractor
-from eval.neighbours import concept_found, cosine, nearest, ranked, same, style_share
+from eval.neighbours import concept_matches, cosine, nearest, ranked, same, style_share
 from eval.report import strips
 from eval.rows import SEED, MissingError, Row, beside, mean_row, prefixed, share_row
 from eval.statistics import NAME, FeatureStatistics, expected_floor, frechet_distance, kernel_distance
@@ -40,7 +40,7 @@ class SetDistances:
     """FD of made and of real pictures from the same training pictures, one of each a draw, and KID (mean, std)."""
 
     n: int
-    made: np.ndarray
+    generated: np.ndarray
     real: np.ndarray
     expected: float
     kernel: tuple[float, float]
@@ -48,54 +48,58 @@ class SetDistances:
 
     @property
     def ratio(self) -> float:
-        return float(self.made.mean() / self.real.mean())
+        return float(self.generated.mean() / self.real.mean())
 
 
-def set_distances(context: Context, pictures: list[Picture], made: np.ndarray) -> SetDistances:
-    """Features `made` (N, 1280) of what was made for held-out `pictures` -> its distances from train, and theirs."""
+def set_distances(context: Context, pictures: list[Picture], generated: np.ndarray) -> SetDistances:
+    """Features `generated` (N, 1280) of pictures for held-out `pictures` -> their distances from train, and those of
+    the held-out ones."""
     project, real = context.reference, context.features_of(pictures)
-    a, b = FeatureStatistics.of(project(made)), FeatureStatistics.of(project(real))
+    a, b = FeatureStatistics.of(project(generated)), FeatureStatistics.of(project(real))
     others = [context.features_of(sets.partners(context.world, pictures, str(draw))) for draw in range(DRAWS)]
     stats = [FeatureStatistics.of(project(features)) for features in others]
     return SetDistances(
-        len(made),
+        len(generated),
         np.array([frechet_distance(a, other) for other in stats]),
         np.array([frechet_distance(b, other) for other in stats]),
-        expected_floor(b, len(made), len(made)),
-        kernel_distance(made, others[0], seed=SEED),
+        expected_floor(b, len(generated), len(generated)),
+        kernel_distance(generated, others[0], seed=SEED),
         kernel_distance(real, others[0], seed=SEED),
     )
 
 
-def distribution_rows(found: SetDistances, parts: tuple[str, ...] = (), goal: float | None = None) -> Iterator[Row]:
+def distribution_rows(distances: SetDistances, parts: tuple[str, ...] = (), goal: float | None = None) -> Iterator[Row]:
     """FD, FD over its floor (with its goal), KID."""
-    low, high = float(found.made.min()), float(found.made.max())
+    low, high = float(distances.generated.min()), float(distances.generated.max())
     yield Row(
-        NAME, float(found.made.mean()), found.n,
-        against=(("real floor", float(found.real.mean())), ("one Gaussian twice", found.expected)),
-        note=f"{low:.1f} to {high:.1f} over {DRAWS} sets of training pictures; {ROWS['EffLite0']['kin']}", parts=parts,
+        NAME, float(distances.generated.mean()), distances.n,
+        against=(("real floor", float(distances.real.mean())), ("one Gaussian twice", distances.expected)),
+        note=f"{low:.1f} to {high:.1f} over {DRAWS} sets of training pictures; {ROWS['EffLite0']['related']}",
+        parts=parts,
     )  # fmt: skip
     yield Row(
-        f"{NAME} over its floor", found.ratio, found.n, goal=goal, lower_is_better=True,
+        f"{NAME} over its floor", distances.ratio, distances.n, goal=goal, lower_is_better=True,
         note="goal: twice the autoencoder's own ratio" if goal else "", parts=parts,
     )  # fmt: skip
-    mean, spread = (1000 * value for value in found.kernel)
+    mean, spread = (1000 * value for value in distances.kernel)
     yield Row(
-        KERNEL_NAME, mean, found.n, against=(("real floor", 1000 * found.kernel_real[0]),),
+        KERNEL_NAME, mean, distances.n, against=(("real floor", 1000 * distances.kernel_real[0]),),
         note=f"deviation {spread:.1f} over 50 subsets, raw features", seeds=f"subsets {SEED}", parts=parts,
     )  # fmt: skip
 
 
-def unrelated_rows(context: Context, pictures: list[Picture], made: np.ndarray, **origin: Any) -> Iterator[Row]:
-    """KID of pictures `made` (N, 128, 128, 4) by networks that are no siblings of what taught the generator: the judge,
-    and models of open_clip that were named. None without a judge."""
+def unrelated_rows(context: Context, pictures: list[Picture], generated: np.ndarray, **origin: Any) -> Iterator[Row]:
+    """KID of pictures `generated` (N, 128, 128, 4) by networks that are no siblings of what taught the generator: the
+    judge, and models of open_clip that were named. None without a judge."""
     with suppress(MissingError):
         beside = [context.judge_features, *(extractor(f"open_clip:{name}") for name in context.parts.named)]
         for by in beside:
             partners = sets.partners(context.world, pictures, "0")
             real, other = (context.features_of(some, by) for some in (pictures, partners))
-            found, floor = (1000 * kernel_distance(x, other, seed=SEED)[0] for x in (context.features(made, by), real))
-            yield Row(f"KID-{by.name} x 1000", found, len(made), against=(("real floor", floor),), **origin)
+            distance, floor = (
+                1000 * kernel_distance(x, other, seed=SEED)[0] for x in (context.features(generated, by), real)
+            )
+            yield Row(f"KID-{by.name} x 1000", distance, len(generated), against=(("real floor", floor),), **origin)
 
 
 # --- What the autoencoder loses ---------------------------------------------------------------------------------------
@@ -127,15 +131,15 @@ def reconstruction_rows(context: Context) -> Iterator[Row]:
     """PSNR, alpha IoU and FD of reconstructed held-out pictures."""
     pictures = sets.held_out(context.world, context.sizes.reconstructions)
     real = sets.pixels(context.world, pictures)
-    made = context.reconstruct(real)
+    rebuilt = context.reconstruct(real)
     for name, unit, values, goal in (
-        ("PSNR on white", "dB", psnr_on_white(real, made), 31.0),
-        ("alpha IoU", "", alpha_iou(real, made), 0.988),
+        ("PSNR on white", "dB", psnr_on_white(real, rebuilt), 31.0),
+        ("alpha IoU", "", alpha_iou(real, rebuilt), 0.988),
     ):
         note = f"worst hundredth {np.percentile(values, 1):.3g}"
-        yield mean_row(name, values, unit=unit, goal=goal, note=note, parts=AUTOENCODER, shown=strips(values, made))
-    yield from distribution_rows(set_distances(context, pictures, context.features(made)), AUTOENCODER)
-    yield from unrelated_rows(context, pictures, made, parts=AUTOENCODER)
+        yield mean_row(name, values, unit=unit, goal=goal, note=note, parts=AUTOENCODER, shown=strips(values, rebuilt))
+    yield from distribution_rows(set_distances(context, pictures, context.features(rebuilt)), AUTOENCODER)
+    yield from unrelated_rows(context, pictures, rebuilt, parts=AUTOENCODER)
 
 
 # --- Pictures one by one ----------------------------------------------------------------------------------------------
@@ -158,32 +162,34 @@ class Judged:
     pixels: np.ndarray  # what was judged
 
 
-def judge(context: Context, asked: list[Picture], made: np.ndarray, features: np.ndarray | None = None) -> Judged:
-    """Pictures `made` (N, 128, 128, 4), and their features where they are known, for the held-out pictures `asked`."""
-    features = context.features(made) if features is None else features
+def judge(
+    context: Context, pictures: list[Picture], generated: np.ndarray, features: np.ndarray | None = None
+) -> Judged:
+    """What is seen in `generated` (N, 128, 128, 4), drawn for held-out `pictures`; features where they are known."""
+    features = context.features(generated) if features is None else features
     rows = nearest(features, context.drawing_features, NEIGHBOURS)
-    half = len(asked) // 2
+    half = len(pictures) // 2
     return Judged(
-        concept_found(asked, context.drawings, rows),
-        concept_found(asked[half:] + asked[:half], context.drawings, rows),
-        style_share(asked, context.drawings, rows[:, :1]) == 1,
-        style_share(asked, context.drawings, rows),
-        distances(context.features(made, PRINTS), context.train_prints) < NEAR,
-        made,
+        concept_matches(pictures, context.drawings, rows),
+        concept_matches(pictures[half:] + pictures[:half], context.drawings, rows),
+        style_share(pictures, context.drawings, rows[:, :1]) == 1,
+        style_share(pictures, context.drawings, rows),
+        distances(context.features(generated, PRINTS), context.train_prints) < NEAR,
+        generated,
     )
 
 
-def judge_real(context: Context, asked: list[Picture]) -> Judged:
+def judge_real(context: Context, pictures: list[Picture]) -> Judged:
     """The held-out pictures themselves."""
-    return judge(context, asked, *_themselves(context, asked))
+    return judge(context, pictures, *_themselves(context, pictures))
 
 
 def image_rows(context: Context) -> Iterator[Row]:
     """Generated held-out cells one by one, then as a distribution, beside the real ones."""
-    asked, goal = _asked(context)[: context.sizes.distribution], None
+    pictures, goal = _held_out(context)[: context.sizes.distribution], None
     if context.can("autoencoder"):
-        through = context.reconstruct(sets.pixels(context.world, asked))
-        goal = 2 * set_distances(context, asked, context.features(through)).ratio
+        through = context.reconstruct(sets.pixels(context.world, pictures))
+        goal = 2 * set_distances(context, pictures, context.features(through)).ratio
     yield from _generated_rows(context, goal)
 
 
@@ -194,72 +200,72 @@ def fast_rows(context: Context) -> Iterator[Row]:
 
 def _generated_rows(context: Context, goal: float | None = None, **options: bool) -> Iterator[Row]:
     """Held-out cells as the generator draws them. `goal` is that of the distance over its floor."""
-    asked, n, m = _asked(context), context.sizes.cells, context.sizes.distribution
-    made = context.generate([sets.prompt(picture) for picture in asked], **options)
-    judged, real = judge(context, asked[:n], made[:n]), judge_real(context, asked[:n])
+    pictures, n, m = _held_out(context), context.sizes.cells, context.sizes.distribution
+    generated = context.generate([sets.prompt(picture) for picture in pictures], **options)
+    judged, real = judge(context, pictures[:n], generated[:n]), judge_real(context, pictures[:n])
     yield from judged_rows(judged, real, goals=True, **context.origin(**options))
-    found = set_distances(context, asked[:m], context.features(made[:m]))
-    yield from distribution_rows(found, context.generator.parts, goal)
-    yield from unrelated_rows(context, asked[:m], made[:m], **context.origin(**options))
+    distances = set_distances(context, pictures[:m], context.features(generated[:m]))
+    yield from distribution_rows(distances, context.generator.parts, goal)
+    yield from unrelated_rows(context, pictures[:m], generated[:m], **context.origin(**options))
 
 
 def unseen_rows(context: Context) -> Iterator[Row]:
     """Held-out concepts, which training never drew: is the concept among the 10 nearest of all real drawings?"""
-    asked = sets.unseen(context.world, context.sizes.conditions)
-    gallery = sets.one_a_drawing(p for name in SPLITS for p in context.world.split(name, allow_test=True))
+    pictures = sets.unseen(context.world, context.sizes.conditions)
+    gallery = sets.per_drawing(p for name in SPLITS for p in context.world.split(name, allow_test=True))
     features = context.features_of(gallery)
-    made = context.features(context.generate([sets.prompt(picture) for picture in asked]))
-    found = concept_found(asked, gallery, nearest(made, features, NEIGHBOURS))
-    scores = cosine(context.features_of(asked), features)
-    scores[same([picture.id for picture in asked], [picture.id for picture in gallery])] = -2  # the picture itself
-    real = concept_found(asked, gallery, ranked(scores, NEIGHBOURS))
+    generated = context.features(context.generate([sets.prompt(picture) for picture in pictures]))
+    matches = concept_matches(pictures, gallery, nearest(generated, features, NEIGHBOURS))
+    scores = cosine(context.features_of(pictures), features)
+    scores[same([picture.id for picture in pictures], [picture.id for picture in gallery])] = -2  # the picture itself
+    real = concept_matches(pictures, gallery, ranked(scores, NEIGHBOURS))
     drawn = Counter(picture.concept for picture in gallery)
-    left = [1 - drawn[picture.concept] / len(gallery) for picture in asked]
+    left = [1 - drawn[picture.concept] / len(gallery) for picture in pictures]
     yield share_row(
-        "held-out concepts: concept among the 10 nearest drawings", found,
+        "held-out concepts: concept among the 10 nearest drawings", matches,
         against=(("chance", float(1 - np.mean(np.power(left, NEIGHBOURS)))), ("real", float(real.mean()))),
         **context.origin(),
     )  # fmt: skip
 
 
-def _asked(context: Context) -> list[Picture]:
+def _held_out(context: Context) -> list[Picture]:
     return sets.held_out(context.world, max(context.sizes.cells, context.sizes.distribution))
 
 
-def judged_rows(made: Judged, real: Judged, goals: bool = False, **origin: Any) -> Iterator[Row]:
+def judged_rows(judged: Judged, real: Judged, goals: bool = False, **origin: Any) -> Iterator[Row]:
     """Concept, style and copies, each beside that of real held-out pictures; controls have no goals."""
-    shuffled = f"{made.other.mean():.3f} with the concepts of other cells"
+    shuffled = f"{judged.other.mean():.3f} with the concepts of other cells"
     half = float(real.concept.mean()) / 2
     for name, answers, control, goal, note in (
-        (CONCEPT, made.concept, real.concept, half, shuffled),
-        (STYLE, made.style, real.style, 0.7, ""),
-        (COPIES, made.copied, real.copied, None, f"within {NEAR}"),
+        (CONCEPT, judged.concept, real.concept, half, shuffled),
+        (STYLE, judged.style, real.style, 0.7, ""),
+        (COPIES, judged.copied, real.copied, None, f"within {NEAR}"),
     ):
         against = (("real held-out", float(control.mean())),)
-        shown = strips(answers, made.pixels, name == COPIES) if goals else ()
+        shown = strips(answers, judged.pixels, name == COPIES) if goals else ()
         yield share_row(name, answers, against=against, goal=goal if goals else None, note=note, shown=shown, **origin)
 
 
 def control_rows(context: Context) -> Iterator[Row]:
     """The measures of generated pictures on what they must tell apart. Needs no model."""
-    asked = _asked(context)
+    pictures = _held_out(context)
     n, m = context.sizes.cells, context.sizes.distribution
-    real = judge_real(context, asked[:n])
+    real = judge_real(context, pictures[:n])
     # The nearest training picture of each: superb distances, and nothing of its own.
-    rows = nearest(context.features_of(asked), context.features_of(context.train), 1)[:, 0]
+    rows = nearest(context.features_of(pictures), context.features_of(context.train), 1)[:, 0]
     trained = {picture.concept: picture for picture in context.train}  # "pasted": some drawing of the thing itself
-    noise = np.random.default_rng(SEED).integers(0, 256, (len(asked), SIZE, SIZE, 4), np.uint8)
+    noise = np.random.default_rng(SEED).integers(0, 256, (len(pictures), SIZE, SIZE, 4), np.uint8)
     noise[..., 3] = 255
-    for name, (made, features) in {
-        "real held-out": _themselves(context, asked),
-        "pasted": _themselves(context, [trained[picture.concept] for picture in asked]),
+    for name, (shown, features) in {
+        "real held-out": _themselves(context, pictures),
+        "pasted": _themselves(context, [trained[picture.concept] for picture in pictures]),
         "memoriser": _themselves(context, [context.train[row] for row in rows]),
-        "deaf": _themselves(context, asked[1:] + asked[:1]),  # each in another's place: it ignores its prompt
+        "deaf": _themselves(context, pictures[1:] + pictures[:1]),  # each in another's place: it ignores its prompt
         "noise": (noise, context.features(noise)),
     }.items():
-        yield from prefixed(name, judged_rows(judge(context, asked[:n], made[:n], features[:n]), real))
-        yield from prefixed(name, distribution_rows(set_distances(context, asked[:m], features[:m])))
-        yield from prefixed(name, unrelated_rows(context, asked[:m], made[:m]))
+        yield from prefixed(name, judged_rows(judge(context, pictures[:n], shown[:n], features[:n]), real))
+        yield from prefixed(name, distribution_rows(set_distances(context, pictures[:m], features[:m])))
+        yield from prefixed(name, unrelated_rows(context, pictures[:m], shown[:m]))
 
 
 # Of each measure the control that must be higher, and the one that must be lower.
@@ -296,21 +302,21 @@ def blend_rows(context: Context) -> Iterator[Row]:
     """Pairs of seen concepts, blended as the studio blends them, beside the midpoint of their vectors."""
     pairs = sets.pairs(context.world, context.sizes.conditions)
     names = [(display_name(a, "en"), display_name(b, "en")) for a, b in pairs]
-    made, half = context.features(context.generate(names)), len(pairs) // 2
+    generated, half = context.features(context.generate(names)), len(pairs) // 2
     controls = {
         "halfway between their vectors": context.generate(names, midpoint=True),
         "the first alone": context.generate([first for first, _ in names]),
     }
-    found = {name: both_found(context, pairs, context.features(drawn)) for name, drawn in controls.items()}
-    found["two other things"] = both_found(context, pairs[half:] + pairs[:half], made)
+    controls_match = {name: both_match(context, pairs, context.features(drawn)) for name, drawn in controls.items()}
+    controls_match["two other things"] = both_match(context, pairs[half:] + pairs[:half], generated)
     yield share_row(
-        f"both of two things among the nearest {SEARCHED:.0%} of drawings", both_found(context, pairs, made),
-        against=beside(found), **context.origin(),
+        f"both of two things among the nearest {SEARCHED:.0%} of drawings", both_match(context, pairs, generated),
+        against=beside(controls_match), **context.origin(),
     )  # fmt: skip
 
 
-def both_found(context: Context, pairs: list[sets.Pair], features: np.ndarray) -> np.ndarray:
+def both_match(context: Context, pairs: list[sets.Pair], features: np.ndarray) -> np.ndarray:
     """(N,) bool: whether both things of each pair are among the neighbours."""
     rows = nearest(features, context.drawing_features, max(1, round(SEARCHED * len(context.drawings))))
-    first, second = (concept_found(list(column), context.drawings, rows) for column in zip(*pairs, strict=True))
+    first, second = (concept_matches(list(column), context.drawings, rows) for column in zip(*pairs, strict=True))
     return first & second

@@ -38,26 +38,26 @@ COPIES = f"copies of training pictures, within {NEAR}"
 
 def plain_rows(context: Context) -> Iterator[Row]:
     """Of held-out cells, one of each concept: is it among the 10 nearest drawings, and is it some training picture?"""
-    asked = sets.one_a_concept(sets.cells(context.world, context.sizes.cells))
-    prompts = [display_name(picture, "en") for picture in asked]
-    made = {"": judge(context, asked, context.generate(prompts))}
-    made["real held-out"] = judge_real(context, asked)
+    cells = sets.per_concept(sets.cells(context.world, context.sizes.cells))
+    prompts = [display_name(picture, "en") for picture in cells]
+    groups = {"": judge(context, cells, context.generate(prompts)), "real held-out": judge_real(context, cells)}
     rows = [
-        _beside(context, CONCEPT, {name: judged.concept for name, judged in made.items()}),
-        _beside(context, COPIES, {name: judged.copied for name, judged in made.items()}),
+        _beside(context, CONCEPT, {name: judged.concept for name, judged in groups.items()}),
+        _beside(context, COPIES, {name: judged.copied for name, judged in groups.items()}),
     ]
     yield from prefixed("no style named", rows)
 
 
 def seen_rows(context: Context) -> Iterator[Row]:
     """Of training pictures, one of each concept, asked for by name and style."""
-    asked = sets.seen(context.world, context.sizes.conditions)
-    drawn = _drawn(context, [sets.prompt(picture) for picture in asked])
-    made = {name: judge(context, asked, pictures) for name, pictures in drawn.items()}
+    things = sets.seen(context.world, context.sizes.conditions)
+    drawn = _drawn(context, [sets.prompt(picture) for picture in things])
+    groups = {name: judge(context, things, pictures) for name, pictures in drawn.items()}
+    concepts = {name: judged.concept for name, judged in groups.items()}
     rows = [
-        _beside(context, f"{CONCEPT}, of which its own is one", {name: own.concept for name, own in made.items()}),
-        _beside(context, STYLE, {name: own.style for name, own in made.items()}),
-        _beside(context, COPIES, {name: own.copied for name, own in made.items()}),
+        _beside(context, f"{CONCEPT}, of which its own is one", concepts),
+        _beside(context, STYLE, {name: judged.style for name, judged in groups.items()}),
+        _beside(context, COPIES, {name: judged.copied for name, judged in groups.items()}),
     ]
     yield from prefixed("a style that has drawn it", rows)
     if people := sets.genders(context.world, context.sizes.conditions):
@@ -66,21 +66,21 @@ def seen_rows(context: Context) -> Iterator[Row]:
 
 def gender_row(context: Context, people: list[sets.Pair]) -> Row:
     """Of the drawings of a woman and a man, the same thing in the same style, which is the nearer one?"""
-    own, other = (context.features_of(list(pictures)) for pictures in zip(*people, strict=True))
+    features, other = (context.features_of(list(pictures)) for pictures in zip(*people, strict=True))
     answers = {}
     for name, drawn in _drawn(context, [sets.prompt(picture) for picture, _ in people]).items():
-        made = context.features(drawn)
-        answers[name] = preferred(cosine(made, own).diagonal(), cosine(made, other).diagonal())
+        generated = context.features(drawn)
+        answers[name] = preferred(cosine(generated, features).diagonal(), cosine(generated, other).diagonal())
     name = "a woman, or a man, is nearer to the drawing of one than to the other's"
     return _beside(context, name, answers, "chance 0.5")
 
 
 def _drawn(context: Context, prompts: list[str]) -> dict[str, np.ndarray]:
     """The pictures, and the same prompts and seeds from noise alone where there is another way."""
-    made: dict[str, Any] = {"": context.generate(prompts)}
+    drawn: dict[str, Any] = {"": context.generate(prompts)}
     if context.can("references"):
-        made["from noise alone"] = context.generate(prompts, references=False)
-    return made
+        drawn["from noise alone"] = context.generate(prompts, references=False)
+    return drawn
 
 
 def _beside(context: Context, name: str, answers: dict[str, np.ndarray], note: str = "") -> Row:
@@ -107,28 +107,30 @@ def novelty_rows(context: Context) -> Iterator[Row]:
     """Common things named alone, several seeds of each."""
     things = [thing for thing in sets.common(context.world, THINGS) for _ in range(context.sizes.seeds)]
     prompts = [display_name(thing, "en") for thing in things]
-    made, sources = context.draw(prompts)
+    generated, sources = context.draw(prompts)
     alone = context.generate(prompts, references=False) if context.can("references") else None
-    yield from novelty(context, things, made, sources, alone, **context.origin())
+    yield from novelty(context, things, generated, sources, alone, **context.origin())
 
 
 def novelty(
     context: Context,
     things: Sequence[Picture],
-    made: np.ndarray,
+    generated: np.ndarray,
     sources: Sequence[Sequence[str]],
     alone: np.ndarray | None = None,
     **origin: Any,
 ) -> Iterator[Row]:
-    """The rows of pictures `made` (N, 128, 128, 4), premultiplied uint8: of each the thing that was asked for (any
+    """The rows of pictures `generated` (N, 128, 128, 4), premultiplied uint8: of each the thing that was asked for (any
     picture of it will do) and the styles of the drawings of it that it was drawn from. `alone` is the same without any
     drawing, another N pictures. Seeds of one thing are rows in any place. Needs no generator."""
     # As many drawings of them are left as of common things without one.
-    held = sets.drawn_by(context.world, sets.one_a_concept(sets.cells(context.world, 10_000)), LEFT)[: 3 * THINGS]
+    held = sets.drawn_by(context.world, sets.per_concept(sets.cells(context.world, 10_000)), LEFT)[: 3 * THINGS]
     drawn = {(p.concept, p.style): p for p in reversed(context.world.pictures)}
-    found = [drawn.get((thing.concept, style)) for thing, own in zip(things, sources, strict=True) for style in own]
-    copied = list({p.id: p for p in found if p}.values())
-    groups: dict[str, Shown] = {"": (made, things, sources)}
+    drawings = [
+        drawn.get((thing.concept, style)) for thing, styles in zip(things, sources, strict=True) for style in styles
+    ]
+    copied = list({p.id: p for p in drawings if p}.values())
+    groups: dict[str, Shown] = {"": (generated, things, sources)}
     for name, pictures in {"real held-out": held, "sources": copied}.items():
         if pictures:
             groups[name] = sets.pixels(context.world, pictures), pictures, [[p.style] for p in pictures]
@@ -137,7 +139,7 @@ def novelty(
     shown = {name: pixels for name, (pixels, *_) in groups.items()}
     yield from copy_rows(context, shown, **origin)
     yield from known_rows(context, groups, **origin)
-    yield from variety_rows(context, things, made, alone, **origin)
+    yield from variety_rows(context, things, generated, alone, **origin)
     yield from detail_rows(shown, **origin)
 
 
@@ -167,16 +169,16 @@ def known_rows(context: Context, groups: dict[str, Shown], **origin: Any) -> Ite
     drawings, concepts = context.features_of(gallery, judge), np.array([p.concept for p in gallery])
     drawn_by = np.array([p.family for p in gallery])
     answers, left = {}, []
-    for name, (pixels, asked, without) in groups.items():
-        found = []
-        for row, thing, styles in zip(context.features(pixels, judge), asked, without, strict=True):
-            own = concepts == thing.concept
-            out = own & np.isin(drawn_by, [families.get(style, "") for style in styles])
-            if (own & ~out).any():
+    for name, (pixels, pictures_of, without) in groups.items():
+        matches = []
+        for row, thing, styles in zip(context.features(pixels, judge), pictures_of, without, strict=True):
+            right = concepts == thing.concept
+            out = right & np.isin(drawn_by, [families.get(style, "") for style in styles])
+            if (right & ~out).any():
                 near = nearest(row[None], drawings[~out], NEIGHBOURS)[0]
-                found.append(bool(own[~out][near].any()))
-                left.append(int((own & ~out).sum()) if not name else 0)
-        answers[name] = np.array(found, bool)
+                matches.append(bool(right[~out][near].any()))
+                left.append(int((right & ~out).sum()) if not name else 0)
+        answers[name] = np.array(matches, bool)
     share = {name: float(values.mean()) for name, values in answers.items() if len(values)}
     if "" not in share:
         return
@@ -189,7 +191,7 @@ def known_rows(context: Context, groups: dict[str, Shown], **origin: Any) -> Ite
 
 
 def variety_rows(
-    context: Context, things: Sequence[Picture], made: np.ndarray, alone: np.ndarray | None, **origin: Any
+    context: Context, things: Sequence[Picture], generated: np.ndarray, alone: np.ndarray | None, **origin: Any
 ) -> Iterator[Row]:
     """How unlike pictures of one thing are, all pairs of seeds of each, by two extractors; none where there is one."""
     same: dict[str, list[int]] = {}
@@ -205,12 +207,14 @@ def variety_rows(
         def apart(pixels: np.ndarray, by: Any = by) -> np.ndarray:
             features = context.features(pixels, by)
             groups = (1 - cosine(features[rows], features[rows]) for rows in same.values() if len(rows) > 1)
-            return np.array([np.mean([own[i, j] for i, j in combinations(range(len(own)), 2)]) for own in groups])
+            return np.array(
+                [np.mean([distances[i, j] for i, j in combinations(range(len(distances)), 2)]) for distances in groups]
+            )
 
         others = {"two sets' drawings": sides} | ({} if alone is None else {"strength 0": apart(alone)})
         yield mean_row(
-            f"unlike each other, {len(made) // len(same)} seeds of a thing, by {by.name if by else 'EffLite0'}",
-            apart(made), goal=AS_TWO_SETS * float(sides.mean()), against=beside(others),
+            f"unlike each other, {len(generated) // len(same)} seeds of a thing, by {by.name if by else 'EffLite0'}",
+            apart(generated), goal=AS_TWO_SETS * float(sides.mean()), against=beside(others),
             note=f"1 - cosine of all pairs; goal: {AS_TWO_SETS} of two sets'", **origin,
         )  # fmt: skip
 
@@ -222,7 +226,7 @@ def detail_rows(shown: dict[str, np.ndarray], **origin: Any) -> Iterator[Row]:
         ("blur, 0 to 1 (no-reference, Crété et al. 2007)", blur, True),
     ):
         values = {who: measure(pixels) for who, pixels in shown.items()}
-        means = {who: float(found.mean()) for who, found in values.items()}
+        means = {who: float(measured.mean()) for who, measured in values.items()}
         goal = means.get("sources", means["real held-out"])
         yield mean_row(name, values[""], goal=goal, lower_is_better=less, against=beside(means), **origin)
 
@@ -260,16 +264,16 @@ def steering_rows(context: Context) -> Iterator[Row]:
     half = context.sizes.conditions // 2
     things = sets.common(context.world, half)
     prompts = [display_name(thing, "en") for thing in things]
-    made = context.generate(prompts)
-    main = [max(own, key=own.__getitem__) for own in map(_painted, made)]
+    generated = context.generate(prompts)
+    main = [max(shares, key=shares.__getitem__) for shares in map(_painted, generated)]
     left = context.generate(prompts, negative=main)
     gone = [
         _painted(after)[colour] <= HALF * _painted(before)[colour]
-        for before, after, colour in zip(made, left, main, strict=True)
+        for before, after, colour in zip(generated, left, main, strict=True)
     ]
     pairs = sets.pairs(context.world, half)
-    first, second = ([display_name(p, "en") for p in own] for own in zip(*pairs, strict=True))
-    both = [f"{one} and {other}" for one, other in zip(first, second, strict=True)]
+    first, second = ([display_name(p, "en") for p in shares] for shares in zip(*pairs, strict=True))
+    both = [f"{strength} and {other}" for strength, other in zip(first, second, strict=True)]
     judge = context.parts.judge
     before = right_choices(judge, context.generate(both), both, first)
     after = right_choices(judge, context.generate(both, negative=second), both, first)
@@ -278,7 +282,7 @@ def steering_rows(context: Context) -> Iterator[Row]:
         against=(("a colour", float(np.mean(gone))), ("the second of two things", float((before > after).mean()))),
         note="half of the colour is gone, or the judge no longer sees the second thing", **context.origin(),
     )  # fmt: skip
-    weak, strong = (context.features(context.generate(prompts, guidance=one)) for one in (WEAK, STRONG))
+    weak, strong = (context.features(context.generate(prompts, guidance=strength)) for strength in (WEAK, STRONG))
     yield mean_row(
         f"guidance {WEAK:g} against {STRONG:g}, distance in EffLite0", 1 - cosine(weak, strong).diagonal(),
         against=(("of two things", float(1 - cosine(weak, np.roll(weak, 1, 0)).diagonal().mean())),),

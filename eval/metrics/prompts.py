@@ -39,19 +39,19 @@ def reading_rows(context: Context) -> Iterator[Row]:
     cells = sets.cells(context.world, context.sizes.gallery)
     captions, things = [caption(picture, SEED) for picture in cells], [{p.names["en"].lower()} for p in cells]
     near = np.mean([bool(names & _nearest(parser, text)) for text, names in zip(captions, things, strict=True)])
-    found, nearest = _found(parser, captions, things), (("the nearest name alone", float(near)),)
-    yield share_row("captions whose thing is found", found, against=nearest, **ORIGIN)
-    yield _kept("captions", parser, captions)
+    answers, nearest = _all_named(parser, captions, things), (("the nearest name alone", float(near)),)
+    yield share_row("captions whose thing is found", answers, against=nearest, **ORIGIN)
+    yield _unchanged("captions", parser, captions)
     scenes = [make_scene(context.world, SEED + i, "test") for i in range(4 * context.sizes.scenes)]
     captions = [scene.caption(0, grounded=True) for scene in scenes]
     things = [{item.names["en"].lower() for item in scene.objects} for scene in scenes]
-    yield share_row("scenes whose things are all found", _found(parser, captions, things), **ORIGIN)
-    yield _kept("scenes", parser, captions)
+    yield share_row("scenes whose things are all found", _all_named(parser, captions, things), **ORIGIN)
+    yield _unchanged("scenes", parser, captions)
     unseen = sets.unseen(context.world, context.sizes.gallery)
-    yield _kept("captions of unseen concepts", parser, [caption(picture, SEED) for picture in unseen])
+    yield _unchanged("captions of unseen concepts", parser, [caption(picture, SEED) for picture in unseen])
 
 
-def _kept(what: str, parser: PromptParser, captions: Sequence[str]) -> Row:
+def _unchanged(what: str, parser: PromptParser, captions: Sequence[str]) -> Row:
     return share_row(f"{what} read as they are", [parser.encoded(text) == text for text in captions], **ORIGIN)
 
 
@@ -66,7 +66,7 @@ def _names(parser: PromptParser, number: int) -> set[str]:
     return {name.lower() for name in parser.linker.concepts[number].names["en"]}
 
 
-def _found(parser: PromptParser, captions: Sequence[str], things: Sequence[set[str]]) -> list[bool]:
+def _all_named(parser: PromptParser, captions: Sequence[str], things: Sequence[set[str]]) -> list[bool]:
     """For each text, whether the things that it is found to name are these, by any of their English names."""
     answers = []
     for text, wanted in zip(captions, things, strict=True):
@@ -89,9 +89,9 @@ _ENGLISH = re.compile(r"[a-z]{3,}")
 def understood_rows(context: Context) -> Iterator[Row]:
     """Share of content words that are drawn or named as left out; the note names those that are lost."""
     parser = context.generator.weights.parser
-    for language, asked in content_words().items():
+    for language, prompts in content_words().items():
         answers, lost = [], []
-        for prompt, words in asked.items():
+        for prompt, words in prompts.items():
             gone = lost_words(parser, prompt, words)
             answers += [word not in gone for word in words]
             lost += [f"{prompt}: {', '.join(gone)}"] if gone else []
@@ -103,12 +103,12 @@ def understood_rows(context: Context) -> Iterator[Row]:
 def content_words() -> dict[str, dict[str, Sequence[str]]]:
     """By language, prompts with their content words."""
     typed, cut = prompt_list("typed"), prompt_list("typed_zh")
-    english, chinese = ([one for one in typed if one.isascii() is ascii] for ascii in (True, False))
+    english, chinese = ([prompt for prompt in typed if prompt.isascii() is ascii] for ascii in (True, False))
     grammar = {part for name in GRAMMAR for word in word_set(name) for part in word.split()}
     words: dict[str, Sequence[str]] = {
-        one: [word for word in _ENGLISH.findall(one.lower()) if word not in grammar] for one in english
+        prompt: [word for word in _ENGLISH.findall(prompt.lower()) if word not in grammar] for prompt in english
     }
-    return {"en": words, "zh": {one: said.split() for one, said in zip(chinese, cut, strict=True)}}
+    return {"en": words, "zh": {prompt: line.split() for prompt, line in zip(chinese, cut, strict=True)}}
 
 
 def lost_words(parser: PromptParser, prompt: str, words: Sequence[str]) -> list[str]:
@@ -118,18 +118,18 @@ def lost_words(parser: PromptParser, prompt: str, words: Sequence[str]) -> list[
     if not prompt.isascii():
         near = [one for one in phrases if len(one) > 1 or one in words] + [*parsed.left_out]
         return [word for word in words if not any(word in one or one in word for one in near)]
-    own = {form for phrase in (*phrases, *parsed.left_out) for word in words_of(phrase) for form in forms(word)}
-    return [word for word in words if not own.intersection((*forms(word), *words_of(word)))]
+    known = {form for phrase in (*phrases, *parsed.left_out) for word in words_of(phrase) for form in forms(word)}
+    return [word for word in words if not known.intersection((*forms(word), *words_of(word)))]
 
 
 def _drawn(parser: PromptParser, parsed: ParsedPrompt) -> Iterator[str]:
     """What the drawing may be called: its concepts by all their names, and words for how they are drawn."""
     text = parsed.text.lower()
-    for one in parser.shown(parsed):
-        yield from (*one.phrases, *(word for name in one.english_names for word in ALIASES.get(name, ())))
+    for entity in parser.shown(parsed):
+        yield from (*entity.phrases, *(word for name in entity.english_names for word in ALIASES.get(name, ())))
     yield from (found[0] for name in LAID_OUT for found in pattern(name).finditer(text))
     yield from (word for name in SAID for word in table(name) if word in text)
-    yield from (word for one in LEXICONS.values() for word in one.colours.values() if word in text)
+    yield from (word for lexicon in LEXICONS.values() for word in lexicon.colours.values() if word in text)
     lettering = find_lettering(text)
     yield from (background_phrase(text), lettering.said if lettering else "")
     yield from set(words_of(text)) - set(words_of(rewrite("implied", text)))  # goes without saying

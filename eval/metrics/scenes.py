@@ -52,19 +52,19 @@ def scene_rows(context: Context) -> Iterator[Row]:
         if context.can("references"):
             pictures[AT_ONCE] = context.generate(prompts, references=False)
         judge = context.parts.judge
-        found = {name: right_choices(judge, pixels, prompts, contrasts) for name, pixels in pictures.items()}
-        yield scene_row(attribute, found, context.drawn(), context.generator.parts)
+        right = {name: right_choices(judge, pixels, prompts, contrasts) for name, pixels in pictures.items()}
+        yield scene_row(attribute, right, context.drawn(), context.generator.parts)
 
 
-def scene_row(attribute: str, found: dict[str, np.ndarray], seeds: str = "", made_by: tuple[str, ...] = ()) -> Row:
+def scene_row(attribute: str, right: dict[str, np.ndarray], seeds: str = "", parts: tuple[str, ...] = ()) -> Row:
     """The generated scenes' row, from right choices (N,) among them, real, reconstructed and other ones."""
-    share = {name: float(values.mean()) for name, values in found.items()}
+    share = {name: float(values.mean()) for name, values in right.items()}
     doubtful = [
         f"{share[name]:.3f} of {name} scenes" for name in ("real", "reconstructed") if share.get(name, 1) < TRUSTED
     ]
     void = f"; VOID: the judge gets {' and '.join(doubtful)} right, {TRUSTED} are needed" if doubtful else ""
     return share_row(
-        attribute, found["generated"],
+        attribute, right["generated"],
         against=(("chance", 0.5), *((name, value) for name, value in share.items() if name != "generated")),
-        note=MEANINGS[attribute] + void, seeds=f"scenes {SEED}, {SEED + 1}, ...; {seeds}", parts=(*made_by, "judge"),
+        note=MEANINGS[attribute] + void, seeds=f"scenes {SEED}, {SEED + 1}, ...; {seeds}", parts=(*parts, "judge"),
     )  # fmt: skip

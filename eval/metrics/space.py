@@ -63,22 +63,24 @@ def retrieval_rows(context: Context) -> Iterator[Row]:
             goal = english[direction] - CHINESE_WITHIN if direction in english else GOAL
             row = recall_row(f"{direction} R@{K}, {spoken}", pictures, queries, items, captions, goal)
             english.setdefault(direction, row.value)
-            beside = {who: (own, images) if queries is texts else (images, own) for who, own in worse.items()}
+            beside = {
+                who: (vectors, images) if queries is texts else (images, vectors) for who, vectors in worse.items()
+            }
             right = same(*[[picture.concept for picture in pictures]] * 2)
-            found = ((who, float(places(cosine(*both), right).recall(K).mean())) for who, both in beside.items())
-            yield replace(row, against=(*row.against, *found))
+            worse_recall = ((who, float(places(cosine(*both), right).recall(K).mean())) for who, both in beside.items())
+            yield replace(row, against=(*row.against, *worse_recall))
 
 
 def worse_texts(context: Context, captions: list[str]) -> dict[str, np.ndarray]:
     """Vectors (N, 128) of the captions with their words in another order, and the means of their words' own: what is
     gained by reading whole sentences. Of Chinese, characters stand for words."""
-    said = [tokens(one) for one in captions]
+    by_caption = [tokens(one) for one in captions]
     draw = random.Random(SEED)
-    single = list(dict.fromkeys(word for own in said for word in own))
+    single = list(dict.fromkeys(word for words in by_caption for word in words))
     embed = context.generator.weights.embedder.text
     each = dict(zip(single, embed(single).numpy(), strict=True))
-    shuffled = embed([" ".join(draw.sample(own, len(own))) for own in said]).numpy()
-    bags = np.stack([np.sum([each[word] for word in own], 0) for own in said])
+    shuffled = embed([" ".join(draw.sample(words, len(words))) for words in by_caption]).numpy()
+    bags = np.stack([np.sum([each[word] for word in words], 0) for words in by_caption])
     return {"words shuffled": shuffled, "bag of words": bags}
 
 
@@ -135,9 +137,9 @@ def word_rows(context: Context) -> Iterator[Row]:
 
 def word_row(context: Context, name: str, words: Words, goal: float | None = None) -> Row:
     """Share of words that were right; the first wrong ones are named."""
-    found = concept_shares(context, words)
-    note = named([word for word, value in found.items() if value < 1], 8)
-    return share_row(name, np.array([*found.values()]), goal=goal, note=note, seeds=f"draw {SEED}", parts=SPACE)
+    shares = concept_shares(context, words)
+    note = named([word for word, value in shares.items() if value < 1], 8)
+    return share_row(name, np.array([*shares.values()]), goal=goal, note=note, seeds=f"draw {SEED}", parts=SPACE)
 
 
 @missing_where(ValueError)
@@ -223,20 +225,21 @@ class Answers:
 def open_clip_rows(context: Context) -> Iterator[Row]:
     """Retrieval, names, scenes and words, for each model that was named."""
     others, space = context.parts.open_clip, context.generator.weights.embedder
-    for asked in (retrieval_answers, naming_answers, scene_answers, word_answers):
-        ours = dict(asked(context, space))
+    for answers_of in (retrieval_answers, naming_answers, scene_answers, word_answers):
+        ours = dict(answers_of(context, space))
         for name, model in others.items():
-            for question, answers in asked(context, model):
+            for question, answers in answers_of(context, model):
                 yield difference_row(f"{question}: {OURS} less {name}", ours[question], answers, name)
 
 
 def difference_row(question: str, ours: Answers, others: Answers, name: str) -> Row:
     """The mean difference of answers to the same N questions, beside both means."""
-    own, other = float(ours.values.mean()), float(others.values.mean())
+    mean, other = float(ours.values.mean()), float(others.values.mean())
     return mean_row(
         question, ours.values - others.values,
-        against=((OURS, own), (name, other), ("chance", ours.chance)),
-        note=f"{own / other - 1:+.1%} relative to it" if other else "", seeds=f"draws {SEED}; bootstrap 0", parts=SPACE,
+        against=((OURS, mean), (name, other), ("chance", ours.chance)),
+        note=f"{mean / other - 1:+.1%} relative to it" if other else "", seeds=f"draws {SEED}; bootstrap 0",
+        parts=SPACE,
     )  # fmt: skip
 
 
@@ -261,10 +264,10 @@ def retrieval_answers(context: Context, embedder: Any) -> Iterator[tuple[str, An
 def scene_answers(context: Context, embedder: Any) -> Iterator[tuple[str, Answers]]:
     """A held-out scene is nearer to its caption than to that of its contrast."""
     for attribute in ATTRIBUTES:
-        made, *captions = held_out_choices(context, attribute)
-        seen = embedder.image(np.stack([scene.render(context.world) for scene in made])).numpy()
-        own, other = (cosine(seen, embedder.text(texts).numpy()).diagonal() for texts in captions)
-        yield f"scenes, {attribute}", Answers(preferred(own, other), 0.5)
+        scenes, *captions = held_out_choices(context, attribute)
+        seen = embedder.image(np.stack([scene.render(context.world) for scene in scenes])).numpy()
+        true, other = (cosine(seen, embedder.text(texts).numpy()).diagonal() for texts in captions)
+        yield f"scenes, {attribute}", Answers(preferred(true, other), 0.5)
 
 
 def naming_answers(context: Context, embedder: Any) -> Iterator[tuple[str, Answers]]:
@@ -279,22 +282,22 @@ def naming_answers(context: Context, embedder: Any) -> Iterator[tuple[str, Answe
 def word_answers(context: Context, embedder: Any) -> Iterator[tuple[str, Answers]]:
     """Words in no caption find a picture, and the name, of a concept that they mean."""
     english = english_words(context, MORE * context.sizes.words)
-    asked = {
-        "words that nothing taught": {word: own for word, own in english.items() if is_held_out(word)},
-        "words of our dictionary": {word: own for word, own in english.items() if not is_held_out(word)},
+    by_kind = {
+        "words that nothing taught": {word: meant for word, meant in english.items() if is_held_out(word)},
+        "words of our dictionary": {word: meant for word, meant in english.items() if not is_held_out(word)},
         "Chinese words": chinese_words(context.world),
     }
     pictures, images = cell_vectors(context, embedder)
     concepts, named = ([picture.concept for picture in pictures], named_concepts(context, embedder)[0])
-    for kind, meanings in asked.items():
-        shown = {word: own for word, own in meanings.items() if not own.isdisjoint(concepts)}
+    for kind, meanings in by_kind.items():
+        shown = {word: meant for word, meant in meanings.items() if not meant.isdisjoint(concepts)}
         if shown:
             scores = cosine(embedder.text(list(shown)).numpy(), images)
             yield f"{kind} to pictures R@{K}", recall_answers(scores, _meant(shown, concepts))
         if meanings:
-            found = concept_shares(context, meanings, embedder)
+            shares = concept_shares(context, meanings, embedder)
             chance = expected_recall(_meant(meanings, named), K)
-            yield f"{kind} to names R@{K}", Answers(np.array([*found.values()]), chance)
+            yield f"{kind} to names R@{K}", Answers(np.array([*shares.values()]), chance)
 
 
 def _meant(words: Words, concepts: list[str]) -> np.ndarray:
@@ -315,12 +318,12 @@ def clip_score_rows(context: Context) -> Iterator[Row]:
     except MissingError:
         if context.parts.named:
             raise
-    asked = sets.cells(context.world, context.sizes.cells)
-    prompts = [sets.prompt(picture) for picture in asked]
-    made, real = context.generate(prompts), sets.pixels(context.world, asked)
+    cells = sets.cells(context.world, context.sizes.cells)
+    prompts = [sets.prompt(picture) for picture in cells]
+    generated, real = context.generate(prompts), sets.pixels(context.world, cells)
     for name, model in scorers.items():
         texts = model.text(prompts).numpy()
-        scores, of_real = (cosine(model.image(pictures).numpy(), texts) for pictures in (made, real))
+        scores, of_real = (cosine(model.image(pictures).numpy(), texts) for pictures in (generated, real))
         others = float(np.roll(scores, 1, axis=1).diagonal().mean())
         nearest = places(scores, np.eye(len(scores), dtype=bool)).recall(1).mean()
         note = f"its own prompt is the nearest of {len(prompts)}: {nearest:.3f}; as CLIPScore 2.5 x the cosine"
