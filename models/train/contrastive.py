@@ -250,8 +250,13 @@ def render(world: World, items: list[Item], rngs: list[np.random.Generator]) -> 
         moved = torch.tensor(np.stack([_motion(items[row], rngs[row]) for row in singles]))
         grid = F.affine_grid(moved, [len(singles), 4, 128, 128], align_corners=False)
         pixels[singles] = F.grid_sample(pixels[singles], grid, align_corners=False)
-        for row in singles:
-            _lay_on_ground(pixels[row], items[row], rngs[row])
+        for row in singles:  # some on an opaque plain colour, unless a caption names the background
+            rng, texts = rngs[row], items[row].captions
+            if rng.random() < GROUND_SHARE and not any(_GROUND.search(text) for text in texts):
+                white = rng.random() < 0.5
+                colour = torch.tensor(np.ones(3) if white else rng.random(3), dtype=pixels.dtype)
+                pixels[row, :3] += (1 - pixels[row, 3:]) * colour[:, None, None]
+                pixels[row, 3] = 1
     return pixels
 
 
@@ -263,15 +268,6 @@ def _motion(item: Item, rng: np.random.Generator) -> np.ndarray:
     flip = -1.0 if rng.random() < 0.5 and not asymmetric else 1.0
     cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
     return np.array([[flip * cos, -flip * sin, shift[0]], [sin, cos, shift[1]]], np.float32)
-
-
-def _lay_on_ground(pixels: Tensor, item: Item, rng: np.random.Generator) -> None:
-    """In place: an opaque plain colour below the picture, unless a caption says what is there."""
-    if rng.random() < GROUND_SHARE and not any(_GROUND.search(text) for text in item.captions):
-        white = rng.random() < 0.5
-        colour = torch.tensor(np.ones(3) if white else rng.random(3), dtype=pixels.dtype)
-        pixels[:3] += (1 - pixels[3:]) * colour[:, None, None]
-        pixels[3] = 1
 
 
 def visible_tokens(pixels: Tensor, keep: int, rngs: list[np.random.Generator]) -> Tensor | None:

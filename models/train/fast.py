@@ -456,7 +456,14 @@ class PolishTask(FastTask):
         if self.paths:
             return
         rng = np.random.default_rng((self.options.seed, 0, 0))
-        real = self._real_statistics(rng)
+        rows = self.sampler.rows(rng, self.real)
+        vectors = self._vectors(rows)
+        self.centre = vectors.mean(0)
+        self.directions = torch.linalg.svd(vectors - self.centre, full_matrices=False)[2][:COMPONENTS].T
+        parts = progress(np.array_split(rows, -(-self.real // CHUNK)), "real pictures")
+        measured = [self.features(self.encoded.latents[torch.from_numpy(part).to(self.device)]) for part in parts]
+        given, sets = self.given(rows), zip(*measured, strict=True)
+        real = [ConditionalFrechet(given, torch.cat(values), self.size, self.recent) for values in sets]
         sigmas = self.sigmas.tolist()
         self.paths = {
             STUDENT: SamplingPath(sigmas[: -self.last], sigmas[-self.last :], real),
@@ -474,16 +481,6 @@ class PolishTask(FastTask):
                 )
                 for frechet, values in zip(path.frechets, features, strict=True):
                     frechet.update(rows["given"], values)
-
-    def _real_statistics(self, rng: np.random.Generator) -> list[ConditionalFrechet]:
-        rows = self.sampler.rows(rng, self.real)
-        vectors = self._vectors(rows)
-        self.centre = vectors.mean(0)
-        self.directions = torch.linalg.svd(vectors - self.centre, full_matrices=False)[2][:COMPONENTS].T
-        chunks = progress(np.array_split(rows, -(-self.real // CHUNK)), "real pictures")
-        features = [self.features(self.encoded.latents[torch.from_numpy(chunk).to(self.device)]) for chunk in chunks]
-        given, sets = self.given(rows), zip(*features, strict=True)
-        return [ConditionalFrechet(given, torch.cat(values), self.size, self.recent) for values in sets]
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:

@@ -143,11 +143,22 @@ def encode_all(count: int, item: Callable[[int], Item], reader: Encoder, file: P
         chunks = [chunk for _, chunk in _chunks(count, item, reader, 0, 1)]
         return Encoded(*(torch.from_numpy(np.concatenate(part)) for part in zip(*chunks, strict=True)))
     file = file.with_suffix(".npy")
-    if not file.exists():
-        _write(file, count, item, reader)
+    if not file.exists():  # written whole or not at all: a kill leaves no partial file under its name
+        rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        part, whole = file.with_suffix(".part"), None
+        for rows, chunk in _chunks(count, item, reader, rank, ranks):
+            whole = _open(part, count, chunk, rank) if whole is None else whole
+            for name, values in zip(FIELDS, chunk, strict=True):
+                whole[name][rows] = values
+        whole = _open(part, count, (), rank) if whole is None else whole
+        whole.flush()
+        _barrier()
+        if rank == 0:
+            part.replace(file)
+        _barrier()
     # "c" (copy on write) protects the file, and torch warns of memory that is read-only.
-    rows = np.load(file, mmap_mode="c")
-    return Encoded(*(torch.from_numpy(rows[name]) for name in FIELDS))
+    table = np.load(file, mmap_mode="c")
+    return Encoded(*(torch.from_numpy(table[name]) for name in FIELDS))
 
 
 def _chunks(
@@ -178,22 +189,6 @@ class _Items(Dataset):
 
     def __getitem__(self, row: int) -> Item:
         return self.item(row)
-
-
-def _write(file: Path, count: int, item: Callable[[int], Item], reader: Encoder) -> None:
-    """Write the file whole or not at all: a kill leaves no partial file under its name."""
-    rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    part, whole = file.with_suffix(".part"), None
-    for rows, chunk in _chunks(count, item, reader, rank, ranks):
-        whole = _open(part, count, chunk, rank) if whole is None else whole
-        for name, values in zip(FIELDS, chunk, strict=True):
-            whole[name][rows] = values
-    whole = _open(part, count, (), rank) if whole is None else whole
-    whole.flush()
-    _barrier()
-    if rank == 0:
-        part.replace(file)
-    _barrier()
 
 
 def _open(part: Path, count: int, chunk: Chunk, rank: int) -> np.memmap:
@@ -294,7 +289,17 @@ class ImageTask(Task):
     @cached_property
     def encoded(self) -> Encoded:
         """All pictures and scenes; encoding takes minutes, or comes from `options.cache`."""
-        return self._encode().to(self.device)
+        count = self.first_scene + self.scenes
+        probes = [self.item(int(row)) for row in np.linspace(0, count - 1, PROBES)]
+        captions = [item.captions for item in probes]
+        arrays = (array for item in probes for array in (item.pixels, item.warp, item.draft) if array is not None)
+        drawn = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+        parts = weights_digest(FROZEN, self.options.parts)
+        content = f"{parts} {native_dtype()} {self.world.digest} {count} {CAPTIONS} {captions} {drawn}"
+        digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+        file = self.options.cache and self.options.cache / f"image-{digest}"
+        with self._encoder() as reader:
+            return encode_all(count, self.item, reader, file).to(self.device)
 
     def item(self, row: int) -> Item:
         """Picture and captions of a row: the pictures of the split in each of `views`, then the scenes.
@@ -321,19 +326,6 @@ class ImageTask(Task):
         # A sticker has no background unless the prompt asks for one, so captions name every background.
         first = self.options.seed * CAPTIONS
         return Item(scene.render(self.world), [scene.caption(first + i, grounded=True) for i in range(CAPTIONS)])
-
-    def _encode(self) -> Encoded:
-        count = self.first_scene + self.scenes
-        probes = [self.item(int(row)) for row in np.linspace(0, count - 1, PROBES)]
-        captions = [item.captions for item in probes]
-        arrays = (array for item in probes for array in (item.pixels, item.warp, item.draft) if array is not None)
-        drawn = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
-        parts = weights_digest(FROZEN, self.options.parts)
-        content = f"{parts} {native_dtype()} {self.world.digest} {count} {CAPTIONS} {captions} {drawn}"
-        digest = hashlib.sha256(content.encode()).hexdigest()[:16]
-        file = self.options.cache and self.options.cache / f"image-{digest}"
-        with self._encoder() as reader:
-            return encode_all(count, self.item, reader, file)
 
     @contextmanager
     def _encoder(self) -> Iterator[Encoder]:

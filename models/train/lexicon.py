@@ -76,9 +76,18 @@ class Lexicon:
         folder = folder or wordnet_folder(world.folder or data_folder())
         nouns = Nouns(folder)
         pictures = {picture.concept: picture for picture in world.split("train")}
-        related, *others = _word_groups(nouns, pictures.values(), folder)
+        groups, known = list[list[Entry]](), set[str]()  # words below the concepts, common words, other things
+        for entries in (_related_entries(nouns, pictures.values()), _common_entries(nouns, folder), _things(nouns)):
+            group = [e for e in dict.fromkeys(entries) if e.word not in known and not is_held_out(e.word)]
+            known |= {entry.word for entry in group}
+            groups.append(group)
+        related, *others = groups
         ordered = [pictures[name] for name in sorted(pictures)]
-        english = [Entry(p.names["en"].removesuffix(" face"), "noun", _gloss(nouns, p)) for p in ordered]
+        english = []
+        for picture in ordered:
+            synset, keywords = concept_sense(nouns, picture), picture.keywords.get("en", ())
+            gloss = synset.gloss if synset else ", ".join(keywords[:8])
+            english.append(Entry(picture.names["en"].removesuffix(" face"), "noun", gloss))
         concepts = meanings(english, cache, encode, sentence=True)
         rows = [row for row, picture in enumerate(ordered) if "zh" in picture.names]
         chinese = [Entry(ordered[row].names["zh"], "noun", english[row].word) for row in rows]
@@ -108,12 +117,6 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
 
 
-def _gloss(nouns: Nouns, picture: Picture) -> str:
-    """The definition of a concept: its WordNet gloss, or its keywords where WordNet lacks it."""
-    synset = concept_sense(nouns, picture)
-    return synset.gloss if synset else ", ".join(picture.keywords.get("en", ())[:8])
-
-
 def meanings(entries: Sequence[Entry], cache: Path, encode: Encode | None, sentence: bool = False) -> np.ndarray:
     """(N, K): the sum of the vectors of word, gloss and kinds; with `sentence`, of word and "word: gloss"."""
     columns = [[e.word for e in entries]]
@@ -122,17 +125,6 @@ def meanings(entries: Sequence[Entry], cache: Path, encode: Encode | None, sente
     else:
         columns += [[e.gloss for e in entries], [", ".join(e.kinds) for e in entries]]
     return np.sum([text_targets(texts, cache, encode) for texts in columns], 0)
-
-
-def _word_groups(nouns: Nouns, pictures: Iterable[Picture], folder: Path) -> list[list[Entry]]:
-    """Words below the concepts, common words, other things; without held-out words."""
-    groups: list[list[Entry]] = []
-    known: set[str] = set()
-    for entries in (_related_entries(nouns, pictures), _common_entries(nouns, folder), _things(nouns)):
-        group = [e for e in dict.fromkeys(entries) if e.word not in known and not is_held_out(e.word)]
-        known |= {entry.word for entry in group}
-        groups.append(group)
-    return groups
 
 
 def _related_entries(nouns: Nouns, pictures: Iterable[Picture]) -> Iterator[Entry]:

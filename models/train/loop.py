@@ -31,6 +31,7 @@ from models.train import checkpoint
 from models.weights import check_dependencies
 
 CPU = torch.device("cpu")
+CLIP_NORM = 1.0  # of the gradient
 Schedule = Callable[[float], int]  # of progress in [0, 1]
 
 
@@ -84,7 +85,6 @@ class Recipe:
     decay_from: float = 0.5  # progress at which the rate begins its half cosine to a hundredth of the peak
     warmup: int = 200  # optimiser steps, linear
     ema: float = 0.999  # of the averaged weights; its ramp (1 + n) / (10 + n) keeps early averages of a new model young
-    clip: float = 1.0  # gradient norm
     minutes: float = 60.0
     channels_last: bool = False
     seed: int = 0
@@ -275,7 +275,7 @@ class Trainer:
         with accelerator.autocast():
             values = self.task.loss(self.model, batch, progress)
         accelerator.backward(values["loss"])
-        norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+        norm = accelerator.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
         if not math.isfinite(float(norm)):
             raise FloatingPointError(f"gradient norm {norm} at step {state.step}; lower the learning rate and resume")
         for optimizer in self.optimizers:

@@ -14,9 +14,9 @@ import copy
 import hashlib
 import json
 import math
-from collections.abc import Callable, Hashable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Hashable
 from dataclasses import fields
-from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -195,24 +195,20 @@ class TrunkSpaceTask(Task):
         return stored_tensors(o.cache and o.cache / f"trunk-{name}.safetensors", self._encoded)
 
     def _encoded(self) -> dict[str, Tensor]:
-        starts = progress(range(0, self.units, CHUNK), f"encoding {2 * self.units:,} pictures")
-        chunks = [dict(self._chunk(range(start, min(start + CHUNK, self.units)))) for start in starts]
-        return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
-
-    def _chunk(self, units: range) -> Iterator[tuple[str, Tensor]]:
-        """Columns of some units: the trunk's vectors of pictures and captions, and their facts."""
-        drawer, numbers = self._drawing
-        streams = [stream(self.options.seed, 0, "unit", unit) for unit in units]
-        items, rngs = drawer.items(streams, SCENES)
-        yield "picture", self.trunk.image(to_uint8(render(self.world, items, rngs)))
-        yield from zip(KINDS[1:], self.trunk.text(all_captions(items)).chunk(2), strict=True)
-        known = numbers.picture_facts(items), numbers.caption_facts(items, 0), numbers.caption_facts(items, 1)
-        for kind, facts in zip(KINDS, known, strict=True):
-            yield from ((f"{kind}.{name}", column) for name, column in vars(facts).items())
-
-    @cached_property
-    def _drawing(self) -> tuple[Drawer, Numbers]:
-        return Drawer(self.world), Numbers(self.world)
+        """By column: the trunk's vectors of pictures and captions, and their facts."""
+        drawer, numbers = Drawer(self.world), Numbers(self.world)
+        columns = defaultdict[str, list[Tensor]](list)
+        for start in progress(range(0, self.units, CHUNK), f"encoding {2 * self.units:,} pictures"):
+            units = range(start, min(start + CHUNK, self.units))
+            items, rngs = drawer.items([stream(self.options.seed, 0, "unit", unit) for unit in units], SCENES)
+            columns["picture"].append(self.trunk.image(to_uint8(render(self.world, items, rngs))))
+            for name, texts in zip(KINDS[1:], self.trunk.text(all_captions(items)).chunk(2), strict=True):
+                columns[name].append(texts)
+            facts = numbers.picture_facts(items), numbers.caption_facts(items, 0), numbers.caption_facts(items, 1)
+            for kind, of_kind in zip(KINDS, facts, strict=True):
+                for name, column in vars(of_kind).items():
+                    columns[f"{kind}.{name}"].append(column)
+        return {name: torch.cat(parts) for name, parts in columns.items()}
 
     def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
         """Some units, the two pictures of each side by side."""

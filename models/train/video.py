@@ -349,8 +349,12 @@ class VideoTask(Task):
         Noise levels and dropped conditions are random. With `levels` (lowest, highest), as in the validation, noise
         levels lie evenly between them, words and vector are given and the last frame is not.
         """
-        acted = clips.movers < 0
-        t, *given = self._levels(draft, acted, rng)
+        mix, count, acted = self.mix, len(draft), clips.movers < 0
+        mean = mix.time_mean + acted * mix.acted
+        mean = torch.where(draft.flatten(1).any(1), mean, mix.time_mean + mix.undrafted)
+        t = noise_levels(rng, count, mean, mix.time_std)
+        text, vector, last = torch.from_numpy(rng.random((3, count)))
+        given = [text >= mix.drop_text, vector >= mix.drop_vector, last < mix.last]
         if levels:
             t = torch.linspace(*levels, len(t))
             given = [torch.full((len(t),), value) for value in (True, True, False)]
@@ -365,15 +369,6 @@ class VideoTask(Task):
         condition = condition_of(clips, *given[:2])
         known = {"condition": condition, "frames": frames, "acted": acted.float(), "missed": missed}
         return {"x": x, "t": t, "target": target, **known}
-
-    def _levels(self, draft: Tensor, acted: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Noise levels (B,), logit-normal, and whether words, vector and last frame are given, each (B,)."""
-        count, mix = len(draft), self.mix
-        mean = mix.time_mean + acted * mix.acted
-        mean = torch.where(draft.flatten(1).any(1), mean, mix.time_mean + mix.undrafted)
-        t = noise_levels(rng, count, mean, mix.time_std)
-        text, vector, last = torch.from_numpy(rng.random((3, count)))
-        return t, text >= mix.drop_text, vector >= mix.drop_vector, last < mix.last
 
     def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
         """Mean squared error of the velocity, and the planner's distance from the truth."""
