@@ -456,13 +456,13 @@ class PolishTask(FastTask):
         if self.paths:
             return
         rng = np.random.default_rng((self.options.seed, 0, 0))
-        rows = self.sampler.rows(rng, self.real)
-        vectors = self._vectors(rows)
+        indices = self.sampler.rows(rng, self.real)
+        vectors = self._vectors(indices)
         self.centre = vectors.mean(0)
         self.directions = torch.linalg.svd(vectors - self.centre, full_matrices=False)[2][:COMPONENTS].T
-        parts = progress(np.array_split(rows, -(-self.real // CHUNK)), "real pictures")
+        parts = progress(np.array_split(indices, -(-self.real // CHUNK)), "real pictures")
         measured = [self.features(self.encoded.latents[torch.from_numpy(part).to(self.device)]) for part in parts]
-        given, sets = self.given(rows), zip(*measured, strict=True)
+        given, sets = self.given(indices), zip(*measured, strict=True)
         real = [ConditionalFrechet(given, torch.cat(values), self.size, self.recent) for values in sets]
         sigmas = self.sigmas.tolist()
         self.paths = {
@@ -471,7 +471,7 @@ class PolishTask(FastTask):
         }
         self.teacher_samples = self.draws(rng, self.led)
         chunks = progress(np.array_split(np.arange(self.led), -(-self.led // CHUNK)), "paths led")
-        conditions = (self.condition(self.teacher_samples[rows]) for rows in chunks)
+        conditions = (self.condition(self.teacher_samples[chunk]) for chunk in chunks)
         self.states = torch.cat([self.sampled_until_handover(c, self._noise(rng, len(c))) for c in conditions])
         for draw, path in zip((self._student_start, self._teacher_start), self.paths.values(), strict=True):
             while len(path.frechets[0]) < self.recent // 2:
