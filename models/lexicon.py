@@ -47,8 +47,8 @@ class Lexicon:
     def expressions(self) -> dict[str, str]:
         """By word or phrase that says how something feels, the name of the face that it then has."""
         faces = {mood: row["face"] for mood, row in CONCEPTS["moods"].items() if "face" in row}
-        found = {word.removesuffix("的"): face for mood, face in faces.items() for word in self.moods[mood]}
-        return found | {word: face for face, words in self.rows["expressions"].items() for word in words.split(", ")}
+        by_word = {word.removesuffix("的"): face for mood, face in faces.items() for word in self.moods[mood]}
+        return by_word | {word: face for face, words in self.rows["expressions"].items() for word in words.split(", ")}
 
     @cached_property
     def moods(self) -> dict[str, tuple[str, ...]]:

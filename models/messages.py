@@ -33,11 +33,11 @@ class Message:
         return {"code": self.code, **({"values": _plain(self.values)} if self.values else {})}
 
     @classmethod
-    def from_json(cls, said: Any) -> "Message":
+    def from_json(cls, data: Any) -> "Message":
         """The message again; a bare text is a sentence without a code."""
-        if not isinstance(said, dict):
-            return cls(str(said))
-        return cls(said["code"], {name: _read(value) for name, value in said.get("values", {}).items()})
+        if not isinstance(data, dict):
+            return cls(str(data))
+        return cls(data["code"], {name: _read(value) for name, value in data.get("values", {}).items()})
 
     def __str__(self) -> str:
         return self.text()

@@ -140,7 +140,7 @@ def test_lettering_is_no_part_of_what_is_drawn() -> None:
     parser = known("letters")
     assert parser.parse("a crown made of cat").blend and not parser.parse('a crown made of cat saying "hi"').blend
     found = find_lettering('a cat saying "hi"')
-    assert found and (found.words, found.rest, found.said) == ("hi", "a cat", ' saying "hi"')
+    assert found and (found.words, found.rest, found.phrase) == ("hi", "a cat", ' saying "hi"')
     assert find_lettering(f'a cat saying "{"x" * (LONGEST_LETTERING + 1)}"') is None
 
 

@@ -25,7 +25,7 @@ from models.pipelines.image import Pictures
 from models.pipelines.sticker import StickerPipeline
 from models.prompts.build import build_parser
 from models.prompts.normalise import BLACK_AND_WHITE
-from models.references.build import OUTLINES, PREFERRED, TYPICAL, TrainingReferences, build_references, one_per
+from models.references.build import OUTLINES, PREFERRED, TYPICAL, TrainingReferences, build_references, representatives
 from models.references.drawing import typical
 from models.references.store import FILE, SIDE, Reference, ReferenceStore
 from models.references.symmetry import LatentMirror
@@ -97,7 +97,8 @@ def test_of_many_drawings_it_is_one_without_skin_tone_and_gender() -> None:
         replace(first, id="woman", gender="woman", index=0),
         first,
     ]
-    assert one_per(toned, "style") == {first.style: first} and one_per(toned[:2], "family")[first.family] in toned[:2]
+    assert representatives(toned, "style") == {first.style: first}
+    assert representatives(toned[:2], "family")[first.family] in toned[:2]
 
 
 def test_lines_are_taken_where_nobody_filled_the_thing() -> None:

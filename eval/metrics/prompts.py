@@ -131,5 +131,5 @@ def _drawn(parser: PromptParser, parsed: ParsedPrompt) -> Iterator[str]:
     yield from (word for name in SAID for word in table(name) if word in text)
     yield from (word for lexicon in LEXICONS.values() for word in lexicon.colours.values() if word in text)
     lettering = find_lettering(text)
-    yield from (background_phrase(text), lettering.said if lettering else "")
+    yield from (background_phrase(text), lettering.phrase if lettering else "")
     yield from set(words_of(text)) - set(words_of(rewrite("implied", text)))  # goes without saying

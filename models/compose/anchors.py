@@ -34,8 +34,8 @@ def features(face: np.ndarray) -> np.ndarray:
     colours = face[..., :3].astype(float)
     skin = np.median(colours[inside], 0)  # features are less than half of a face
     share = np.clip((np.linalg.norm(colours - skin, axis=-1) - SAME) / (OTHER - SAME), 0, 1) * inside
-    own = np.clip(colours - (1 - share[..., None]) * skin, 0, 255 * share[..., None])
-    cut = np.dstack([own, 255 * share]).round().astype(np.uint8)
+    feature = np.clip(colours - (1 - share[..., None]) * skin, 0, 255 * share[..., None])
+    cut = np.dstack([feature, 255 * share]).round().astype(np.uint8)
     left, top, right, bottom = Image.fromarray(cut[..., 3] >= SEEN).getbbox() or (0, 0, 0, 0)
     return cut[top:bottom, left:right]
 
@@ -100,10 +100,10 @@ KNOT = 0.35  # of its own height: what lies above the neck's middle
 def worn(box: Box, alpha: np.ndarray) -> Box:
     """The box, moved to its anchor, the head or the neck of what is seen in `alpha` (S, S), and as wide as that; as it
     is over nothing."""
-    found = head(alpha) if box.anchor == "head" else neck(alpha)
-    if found is None:
+    anchor = head(alpha) if box.anchor == "head" else neck(alpha)
+    if anchor is None:
         return box
-    middle, row, width = found
+    middle, row, width = anchor
     if box.anchor == "head":
         wide, bottom = round(SIZE * float(np.clip(width, *WIDTHS))), max(round(SIZE * (row + SUNK)), 1)
         height = min(box.height, bottom)
@@ -118,10 +118,10 @@ def worn(box: Box, alpha: np.ndarray) -> Box:
 
 def neck(alpha: np.ndarray) -> tuple[float, float, float] | None:
     """Middle, height and width of the neck of what is seen in `alpha` (S, S); None of nothing."""
-    found, side = head(alpha), len(alpha)
-    if found is None:
+    head_box, side = head(alpha), len(alpha)
+    if head_box is None:
         return None
-    middle, top, width = found
+    middle, top, width = head_box
     body, column = _without_thin(alpha >= SEEN), min(round(middle * side), side - 1)
     size = max(width, HEADS * float(body.any(1).sum()) / side)
     chin = (top + CHIN * size) * side

@@ -41,8 +41,8 @@ class Drawings:
             for number, (prompt, seed, laid) in enumerate(zip(prompts, seeds, layouts, strict=True))
             for thing, text in enumerate(_different(laid) if laid else [prompt])
         ]
-        drawn, own, pictures = zip(*rows, strict=True)
-        return Drawings(drawn, own, pictures, tuple(layouts))
+        drawn, drawing_seeds, pictures = zip(*rows, strict=True)
+        return Drawings(drawn, drawing_seeds, pictures, tuple(layouts))
 
     def rows(self, pictures: Sequence[int]) -> list[int]:
         """The drawings of some pictures."""
@@ -64,15 +64,15 @@ def _different(layout: Layout) -> list[ParsedPrompt]:
 
 def collage(layout: Layout, drawn: Iterator[np.ndarray]) -> np.ndarray:
     """One picture of its things, taken from `drawn` in the order of their prompts; nearer things cover others."""
-    found = {text: next(drawn) for text in _different(layout)}
-    side = len(next(iter(found.values())))
+    drawings = {text: next(drawn) for text in _different(layout)}
+    side = len(next(iter(drawings.values())))
     canvas, things = resized(ground(layout.background), side, side).copy(), np.zeros((side, side, 4), np.uint8)
     for text, place in sorted(zip(layout.prompts, layout.boxes, strict=True), key=lambda pair: pair[1].z):
         if place.anchor in ("middle", "face"):
-            _put_in_middle(things, found[text], place)
+            _put_in_middle(things, drawings[text], place)
             continue
         thing = np.zeros_like(things)
-        fit_in(thing, found[text], worn(place, things[..., 3]) if place.anchor else place, side)
+        fit_in(thing, drawings[text], worn(place, things[..., 3]) if place.anchor else place, side)
         put(things, thing, 0, 0)
         if place.lettering:
             write(things, place.lettering, thing[..., 3])

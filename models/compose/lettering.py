@@ -46,11 +46,11 @@ def font_for(text: str, size: int) -> Font:
 @functools.cache
 def _fonts(size: int) -> list[Font]:
     """Ours and those of the system's that are there; Pillow's own where ours is missing."""
-    found: list[Font] = []
+    fonts: list[Font] = []
     for name in (str(assets() / FONT), *SYSTEM_FONTS):
         with contextlib.suppress(OSError):
-            found.append(ImageFont.truetype(name, size))
-    return found or [ImageFont.load_default(size)]
+            fonts.append(ImageFont.truetype(name, size))
+    return fonts or [ImageFont.load_default(size)]
 
 
 @functools.lru_cache(4096)
@@ -77,9 +77,9 @@ def write(canvas: np.ndarray, words: str, alpha: np.ndarray) -> None:
     if whole is None:
         return
     colour, even = _ground(canvas, alpha >= SEEN)
-    found = middle(even.astype(np.uint8) * 255)
-    is_even = found is not None and found[2] >= ROOM * whole[2]
-    x, y, _ = found if found is not None and is_even else whole
+    room = middle(even.astype(np.uint8) * 255)
+    is_even = room is not None and room[2] >= ROOM * whole[2]
+    x, y, _ = room if room is not None and is_even else whole
     block = _fitting(words, _shrunk(even if is_even else alpha >= SEEN, MARGIN), x, y)
     left, top = (max(0, round(at - size / SHARP / 2)) for at, size in ((x, block.width), (y, block.height)))
     if is_even:
@@ -165,5 +165,5 @@ def _clear(canvas: np.ndarray, even: np.ndarray, colour: np.ndarray, box: tuple[
 def _shrunk(mask: np.ndarray, share: float) -> np.ndarray:
     """A mask (S, S) eroded by a share of the side; dilated where the share is negative."""
     size = 2 * round(abs(share) * len(mask)) + 1
-    found = Image.fromarray(mask.astype(np.uint8) * 255)
-    return np.asarray(found.filter((ImageFilter.MinFilter if share > 0 else ImageFilter.MaxFilter)(size))) > 0
+    image = Image.fromarray(mask.astype(np.uint8) * 255)
+    return np.asarray(image.filter((ImageFilter.MinFilter if share > 0 else ImageFilter.MaxFilter)(size))) > 0

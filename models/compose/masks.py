@@ -34,8 +34,8 @@ def expanded(picture: Image.Image, share: float) -> tuple[np.ndarray, np.ndarray
     inner = 2 * round(SIZE / (1 + 2 * share) / 2)  # even: the same border on both sides
     border = (SIZE - inner) // 2
     pixels = np.pad(fit(picture, inner), ((border, border), (border, border), (0, 0)))
-    kept = np.pad(fit_mask(Image.new("L", picture.size, 255), inner), border)
-    return pixels, 255 - kept
+    unchanged = np.pad(fit_mask(Image.new("L", picture.size, 255), inner), border)
+    return pixels, 255 - unchanged
 
 
 def small_box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
@@ -55,10 +55,10 @@ def cells(masks: np.ndarray, count: int) -> np.ndarray:
     return masks.reshape(len(masks), count, side, count, side).max((2, 4)) > 0
 
 
-def blend(drawn: np.ndarray, kept: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """One picture of both: `drawn` within the mask, fading in over FEATHER pixels; `kept` exactly where it is 0."""
+def blend(drawn: np.ndarray, picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """One picture of both: `drawn` within the mask, fading in over FEATHER pixels; `picture` exactly where it is 0."""
     weight = _feathered(mask).astype(np.uint32)[..., None]
-    return ((drawn * weight + kept * (255 - weight) + 127) // 255).astype(np.uint8)
+    return ((drawn * weight + picture * (255 - weight) + 127) // 255).astype(np.uint8)
 
 
 def _feathered(mask: np.ndarray) -> np.ndarray:

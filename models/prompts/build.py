@@ -56,9 +56,9 @@ def _concept(pictures: Sequence[Picture]) -> Concept:
             if len(name) > 1 or not name.isascii():
                 names[language][name] = None
     keywords = {word: None for p in pictures for words in p.keywords.values() for word in words if len(word) > 1}
-    found = {language: tuple(of_language) for language, of_language in names.items()}
+    by_language = {language: tuple(of_language) for language, of_language in names.items()}
     group = pictures[0].group
-    return Concept(found or {"en": (pictures[0].concept,)}, tuple(keywords), group, group in THINGS)
+    return Concept(by_language or {"en": (pictures[0].concept,)}, tuple(keywords), group, group in THINGS)
 
 
 def _common(by_concept: Mapping[str, Sequence[Picture]]) -> dict[str, frozenset[str]]:
@@ -111,13 +111,13 @@ def inside_words(nouns: Nouns, world: World) -> list[str]:
 
 def _meanings(nouns: Nouns, pictures: Sequence[Picture], world: World) -> dict[str, set[int]]:
     """The inside words, each with the rows of the concepts that it is below."""
-    found: dict[str, set[int]] = {}
+    meanings: dict[str, set[int]] = {}
     for row, picture in enumerate(pictures):
         sense = concept_sense(nouns, picture)
-        for one in _below(nouns, [sense]) if sense else ():
-            for word in filter(lambda word: _is_new(word, world), one.words):
-                found.setdefault(word, set()).add(row)
-    return found
+        for synset in _below(nouns, [sense]) if sense else ():
+            for word in filter(lambda word: _is_new(word, world), synset.words):
+                meanings.setdefault(word, set()).add(row)
+    return meanings
 
 
 def outside_words(nouns: Nouns, world: World) -> list[str]:
@@ -137,12 +137,12 @@ def _concepts(world: World) -> list[Picture]:
 
 def _below(nouns: Nouns, senses: Iterable[Synset], symbols: tuple[str, ...] = HYPONYMS) -> list[Synset]:
     """Senses and all that are below them, or that they point to by other symbols."""
-    found = {one.offset: one for one in senses}
-    level = list(found.values())
+    below = {one.offset: one for one in senses}
+    level = list(below.values())
     while level:
-        level = [other for one in level for other in nouns.pointed(one, symbols) if other.offset not in found]
-        found |= {one.offset: one for one in level}
-    return list(found.values())
+        level = [other for one in level for other in nouns.pointed(one, symbols) if other.offset not in below]
+        below |= {one.offset: one for one in level}
+    return list(below.values())
 
 
 def _is_new(word: str, world: World) -> bool:

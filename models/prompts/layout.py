@@ -73,8 +73,8 @@ WHOLE, SMALL, BACKDROP, MIDDLE, FEATURES = itemgetter("whole", "small", "backdro
 STAGE, SKY, BELOW_SKY, SPEAKER, BALLOON = itemgetter("stage", "sky", "below_sky", "speaker", "balloon")(_TABLE)
 COSTUME, WINGED, ON_IT, SCATTERED, AROUND = itemgetter("costume", "winged", "on_it", "scattered", "around")(_TABLE)
 PAIR: dict[str, Boxes] = _TABLE["pair"]
-for _one, _other in (("left of", "right of"), ("above", "below"), ("in front of", "behind")):
-    PAIR[_other] = PAIR[_one][::-1]
+for _name, _opposite in (("left of", "right of"), ("above", "below"), ("in front of", "behind")):
+    PAIR[_opposite] = PAIR[_name][::-1]
 IN_SCENE: dict[int, Boxes] = _TABLE["in_scene"]
 GRID: dict[int, Boxes] = _TABLE["grid"]
 
@@ -91,10 +91,10 @@ def within(box: Box, frame: Box, keep: bool = False) -> Box:
     return replace(box, left=at[0], top=at[1], width=width, height=height, z=frame.z + box.z, anchor=anchor)
 
 
-def matched(box: Box, own: Box, other: Box) -> Box:
+def matched(box: Box, standard: Box, other: Box) -> Box:
     """A box beside `own`, where in its stead `other` is: a hat's where the head is elsewhere."""
-    scale = other.width / own.width
-    left, top = other.left + scale * (box.left - own.left), other.top + scale * (box.top - own.top)
+    scale = other.width / standard.width
+    left, top = other.left + scale * (box.left - standard.left), other.top + scale * (box.top - standard.top)
     width, height = scale * box.width, scale * box.height
     return replace(box, left=round(left), top=round(top), width=round(width), height=round(height))
 
@@ -123,22 +123,22 @@ class Expression:
 
 def expression(text: str, reader: Rephraser) -> Expression | None:
     """The one entity with an expression that a text asks for; None where both have a name together ("a crying cat")."""
-    words, said = expressions_in(text), pattern("expression")
-    one = reader.one_entity(said.sub(" ", text).strip(" ,，")) if words else None
-    if one is None:
+    words, feeling = expressions_in(text), pattern("expression")
+    entity = reader.single_entity(feeling.sub(" ", text).strip(" ,，")) if words else None
+    if entity is None:
         return None
-    concept, whole = reader.concept(one), reader.entities(text)
-    are_faces = [reader.concept(other).group == FACES for other in whole if other.concept != one.concept]
+    concept, whole = reader.concept(entity), reader.entities(text)
+    are_faces = [reader.concept(other).group == FACES for other in whole if other.concept != entity.concept]
     animal = bool(whole) and (bool(whole[0].name) or concept.has_eyes)  # no heart is a face with hearts
     if animal and len(whole) == 1 and any(are_faces):  # a crying cat is no sleeping one, and anger no tomato
         known = reader.concept(whole[0]).words
-        if any(known.issuperset(words_of(f"{word} {one.name}")) for word in words):
+        if any(known.issuperset(words_of(f"{word} {entity.name}")) for word in words):
             return None
-    if any(said.search(other.name) and said.sub("", other.name) for other in whole):
+    if any(feeling.search(other.name) and feeling.sub("", other.name) for other in whole):
         return None
     if not concept.can_join or (len(whole) > 1 and not all(are_faces)):
         return None
-    return None if concept.is_face else _expression(one, words[-1], named_style(text), reader)
+    return None if concept.is_face else _expression(entity, words[-1], named_style(text), reader)
 
 
 def expression_of(entity: Entity, prompt: str, reader: Rephraser) -> Expression | None:
@@ -159,13 +159,13 @@ def winged(text: str, reader: Rephraser) -> Entity | None:
     """What does not fly by itself, and is to fly: "a flying pig", 会飞的猪."""
     if not pattern("winged").search(text):
         return None
-    one = reader.one_entity(pattern("winged").sub(" ", text))
-    if one is None or reader.concept(one).words.intersection(CONCEPTS["flying"]):
+    entity = reader.single_entity(pattern("winged").sub(" ", text))
+    if entity is None or reader.concept(entity).words.intersection(CONCEPTS["flying"]):
         return None
-    if reader.concept(one).group == PEOPLE and not pattern("wings").search(text):  # superheroes fly without
+    if reader.concept(entity).group == PEOPLE and not pattern("wings").search(text):  # superheroes fly without
         return None
-    named = any(pattern("winged").search(entity.name) for entity in reader.entities(text))  # money with wings
-    return None if named else one
+    named = any(pattern("winged").search(other.name) for other in reader.entities(text))  # money with wings
+    return None if named else entity
 
 
 def blend(text: str, reader: Rephraser) -> Shares | None:
@@ -174,13 +174,13 @@ def blend(text: str, reader: Rephraser) -> Shares | None:
         return None
     if (match := search("made_of", text)) and (shares := _equal(match["stuff"], match["thing"], text, reader)):
         return shares  # "a dragon made of ice", 冰做的龙
-    if (found := expression(text, reader)) and found.blended:
-        face = reader.caption(reader.close_up(found.entity), text)
-        return (FACE_SHARE, in_style(found.face, named_style(text))), (1 - FACE_SHARE, face)
+    if (felt := expression(text, reader)) and felt.blended:
+        face = reader.caption(reader.close_up(felt.entity), text)
+        return (FACE_SHARE, in_style(felt.face, named_style(text))), (1 - FACE_SHARE, face)
     if match := search("both", text):  # "half cat half fish", "a mix of a cat and a dog"
         return _equal(match[1], match[2], text, reader, reader.close_up)
     match = search("creature", text)  # of animals "a robot cat"
-    animal = reader.one_entity(match[2]) if match else None
+    animal = reader.single_entity(match[2]) if match else None
     if match is None or animal is None or reader.concept(animal).group != ANIMALS or modifiers(match[2], animal.name):
         return None
     return _equal(match[1], match[2], text, reader, reader.close_up)
@@ -190,9 +190,9 @@ def _equal(
     first: str, second: str, text: str, reader: Rephraser, seen: Callable[[Entity], Entity] = lambda one: one
 ) -> Shares | None:
     """Both in equal shares, as they are seen; None where one of them is no entity, or a person."""
-    found = [one for part in (first, second) if (one := reader.one_entity(part))]
-    found = [one for one in found if reader.concept(one).group != PEOPLE or one.name in word_set("creature")]
-    captions = [reader.caption(seen(one), text) for one in found]
+    entities = [one for part in (first, second) if (one := reader.single_entity(part))]
+    entities = [one for one in entities if reader.concept(one).group != PEOPLE or one.name in word_set("creature")]
+    captions = [reader.caption(seen(one), text) for one in entities]
     return ((EQUAL_SHARE, captions[0]), (EQUAL_SHARE, captions[1])) if len(captions) == 2 else None
 
 
@@ -221,16 +221,16 @@ def _pair(animal: str, called: str, person: Entity, reader: Rephraser) -> tuple[
     roles = [number for number in reader.linker.called(called) if concepts[number].is_a("role")]
     if not roles or JOINTS.search(animal.split("的")[-1]):  # 骑马的宇航员 rides one
         return None
-    one = reader.one_entity(animal)
-    if one is None or reader.concept(one).group != ANIMALS or not animal.endswith(one.name):
+    entity = reader.single_entity(animal)
+    if entity is None or reader.concept(entity).group != ANIMALS or not animal.endswith(entity.name):
         return None
-    return reader.face_of(one), replace(person, concept=roles[0])
+    return reader.face_of(entity), replace(person, concept=roles[0])
 
 
-def _halves(said: str) -> Iterator[tuple[str, str]]:
+def _halves(text: str) -> Iterator[tuple[str, str]]:
     """What the last words, or characters, may be said of, and they."""
-    chinese = language_of(said) == "zh"
-    pieces, between = (list(said), "") if chinese else (said.replace("-", " ").split(), " ")
+    chinese = language_of(text) == "zh"
+    pieces, between = (list(text), "") if chinese else (text.replace("-", " ").split(), " ")
     for count in range(min(LONGEST_ROLE, len(pieces) - 1), 0, -1):
         yield between.join(pieces[:-count]).rstrip("的"), between.join(pieces[-count:])
 
@@ -238,11 +238,11 @@ def _halves(said: str) -> Iterator[tuple[str, str]]:
 def portrait(text: str, reader: Rephraser) -> Entity | None:
     """The face of the animal that is named and nothing else is but of its face, "a cat with blue eyes"; None of any
     other text. Its body is four legs and a tail to whoever draws small pictures; "a standing cat" has one."""
-    one = reader.one_entity(text := pattern("features").sub("", text))
-    if one is None or modifiers(text, one.name):
+    entity = reader.single_entity(text := pattern("features").sub("", text))
+    if entity is None or modifiers(text, entity.name):
         return None
-    face = reader.close_up(one)
-    return face if face.concept != one.concept else None
+    face = reader.close_up(entity)
+    return face if face.concept != entity.concept else None
 
 
 _AT_BODY = {"head": "on the head", "nose": "on the head", "neck": "round the neck", "back": "below"}
@@ -253,31 +253,31 @@ _UNHELD = {PLACES, FLAGS, "symbols"}  # groups of what nobody holds
 def forms(relation: str) -> tuple[str, ...]:
     """What is said of {a} and {b} where the first stands so to the second, by the lexicon of every language. A name in
     braces stands for each of the words of a row."""
-    found = []
+    phrases = []
     for lexicon in LEXICONS.values():
         words = lexicon.rows["words"]
         for form in lexicon.rows["relations"].get(relation, ()):
             name = next((name for name in words if f"{{{name}}}" in form), "")
-            found += [form.replace(f"{{{name}}}", word) for word in words[name].split("|")] if name else [form]
-    return tuple(found)
+            phrases += [form.replace(f"{{{name}}}", word) for word in words[name].split("|")] if name else [form]
+    return tuple(phrases)
 
 
 @cache
 def relation_of() -> dict[str, str]:
     """By form, how the first entity stands to the second. Those of captions go before what people say besides."""
-    found = dict.fromkeys((*SCENE_TEMPLATES["en"]["pairs"], *SCENE_TEMPLATES["zh"]["pairs"]), "left of")
+    relations = dict.fromkeys((*SCENE_TEMPLATES["en"]["pairs"], *SCENE_TEMPLATES["zh"]["pairs"]), "left of")
     for relation in dict.fromkeys(name for one in LEXICONS.values() for name in one.rows["relations"]):
         if relation not in ("worn", "printed"):
-            found |= dict.fromkeys(forms(relation), relation)
+            relations |= dict.fromkeys(forms(relation), relation)
     for forms_by_relation in RELATIONS.values():
-        found |= {form: relation for relation, forms_of in forms_by_relation.items() for form in forms_of}
+        relations |= {form: relation for relation, forms_of in forms_by_relation.items() for form in forms_of}
     for lexicon in LEXICONS.values():
         sides = dict(lexicon.rows["sides"])
         for form in sides.pop("forms"):
             for relation, (here, there) in sides.items():
-                found[form.format(here=here, there=there, a="{a}", b="{b}")] = relation
-                found[form.format(here=there, there=here, a="{a}", b="{b}")] = OPPOSITE[relation]
-    return found
+                relations[form.format(here=here, there=there, a="{a}", b="{b}")] = relation
+                relations[form.format(here=there, there=here, a="{a}", b="{b}")] = OPPOSITE[relation]
+    return relations
 
 
 def boxes_of(text: str, entities: Sequence[Entity], counts: Sequence[int], reader: Rephraser) -> Boxes:
@@ -304,23 +304,23 @@ def _is_scene(text: str, entity: Entity, reader: Rephraser) -> bool:
 def _in_scene(text: str, entities: Sequence[Entity], counts: Sequence[int], reader: Rephraser) -> Boxes:
     """Those that are in front of scenery: what belongs together as that, others in a row."""
     together = {2: _of_two, 3: _of_three}.get(len(entities)) if set(counts) == {1} else None
-    found = together(text, entities, reader) if together else ()
-    if found and found != PAIR["left of"]:
-        return tuple(within(box, STAGE) for box in found)
+    places = together(text, entities, reader) if together else ()
+    if places and places != PAIR["left of"]:
+        return tuple(within(box, STAGE) for box in places)
     return IN_SCENE.get(sum(counts), ())
 
 
 def _small(text: str, entities: Sequence[Entity], count: int, reader: Rephraser) -> Boxes:
     """Where the second is small and lies on the first, or around it: "a bear with hearts"; none where it is not."""
-    said, (first, second) = _marked(text, entities), map(reader.concept, entities)
-    around, noun = "{a} surrounded by {b}" in said, core(entities[1].text)
-    if "{a} with {b}" in said and pattern("on_it").search(said):
+    marked, (first, second) = _marked(text, entities), map(reader.concept, entities)
+    around, noun = "{a} surrounded by {b}" in marked, core(entities[1].text)
+    if "{a} with {b}" in marked and pattern("on_it").search(marked):
         return PAIR["printed on"] if _is_print(first, second) else ON_IT
-    lies = around or ("{a} with {b}" in said and _is_held(second) and not _where_worn(entities[1], second))
+    lies = around or ("{a} with {b}" in marked and _is_held(second) and not _where_worn(entities[1], second))
     plural = singular(noun) != noun and noun not in map(str.lower, second.english_names)
     many = count if count > 1 else len(AROUND) - 1 if plural else 1
-    one_thing = pattern("one_thing_plural").search(noun) or any(n.startswith("two ") for n in second.english_names)
-    if not lies or many == 1 or many >= len(AROUND) or one_thing:
+    is_single = pattern("one_thing_plural").search(noun) or any(n.startswith("two ") for n in second.english_names)
+    if not lies or many == 1 or many >= len(AROUND) or is_single:
         return ()
     if around or first.is_somebody:
         return AROUND[: 1 + many]
@@ -332,23 +332,23 @@ def _is_held(concept: Concept) -> bool:
     return concept.is_a("held") or (concept.group not in _UNHELD and not concept.is_somebody)
 
 
-def _is_print(concept: Concept, other: Concept, said: bool = True) -> bool:
+def _is_print(concept: Concept, other: Concept, explicit: bool = True) -> bool:
     """Whether of the two the other is a picture on the first: a heart on an envelope, a cat on a shirt. Where the first
     is not `said` to come with it, a cat on a laptop sits there."""
     pictured = other.is_a("emblem")
-    flat = concept.is_a("clothes_to_print") or (concept.is_a("surface") and (said or pictured))
+    flat = concept.is_a("clothes_to_print") or (concept.is_a("surface") and (explicit or pictured))
     return flat and (pictured or other.group == FLAGS or other.is_somebody)
 
 
 def _of_two(text: str, entities: Sequence[Entity], reader: Rephraser) -> Boxes:
-    said, concepts = _marked(text, entities), [reader.concept(entity) for entity in entities]
-    if pattern("set_out").search(said):  # nothing but a comma between what is at the left and what is at the right
-        said = re.sub(r",? (?:and|with|while) \{b\}", ", {b}", said)
-    if "{a} on {b}" in said and (where := _where_worn(entities[0], concepts[0])):
+    marked, concepts = _marked(text, entities), [reader.concept(entity) for entity in entities]
+    if pattern("set_out").search(marked):  # nothing but a comma between what is at the left and what is at the right
+        marked = re.sub(r",? (?:and|with|while) \{b\}", ", {b}", marked)
+    if "{a} on {b}" in marked and (where := _where_worn(entities[0], concepts[0])):
         return PAIR[where][::-1]
-    if "{a} on {b}" in said and _is_print(concepts[1], concepts[0], said=False):
+    if "{a} on {b}" in marked and _is_print(concepts[1], concepts[0], explicit=False):
         return PAIR["printed on"][::-1]
-    relation = _relation(said, entities, concepts)
+    relation = _relation(marked, entities, concepts)
     only_face = concepts[0].group == PEOPLE or reader.close_up(entities[0]) != entities[0]
     if relation == "round the neck" and only_face:
         relation = "under the chin"
@@ -364,31 +364,31 @@ def _of_three(text: str, entities: Sequence[Entity], reader: Rephraser) -> Boxes
         below = _of_two(text, entities[:2], reader)
         together = below and below != PAIR["left of"]
         return (*(within(box, BELOW_SKY) for box in below), SKY) if together else ()
-    if beside := _two_in_one(text, entities, reader):
+    if beside := _two_inside(text, entities, reader):
         return beside
     for i, wearer in enumerate(entities[:2]):
         pair = wearer, entities[i + 1]
-        said, name = _marked(text, pair), wearer.text.strip()
-        joint = next((form for form in forms("worn") if form in said), "")
+        marked, name = _marked(text, pair), wearer.text.strip()
+        joint = next((form for form in forms("worn") if form in marked), "")
         if not joint or not worn[i + 1]:
             continue
         inner = _of_two(joint.format(a=name, b=pair[1].text.strip()), pair, reader)
         if i == 0 and worn[2] and worn[1] != worn[2]:
             second = _of_two(joint.format(a=name, b=entities[2].text.strip()), (wearer, entities[2]), reader)
             return _both_worn(inner, second)
-        alone = said.replace(joint, name, 1)
+        alone = marked.replace(joint, name, 1)
         if outer := _of_two(alone, [entity for entity in entities if entity is not pair[1]], reader):
             return (*outer[:i], *(within(box, outer[i]) for box in inner), *outer[i + 1 :])
     return ()
 
 
-def _two_in_one(text: str, entities: Sequence[Entity], reader: Rephraser) -> Boxes:
+def _two_inside(text: str, entities: Sequence[Entity], reader: Rephraser) -> Boxes:
     """Of "a cat and a dog in a box" the two side by side in the box of one; none where they are not both in, or on, the
     third."""
-    said = _marked(text, entities[:2])
-    if "{a} and {b}" not in said:
+    marked = _marked(text, entities[:2])
+    if "{a} and {b}" not in marked:
         return ()
-    alone = said.replace("{a} and {b}", entities[0].text.strip(), 1)
+    alone = marked.replace("{a} and {b}", entities[0].text.strip(), 1)
     outer = _of_two(alone, (entities[0], entities[2]), reader)
     if outer not in (PAIR["in"], PAIR["on"]):
         return ()
@@ -409,25 +409,25 @@ def _marked(text: str, entities: Iterable[Entity]) -> str:
     return " ".join(pattern("posed").sub("", text).split())
 
 
-def _relation(said: str, entities: Sequence[Entity], concepts: Sequence[Concept]) -> str:
+def _relation(marked: str, entities: Sequence[Entity], concepts: Sequence[Concept]) -> str:
     """How the first of two entities stands to the second."""
-    if "{a} with {b} on top" in said:
+    if "{a} with {b} on top" in marked:
         return "on top"
-    if match := pattern("at_body").search(said):
+    if match := pattern("at_body").search(marked):
         return _AT_BODY.get(match[1], "in the hand")
-    if any(form in said for form in forms("worn")):
+    if any(form in marked for form in forms("worn")):
         if where := _where_worn(entities[1], concepts[1]):
             return where
         if concepts[1].is_face:
             return "on the front"
-    if any(form in said for form in ("{a} with {b}", *forms("printed"))) and _is_print(concepts[0], concepts[1]):
+    if any(form in marked for form in ("{a} with {b}", *forms("printed"))) and _is_print(concepts[0], concepts[1]):
         return "printed on"
-    if "{a} with {b}" in said and concepts[1].group == FLAGS and concepts[0].group == PLACES:
+    if "{a} with {b}" in marked and concepts[1].group == FLAGS and concepts[0].group == PLACES:
         return "on top"
-    if "{a} with {b}" in said and concepts[0].is_somebody and _is_held(concepts[1]):
+    if "{a} with {b}" in marked and concepts[0].is_somebody and _is_held(concepts[1]):
         return "in the hand"
     relations = relation_of()
-    relation = relations[max((form for form in relations if form in said), key=len, default="{a} and {b}")]
+    relation = relations[max((form for form in relations if form in marked), key=len, default="{a} and {b}")]
     return "below" if relation == "in" and concepts[1].is_a("weather") else relation
 
 
@@ -456,16 +456,16 @@ class Plan:
 
 def background_of(prompt: str) -> tuple[str, ...]:
     """The colours that are said of the background: none, one, or two of a gradient."""
-    said = background_phrase(with_known_colours(prompt.lower())).lower()
-    return tuple(dict.fromkeys(_COLOUR_NAMES[word] for word in _COLOUR_NAME.findall(said)))[:2]
+    background = background_phrase(with_known_colours(prompt.lower())).lower()
+    return tuple(dict.fromkeys(_COLOUR_NAMES[word] for word in _COLOUR_NAME.findall(background)))[:2]
 
 
 def plan(prompt: str, reader: Rephraser) -> Plan | None:
     """Of a prompt that names two to four entities, or one that is small, on a coloured background, has wings or a face
     that is not its own, or of an animal its face; None of any other, and of one that says what should not be there.
     """
-    if found := find_lettering(prompt):
-        return _lettered(found, reader)
+    if lettering := find_lettering(prompt):
+        return _lettered(lettering, reader)
     if pattern("negation").search(prompt):
         return None
     if SUM in prompt:
@@ -480,36 +480,36 @@ def _composite(prompt: str, reader: Rephraser) -> Plan | None:
     if background and (shares := blend(text, reader)):
         return Plan((rest,), (WHOLE,), background, SUM.join(caption for _, caption in shares) + behind)
     box = WHOLE if background else BACKDROP
-    if (found := expression(text, reader)) and not found.blended:
-        captions = reader.caption(found.entity, prompt), in_style(found.face, FEATURES_STYLE)
-        said = with_expression(found.word, reader.caption(found.entity, text))
-        return Plan(captions, (box, FEATURES), background, _as_asked(said, prompt))
-    if one := winged(text, reader):
-        captions = reader.caption(reader.close_up(one), prompt), in_style(WINGS, named_style(prompt))
-        said = with_expression("会飞" if language_of(text) == "zh" else "flying", reader.caption(one, text))
-        return Plan(captions, WINGED, background, _as_asked(said, prompt))
+    if (felt := expression(text, reader)) and not felt.blended:
+        captions = reader.caption(felt.entity, prompt), in_style(felt.face, FEATURES_STYLE)
+        description = with_expression(felt.word, reader.caption(felt.entity, text))
+        return Plan(captions, (box, FEATURES), background, _in_prompt_words(description, prompt))
+    if entity := winged(text, reader):
+        captions = reader.caption(reader.close_up(entity), prompt), in_style(WINGS, named_style(prompt))
+        description = with_expression("会飞" if language_of(text) == "zh" else "flying", reader.caption(entity, text))
+        return Plan(captions, WINGED, background, _in_prompt_words(description, prompt))
     if pair := costume(text, reader):
         captions = reader.caption(pair[0], prompt), reader.caption(pair[1], prompt)
         face = reader.caption(pair[0], pair[0].text)
-        said = f"{face}在{captions[1]}上" if language_of(prompt) == "zh" else f"{face} on {captions[1]}"
-        return Plan(captions, COSTUME, background, said + behind)
-    if one := portrait(text, reader):
-        caption = reader.caption(one, prompt)
+        description = f"{face}在{captions[1]}上" if language_of(prompt) == "zh" else f"{face} on {captions[1]}"
+        return Plan(captions, COSTUME, background, description + behind)
+    if entity := portrait(text, reader):
+        caption = reader.caption(entity, prompt)
         return Plan((caption,), (box,), background, caption + behind)
     return None
 
 
-def _as_asked(said: str, prompt: str) -> str:
+def _in_prompt_words(description: str, prompt: str) -> str:
     """What is said of a composite, in the prompt's own words where they are the same."""
-    asked = without_transparency(prompt)
-    same = words_of(core(said)) == words_of(core(without_background(asked)))
-    return asked if same else restore_plurals(said, asked) + background_phrase(asked)
+    text = without_transparency(prompt)
+    same = words_of(core(description)) == words_of(core(without_background(text)))
+    return text if same else restore_plurals(description, text) + background_phrase(text)
 
 
 def _several(prompt: str, reader: Rephraser) -> Plan | None:
     """Several entities in the boxes of their relation, or one that is small or on a coloured background."""
     text, background = normalise(prompt), background_of(prompt)
-    if each := _one_each(text, reader):
+    if each := _separate_colours(text, reader):
         return _laid(each, GRID.get(len(each), ()), prompt, background, reader)
     text = pattern("has_wings").sub("", text)  # what has them as it is
     entities = reader.entities(text)
@@ -526,34 +526,34 @@ def _several(prompt: str, reader: Rephraser) -> Plan | None:
     return _laid(drawn, places, prompt, background, reader)
 
 
-def _lettered(found: Lettering, reader: Rephraser) -> Plan:
+def _lettered(lettering: Lettering, reader: Rephraser) -> Plan:
     """The one entity that has room for words with the words on it; anybody and anything else with a balloon that says
     them."""
-    rest, background = without_background(found.rest), background_of(found.rest)
+    rest, background = without_background(lettering.rest), background_of(lettering.rest)
     entities, style = reader.entities(normalise(rest)), named_style(rest)
     alone = len(entities) == 1 and entities[0].count == 1
     inner = plan(rest, reader) if is_free(rest) else None
     if alone and reader.concept(entities[0]).is_a("clothes_to_print", "surface", "page"):
         caption = reader.caption(entities[0], rest)
-        return Plan((caption,), (replace(WHOLE, lettering=found.words),), background)
+        return Plan((caption,), (replace(WHOLE, lettering=lettering.words),), background)
     if inner is None:
         plain = alone and not blend(simplified(rest), reader) and not pattern("negation").search(rest)
         caption = reader.caption(reader.close_up(entities[0]), rest) if plain else rest
         inner = Plan((caption,), (BACKDROP,))
     speaker = (within(box, SPEAKER, keep=True) for box in inner.places)
     captions = *inner.captions, in_style("speech balloon", style)
-    return Plan(captions, (*speaker, replace(BALLOON, lettering=found.words)), background)
+    return Plan(captions, (*speaker, replace(BALLOON, lettering=lettering.words)), background)
 
 
 def _combined(words: Sequence[str], reader: Rephraser) -> Plan | None:
     """Of "panda + pineapple" the one that has a face, in the middle of the other; None where both have one, or none."""
-    found = [(one, word) for word in words if is_free(word) and (one := reader.one_entity(word))]
-    eyed = [pair for pair in found if reader.concept(pair[0]).has_eyes]
-    plain = [pair for pair in found if pair not in eyed]
+    pairs = [(entity, word) for word in words if is_free(word) and (entity := reader.single_entity(word))]
+    eyed = [pair for pair in pairs if reader.concept(pair[0]).has_eyes]
+    plain = [pair for pair in pairs if pair not in eyed]
     if len(words) != 2 or (len(plain), len(eyed)) != (1, 1) or not reader.concept(plain[0][0]).can_join:
         return None
-    (entity, said), (animal, called) = *plain, *eyed
-    captions = reader.caption(entity, said), reader.caption(reader.close_up(animal), called)
+    (entity, text), (animal, called) = *plain, *eyed
+    captions = reader.caption(entity, text), reader.caption(reader.close_up(animal), called)
     return Plan(captions, (BACKDROP, MIDDLE))
 
 
@@ -564,8 +564,8 @@ def _laid(
     if not places:
         return None
     laid = [drawn for pair in zip(entities, places, strict=True) for drawn in _drawn(*pair, prompt, reader)]
-    captions, found = zip(*laid, strict=True)
-    return Plan(captions, found, background)
+    captions, boxes = zip(*laid, strict=True)
+    return Plan(captions, boxes, background)
 
 
 def _drawn(entity: Entity, box: Box, prompt: str, reader: Rephraser) -> list[tuple[str, Box]]:
@@ -583,17 +583,17 @@ def _drawn(entity: Entity, box: Box, prompt: str, reader: Rephraser) -> list[tup
 
 def _single(entity: Entity, reader: Rephraser) -> Entity:
     """One of several: of three hearts a heart, and not the two that one name holds."""
-    found = reader.entities(singular(core(entity.text)))
-    return Entity(entity.text, found[0].concept, found[0].name) if len(found) == 1 else entity
+    singles = reader.entities(singular(core(entity.text)))
+    return Entity(entity.text, singles[0].concept, singles[0].name) if len(singles) == 1 else entity
 
 
-def _one_each(text: str, reader: Rephraser) -> tuple[Entity, ...]:
+def _separate_colours(text: str, reader: Rephraser) -> tuple[Entity, ...]:
     """Of "two cats, one red and one blue" what each is; nothing of a text that says no such thing."""
     first, *rest = re.split(r"[,，]", text, maxsplit=1)
-    found = pattern("one_each").findall("".join(rest))
-    colours = [next(filter(None, groups)) for groups in found]
+    matches = pattern("one_each").findall("".join(rest))
+    colours = [next(filter(None, groups)) for groups in matches]
     entities = reader.entities(first) if len(colours) > 1 else []
     if len(entities) != 1 or count_in(first) != len(colours):
         return ()
-    one = _single(entities[0], reader)
-    return tuple(Entity(f"{colour} {one.name}", one.concept, one.name) for colour in colours)
+    entity = _single(entities[0], reader)
+    return tuple(Entity(f"{colour} {entity.name}", entity.concept, entity.name) for colour in colours)

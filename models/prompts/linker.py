@@ -14,7 +14,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
-from itertools import combinations
+from itertools import chain, combinations
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ from models.prompts.normalise import (
     normalise,
     paint_in,
     phrases,
-    said_of,
+    phrases_about,
     skin_tone_phrase,
     skin_tones_in,
     with_expression,
@@ -67,8 +67,8 @@ _EXACT = {FLAGS, "symbols", ""}  # groups of which one concept is no hint at ano
 
 ALIASES: dict[str, tuple[str, ...]] = {}  # by CLDR's English name, what people say for it
 for _lexicon in LEXICONS.values():
-    for _name, _said in _lexicon.rows["aliases"].items():
-        ALIASES[_name] = (*ALIASES.get(_name, ()), *_said.split(", "))
+    for _name, _alias_names in _lexicon.rows["aliases"].items():
+        ALIASES[_name] = (*ALIASES.get(_name, ()), *_alias_names.split(", "))
 
 
 def flag_names(name: str) -> tuple[str, ...]:
@@ -93,21 +93,22 @@ class EntityLinker:
     ) -> None:
         self.concepts, self.vectors = tuple(concepts), vectors
         self._longest_name = lru_cache(REMEMBERED_NAMES)(self._find_longest_name)
-        named = [(name, n) for n, one in enumerate(concepts) for names in one.names.values() for name in names]
+        named = [(name, n) for n, concept in enumerate(concepts) for names in concept.names.values() for name in names]
         self._owners = torch.tensor([number for _, number in named], dtype=torch.long)
         self._names: dict[str, list[int]] = defaultdict(list)
         for name, number in named:
             self._names[name.lower()].append(number)
-        for one in KEPT_PLURALS & self._names.keys():  # women are no women with bunny ears
-            self._names[plural(one)] = self._names.get(plural(one), self._names[one])
-        called = [(said, number) for name, number in named for said in aliases.get(name, ())]
-        flags = [one for one in named if concepts[one[1]].group == FLAGS]
-        called += [(said, number) for name, number in flags for said in flag_names(name)]
-        self._aliases = {tuple(words_of(core(said))): number for said, number in called}
+        for name in KEPT_PLURALS & self._names.keys():  # women are no women with bunny ears
+            self._names[plural(name)] = self._names.get(plural(name), self._names[name])
+        called = [(alias, number) for name, number in named for alias in aliases.get(name, ())]
+        flags = [(name, number) for name, number in named if concepts[number].group == FLAGS]
+        called += [(alias, number) for name, number in flags for alias in flag_names(name)]
+        self._aliases = {tuple(words_of(core(alias))): number for alias, number in called}
         # An icon outside Unicode's groups keeps no name that people mean another concept by: a bunny is a rabbit.
-        for said in {said.lower() for names in (*aliases.values(), [said for said, _ in called]) for said in names}:
-            if said in self._names and all(not concepts[number].group for number in self._names[said]):
-                del self._names[said]
+        all_aliases = [*chain.from_iterable(aliases.values()), *(alias for alias, _ in called)]
+        for alias in set(map(str.lower, all_aliases)):
+            if alias in self._names and all(not concepts[number].group for number in self._names[alias]):
+                del self._names[alias]
 
     def called(self, name: str) -> list[int]:
         """Numbers of the concepts that are called so, to the letter; needs no vectors."""
@@ -135,56 +136,57 @@ class EntityLinker:
         joined = self._longest_name(plainer) if plainer != first else name
         if joined != name and JOINTS.search(joined):
             beside_it = plainer.replace(joined, " ", 1) or " "  # its own colour, and none of what its name says
-            return [Entity(first, self._nearest(self._names[joined], first, embed), own=beside_it)]
+            return [Entity(first, self._nearest(self._names[joined], first, embed), about=beside_it)]
         more = [clause for clause in rest[1::2] if pattern("another_entity").search(clause)]
         pieces = [piece for clause in [first, *more] for piece in phrases(clause)]
         if len(pieces) > MOST:
             return []
         names = sum(bool(self._longest_name(piece)) for piece in pieces)
-        is_one = names < 2 and not any(map(self._alias, pieces)) and modifiers(first, name)
-        if is_one and (whole := self._whole(first, name, pieces, embed)):
+        is_single = names < 2 and not any(map(self._alias, pieces)) and modifiers(first, name)
+        if is_single and (whole := self._whole(first, name, pieces, embed)):
             return [whole]
         if names > 1 and (activity := self._activity(first, embed)):
             return [activity]
-        found = [entity for piece in pieces if (entity := self._link_phrase(piece, embed))]
-        return self._distinct(found, first, more)
+        entities = [entity for piece in pieces if (entity := self._link_phrase(piece, embed))]
+        return self._distinct(entities, first, more)
 
     def _whole(self, text: str, name: str, pieces: Sequence[str], embed: Embed) -> Entity | None:
         """The concept that the whole of a text lies near to."""
-        one = _KEPT.sub(lambda match: singular(match[0]), text)  # men running are a person running
-        for said in (pattern("paint_of_two").sub("", one), core(one)):  # a paint of two colours is part of no name
-            best, cosine, share = self._best_match(one, said, embed)
+        singular_text = _KEPT.sub(lambda match: singular(match[0]), text)  # men running are a person running
+        # A paint of two colours is part of no name.
+        for words in (pattern("paint_of_two").sub("", singular_text), core(singular_text)):
+            best, cosine, share = self._best_match(singular_text, words, embed)
             animal = any(self.concepts[number].group == ANIMALS for number in self._names.get(name, ()))
             acts = animal and self.concepts[best].group == PEOPLE  # a dog swimming is a dog
             if cosine >= SURE and share >= SOME and not acts:
                 name = max((name for name in self.concepts[best].all_names if name in text), key=len, default="")
-                own = next((piece for piece in pieces if (name in piece if name else core(piece))), "")
-                return Entity(text, best, name, said_of(text, own) if own else "")
+                piece_of_name = next((piece for piece in pieces if (name in piece if name else core(piece))), "")
+                return Entity(text, best, name, phrases_about(text, piece_of_name) if piece_of_name else "")
         return None
 
-    def _distinct(self, found: list[Entity], first: str, more: Sequence[str]) -> list[Entity]:
+    def _distinct(self, linked: list[Entity], first: str, more: Sequence[str]) -> list[Entity]:
         """Of what the phrases name those that are entities of their own."""
         pieces = JOINTS.split(first)  # and what stands on both sides of a joint that can only lead to another entity
         firm = (i for i, joint in enumerate(pieces[1::2]) if not pattern("loose_joint").fullmatch(joint))
         both = {part for i in firm for part in pieces[2 * i : 2 * i + 3 : 2]}
         apart = both.union(*map(phrases, more))
-        if any(one.name for one in found):  # beside a name, the word of another one: cheese of a cheese wedge
-            found = [one for one in found if one.name or one.text in both or self._is_named_by(one)]
+        if any(one.name for one in linked):  # beside a name, the word of another one: cheese of a cheese wedge
+            linked = [one for one in linked if one.name or one.text in both or self._is_named_by(one)]
         # Of what a panda eats its keywords say bamboo, and that is no second panda.
-        by_name = {one.concept for one in found if one.name}
-        found = [one for one in found if one.name or one.concept not in by_name]
+        by_name = {one.concept for one in linked if one.name}
+        linked = [one for one in linked if one.name or one.concept not in by_name]
         # A concept that is named twice is another entity only where it is said to stand beside the first.
-        doer = found[0] if found and found[0].name and self._may_do(found) else None
+        doer = linked[0] if linked and linked[0].name and self._may_do(linked) else None
         entities = {
             one.text if one.text in apart else one.concept: one
-            for one in found
+            for one in linked
             if one is doer or self._may_join(self.concepts[one.concept], bool(both))
         }
         if len(entities) > 1:
             return list(entities.values())
-        chosen = sorted(found, key=lambda one: not one.name)[:1]
-        said = " ".join(phrases(first))
-        return [Entity(said, one.concept, one.name, said_of(first, one.text)) for one in chosen]
+        chosen = sorted(linked, key=lambda one: not one.name)[:1]
+        description = " ".join(phrases(first))
+        return [Entity(description, one.concept, one.name, phrases_about(first, one.text)) for one in chosen]
 
     def _activity(self, text: str, embed: Embed) -> Entity | None:
         """What somebody does, where that has a name of its own: "a man climbing a mountain" is a person climbing."""
@@ -197,17 +199,17 @@ class EntityLinker:
         named = best in self._names[who] or self.concepts[best].group != PEOPLE or cosine < FAR
         return None if named or share < SOME else Entity(text, best)
 
-    def _may_do(self, found: Sequence[Entity]) -> bool:
+    def _may_do(self, entities: Sequence[Entity]) -> bool:
         """Whether the first is a person who may stand beside the others; whose clothes are drawn needs no hat."""
-        who = self.concepts[found[0].concept]
-        dress = any(_DRESS.search(name) for one in found[1:] for name in self.concepts[one.concept].english_names)
+        who = self.concepts[entities[0].concept]
+        dress = any(_DRESS.search(name) for one in entities[1:] for name in self.concepts[one.concept].english_names)
         return who.group == PEOPLE and (not dress or who.is_a("anyone"))
 
     def _alias(self, text: str, head: bool = False) -> Entity | None:
         """The concept that is called what is said, and nothing else is; or what is said last, its `head`."""
         if (name := self._longest_name(text)) and not modifiers(text, name):  # two hearts are one by name
             return None
-        words = text_words = words_of(said := core(text))
+        words = text_words = words_of(plain := core(text))
         while head and len(words) > 1 and tuple(words) not in self._aliases:
             words = words[1:]
         if words[-1:] and words[-1].endswith("ing") and tuple(words[:-1]) in self._aliases:  # a doctor running
@@ -216,8 +218,8 @@ class EntityLinker:
         short = len("".join(words)) < 2  # 棉花 is cotton, and no flower
         if number is None or (words != text_words and (short or words == ["flag"])):  # a pirate flag is another one
             return None
-        found = re.search(r"\s*".join(f"{re.escape(word)}s?" for word in words) + r"$", said)
-        return Entity(text, number, found[0] if found and found[0] in text else "")
+        match = re.search(r"\s*".join(f"{re.escape(word)}s?" for word in words) + r"$", plain)
+        return Entity(text, number, match[0] if match and match[0] in text else "")
 
     def _link_phrase(self, phrase: str, embed: Embed) -> Entity | None:
         if called := self._alias(phrase) or self._alias(phrase.rstrip("上下里中旁边")):
@@ -228,9 +230,9 @@ class EntityLinker:
                 return called
             number = self._nearest(self._names[name], phrase, embed)
             return self._occupation(phrase, number) or Entity(phrase, number, name)
-        if not (said := core(phrase)):
+        if not (plain := core(phrase)):
             return None
-        best, cosine, share = self._best_match(phrase, said, embed)
+        best, cosine, share = self._best_match(phrase, plain, embed)
         if share < 1 and (called := self._alias(phrase, head=True)):
             return called
         enough = SOME if cosine >= SURE else ENOUGH if cosine >= FAR else math.inf
@@ -244,8 +246,8 @@ class EntityLinker:
         if not any(self.concepts[number].is_face for number in self._names.get(name, ())):
             return name
         other = self._longest_name(phrase.replace(name, " ", 1))
-        found = [self.concepts[number] for number in self._names.get(other, ())]
-        return other if any(one.can_join and not one.is_face for one in found) else name
+        concepts = [self.concepts[number] for number in self._names.get(other, ())]
+        return other if any(one.can_join and not one.is_face for one in concepts) else name
 
     def _occupation(self, phrase: str, number: int) -> Entity | None:
         """What a person does is who is meant: a woman doctor is a health worker, as she is a scientist by name."""
@@ -275,47 +277,47 @@ class EntityLinker:
         cosines = self.cosines(vector)
         return sorted(among, key=cosines.__getitem__, reverse=True)
 
-    def _best_match(self, text: str, said: str, embed: Embed) -> tuple[int, float, float]:
+    def _best_match(self, text: str, plain: str, embed: Embed) -> tuple[int, float, float]:
         """The concept that is meant most likely, its cosine to what is `said`, and which share of the words are its
         own: where none has SOME of them no vector is needed, for none is meant."""
         shares, none = self._shares(words_of(core(text))), (0.0, 0.0)
         if all(share < SOME for share, _ in shares.values()):
             return 0, 0.0, 0.0
-        cosines = self.cosines(embed(said))
+        cosines = self.cosines(embed(plain))
 
         def worth(number: int) -> float:
-            of_said, of_own = shares.get(number, none)
-            return cosines[number] + SAID * of_said + ALONE * of_own
+            of_text, of_concept = shares.get(number, none)
+            return cosines[number] + SAID * of_text + ALONE * of_concept
 
         best = max(range(len(cosines)), key=worth)
         return best, cosines[best], shares.get(best, none)[0]
 
-    def _shares(self, said: Sequence[str]) -> dict[int, tuple[float, float]]:
+    def _shares(self, words: Sequence[str]) -> dict[int, tuple[float, float]]:
         """By concept, which share of some words (as `words_of` gives them) is its own, and which share of its own these
         are. Of a Chinese character only in a phrase: 火焰 is a flame, and 焰火 fireworks."""
-        own: dict[int, set[object]] = defaultdict(set)
-        for place, word in enumerate(said):
+        covered: dict[int, set[object]] = defaultdict(set)
+        for place, word in enumerate(words):
             for number in self._by_word.get(word, ()) if word.isascii() else ():
-                own[number].add((place,))
-        run = "".join(word for word in said if not word.isascii())
+                covered[number].add((place,))
+        run = "".join(word for word in words if not word.isascii())
         for start, end in combinations(range(len(run) + 1), 2):
             for number in self._by_word.get(run[start:end], ()) if run.find(run[start:end]) == start else ():
-                own[number].update(range(start, end))
+                covered[number].update(range(start, end))
 
-        def size(one: Concept) -> int:
-            return max(1, sum(map(len, one.chinese_phrases)) if run else len(one.english_words))
+        def size(concept: Concept) -> int:
+            return max(1, sum(map(len, concept.chinese_phrases)) if run else len(concept.english_words))
 
-        return {n: (len(places) / len(said), len(places) / size(self.concepts[n])) for n, places in own.items()}
+        return {n: (len(places) / len(words), len(places) / size(self.concepts[n])) for n, places in covered.items()}
 
     @cached_property
     def _by_word(self) -> dict[str, list[int]]:
         """By English word and by phrase with Chinese characters, the concepts that have it; only of groups of which one
         concept is a hint at another."""
-        found: dict[str, list[int]] = defaultdict(list)
-        for number, one in enumerate(self.concepts):
-            for word in (*one.english_words, *one.chinese_phrases) if one.group not in _EXACT else ():
-                found[word].append(number)
-        return found
+        by_word: dict[str, list[int]] = defaultdict(list)
+        for number, concept in enumerate(self.concepts):
+            for word in (*concept.english_words, *concept.chinese_phrases) if concept.group not in _EXACT else ():
+                by_word[word].append(number)
+        return by_word
 
     def _nearest(self, numbers: Sequence[int], text: str, embed: Embed) -> int:
         """Of the concepts of one name the one that a text lies nearest to; most names need no vector."""
@@ -329,8 +331,8 @@ class EntityLinker:
         near = [name for name in self._names if name in text]  # an expression of all takes half a second to build
         english, others = (any_of(name for name in near if name.isascii() is ascii) for ascii in (True, False))
         matches = re.finditer(rf"(?<![a-z\d])({english})(?:e?s)?(?![a-z\d])|({others})", text)
-        found = [match[1] or match[2] for match in matches]
-        return max(reversed(found), key=len, default="")  # of two the last, which is the head: a cat astronaut
+        names = [match[1] or match[2] for match in matches]
+        return max(reversed(names), key=len, default="")  # of two the last, which is the head: a cat astronaut
 
     @cached_property
     def _alias_words(self) -> frozenset[str]:
@@ -380,18 +382,18 @@ class Rephraser:
             return text
         language = language_of(text)
         if len(entities) == 1:
-            said = self._phrase(entities[0], language, alone=True) + skin_tone_phrase(text) + background_phrase(text)
-            return in_style(said, named_style(text), language)
-        said, space = normalise(text), "" if language == "zh" else " "
+            caption = self._phrase(entities[0], language, alone=True) + skin_tone_phrase(text) + background_phrase(text)
+            return in_style(caption, named_style(text), language)
+        caption, space = normalise(text), "" if language == "zh" else " "
         at = 0
         for entity in new:
-            if match := re.compile(rf"(?<![a-z]){re.escape(entity.text.strip())}(?![a-z])").search(said, at):
+            if match := re.compile(rf"(?<![a-z]){re.escape(entity.text.strip())}(?![a-z])").search(caption, at):
                 phrase, concept = self._phrase(entity, language), self.concept(entity)
                 if entity.expressions and concept.can_join and not concept.is_face:  # though no caption says so
                     phrase = with_expression(entity.expressions[-1], phrase)
                 phrase = f"{space}{phrase}{space}"
-                said, at = said[: match.start()] + phrase + said[match.end() :], match.start() + len(phrase)
-        return restore_plurals(re.sub(r" (?=[,.;])", "", " ".join(said.split())), text)
+                caption, at = caption[: match.start()] + phrase + caption[match.end() :], match.start() + len(phrase)
+        return restore_plurals(re.sub(r" (?=[,.;])", "", " ".join(caption.split())), text)
 
     def _is_new(self, entity: Entity) -> bool:
         """Whether captions of the concept would not have said it so."""
@@ -404,20 +406,20 @@ class Rephraser:
     def caption(self, entity: Entity, prompt: str) -> str:
         """The caption for a drawing of one such entity, in the language and the style of the prompt that it is of."""
         language = language_of(prompt)
-        said = self._phrase(entity, language, alone=True, one=True) + skin_tone_phrase(entity.beside)
-        return in_style(said, named_style(prompt), language)
+        phrase = self._phrase(entity, language, alone=True, single=True) + skin_tone_phrase(entity.beside)
+        return in_style(phrase, named_style(prompt), language)
 
-    def _phrase(self, entity: Entity, language: Language, alone: bool = False, one: bool = False) -> str:
+    def _phrase(self, entity: Entity, language: Language, alone: bool = False, single: bool = False) -> str:
         concept = self.concept(entity)
         called = concept.names.get(language) or concept.names["en"]
         name = entity.name if entity.name in concept.all_names else called[0]
         # A woman doctor is a woman health worker.
         name = next((one for one in called if entity.gender and gender_in(one) == entity.gender), name)
         colours = colours_in(entity.beside, language)
-        for own in colours_in(name, language)[: len(colours)]:  # "a blue apple" is no red one
-            name = name.replace(colour_words((own,), language), "", 1).strip()
+        for colour_in_name in colours_in(name, language)[: len(colours)]:  # "a blue apple" is no red one
+            name = name.replace(colour_words((colour_in_name,), language), "", 1).strip()
         colour = colour_words(colours, language) if colours else ""
-        count = 1 if one else entity.count
+        count = 1 if single else entity.count
         if language == "zh":
             number = f"{NUMBERS['zh'][count]}个" if count > 1 else ""
             return number + (f"{colour}的{name}" if colour else name)
@@ -437,12 +439,13 @@ class Rephraser:
         on_background = bool(without_transparency(background_phrase(prompt)).strip(" ,，"))
         if len(entities) != 1 or len(tones) > 1 or on_background or entities[0].is_small or entities[0].count > 1:
             return None
-        (one,) = entities
-        wears = self.concept(one).group == PEOPLE and pattern("worn_colour").search(with_known_colours(prompt.lower()))
-        paint = tones[0] if tones else "" if wears else paint_in(one.beside, language_of(prompt))
-        return Target(one.concept, paint, gender_in(pattern("company").split(prompt)[0]))
+        (entity,) = entities
+        is_person = self.concept(entity).group == PEOPLE
+        wears = is_person and pattern("worn_colour").search(with_known_colours(prompt.lower()))
+        paint = tones[0] if tones else "" if wears else paint_in(entity.beside, language_of(prompt))
+        return Target(entity.concept, paint, gender_in(pattern("company").split(prompt)[0]))
 
-    def one_entity(self, text: str) -> Entity | None:
+    def single_entity(self, text: str) -> Entity | None:
         """The one entity of usual size that is named in `text`."""
         entities = self.entities(text)
         alone = len(entities) == 1 and entities[0].name and entities[0].count == 1 and not entities[0].is_small
@@ -463,9 +466,9 @@ class Rephraser:
         """The animal's face, where that is a concept of its own; else the animal, whose drawings are faces or as
         good."""
         faces = {f"{name.lower()} face" for name in self.concept(animal).english_names}
-        for number, one in enumerate(self.linker.concepts):
-            if found := faces.intersection(name.lower() for name in one.english_names):
-                name = found.pop() if language_of(animal.text) == "en" else one.names.get("zh", (animal.name,))[0]
+        for number, concept in enumerate(self.linker.concepts):
+            if matches := faces.intersection(name.lower() for name in concept.english_names):
+                name = matches.pop() if language_of(animal.text) == "en" else concept.names.get("zh", (animal.name,))[0]
                 return Entity(animal.text.replace(animal.name, name, 1), number, name)
         return animal
 

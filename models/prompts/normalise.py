@@ -67,10 +67,10 @@ def _doer_first(text: str) -> str:
     clauses = pattern("clause").split(rewrite("order", text))
     while len(clauses) > 2 and clauses[1] not in "，,。" and pattern("unfinished").match(clauses[0]):
         clauses[:3] = ["".join(clauses[:3])]  # 戴着帽子和眼镜的猫
-    found = [(clause, pattern("doer_last").match(clause)) for clause in clauses]
+    matches = [(clause, pattern("doer_last").match(clause)) for clause in clauses]
     return "".join(
         match.expand(r"\1\4\2\3") + clause[match.end() :] if match and core(match[3]) else clause
-        for clause, match in found
+        for clause, match in matches
     )
 
 
@@ -94,7 +94,7 @@ def phrases(clause: str) -> list[str]:
     return [part for part in JOINTS.split(clause)[::2] if not pattern("ground").search(part)]
 
 
-def said_of(clause: str, phrase: str) -> str:
+def phrases_about(clause: str, phrase: str) -> str:
     """Of what a clause says between its joints what is said of the entity that `phrase` names: of a black and white
     ball, of a car in red, but not of a cat and an orange."""
     pieces = phrases(clause)
@@ -106,15 +106,15 @@ def said_of(clause: str, phrase: str) -> str:
 def background_phrase(text: str) -> str:
     """What is said of the background, with the comma before it, or ""."""
     text = rewrite("ground", text)
-    found = pattern("on_background").search(text) or _BACKGROUND.search(text)
-    return ("，" if found and language_of(found[0]) == "zh" else ", ") + found[0].strip() if found else ""
+    match = pattern("on_background").search(text) or _BACKGROUND.search(text)
+    return ("，" if match and language_of(match[0]) == "zh" else ", ") + match[0].strip() if match else ""
 
 
 def without_background(text: str) -> str:
     """`text` without what it says of its background."""
     text = rewrite("ground", text)
-    found = pattern("on_background")
-    return (found if found.search(text) else _BACKGROUND).sub("", text).strip(" ,，")
+    on_background = pattern("on_background")
+    return (on_background if on_background.search(text) else _BACKGROUND).sub("", text).strip(" ,，")
 
 
 def without_transparency(text: str) -> str:
@@ -129,8 +129,8 @@ def simplified(prompt: str) -> str:
 
 def named_style(text: str) -> str:
     """The style that is asked for by the longest of its words; "" for none. A blobfish is in no blob style."""
-    found = [(length, name) for length, name, word in _STYLE_WORDS if word.search(text)]
-    return max(found, default=(0, ""))[1]
+    matches = [(length, name) for length, name, word in _STYLE_WORDS if word.search(text)]
+    return max(matches, default=(0, ""))[1]
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Lettering:
 
     words: str
     rest: str
-    said: str
+    phrase: str
 
 
 def find_lettering(prompt: str) -> Lettering | None:
@@ -155,8 +155,8 @@ def find_lettering(prompt: str) -> Lettering | None:
 
 def without_lettering(prompt: str) -> str:
     """The prompt without what is only to be written."""
-    found = find_lettering(prompt)
-    return found.rest if found else prompt
+    lettering = find_lettering(prompt)
+    return lettering.rest if lettering else prompt
 
 
 BLACK_AND_WHITE = "black and white"  # a paint
@@ -217,8 +217,8 @@ def with_skin_tones(text: str) -> str:
 
 def skin_tones_in(text: str) -> list[str]:
     """The skin tones (of Unicode's modifiers, `models.references.drawing.TONES`) that a text names, each once."""
-    said = (next(filter(None, match.groups())) for match in pattern("skin_tone").finditer(with_skin_tones(text)))
-    return list(dict.fromkeys(table("skin_tones")[one.lower()] for one in said))
+    names = (next(filter(None, match.groups())) for match in pattern("skin_tone").finditer(with_skin_tones(text)))
+    return list(dict.fromkeys(table("skin_tones")[one.lower()] for one in names))
 
 
 def without_skin_tone(text: str) -> str:
@@ -247,26 +247,26 @@ _UNSAID = re.compile(_DRESS.removesuffix("*"))
 def spelled(text: str) -> tuple[str, list[tuple[int, int]]]:
     """`text` with names in the place of emoji, in its language, and where each of its characters stands in `text`
     (first, behind the last). Of emoji beside each other all are named; one that has no name stays."""
-    said, places = "", list[tuple[int, int]]()
+    spelling, places = "", list[tuple[int, int]]()
     for start, end, name in _pieces(text, language_of(text) == "zh"):
-        said += name
+        spelling += name
         places += [(start, end)] * len(name)
-    return said, places
+    return spelling, places
 
 
 def _pieces(text: str, chinese: bool) -> Iterator[tuple[int, int, str]]:
     at = 0
-    for found in _EMOJI.finditer(text):
-        name = _name(found[0], chinese)
+    for match in _EMOJI.finditer(text):
+        name = _name(match[0], chinese)
         if not name:
             continue
-        between = text[at : found.start()]
-        yield from ((i, i + 1, text[i]) for i in range(at, found.start()))
+        between = text[at : match.start()]
+        yield from ((i, i + 1, text[i]) for i in range(at, match.start()))
         beside = at and not between.strip()
         joint = ("和" if chinese else " and ") if beside else " " if between[-1:].isalnum() and not chinese else ""
-        at = found.end()
+        at = match.end()
         space = " " if not chinese and text[at : at + 1].isalnum() else ""
-        yield found.start(), at, joint + name + space
+        yield match.start(), at, joint + name + space
     yield from ((i, i + 1, text[i]) for i in range(at, len(text)))
 
 

@@ -93,12 +93,12 @@ class Entity:
     name: str = ""  # as it stands there, or ""
     # What is said of the entity itself, where the phrase says something of its parts too: blue eyes make no blue cat,
     # and two ears no two bears.
-    own: str = ""
+    about: str = ""
 
     @property
     def beside(self) -> str:
         """What is said of the entity beside its name."""
-        return (self.own or self.text).replace(self.name, " ", 1)
+        return (self.about or self.text).replace(self.name, " ", 1)
 
     @cached_property
     def count(self) -> int:
@@ -164,7 +164,7 @@ class Clause:
     """A clause of a negative prompt with the mark before it, the concepts that it names or that are drawn for it, and
     the colours that things are not to have."""
 
-    said: tuple[Segment, ...]
+    segments: tuple[Segment, ...]
     concepts: frozenset[int] = frozenset()
     colours: tuple[str, ...] = ()
 

@@ -55,12 +55,12 @@ class PromptParser(Rephraser):
         drawing = self._drawing(prompt)
         if drawing.literal:
             return drawing
-        found = None if drawing.blend else plan(prompt, self)
-        layout = Layout(tuple(map(self._drawing, found.captions)), found.places, found.background) if found else None
-        description = (found.description if found else "") or drawing.description
+        laid = None if drawing.blend else plan(prompt, self)
+        layout = Layout(tuple(map(self._drawing, laid.captions)), laid.places, laid.background) if laid else None
+        description = (laid.description if laid else "") or drawing.description
         if lettering := find_lettering(prompt):
             drawn = self.parse(without_transparency(lettering.rest))
-            description = drawn.description + lettering.said.removesuffix("的")
+            description = drawn.description + lettering.phrase.removesuffix("的")
         entities = self.entities(without_skin_tone(prompt))
         parsed = replace(
             drawing,
@@ -149,12 +149,12 @@ def beside(prompt: ParsedPrompt, negative: str, parser: PromptParser | None) -> 
     runs = segments(negative)
     if parser is None:
         return replace(prompt, away=(Clause(tuple(runs)),))
-    said: list[list[Segment]] = [[]]
+    clause_runs: list[list[Segment]] = [[]]
     for run in runs:
         first, *others = _NEXT.split(run.text)
-        said[-1].append(Segment(first, run.weight))
-        said += [[Segment(text, run.weight)] for text in others]
-    clauses = tuple(_read(tuple(one), parser, bool(prompt.layout)) for one in said)
+        clause_runs[-1].append(Segment(first, run.weight))
+        clause_runs += [[Segment(text, run.weight)] for text in others]
+    clauses = tuple(_read(tuple(one), parser, bool(prompt.layout)) for one in clause_runs)
     return _without(prompt, clauses, parser.linker.concepts)
 
 
@@ -164,28 +164,28 @@ def in_paint(prompt: ParsedPrompt, paint: str) -> ParsedPrompt:
     if not (paint and prompt.target and prompt.target.unwanted):
         return prompt
     language = language_of(prompt.encoded)
-    own = "|".join(colour_words((one,), language) for one in prompt.target.unwanted)
-    plain = re.sub(rf"\b(?:{own})\b *", "", prompt.encoded)  # a red apple, but an orange is one in any colour
-    said = with_expression(colour_words((paint,), language), plain if core(plain) else prompt.encoded)
+    unwanted = "|".join(colour_words((one,), language) for one in prompt.target.unwanted)
+    plain = re.sub(rf"\b(?:{unwanted})\b *", "", prompt.encoded)  # a red apple, but an orange is one in any colour
+    painted = with_expression(colour_words((paint,), language), plain if core(plain) else prompt.encoded)
     away = tuple(clause for clause in prompt.away if not clause.colours)
-    return replace(prompt, encoded=said, segments=tuple(segments(said)), away=away)
+    return replace(prompt, encoded=painted, segments=tuple(segments(painted)), away=away)
 
 
 def led_away(prompt: ParsedPrompt) -> ParsedPrompt:
     """What guidance leads away from: what of a negative prompt is not done yet."""
-    said = [run for clause in prompt.away for run in clause.said]
-    said[:1] = [replace(first, text=first.text.lstrip(_BETWEEN)) for first in said[:1]]
-    return ParsedPrompt("", "", tuple(said))
+    runs = [run for clause in prompt.away for run in clause.segments]
+    runs[:1] = [replace(first, text=first.text.lstrip(_BETWEEN)) for first in runs[:1]]
+    return ParsedPrompt("", "", tuple(runs))
 
 
-def _read(said: tuple[Segment, ...], parser: PromptParser, several: bool) -> Clause:
+def _read(clause: tuple[Segment, ...], parser: PromptParser, several: bool) -> Clause:
     """A clause as it is understood beside `several` things or one. One that names a thing or the background says
     nothing of the colours of others; where it has none, to look for things in it would take time for nothing."""
-    text = "".join(run.text for run in said).strip(_BETWEEN).lower()
+    text = "".join(run.text for run in clause).strip(_BETWEEN).lower()
     colours = tuple(one for language in LEXICONS for one in colours_in(text, language))
     entities = parser.entities(text) if several or colours else []
     named = frozenset(one.concept for entity in entities for one in (entity, parser.close_up(entity)))
-    return Clause(said, named, () if named or background_phrase(text) else colours)
+    return Clause(clause, named, () if named or background_phrase(text) else colours)
 
 
 def _without(prompt: ParsedPrompt, negative: tuple[Clause, ...], concepts: Sequence[Concept]) -> ParsedPrompt:
@@ -199,23 +199,23 @@ def _without(prompt: ParsedPrompt, negative: tuple[Clause, ...], concepts: Seque
             target = replace(target, unwanted=tuple(colours))
         return replace(prompt, target=target, away=negative)
     named, drawn = _named(negative), list(zip(layout.prompts, layout.boxes, strict=True))
-    kept = [(one, box) for one, box in drawn if not _drawn(one) & named] or drawn
-    gone = named & _drawn(prompt) if len(kept) < len(drawn) else set()
+    remaining = [(one, box) for one, box in drawn if not _drawn(one) & named] or drawn
+    gone = named & _drawn(prompt) if len(remaining) < len(drawn) else set()
     left = tuple(clause for clause in negative if not clause.concepts & gone)
-    prompts, boxes = tuple(_without(one, left, concepts) for one, _ in kept), tuple(box for _, box in kept)
-    prompt = _said(prompt, _named(set(negative) - set(left)))
+    prompts, boxes = tuple(_without(one, left, concepts) for one, _ in remaining), tuple(box for _, box in remaining)
+    prompt = _without_entities(prompt, _named(set(negative) - set(left)))
     alone = len(prompts) == 1 < len(drawn) and not layout.background
     laid = replace(prompt, layout=Layout(prompts, boxes, layout.background), away=negative)
     return replace(prompts[0], entities=prompt.entities) if alone else laid
 
 
-def _said(prompt: ParsedPrompt, gone: set[int]) -> ParsedPrompt:
+def _without_entities(prompt: ParsedPrompt, gone: set[int]) -> ParsedPrompt:
     """The prompt with what is said of it when some of its concepts are gone."""
     if not gone:
         return prompt
     entities = tuple(entity for entity in prompt.entities if entity.concept not in gone)
-    said = SUM.join(entity.text.strip() for entity in entities) + background_phrase(prompt.text)
-    description = in_style(said, prompt.style, language_of(prompt.text))
+    text = SUM.join(entity.text.strip() for entity in entities) + background_phrase(prompt.text)
+    description = in_style(text, prompt.style, language_of(prompt.text))
     return replace(prompt, entities=entities, description=description)
 
 

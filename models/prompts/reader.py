@@ -28,33 +28,33 @@ class Reader:
 
     def read(self, text: str, negative: str = "") -> Reading:
         """The parts of a prompt beside a negative one. Refused where a weight is out of range."""
-        instead, (said, places) = self.instead(text), spelled(text)
-        low = said.lower() if len(said.lower()) == len(said) else said
-        found: list[Part] = []
+        instead, (spelling, places) = self.instead(text), spelled(text)
+        low = spelling.lower() if len(spelling.lower()) == len(spelling) else spelling
+        parts: list[Part] = []
         for first, last, state, drawn_as, nearest in self._spans(low, negative, bool(instead)):
             start, end = (places[first][0], places[last - 1][1]) if first < last else (0, 0)
-            if start < end and all(end <= one.start or start >= one.start + len(one.text) for one in found):
-                found.append(Part(text[start:end], start, state, drawn_as, nearest))
-        return Reading(text, tuple(sorted(found, key=lambda one: one.start)), instead)
+            if start < end and all(end <= one.start or start >= one.start + len(one.text) for one in parts):
+                parts.append(Part(text[start:end], start, state, drawn_as, nearest))
+        return Reading(text, tuple(sorted(parts, key=lambda one: one.start)), instead)
 
     def instead(self, text: str) -> tuple[str, ...]:
         """Prompts to take in the place of one that names nothing that can be drawn: what belongs to what its words are
         about, what lies near, what of the usual lies nearest; none of a prompt that names something."""
         if not self.parser.linker.concepts or self._names_something(text):
             return ()
-        said, language = core(_words_alone(text)), language_of(text)
-        near = self.vocabulary.nearest(said) if self.vocabulary and said else ()
-        others = (self._called(self.parser.linker.concepts[number], language) for number in self._akin(said))
+        words, language = core(_words_alone(text)), language_of(text)
+        near = self.vocabulary.nearest(words) if self.vocabulary and words else ()
+        others = (self._called(self.parser.linker.concepts[number], language) for number in self._akin(words))
         names = dict.fromkeys(filter(None, chain(near, others)))
         return tuple(islice((article(name) if language == "en" else name for name in names), OFFERED))
 
-    def _akin(self, said: str) -> Iterator[int]:
+    def _akin(self, words: str) -> Iterator[int]:
         """Concepts for words that name none: those of their themes, then the usual ones, the nearest first."""
-        themes = [theme for word, theme in table("themes").items() if any(_places(said, word))]
+        themes = [theme for word, theme in table("themes").items() if any(_places(words, word))]
         for name in chain.from_iterable(CONCEPTS["themes"][theme] for theme in dict.fromkeys(themes)):
             yield from self.parser.linker.called(name)[:1]
         usual = [number for number, one in enumerate(self.parser.linker.concepts) if one.is_a("usual")]
-        yield from self.parser.linker.nearest(self.parser.vector(said), usual) if said else usual
+        yield from self.parser.linker.nearest(self.parser.vector(words), usual) if words else usual
 
     def _names_something(self, text: str) -> bool:
         parsed = self.parser.parse(_words_alone(text))
@@ -69,12 +69,12 @@ class Reader:
         left: dict[str, tuple[str, ...]] = dict(not_drawn(parsed, self.vocabulary)) if self.vocabulary else {}
         unknown = {word for word, _ in self.vocabulary.unknown(plain(low))} if self.vocabulary else set()
         if not is_unknown:
-            kept = beside(parsed, negative, self.parser).entities
-            gone = [entity for entity in parsed.entities if entity not in kept]
+            drawn_entities = beside(parsed, negative, self.parser).entities
+            gone = [entity for entity in parsed.entities if entity not in drawn_entities]
             whole = chain.from_iterable(_places(low, one.text.strip()) for one in gone if SUM not in one.text)
             named = ((start, end) for start, end, *_ in self._things(low, gone))
             yield from ((*place, "left_out", "", ()) for place in chain(whole, named))
-            yield from self._things(low, kept)
+            yield from self._things(low, drawn_entities)
             for word in dict.fromkeys([*parsed.left_out, *left]):
                 state: State = "unknown" if word in unknown else "left_out"
                 yield from ((*span, state, "", left.get(word, ())) for span in _places(low, word))
@@ -93,11 +93,11 @@ class Reader:
             beside = self._called(concept, language), self._beside(entity.concept, language)
             english = (word for word in _WORDS.findall(entity.text) if word not in word_set("function"))
             words = english if language == "en" else concept.chinese_phrases
-            own = [
+            matching = [
                 one for one in words if (words_of(one)[0] in concept.words if language == "en" else one in entity.text)
             ]
-            for said in [entity.name] if any(_places(low, entity.name)) else own or [core(entity.text)]:
-                yield from ((*place, "drawn", *beside) for place in _places(low, said))
+            for name in [entity.name] if any(_places(low, entity.name)) else matching or [core(entity.text)]:
+                yield from ((*place, "drawn", *beside) for place in _places(low, name))
 
     @staticmethod
     def _called(concept: Concept, language: Language) -> str:

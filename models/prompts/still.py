@@ -58,8 +58,8 @@ def _any_form() -> re.Pattern[str]:
 def named_motions(text: str) -> list[str]:
     """The motions that a text names, the one with the most words first."""
     low = plain_motion(text).casefold()
-    found = [(len(form), name) for form, pattern, name in _forms() if form in low and pattern.search(low)]
-    return list(dict.fromkeys(name for _, name in sorted(found, key=lambda one: -one[0])))
+    matches = [(len(form), name) for form, pattern, name in _forms() if form in low and pattern.search(low)]
+    return list(dict.fromkeys(name for _, name in sorted(matches, key=lambda one: -one[0])))
 
 
 def can_loop(text: str) -> bool:

@@ -140,8 +140,10 @@ class Vocabulary:
     def _nearest(self, cosines: Tensor, language: str) -> tuple[str, ...]:
         """Half of what a concept has in common with any word is taken off (after CSLS, arXiv 1710.04087, section 2.3).
         Without it "herb" and "banana" come near to everything; with all of it, what is rare does."""
-        own, order = (cosines - self.common / 2).sort(descending=True)
-        ranked = dict.fromkeys(self.concepts[language][i] for i in order[own >= NEAR.get(language, math.inf)].tolist())
+        similarities, order = (cosines - self.common / 2).sort(descending=True)
+        ranked = dict.fromkeys(
+            self.concepts[language][i] for i in order[similarities >= NEAR.get(language, math.inf)].tolist()
+        )
         return tuple(islice((name for name in ranked if name), NEAREST))
 
     def save(self, root: Path, space: str = "", split: str = "") -> Path:
@@ -175,13 +177,13 @@ def left_out(parsed: ParsedPrompt, concepts: list[Concept], is_name: Callable[[s
         return ()
     text, drawn = _content(parsed.text), _drawn(parsed) if concepts else ""
     names = {word for one in parsed.entities for word in words_of(one.name)}
-    own = names.union(*(concept.words for concept in concepts), words_of(drawn))
-    said = {form for word in own for form in forms(word)}
+    drawn_words = names.union(*(concept.words for concept in concepts), words_of(drawn))
+    drawn_forms = {form for word in drawn_words for form in forms(word)}
     costumes = {word for phrase in table("costumes") for word in phrase.split()}  # drawn as who wears them
     grammar = word_set("function") | word_set("places") | word_set("mix") | costumes
     words = (word for word in _HYPHENED.findall(text) if len(word) > 2 and word not in grammar)
-    english = [word for word in words if not said.intersection((*forms(word), *words_of(word)))]
-    phrases = {said for one in parsed.entities for said in (one.name, core(one.name))}.union(
+    english = [word for word in words if not drawn_forms.intersection((*forms(word), *words_of(word)))]
+    phrases = {name for one in parsed.entities for name in (one.name, core(one.name))}.union(
         *(one.chinese_phrases for one in concepts)
     )
     if drawn != parsed.text:  # else it is the prompt itself that is encoded, and says nothing of what is drawn
@@ -195,8 +197,8 @@ def _drawn(parsed: ParsedPrompt) -> str:
     parts = [*(one for _, one in parsed.blend), *(parsed.layout.prompts if parsed.layout else ())]
     if not parts:
         return parsed.description.lower()
-    said = parsed.text if parsed.blend else parsed.description  # a blend shows an expression that its parts don't name
-    together = (found[0] for found in pattern("laid_out").finditer(said.lower()))
+    text = parsed.text if parsed.blend else parsed.description  # a blend shows an expression that its parts don't name
+    together = (found[0] for found in pattern("laid_out").finditer(text.lower()))
     return " ".join([*(one.description.lower() for one in parts), *together])
 
 
@@ -206,8 +208,8 @@ def not_drawn(parsed: ParsedPrompt, vocabulary: Vocabulary) -> list[tuple[str, t
     if parsed.literal:
         return vocabulary.unknown(plain(without_lettering(parsed.text)))
     if not parsed.entities and parsed.left_out:
-        said = core(_content(parsed.text))
-        return [(said, vocabulary.nearest(said))]
+        words = core(_content(parsed.text))
+        return [(words, vocabulary.nearest(words))]
     unknown = dict(vocabulary.unknown(" ".join(parsed.left_out)))
     return [(word, unknown.get(word, ())) for word in parsed.left_out]
 
@@ -224,9 +226,9 @@ def _runs(text: str, phrases: set[str], is_name: Callable[[str], object]) -> Ite
     grammar more often than a word, unless it is a name (伞) or listed as a word (旧)."""
     grammar, alone = word_set("function"), word_set("alone")
     for run in CHINESE.findall(text):
-        said = [character in grammar or character in phrases for character in run]
+        covered = [character in grammar or character in phrases for character in run]
         for start, end in combinations(range(len(run) + 1), 2):
             if 1 < end - start <= LONGEST and any(run[start:end] in phrase for phrase in phrases):
-                said[start:end] = [True] * (end - start)
-        left = "".join(" " if is_said else character for character, is_said in zip(run, said, strict=True))
+                covered[start:end] = [True] * (end - start)
+        left = "".join(" " if is_covered else character for character, is_covered in zip(run, covered, strict=True))
         yield from (part for part in left.split() if len(part) > 1 or part in alone or is_name(part))

@@ -59,7 +59,7 @@ def build_references(
     drawn = {
         (figure, style): picture
         for figure, pictures in enumerate(shown)
-        for style, picture in sorted(one_per(pictures, "style").items())
+        for style, picture in sorted(representatives(pictures, "style").items())
     }
     indices = list(dict.fromkeys(picture.index for picture in drawn.values()))
     places = {index: row for row, index in enumerate(indices)}
@@ -85,34 +85,34 @@ def _mirror(world: World, autoencoder: Autoencoder) -> LatentMirror:
 
 def _gendered(named: Mapping[str, Sequence[Picture]]) -> dict[tuple[int, str], list[Picture]]:
     """By number and gender the pictures that show a woman, or a man, of things that other pictures show without."""
-    found = {
+    by_gender = {
         (number, gender): [picture for picture in pictures if picture.gender == gender]
         for number, pictures in enumerate(named.values())
         for gender in GENDERS
         if any(picture.gender != gender for picture in pictures)
     }
-    return {cell: pictures for cell, pictures in found.items() if pictures}
+    return {cell: pictures for cell, pictures in by_gender.items() if pictures}
 
 
 def _related(
-    found: Mapping[tuple[str, str], Picture], concepts: Sequence[str], figures: Mapping[tuple[int, str], int]
+    neighbours: Mapping[tuple[str, str], Picture], concepts: Sequence[str], figures: Mapping[tuple[int, str], int]
 ) -> dict[tuple[int, str], Picture]:
     """The nearest neighbours of things, and of their women and men, by figure and style."""
     numbers = {concept: number for number, concept in enumerate(concepts)}
-    own = {(numbers[concept], style): picture for (concept, style), picture in found.items()}
+    related = {(numbers[concept], style): picture for (concept, style), picture in neighbours.items()}
     theirs = {
         (figure, style): picture
         for (thing, _), figure in figures.items()
-        for (number, style), picture in own.items()
+        for (number, style), picture in related.items()
         if number == thing
     }
-    return own | theirs
+    return related | theirs
 
 
 def _typical_drawings(world: World, pictures: Sequence[Picture]) -> list[Picture]:
     """The most typical one of the families' drawings that are more than lines, where there are any, and those that
     agree with it; at most TYPICAL."""
-    drawings = list(one_per(pictures, "family").values())
+    drawings = list(representatives(pictures, "family").values())
     filled = [one for one in drawings if one.style not in OUTLINES] or drawings
     return [filled[number] for number in typical(_pixels(world, filled))[:TYPICAL]]
 
@@ -121,9 +121,9 @@ class TrainingReferences:
     """What pictures are drawn from in training: the drawings of other art families than the picture's own."""
 
     def __init__(self, world: World) -> None:
-        self.world, self._kept = world, dict[int, np.ndarray]()
+        self.world, self._cache = world, dict[int, np.ndarray]()
         self.drawings = {
-            concept: one_per(pictures, "family") for concept, pictures in pictures_by_concept(world).items()
+            concept: representatives(pictures, "family") for concept, pictures in pictures_by_concept(world).items()
         }
 
     def reference(self, picture: Picture, seed: int, colour: str = "") -> np.ndarray | None:
@@ -140,9 +140,9 @@ class TrainingReferences:
         return hue_shift(whole, colour) if colour else whole
 
     def _stored(self, picture: Picture) -> np.ndarray:
-        if picture.index not in self._kept:
-            self._kept[picture.index] = unpacked(packed(_small(self.world.pixels[picture.index]), PACKING))
-        return self._kept[picture.index]
+        if picture.index not in self._cache:
+            self._cache[picture.index] = unpacked(packed(_small(self.world.pixels[picture.index]), PACKING))
+        return self._cache[picture.index]
 
 
 def _pixels(world: World, drawings: Sequence[Picture]) -> np.ndarray:
@@ -153,13 +153,13 @@ def _small(picture: np.ndarray) -> np.ndarray:
     return resized(picture, SIDE, SIDE)
 
 
-def one_per(pictures: Sequence[Picture], by: Literal["family", "style"]) -> dict[str, Picture]:
+def representatives(pictures: Sequence[Picture], by: Literal["family", "style"]) -> dict[str, Picture]:
     """One of a thing's `pictures` for each art family, or style: one without skin tone and gender if there is one."""
-    found: dict[str, Picture] = {}
+    by_key: dict[str, Picture] = {}
     places = {style: place for place, style in enumerate(PREFERRED)}  # one that is new is taken last
     for picture in sorted(pictures, key=lambda p: (bool(p.skin) + bool(p.gender), places.get(p.style, len(places)))):
-        found.setdefault(getattr(picture, by), picture)
-    return found
+        by_key.setdefault(getattr(picture, by), picture)
+    return by_key
 
 
 def nearest_neighbours(
@@ -175,22 +175,22 @@ def nearest_neighbours(
     """
     drawn: dict[str, dict[int, Picture]] = {}  # by style and number of the thing
     for number, pictures in enumerate(things.values()):
-        for style, picture in one_per(pictures, "style").items():
+        for style, picture in representatives(pictures, "style").items():
             drawn.setdefault(style, {})[number] = picture
-    likenesses = {style: _likeness(world, own, embedder) for style, own in drawn.items()}
-    names = [own[0].names.get("en", concept) for concept, own in things.items()]
+    likenesses = {style: _likeness(world, in_style, embedder) for style, in_style in drawn.items()}
+    names = [pictures[0].names.get("en", concept) for concept, pictures in things.items()]
     by_name = COSINE_WEIGHT * _cosines(embedder.text, names)
-    concepts, found = list(things), dict[Cell, Picture]()
-    for style, own in sorted(drawn.items()):
-        family = next(iter(own.values())).family
+    concepts, neighbours = list(things), dict[Cell, Picture]()
+    for style, in_style in sorted(drawn.items()):
+        family = next(iter(in_style.values())).family
         others = [s for s, pictures in sorted(drawn.items()) if next(iter(pictures.values())).family != family]
         likeness = _mean([(np.array(list(drawn[s])), likenesses[s]) for s in others], len(concepts)) + by_name
         np.fill_diagonal(likeness, -np.inf)
-        rows = np.array(list(own))
+        rows = np.array(list(in_style))
         best = rows[likeness[:, rows].argmax(1)]
         for number in np.flatnonzero(likeness[np.arange(len(concepts)), best] >= NEAR).tolist():
-            found[concepts[number], style] = own[int(best[number])]
-    return found
+            neighbours[concepts[number], style] = in_style[int(best[number])]
+    return neighbours
 
 
 def _likeness(world: World, drawn: Mapping[int, Picture], embedder: Embedder) -> np.ndarray:

@@ -59,8 +59,8 @@ class SetCredit:
 def by_set(credits: Iterable[Credit]) -> list[SetCredit]:
     """Each drawing once, with those of its set, in the order in which they come."""
     groups: dict[tuple[str, str, str], list[Credit]] = {}
-    for one in credits:
-        groups.setdefault((one.set, one.maker, one.licence), []).append(one)
+    for drawing in credits:
+        groups.setdefault((drawing.set, drawing.maker, drawing.licence), []).append(drawing)
     return [_of_set(group) for group in groups.values()]
 
 
@@ -72,7 +72,7 @@ def lines(credits: Iterable[Credit]) -> str:
 
 def as_file(credits: Iterable[Credit]) -> dict[str, bytes]:
     """The file that goes with pictures, by its name; none where there is nobody to name."""
-    return {FILE: f"{told}\n".encode()} if (told := lines(credits)) else {}
+    return {FILE: f"{text}\n".encode()} if (text := lines(credits)) else {}
 
 
 def _of_set(group: list[Credit]) -> SetCredit:

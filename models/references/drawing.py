@@ -38,19 +38,21 @@ STRETCH = 1.25  # a drawing is stretched to the common box up to this change of 
 def typical(drawings: np.ndarray) -> list[int]:
     """Numbers of those of `drawings` (N, S, S, 4), N > 0, that agree: the most typical one first (of equals the first),
     then the others in order."""
-    return _compared(drawings).kept
+    return _compared(drawings).agreeing
 
 
 def aligned(drawings: np.ndarray, shares: Sequence[float] | None = None) -> tuple[list[int], np.ndarray]:
     """Which of `drawings` (N, S, S, 4) agree, and those (K, S, S, 4): mirrored as the most typical one is, each in the
     box that is the mean of theirs, weighted by the `shares` (N,)."""
-    found = _compared(drawings)
-    if len(found.kept) < 2:
-        return found.kept, drawings[found.kept]
-    weights = None if shares is None else np.array(shares)[found.kept]
-    box = np.round(np.average([found.boxes[number] for number in found.kept], 0, weights)).astype(int)
-    cuts = ((_cut(drawings[number], found.boxes[number]), found.flipped[number]) for number in found.kept)
-    return found.kept, np.stack([_placed(cut[:, :: -1 if turn else 1], box, len(drawings[0])) for cut, turn in cuts])
+    compared = _compared(drawings)
+    if len(compared.agreeing) < 2:
+        return compared.agreeing, drawings[compared.agreeing]
+    weights = None if shares is None else np.array(shares)[compared.agreeing]
+    box = np.round(np.average([compared.boxes[number] for number in compared.agreeing], 0, weights)).astype(int)
+    cuts = ((_cut(drawings[number], compared.boxes[number]), compared.flipped[number]) for number in compared.agreeing)
+    return compared.agreeing, np.stack(
+        [_placed(cut[:, :: -1 if turn else 1], box, len(drawings[0])) for cut, turn in cuts]
+    )
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class _Compared:
     """Numbers of the drawings that agree (`kept`), the most typical one first. Of all: their boxes, and whether it is
     their mirror images that agree."""
 
-    kept: list[int]
+    agreeing: list[int]
     boxes: list[tuple[int, int, int, int]]
     flipped: np.ndarray
 
@@ -76,8 +78,8 @@ def _compared(drawings: np.ndarray) -> _Compared:
     flipped[there] = turned[main]
     others = apart[main][apart[main] > 0]
     most = min(OTHER, ODD * float(np.median(others))) if len(others) > 1 else OTHER
-    kept = sorted(np.flatnonzero(apart[main] <= most).tolist(), key=lambda number: number != main)
-    return _Compared([there[number] for number in kept], boxes, flipped)
+    agreeing = sorted(np.flatnonzero(apart[main] <= most).tolist(), key=lambda number: number != main)
+    return _Compared([there[number] for number in agreeing], boxes, flipped)
 
 
 def disagreement(pictures: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -95,10 +97,10 @@ def _cut(drawing: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
 def _placed(cut: np.ndarray, box: np.ndarray, side: int) -> np.ndarray:
     """The drawing in the box: stretched to it, or fitted into it where that would change its proportions too much."""
     left, top, right, bottom = (int(edge) for edge in box)
-    room, own = np.array([right - left, bottom - top]), np.array(cut.shape[1::-1])
-    ratio = (room[0] / room[1]) / (own[0] / own[1])
+    room, size = np.array([right - left, bottom - top]), np.array(cut.shape[1::-1])
+    ratio = (room[0] / room[1]) / (size[0] / size[1])
     if max(ratio, 1 / ratio) > STRETCH:
-        room = np.maximum(np.round(own * (room / own).min()), 1).astype(int)
+        room = np.maximum(np.round(size * (room / size).min()), 1).astype(int)
     width, height = (int(length) for length in room)
     canvas = np.zeros((side, side, 4), np.uint8)
     put(canvas, resized(np.ascontiguousarray(cut), width, height), left + (right - left - width) // 2, bottom - height)
@@ -122,35 +124,35 @@ def morphed(
         shares: of each drawing in the shape, and in the colours, K positive numbers.
         keeps_look: colours and lines are the first one's, and only the shape is everyone's.
     """
-    kept, placed = aligned(drawings, shares)
-    if len(kept) < 2 or 0 not in kept:
+    agreeing, placed = aligned(drawings, shares)
+    if len(agreeing) < 2 or 0 not in agreeing:
         return drawings[0], (0,)
-    lead = placed[kept.index(0)]
-    flows = {row: _flow(lead, one) for row, one in zip(kept, placed, strict=True)}
-    warped = {row: _warped(one, flows[row]) for row, one in zip(kept, placed, strict=True)}
-    agreed = {row: one for row, one in zip(kept, placed, strict=True) if row == 0 or _agree(lead, warped[row])}
-    own = np.array([shares[row] for row in agreed], np.float64)
-    own /= own.sum()
-    shape: np.ndarray = sum(share * flows[row] for share, row in zip(own, agreed, strict=True))
+    lead = placed[agreeing.index(0)]
+    flows = {row: _flow(lead, one) for row, one in zip(agreeing, placed, strict=True)}
+    warped = {row: _warped(one, flows[row]) for row, one in zip(agreeing, placed, strict=True)}
+    agreed = {row: one for row, one in zip(agreeing, placed, strict=True) if row == 0 or _agree(lead, warped[row])}
+    weights = np.array([shares[row] for row in agreed], np.float64)
+    weights /= weights.sum()
+    shape: np.ndarray = sum(share * flows[row] for share, row in zip(weights, agreed, strict=True))
     if keeps_look:
         return _warped(lead, -shape), tuple(agreed)
     warps = (_warped(one, flows[row] - shape) for row, one in agreed.items())
-    mean: np.ndarray = sum(share * warp for share, warp in zip(own, warps, strict=True))
+    mean: np.ndarray = sum(share * warp for share, warp in zip(weights, warps, strict=True))
     return mean.round().astype(np.uint8), tuple(agreed)
 
 
-def _agree(one: np.ndarray, other: np.ndarray) -> bool:
+def _agree(first: np.ndarray, second: np.ndarray) -> bool:
     """Whether a drawing and another, laid on it by the flow, show the same parts, in whatever colours."""
-    coarse = [resized(drawing, COARSE, COARSE) for drawing in (one, other)]
+    coarse = [resized(drawing, COARSE, COARSE) for drawing in (first, second)]
     light = [np.stack([drawing[..., :3].mean(-1), drawing[..., 3]], -1)[None] for drawing in coarse]
     return bool(disagreement(*light)[0, 0] <= OTHER_PARTS)
 
 
-def _flow(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def _flow(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """(S, S, 2) float32: how far, in x and y, from a place of one picture its like lies in the other; 0 of itself."""
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    found = search.calc(_seen(one), _seen(other), None)  # type: ignore[call-overload]
-    return cv2.GaussianBlur(found, (0, 0), SMOOTH)
+    flow = search.calc(_seen(source), _seen(target), None)  # type: ignore[call-overload]
+    return cv2.GaussianBlur(flow, (0, 0), SMOOTH)
 
 
 def _seen(picture: np.ndarray) -> np.ndarray:

@@ -128,13 +128,13 @@ class ReferenceStore(FeatureExtractionMixin):
         decides the shares. In a style that lacks the thing all seeds take the same: another one made little
         difference, and a little for the worse."""
         figure = self.figure(thing, gender, style)
-        own, typical = self.drawn.get((figure, style)), self.typical[figure]
-        if style and own is None:
+        in_style, typical = self.drawn.get((figure, style)), self.typical[figure]
+        if style and in_style is None:
             return Reference((typical[0],), neighbour=self.neighbours.get((figure, style)), paint=paint, is_exact=False)
-        leads = typical if own is None else (own,)
+        leads = typical if in_style is None else (in_style,)
         turn, place = divmod(seed % (len(leads) * (2 if figure in self.two_sided else 1)), len(leads))
         rows = (leads[place], *(row for row in typical if row != leads[place]))
-        return Reference(rows, _shares(len(rows), figure, seed), None, own is not None, bool(turn), paint)
+        return Reference(rows, _shares(len(rows), figure, seed), None, in_style is not None, bool(turn), paint)
 
     def repainted(self, reference: Reference, unwanted: Collection[str]) -> Reference:
         """The reference painted in the largest of its drawing's other colours, if one of the main ones is unwanted."""
@@ -146,8 +146,8 @@ class ReferenceStore(FeatureExtractionMixin):
 
     def figure(self, thing: int, gender: str, style: str = "") -> int:
         """Which figure a thing of a gender is drawn as: one that the style has drawn, if any."""
-        found = self.figures.get((thing, gender), thing)
-        return thing if (thing, style) in self.drawn and (found, style) not in self.drawn else found
+        gendered = self.figures.get((thing, gender), thing)
+        return thing if (thing, style) in self.drawn and (gendered, style) not in self.drawn else gendered
 
     def drawing(self, reference: Reference) -> np.ndarray:
         """Premultiplied uint8 (128, 128, 4): what `retrieve` found."""
@@ -176,8 +176,8 @@ class ReferenceStore(FeatureExtractionMixin):
     def copied(self, row: int, drawn: np.ndarray) -> bool:
         """Whether a picture (128, 128, 4) is the same drawing as that of a row, or as its mirror image."""
         drawing = self.pictures[row]
-        own = thumbs(np.stack([drawing, drawing[:, ::-1]]))
-        return bool(np.abs(own - thumbs(drawn[None])).mean(1).min() <= SAME_DRAWING)
+        thumbnails = thumbs(np.stack([drawing, drawing[:, ::-1]]))
+        return bool(np.abs(thumbnails - thumbs(drawn[None])).mean(1).min() <= SAME_DRAWING)
 
     def save(self, root: Path, split: str = "") -> Path:
         """Write the part under `root`, to be read beside the wording part of the same split, and list it."""
