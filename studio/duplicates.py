@@ -42,7 +42,7 @@ class Duplicates:
 
     def groups(self) -> list[Group]:
         """The groups among the NEWEST pictures and clips that are not in the bin, the largest first."""
-        kept = [one for one in self._gallery.page(Filter(), limit=NEWEST) if one.kind in ("image", "clip")]
+        kept = [one for one in self._gallery.page(Filter(), limit=NEWEST) if one.medium.visual]
         known = self._prints(kept)
         kept = [one for one in kept if one.sha256 in known]
         found = _components(len(kept), _pairs(np.array([known[one.sha256] for one in kept], np.float32)))

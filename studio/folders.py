@@ -110,7 +110,7 @@ def index_gallery(studio: Studio, model: str = "embedded") -> Iterator[Step]:
     for done, number in enumerate(numbers, 1):
         problem = ""
         for kept in gallery.numbered([number]):
-            given = {"texts": [kept.text or kept.prompt]} if kept.kind == "text" else {"pictures": [kept.path]}
+            given = {"pictures": [kept.path]} if kept.medium.visual else {"texts": [kept.text or kept.prompt]}
             try:
                 (place,) = studio.embed(**given, model=model)
                 _replace_vector(gallery.database, number, space, as_bytes(place.vector))

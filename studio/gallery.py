@@ -20,12 +20,12 @@ from studio import media
 from studio.database import Database
 from studio.events import Saved
 from studio.files import is_plain, make_folder, write_whole
-from studio.media import SUFFIXES, Artifact, as_bytes
+from studio.media import MEDIA, Artifact, Medium, as_bytes, media_types
 from studio.planner import Job
 from studio.queue import QueuedJob
 from studio.requests import visible
 
-NAME = re.compile(rf"([0-9a-f]{{64}})({'|'.join(map(re.escape, SUFFIXES.values()))})")
+DIGEST = re.compile("[0-9a-f]{64}")
 # Columns with the value of the artifact's field of that name.
 FACTS = ("seed", "score", "kind", "media_type", "width", "height", "frames", "seconds", "text")
 PAUSE = 0.005  # seconds between two transactions of one change
@@ -90,9 +90,13 @@ class GalleryItem(Annotations):
     text: str = ""
 
     @property
+    def medium(self) -> Medium:
+        return MEDIA[self.kind]
+
+    @property
     def words(self) -> str:
         """The text of a caption, as corrected by a person."""
-        return (self.kind == "text" and self.caption) or self.text
+        return (self.text and self.caption) or self.text
 
 
 @dataclass(frozen=True)
@@ -221,7 +225,8 @@ class Gallery:
     def path_of(self, row: Row) -> Path:
         """The path of a row's file, by its sha256 alone. A link, a pipe or another name counts as a missing file."""
         path = self.file(str(row["sha256"]), PurePath(str(row["file"])).suffix)
-        is_valid = NAME.fullmatch(path.name) and (is_plain(path) or not os.path.lexists(path))
+        is_named = DIGEST.fullmatch(path.stem) and path.suffix in media_types()
+        is_valid = is_named and (is_plain(path) or not os.path.lexists(path))
         return path if is_valid else self.folder / "nowhere" / "nothing.png"
 
     def results(self, job: str, queued: QueuedJob | None = None) -> dict[int, Saved]:

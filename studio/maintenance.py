@@ -17,14 +17,11 @@ from studio.database import Database, migrations, remove, remove_sidecars
 from studio.files import PART, is_plain, sha256
 from studio.gallery import Gallery, read_annotations
 from studio.home import DATABASE, Home
-from studio.media import MEDIA_TYPES
 from studio.metadata.files import read, strip
 from studio.metadata.origin import placed
 from studio.planner import Job
 from studio.queue import Claims
 from studio.requests import stored_request
-
-ENDINGS = tuple(MEDIA_TYPES)
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ def _strays(gallery: Gallery, known: set[Path]) -> Iterator[Finding]:
             continue
         if path.name.startswith(PART):
             yield Finding("unfinished file", str(path), Message("advice.next_start"))
-        elif path.suffix.lower() in ENDINGS and path not in known:
+        elif path.suffix.lower() in media.media_types() and path not in known:
             ours = is_plain(path) and path.stem == sha256(path)
             advice = "advice.rebuild" if ours else "advice.not_ours"
             yield Finding("not in the gallery", str(path), Message(advice))
@@ -151,7 +148,7 @@ def _aside(path: Path) -> Path:
 
 
 def _by_age(folder: Path) -> list[Path]:
-    files = [p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and is_plain(p)]
+    files = [p for p in folder.rglob("*") if p.suffix.lower() in media.media_types() and is_plain(p)]
     return sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 

@@ -576,6 +576,8 @@ def _content(gallery: Gallery, picture: PictureOut) -> ContentBlock | None:
         data, kind = small(gallery, item)
     except (KeyError, OSError, Refused):
         return None
+    if not item.medium.visual:
+        return None
     return ImageContent(type="image", data=base64.b64encode(data).decode(), mime_type=kind)
 
 

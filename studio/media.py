@@ -1,11 +1,14 @@
-"""What jobs make: bytes of a media type with facts that doors show."""
+"""What jobs make: artifacts, and the media that they are of.
+
+An artifact is bytes of a media type with facts that doors show. `MEDIA` has a row for each medium.
+"""
 
 import io
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,19 +18,8 @@ from models.references.credits import Credit
 from studio.clips import ClipFile
 from studio.events import Saved
 
-Kind = Literal["image", "clip", "text"]
-
 DIM = 128  # numbers of a place in the studio's own semantic space
 THUMBNAIL = 128  # pixels a side; what is no larger is its own thumbnail
-SUFFIXES = {  # of the media types that jobs make and files are rebuilt from
-    "image/png": ".png",
-    "image/webp": ".webp",
-    "image/jpeg": ".jpg",
-    "image/avif": ".avif",
-    "image/gif": ".gif",
-    "text/plain": ".txt",
-}
-MEDIA_TYPES = {suffix: media_type for media_type, suffix in SUFFIXES.items()} | {".jpeg": "image/jpeg"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +28,7 @@ class Artifact:
 
     Attributes:
         data: the file's bytes, without metadata.
-        media_type, kind: what the bytes are.
+        media_type, kind: what the bytes are; `kind` is a key of MEDIA.
         width, height: pixels; 0 for text.
         frames, seconds: 1 and 0.0 unless it is a clip; `seconds` is one pass of it.
         text: of a caption, the caption; else "".
@@ -52,7 +44,7 @@ class Artifact:
 
     data: bytes
     media_type: str
-    kind: Kind
+    kind: str
     width: int = 0
     height: int = 0
     frames: int = 1
@@ -70,8 +62,12 @@ class Artifact:
     read_as: str = ""
 
     @property
+    def medium(self) -> "Medium":
+        return MEDIA[self.kind]
+
+    @property
     def suffix(self) -> str:
-        return SUFFIXES[self.media_type]
+        return next(suffix for suffix, kind in self.medium.suffixes.items() if kind == self.media_type)
 
     def saved(self, path: Path, seconds: float, cached: bool = False) -> Saved:
         """It, whole on disk: `seconds` since the job began; `cached` where it was there before."""
@@ -117,10 +113,7 @@ def caption(
     return Artifact(text.encode(), "text/plain", "text", text=text, candidates=tuple(candidates), known=known, **facts)
 
 
-def read(data: bytes, media_type: str) -> Artifact:
-    """An artifact from a file's bytes. ValueError or OSError where they are not of the type."""
-    if media_type.startswith("text/"):
-        return Artifact(data, media_type, "text", text=data.decode())
+def _read_picture(data: bytes, media_type: str) -> Artifact:
     with Image.open(io.BytesIO(data)) as picture:
         still = Artifact(data, media_type, "image", picture.width, picture.height)
         if getattr(picture, "n_frames", 1) == 1:
@@ -129,9 +122,61 @@ def read(data: bytes, media_type: str) -> Artifact:
     return replace(still, kind="clip", frames=clip.count, seconds=clip.seconds)
 
 
+def _read_text(data: bytes, media_type: str) -> Artifact:
+    return Artifact(data, media_type, "text", text=data.decode())
+
+
+@dataclass(frozen=True)
+class Medium:
+    """A kind of artifact: what the studio has to know of it beside its bytes.
+
+    Attributes:
+        suffixes: the media types of its files, by the ending of their names; of endings of equal types the first is
+            written.
+        read: makes an artifact of a file's bytes and media type; ValueError or OSError where they are not of the type.
+        visual: whether it consists of pixels, which `frames` decodes. Only such media have thumbnails, near-duplicates
+            and vectors of their files, and are verified by their pixels; others are verified by their bytes.
+    """
+
+    suffixes: dict[str, str]
+    read: Callable[[bytes, str], Artifact]
+    visual: bool = True
+
+
+_PICTURES = {
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".avif": "image/avif",
+    ".gif": "image/gif",
+}
+MEDIA: dict[str, Medium] = {
+    "image": Medium(_PICTURES, _read_picture),
+    "clip": Medium(_PICTURES, _read_picture),
+    "text": Medium({".txt": "text/plain"}, _read_text, visual=False),
+}
+
+
+def media_types(visual: bool | None = None) -> dict[str, str]:
+    """The media types of the files that jobs make, by the ending of the name; of all media, or of those that are
+    `visual` or not.
+    """
+    media = [medium for medium in MEDIA.values() if visual in (None, medium.visual)]
+    return {suffix: kind for medium in media for suffix, kind in medium.suffixes.items()}
+
+
 def media_type_of(path: Path) -> str:
     """By the ending of the name; KeyError where it is none of ours."""
-    return MEDIA_TYPES[path.suffix.lower()]
+    return media_types()[path.suffix.lower()]
+
+
+def read(data: bytes, media_type: str) -> Artifact:
+    """An artifact from a file's bytes. ValueError or OSError where they are not of the type."""
+    for medium in MEDIA.values():
+        if media_type in medium.suffixes.values():
+            return medium.read(data, media_type)
+    raise ValueError(f"no medium has files of the type {media_type}")
 
 
 def thumbnail(artifact: Artifact) -> bytes:

@@ -111,7 +111,7 @@ def _found(path: Path, job: Job) -> Saved | None:
     try:
         origin, data = read(path), content(path)
         artifact = placed(media.read(strip(data, path), media.media_type_of(path)), origin)
-        if artifact.kind != "text":
+        if artifact.medium.visual:
             media.frames(data)  # decodes: what is cut short is made again
     except (OSError, SyntaxError, ValueError, KeyError, EOFError):
         return None

@@ -1,12 +1,16 @@
-"""Make an artifact again from what its file says, and compare: is this what the studio makes of these settings?"""
+"""Make an artifact again from what its file says, and compare: is this what the studio makes of these settings?
+
+Artifacts of a visual medium are compared by their pixels, all others by their bytes.
+"""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from models.data.pixels import premultiply
 from models.messages import Refused
@@ -48,32 +52,34 @@ def verify(path: Path, model: str | None = None, opener: Callable[[str], Backend
     or where it can't be made here any more.
     """
     data = content(path)
-    found = read_bytes(data, path)
-    if "request" not in found:
+    settings = read_bytes(data, path)
+    if "request" not in settings:
         raise Refused("metadata.no_record", file=str(path))
-    record, kind = Origin.model_validate(found), media_type(data, path)
-    before = _decoded(path, strip(data, path), kind)
+    record, kind, before = Origin.model_validate(settings), media_type(data, path), strip(data, path)
+    pixels = None if kind in media.media_types(visual=False).values() else _pixels(Clip.read(path, before).frames)
     wanted = Wanted(format="mp4", matte=str(record.how.get("matte", "")), ground=str(record.how.get("ground", "white")))
     backend = opener(model or _named(path, record))
-    request = _request(path, found, backend.capabilities())
+    request = _request(path, settings, backend.capabilities())
     backend.load()
-    made = next(event for event in run(backend, request) if isinstance(event, Artifact))
+    artifact = next(event for event in run(backend, request) if isinstance(event, Artifact))
     number = record.how.get("frame")  # of a picture that was taken from a clip
-    if isinstance(number, int) and 1 <= number <= made.frames:
-        made = media.image(media.frames(made.data)[number - 1], how={**made.how, "frame": number})
-    differences = _differences(record, backend.digest(), made)
-    if isinstance(before, str) or made.kind == "text":
-        return _text_verdict(before, made, differences, record)
+    if isinstance(number, int) and 1 <= number <= artifact.frames:
+        artifact = media.image(media.frames(artifact.data)[number - 1], how={**artifact.how, "frame": number})
+    differences = _differences(record, backend.digest(), artifact)
+    if pixels is None or not artifact.medium.visual:
+        if before == artifact.data:
+            return Verdict("identical", None, "")
+        return Verdict("different", None, "; ".join(differences) or _tampered(record, "the content was"))
     # As the file was encoded, with its losses.
-    after = made.data if kind == made.media_type else _encoded_as(kind, made, wanted)
-    return _verdict(before, np.stack(list(map(np.asarray, media.frames(after)))), differences, record)
+    again = artifact.data if kind == artifact.media_type else _encoded_as(kind, artifact, wanted)
+    return _verdict(pixels, _pixels(media.frames(again)), differences, record)
 
 
-def _encoded_as(kind: str, made: Artifact, wanted: Wanted) -> bytes:
+def _encoded_as(kind: str, artifact: Artifact, wanted: Wanted) -> bytes:
     """An artifact as a file of another media type."""
-    if kind in MOVING and (made.kind == "clip" or kind not in MEDIA_TYPES):
-        return clip_file(Clip.read("", made.data), MOVING[kind], **wanted.colours(MOVING[kind]))
-    return encoded(media.frames(made.data)[0], None, MEDIA_TYPES[kind])
+    if kind in MOVING and (artifact.kind == "clip" or kind not in MEDIA_TYPES):
+        return clip_file(Clip.read("", artifact.data), MOVING[kind], **wanted.colours(MOVING[kind]))
+    return encoded(media.frames(artifact.data)[0], None, MEDIA_TYPES[kind])
 
 
 def _named(path: Path, record: Origin) -> str:
@@ -84,38 +90,32 @@ def _named(path: Path, record: Origin) -> str:
     return model
 
 
-def _request(path: Path, found: dict[str, Any], can: Capabilities) -> Any:
-    known = {**found, "request": {**found["request"], "model": "embedded"}}  # another model is a matter of its digest
+def _request(path: Path, settings: dict[str, Any], can: Capabilities) -> Any:
+    # Another model is a matter of its digest.
+    known = {**settings, "request": {**settings["request"], "model": "embedded"}}
     again = restore(known, can, path.parent, tuple(REQUESTS))
     if again.lost:
         raise Refused("metadata.not_again", file=str(path), why=again.lost[0])
     return resolve(make_request(**again.fields), can)
 
 
-def _decoded(path: Path, data: bytes, kind: str) -> np.ndarray | str:
-    """The frames of a picture or clip, straight RGBA (F, H, W, 4), or the text of a text file."""
-    if kind == "text/plain":
-        return data.decode()
-    return np.stack(list(map(np.asarray, Clip.read(path, data).frames)))
-
-
-def _text_verdict(before: np.ndarray | str, made: Artifact, differences: list[str], record: Origin) -> Verdict:
-    if made.kind == "text" and isinstance(before, str) and before == made.text:
-        return Verdict("identical", None, "")
-    return Verdict("different", None, "; ".join(differences) or _tampered(record, "the text was"))
+def _pixels(frames: Iterable[Image.Image]) -> np.ndarray:
+    """Frames as straight RGBA, (F, H, W, 4)."""
+    return np.stack(list(map(np.asarray, frames)))
 
 
 def _differences(record: Origin, digest: str, artifact: Artifact) -> list[str]:
-    """What is not as it was when the picture was made."""
-    said = []
+    """What differs from when the artifact was made: model, version, or how it was made."""
+    differences = []
     if record.digest != digest:
-        said.append(f"made with another model ({record.digest[:10]}, here {digest[:10]})")
+        differences.append(f"made with another model ({record.digest[:10]}, here {digest[:10]})")
     if record.version != version():
-        said.append(f"made by version {record.version}, this is {version()}")
+        differences.append(f"made by version {record.version}, this is {version()}")
     for name in sorted({*record.how, *artifact.how} - COLOURS):
-        if record.how.get(name) != artifact.how.get(name):
-            said.append(f"made with {name} {record.how.get(name, 'unknown')}, here {artifact.how.get(name, 'unknown')}")
-    return said
+        before, here = record.how.get(name, "unknown"), artifact.how.get(name, "unknown")
+        if before != here:
+            differences.append(f"made with {name} {before}, here {here}")
+    return differences
 
 
 def _verdict(before: np.ndarray, after: np.ndarray, differences: list[str], record: Origin) -> Verdict:

@@ -217,7 +217,7 @@ def test_verify(studio: Command, files: tuple[Path, Path], tmp_path: Path) -> No
     text.write_bytes(text.read_bytes().replace(b"happy", b"angry", 1))
     said = studio("verify", *files, "--json")
     assert said.code == 1 and [row["result"] for row in said.json] == ["different", "different"]
-    whys = [f"the {what} changed after it was made" for what in ("pixels were", "text was")]
+    whys = [f"the {what} changed after it was made" for what in ("pixels were", "content was")]
     assert [row["why"] for row in said.json] == whys
 
 

@@ -254,7 +254,7 @@ def test_a_caption_is_compared_word_for_word(tmp_path: Path) -> None:
     path.write_bytes(write(result.data, result.media_type, provenance(job, result)))
     assert verify(path) == Verdict("identical", None, "")
     path.write_bytes(path.read_bytes().replace(b"red", b"blue", 1))
-    assert verify(path) == Verdict("different", None, "the text was changed after it was made")
+    assert verify(path) == Verdict("different", None, "the content was changed after it was made")
     other, (shown,) = drawn()
     still = retold(save(tmp_path / "a.png", other, shown), request=job.request.model_dump(mode="json"))
     assert verify(still).result == "different", "a picture is no caption"

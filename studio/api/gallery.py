@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import FileResponse, Response
+from pydantic import AfterValidator
 
 from models.messages import Refused
 from models.references.credits import lines
@@ -21,6 +22,7 @@ from studio.events import Saved
 from studio.export.clips import FORMATS
 from studio.export.make import Wanted, bundled, exported, stills
 from studio.gallery import PAGE, Filter, Gallery, GalleryItem
+from studio.media import MEDIA, is_webp
 from studio.metadata.files import credits_in
 
 PREFIX = "/api/v1"
@@ -29,6 +31,19 @@ FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
 Digest = Annotated[str, Path(pattern=SHA256, description="sha256 of the picture's file.")]
 Maybe = Annotated[str | None, Query(pattern=SHA256, description="sha256 of a picture of the gallery.")]
 Name = Annotated[str, Query(max_length=200)]
+
+
+def _known_kind(kind: str) -> str:
+    if kind and kind not in MEDIA:
+        raise ValueError(f"there are {', '.join(MEDIA)}")
+    return kind
+
+
+Kind = Annotated[
+    str,
+    AfterValidator(_known_kind),
+    Query(description="Of this kind.", json_schema_extra={"enum": ["", *MEDIA]}),
+]
 FILE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/*": {}, "text/plain": {}}, "description": "A file."}}
 
 routes = APIRouter(route_class=Route, tags=["gallery"])
@@ -37,7 +52,7 @@ routes = APIRouter(route_class=Route, tags=["gallery"])
 def chosen(
     style: Name = "",
     model: Name = "",
-    kind: Annotated[Literal["", "image", "clip", "text"], Query(description="Of this kind.")] = "",
+    kind: Kind = "",
     tag: Name = "",
     board: Name = "",
     starred: bool = False,
@@ -164,7 +179,7 @@ async def export(served: ServedStudio, sha256: Digest, wanted: Annotated[Wanted,
 
 def _exported(served: Served, sha256: str, wanted: Wanted) -> Response:
     item, larger = item_of(served.studio.gallery, sha256), partial(served.studio.larger, model=served.model)
-    if item.kind == "text" or not item.path.is_file():
+    if not item.medium.visual or not item.path.is_file():
         raise Rejected(404, "api.no_picture", sha256=sha256)
     name, data = bundled(exported(item.path, wanted, larger), credits_in(item.path))
     kinds = {kind.suffix: kind.media_type for kind in FORMATS.values()}
@@ -185,7 +200,7 @@ def small(gallery: Gallery, item: GalleryItem) -> tuple[bytes, str]:
         data = gallery.thumbnail(item.sha256)
     except KeyError as error:
         raise Rejected(404, "api.file_gone") from error
-    return data, "image/webp" if data[:4] == b"RIFF" else item.media_type
+    return data, "image/webp" if is_webp(data) else item.media_type
 
 
 @routes.get("/search", response_model=Hits)

@@ -84,9 +84,10 @@ class CardHandlers:
             return render("card.gone")
         can, request, apps = self.context.can.tasks, origin.get("request", {}), list(APPS.values())
         uses = [use for use, row in USES.items() if kept.kind in row["kinds"] and row.get("needs", "image") in can]
-        describes = (
-            "caption" in can or kept.caption if kept.kind != "text" else kept.caption or origin.get("known", True)
-        )
+        if kept.medium.visual:
+            describes = "caption" in can or kept.caption
+        else:
+            describes = kept.text and (kept.caption or origin.get("known", True))
         styles = self.context.can.styles if describes else None
         size = self.context.can.enlarges
         large = size if kept.kind == "image" and size > max(kept.width, kept.height) else 0

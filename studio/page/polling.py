@@ -21,6 +21,7 @@ from studio import inputs
 from studio.capabilities import Capabilities, Style
 from studio.events import Progress, Saved
 from studio.gallery import GalleryItem
+from studio.media import MEDIA
 from studio.page.html import render
 from studio.queue import QueuedJob
 from studio.requests import sides
@@ -105,7 +106,7 @@ class Poll:
         progress = None if state.state == "waiting" else self.studio.store.progress.read(job)[1]
         left = self._left(job, progress.step, progress.total) if progress and not state.end else None
         saved = self.studio.gallery.results(state.id, state)
-        made = [Path(one.path).stem for one in saved.values() if one.kind != "text"]
+        made = [Path(one.path).stem for one in saved.values() if MEDIA[one.kind].visual]
         kept = {digest: self.studio.gallery.get(digest) for digest in self.studio.gallery.known(made)}
         how_far = (queue.ahead(job), queue.is_paused(), left, progress or NOT_BEGUN)
         return Stage(state, *how_far, saved, kept, self.can)

@@ -25,7 +25,7 @@ from studio.export.clips import FORMATS, Clip, sheet
 from studio.export.drawing import Larger
 from studio.export.make import SHEET, Wanted, bundled, exported
 from studio.gallery import GalleryItem
-from studio.media import MEDIA_TYPES
+from studio.media import media_types
 from studio.metadata.files import credits_in
 from studio.page.context import PageContext
 from studio.page.html import new_router, reader, render
@@ -36,7 +36,7 @@ from studio.requests import has_words, make_request
 Text = Annotated[str, Query(max_length=2_000)]
 Jobs = Annotated[Sequence[str], Query()]
 UNCACHED = {"cache-control": "no-cache"}  # what is made of a picture changes with the studio
-TYPES = {**MEDIA_TYPES, ".svg": "image/svg+xml", ".zip": "application/zip"}
+TYPES = {**media_types(), ".svg": "image/svg+xml", ".zip": "application/zip"}
 TYPES |= {one.suffix: one.media_type for one in FORMATS.values()}
 LARGE = "large"  # a PNG in the largest size that the model makes
 USES = {*APPS, *FORMATS, SHEET, LARGE, "png", "svg"}  # what a picture or clip can be made ready for
@@ -69,7 +69,7 @@ def router(context: PageContext) -> APIRouter:
         """The caption of a picture or clip, as HTML; one that has a caption gets another where `again`."""
         try:
             item = context.studio.gallery.get(digest)
-            if (again or not item.caption) and item.kind != "text":
+            if (again or not item.caption) and item.medium.visual:
                 languages = context.can.languages
                 language = reader() if reader() in languages else next(iter(languages), "en")
                 item = await to_thread.run_sync(describe, context, item, language)

@@ -24,7 +24,7 @@ from studio.api.gallery import Chosen
 from studio.gallery import PAGE, Filter, Gallery, GalleryItem, labels_in
 from studio.inputs import remove_unneeded
 from studio.page.context import PageContext
-from studio.page.html import error_text, label, new_router, render, script, style_name, text
+from studio.page.html import error_text, has_text, label, new_router, render, script, style_name, text
 from studio.page.polling import GALLERY, fingerprint
 from studio.page.routes import zip_response
 from studio.search import NEAR
@@ -36,7 +36,6 @@ SIMILAR = 16  # pictures near in meaning to the words that are searched for
 MATCHES = 500  # pictures that have the words; where there are more, nobody looks for similar ones
 AT_ONCE = 100  # pictures of one change: the script sends more in slices, so that none takes long
 EARLIEST, LATEST = date(1970, 1, 2), date(9000, 1, 1)  # that any system can turn into seconds
-KINDS = {"image": "gallery.images", "clip": "gallery.clips", "text": "gallery.texts"}
 # What can be done to pictures, by its name and with its value.
 ACTIONS: dict[str, Callable[[Gallery, list[str], str], None]] = {
     "star": lambda gallery, pictures, _: gallery.mark(pictures, star=True),
@@ -182,7 +181,7 @@ class GalleryHandlers:
     def _choices(self) -> dict[str, list[tuple[str, str]]]:
         """The values of each filter that pictures have, with what they are called."""
         values = {column: self._values(column) for column in ("kind", "style", "model")}
-        kinds = [(kind, text(KINDS[kind])) for kind in values["kind"] if kind in KINDS]
+        kinds = [(kind, text(code) if has_text(code := f"gallery.{kind}s") else kind) for kind in values["kind"]]
         return {
             "kind": kinds if len(kinds) > 1 else [],
             "style": [(name, style_name(name)) for name in values["style"]],
