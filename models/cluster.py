@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from models.messages import Message, Refused
+from models.runtime import NoDevice
 
 C = TypeVar("C")
 Place = tuple[str, int]  # a node's id and the number of a device in it
@@ -30,10 +31,6 @@ LOSSES = 5  # actors that a device may lose in a row
 KNOCK = 5.0  # seconds until a cluster's address answers
 LOOK = 5.0  # seconds between looks for machines that have joined
 PATIENCE = 600.0  # seconds until the first actor is there and its model loaded
-
-
-class NoDevice(Refused):
-    """No device of a cluster is left, or none takes the work."""
 
 
 class _Actor:

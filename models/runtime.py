@@ -1,4 +1,4 @@
-"""The process: the type that this machine computes fast in, how its C library keeps memory, what libraries print.
+"""The process: its threads, the type that this machine computes fast in, the C library's memory, what libraries print.
 
 torch is imported where it is needed.
 """
@@ -6,7 +6,11 @@ torch is imported where it is needed.
 import ctypes
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from models.messages import Refused
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +24,24 @@ MAPPED = 32 << 20  # bytes from which on a piece is a mapping of its own, as lar
 # diffusers imports torchao where it is installed, which then names each of its files that doesn't fit.
 for _name in ("torchao", "torch.utils._pytree", "diffusers.quantizers"):
     logging.getLogger(_name).setLevel(logging.ERROR)
+
+
+class NoDevice(Refused):
+    """No device of a cluster is left, or none takes the work."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread here, or in what this decorates. Small operations are not worth a second thread, which waits
+    busily between them: beside other work loading then takes four times the processor time."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def keep_freed_memory() -> bool:

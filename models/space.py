@@ -4,8 +4,7 @@ Shapes: B items, L text tokens, K picture tokens, T frames, D width, 128 = DIM.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from transformers import PreTrainedTokenizerFast
 from models.data.pixels import to_tensor
 from models.language import LanguageModel
 from models.layers import Attention, SwiGLU, layer_norm, padding_bias
+from models.runtime import one_thread
 from models.tokenizer import encode_texts, load_tokenizer
 from models.vision import VisionEncoder
 from models.weights import fits, load_part, part_folder
@@ -30,17 +30,6 @@ MOTION = "motion"  # the part that a `MotionHead` is, which need not be there
 SIDE = 8  # tokens of a picture's side
 CLIP_FRAMES = 16  # that stand for a longer clip, evenly spread
 DROPOUT = 0.2
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """torch on one thread here, or in what this decorates."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class SemanticSpace(ModelMixin, ConfigMixin):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.assets import assets
 from models.messages import Refused
+from models.runtime import one_thread
 
 if TYPE_CHECKING:  # the page's process reads digests and must not wait for torch
     import torch
@@ -191,6 +192,7 @@ def _check_header(path: Path) -> None:
         raise WeightsError("weights.damaged", manifest=str(path), problem=problem)
 
 
+@one_thread()
 def load_part(cls: Any, name: str, root: Path | None = None, dtype: "torch.dtype | None" = None) -> Any:
     """Verify and load one part by its class's `from_pretrained`, in eval mode, without gradients. WeightsError also
     where it was trained with other parts than those beside it: another autoencoder's latents and another space's
@@ -214,15 +216,17 @@ def load_part(cls: Any, name: str, root: Path | None = None, dtype: "torch.dtype
 def _loaded(cls: Any, folder: Path, dtype: "torch.dtype") -> tuple[Any, dict[str, Any]]:
     """The network of a folder, and what its file lacks or has too much."""
     import torch
+    from accelerate import init_empty_weights
     from safetensors.torch import load_file
 
     if not (folder / INT8).exists():
         return cls.from_pretrained(folder, local_files_only=True, output_loading_info=True, dtype=dtype)
-    if hasattr(cls, "load_config"):
-        model = cls.from_config(cls.load_config(folder, local_files_only=True))
-    else:
-        model = cls(cls.config_class.from_pretrained(folder, local_files_only=True))
-    wrong = model.load_state_dict(_from_8_bits(load_file(folder / INT8)), strict=False)
+    with init_empty_weights():  # random weights would cost more time than reading those of the file
+        if hasattr(cls, "load_config"):
+            model = cls.from_config(cls.load_config(folder, local_files_only=True))
+        else:
+            model = cls(cls.config_class.from_pretrained(folder, local_files_only=True))
+    wrong = model.load_state_dict(_from_8_bits(load_file(folder / INT8)), strict=False, assign=True)
     return torch.nn.Module.to(model, dtype), wrong._asdict()
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from models.cluster import NoDevice
 from models.messages import Message, Refused
 from models.references.credits import Credit
+from models.runtime import NoDevice
 from studio import media
 from studio.backends.base import Backend, run_batch
 from studio.events import Done, Failed, Progress, Saved

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from models.compose.anchors import ROUND, WIDTHS, features, head, is_dark, middle, neck, on_dark, worn
-from models.compose.collage import collage
+from models.compose.collage import ROUND, WIDTHS, collage, features, head, is_dark, neck, on_dark, worn
+from models.compose.masks import middle
 from models.prompts.layout import FEATURES, MIDDLE, PAIR, WHOLE
 from models.prompts.parsed import Box, Layout
 

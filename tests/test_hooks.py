@@ -19,14 +19,15 @@ from models.pipelines.sticker import StickerPipeline
 from models.prompts.build import build_parser
 from models.references.build import _mirror, build_references
 from models.references.store import SIDE, ReferenceStore
-from models.references.symmetry import ALIKE, LatentMirror
 from models.sampling.condition import ComposedCondition, Condition
 from models.sampling.guidance import (
+    ALIKE,
     REFERENCE,
     REFERENCE_PULL,
     REFERENCE_UNTIL,
     SYMMETRIC_UNTIL,
     SYMMETRY,
+    LatentMirror,
     guidance_hooks,
     reference_guidance,
     symmetry_guidance,

@@ -28,9 +28,8 @@ from models.prompts.normalise import BLACK_AND_WHITE
 from models.references.build import OUTLINES, PREFERRED, TYPICAL, TrainingReferences, build_references, representatives
 from models.references.drawing import typical
 from models.references.store import FILE, SIDE, Reference, ReferenceStore
-from models.references.symmetry import LatentMirror
 from models.sampling.condition import ComposedCondition, Condition
-from models.sampling.guidance import HOOKS, SYMMETRY, guidance_hooks
+from models.sampling.guidance import HOOKS, SYMMETRY, LatentMirror, guidance_hooks
 from models.sampling.loop import FAST_SAMPLING, REFERENCE_SHARE, Sampling, denoise
 from models.sampling.schedulers import build_scheduler
 from models.space import Embedder

@@ -8,7 +8,8 @@ import pytest
 from fixture_world import DRAWINGS, FAMILIES, fixture_world
 
 from models.data.grammar import STYLES
-from models.data.world import SPLITS, Sampler, World, assign, merge_lookalikes, near_pairs, thumbs, train_exceptions
+from models.data.pixels import thumbs
+from models.data.world import SPLITS, Sampler, World, assign, merge_lookalikes, near_pairs, train_exceptions
 
 CELLS = [(f"concept-{i}", family) for i in range(400) for family in ("noto", "twemoji", "fluent")]
 

@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from models.assets import assets
-from models.compose.anchors import DARK, middle
+from models.compose.masks import SEEN, middle
 from models.data.pixels import put, resized
 
-SEEN = 128  # alpha from which a pixel is part of a thing
+DARK = 95.0  # mean level: a ground below it is dark
 SHARP = 4  # letters are drawn so many times larger and averaged
 LARGEST, SMALLEST = 0.36, 0.06  # size of the letters, in sides of the canvas
 STEP = 0.92  # from one size that is tried to the next

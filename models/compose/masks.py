@@ -10,6 +10,9 @@ from PIL import Image, ImageFilter
 from models.data.pixels import SIZE, fit, place
 
 SMALL = 0.5  # of a picture: what is larger shows things as large as they were learned
+SEEN = 128  # alpha from which a pixel is part of a thing
+STEP = 5  # one in so many pixels of a thing is tried as the centre
+SLIM = 0.09  # of the side: a smaller disc has no room, and the middle of the thing is taken
 FEATHER = 3  # pixels inside a mask over which the redrawn part fades in
 
 
@@ -68,3 +71,23 @@ def _feathered(mask: np.ndarray) -> np.ndarray:
         smaller.append(np.asarray(image, np.float32))
         image = image.filter(ImageFilter.MinFilter(3))
     return np.rint(np.mean(smaller, 0)).astype(np.uint8) if smaller else mask
+
+
+def middle(alpha: np.ndarray) -> tuple[float, float, float] | None:
+    """Centre (x, y) and radius, in pixels, of the largest disc within what `alpha` (H, W) shows; None of an empty one.
+    A thing without room anywhere, such as a snowflake, is treated as a disc."""
+    seen = np.pad(alpha >= SEEN, 1)
+    if not seen.any():
+        return None
+    beside = np.any([np.roll(seen, step, axis) for step in (1, -1) for axis in (0, 1)], 0)
+    around = np.argwhere(~seen & beside)
+    inside = np.argwhere(seen)[::STEP]
+    nearest = np.sqrt(np.square(inside[:, None] - around[None]).sum(-1, dtype=np.int32).min(1))
+    if nearest.max() < SLIM * max(alpha.shape):
+        (top, left), (bottom, right) = inside.min(0), inside.max(0)
+        size = min(bottom - top, right - left)
+        return (left + right) / 2 - 1, (top + bottom) / 2 - 1, max(size / 4, nearest.max())
+    best = np.argwhere(nearest >= nearest.max() - 1)[:, 0]  # of a long thing, the middle of its length
+    centre = inside[best].mean(0)
+    y, x = inside[best[np.argmin(np.square(inside[best] - centre).sum(1))]]
+    return float(x) - 0.5, float(y) - 0.5, float(nearest.max())

@@ -30,8 +30,9 @@ from PIL import Image
 from models.data import packages, pixels
 from models.data.colours import main_colours
 from models.data.packages import DICTIONARY, PACKAGES, Package, read_member
+from models.data.pixels import thumbs
 from models.data.stored import progress, whole
-from models.data.world import Picture, assign, merge_lookalikes, thumbs
+from models.data.world import Picture, assign, merge_lookalikes
 from models.weights import file_sha256
 
 CHUNK = 128  # pictures; what a kill loses at most, twice

@@ -24,6 +24,10 @@ SIZE = 128  # pixels a side
 FORMATS = ("PNG", "WEBP", "JPEG", "GIF", "AVIF")
 MAX_BYTES = 32 * 2**20
 MAX_PIXELS = 4096 * 4096
+THUMB = 16  # pixels a side of a thumbnail
+# The largest mean absolute difference, in levels of 255, of the thumbnails of two pictures that are the same drawing:
+# redrawn details (a face's mouth) move one by more, a recompressed copy by less.
+SAME_DRAWING = 3.0
 
 
 def premultiply(straight: np.ndarray) -> np.ndarray:
@@ -174,3 +178,9 @@ def composite(pictures: Tensor, background: Tensor | tuple[float, float, float])
     if ground.ndim == 2:
         ground = ground[:, :, None, None]
     return pictures[:, :3] + (1 - pictures[:, 3:]) * ground
+
+
+def thumbs(pixels: np.ndarray) -> np.ndarray:
+    """uint8 (N, S, S, 4) -> float32 (N, 1024): means over S / 16 x S / 16 pixels."""
+    n, side = len(pixels), pixels.shape[1] // THUMB
+    return pixels.reshape(n, THUMB, side, THUMB, side, 4).mean((2, 4), dtype=np.float32).reshape(n, -1)

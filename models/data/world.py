@@ -19,15 +19,13 @@ from typing import TypeVar
 import numpy as np
 import platformdirs
 
+from models.data.pixels import SAME_DRAWING
+
 SPLITS = ("train", "val", "cell", "concept")
 TEST_SPLITS = frozenset({"cell", "concept"})
 CONCEPT_SHARE = 0.03
 CELL_SHARE = 0.17
 VAL_SHARE = 0.04
-THUMB = 16  # pixels a side
-# The largest mean absolute difference, in levels of 255, of the thumbnails of two pictures that are the same drawing:
-# redrawn details (a face's mouth) move one by more, a recompressed copy by less.
-SAME_DRAWING = 3.0
 POWER = 0.75  # of the sampler: 0 draws every picture alike, 1 every (style, concept) alike
 
 T = TypeVar("T")
@@ -184,12 +182,6 @@ def merge_lookalikes(
             first, second = sorted((root(concepts[rows[a]]), root(concepts[rows[b]])))
             parent[second] = first
     return {concept: root(concept) for concept in parent}
-
-
-def thumbs(pixels: np.ndarray) -> np.ndarray:
-    """uint8 (N, S, S, 4) -> float32 (N, 1024): means over S / 16 x S / 16 pixels."""
-    n, side = len(pixels), pixels.shape[1] // THUMB
-    return pixels.reshape(n, THUMB, side, THUMB, side, 4).mean((2, 4), dtype=np.float32).reshape(n, -1)
 
 
 def near_pairs(thumbs: np.ndarray, limit: float) -> Iterable[tuple[int, int]]:

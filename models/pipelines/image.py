@@ -38,7 +38,7 @@ from models.prompts.parsed import Box, ParsedPrompt
 from models.prompts.parser import PromptParser, in_paint, led_away
 from models.references.credits import Credit
 from models.references.store import Reference, ReferenceStore
-from models.runtime import native_dtype
+from models.runtime import native_dtype, one_thread
 from models.sampling.condition import ComposedCondition, Condition
 from models.sampling.guidance import FLATTENING, OnStep, guidance_hooks
 from models.sampling.loop import MAX_SEED, Sampling, Step, denoise, seeded_noise
@@ -180,6 +180,7 @@ class ImagePipeline(ConditionEncoder):
         self.parser: PromptParser | None = None  # names the references; without it, prompts are read as they are
 
     @classmethod
+    @one_thread()
     def assemble(cls, root: Path | None = None, dtype: torch.dtype | None = None, split: str = "") -> Self:
         """The parts under `root` (None: the shipped ones), verified by their sha256. `dtype` None takes the one this
         CPU is fast in; text and space are always read in fp32, so that vectors are comparable between machines. Names

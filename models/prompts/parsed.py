@@ -141,7 +141,7 @@ class Box:
     z: int = 0  # higher is nearer
     align: float = 0.5  # at which height a drawing stands that is lower than its box: 0 at the top, 1 at the bottom
     # "head" and "neck" move what is worn to those of what lies below it, wherever they are
-    # (`models.compose.anchors`), "middle" to where what lies in the box has most room (`models.compose.anchors`);
+    # (`models.compose.collage`), "middle" to where what lies in the box has most room (`models.compose.masks`);
     # "face" there, and only its eyes and mouth.
     anchor: Anchor = ""
     close_up: bool = False  # of an animal its face goes there: it is too small for legs, or wears something on its head

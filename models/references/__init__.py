@@ -1,1 +1,1 @@
-"""Reference drawings, which the generator draws from: the store, nearest neighbours, symmetry."""
+"""Reference drawings, which the generator draws from: the store, nearest neighbours, credits."""

@@ -23,7 +23,7 @@ from models.data.world import Picture, World, evenly, pictures_by_concept
 from models.prompts.normalise import GENDERS
 from models.references.drawing import COARSE, disagreement, enlarged, morphed, typical
 from models.references.store import SIDE, ReferenceStore, packed, unpacked
-from models.references.symmetry import LatentMirror
+from models.sampling.guidance import LatentMirror
 from models.space import Embedder
 
 TYPICAL = 4  # typical drawings of a thing, at most: as many as the page makes at once

@@ -30,11 +30,10 @@ from transformers.feature_extraction_utils import FeatureExtractionMixin
 
 from models.data.colours import PAINTS, colour_shares, main_colours
 from models.data.grammar import stream
-from models.data.pixels import premultiply, unpremultiply
-from models.data.world import SAME_DRAWING, thumbs
+from models.data.pixels import SAME_DRAWING, premultiply, thumbs, unpremultiply
 from models.prompts.normalise import GENDERS
 from models.references.drawing import enlarged, morphed, painted
-from models.references.symmetry import LatentMirror
+from models.sampling.guidance import LatentMirror
 from models.weights import (
     WeightsError,
     check_dependencies,

@@ -9,7 +9,6 @@ import click
 
 from models.data.grammar import language_of
 from models.messages import Message, Refused
-from models.prompts.completion import complete, with_nearest
 from studio import media
 from studio.backends.base import Backend, open_backend
 from studio.backends.base import run as run_request
@@ -208,6 +207,8 @@ def suggest(common: Common, text: str) -> None:
     """Complete the last word of a prompt, and name the nearest things that can be drawn for unknown words."""
     if not has_words(text):
         raise Refused("request.empty_prompt")
+    from models.prompts.completion import complete, with_nearest
+
     nearest = [prompt for reading in readings([text], common.model) for prompt in with_nearest(reading)]
     rows = [{"kind": "complete", "text": prompt} for prompt in complete(text)]
     rows += [{"kind": "nearest", "text": prompt} for prompt in nearest]
