@@ -18,6 +18,7 @@ from page_kit import browser, chromium, home, part, server, url, visit  # noqa: 
 from pipeline_kit import given, offline, pipelines  # noqa: F401 - fixtures
 from queue_kit import open_tiny
 from tiny_parts import save_tiny_parts
+from tone import tone  # noqa: F401 - a fixture
 
 from models.messages import Refused
 from studio.backends.base import Backend

@@ -1,4 +1,5 @@
-"""A clip and a caption through every door: each makes the same artifact, which is kept, found, shown and proved."""
+"""A clip and a caption through every door: each makes the same artifact, which is kept, found, shown and proved. And a
+medium that is only registered, tones, in the files that CONTRIBUTING lists."""
 
 import asyncio
 import base64
@@ -6,13 +7,16 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
+import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import mcp
 import pytest
+import tone as toy
 from conftest import Said
 from page_kit import client_of
 from patience import PATIENCE, until
@@ -28,6 +32,10 @@ from studio.gallery import Filter
 from studio.home import Home
 from studio.mcp import server
 from studio.metadata.files import provenance_in, read, stripped, write
+from studio.page import tabs
+from studio.page.card import CardHandlers
+from studio.page.context import PageContext
+from studio.page.layout import tab_names
 from studio.planner import Job, plan
 from studio.requests import CaptionRequest, make_request
 from studio.run import FolderSink, GallerySink
@@ -330,3 +338,61 @@ def test_a_worker_that_is_killed_in_the_middle_loses_no_artifact_and_makes_none_
         list(run_job(Fake(), planned(house.queue.job(job).request), GallerySink(straight.gallery)))
     assert kept(house.store) == kept(straight), "the same bytes as in one go"
     assert list(maintenance.inspect(house.store)) == []
+
+
+# --- A new medium -----------------------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def listed(what: str) -> list[str]:
+    """The files that CONTRIBUTING lists for what can be added; each is there."""
+    section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition(f"### {what}\n")[2].partition("\n#")[0]
+    paths = re.findall(r"^\d+\. `([^`]+)`", section, re.MULTILINE)
+    assert paths and all((ROOT / path).exists() for path in paths)
+    return paths
+
+
+def test_a_medium_a_tab_and_a_backend_are_few_files() -> None:
+    medium, tab, backend = map(listed, ("A medium", "A tab of the page", "A backend"))
+    assert len(medium) <= 12 and len(tab) <= 5 and len(backend) <= 3
+    modules = {module for module, _ in toy.ROWS} | {toy.BACKEND[0]}
+    assert {f"{module.replace('.', '/')}.py" for module in modules} <= set(medium)
+
+
+def test_a_module_among_the_tabs_is_a_tab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = tab_names()
+    (tmp_path / "sounds.py").write_text("ORDER = 15\n")
+    monkeypatch.setattr(tabs, "__path__", [*tabs.__path__, str(tmp_path)])
+    assert tab_names() == [before[0], "sounds", *before[1:]]
+
+
+def test_a_tone_goes_all_the_way(tone: None, studio: Command, tmp_path: Path) -> None:
+    prompt = {"prompt": "a {low|high} bell", "seed": 2, "model": "fake"}
+    (row,) = studio("tone", prompt["prompt"], "--seed", 2, "--model", "fake", "--out", tmp_path / "out", "--json").json
+    file = Path(row["path"])
+    with wave.open(str(file)) as sound, Studio(tmp_path / "home", toy.FakeOpener()) as house:
+        assert (row["kind"], file.suffix, sound.getnframes()) == ("audio", ".wav", 800)
+        (saved,) = house.make("tone", **prompt)
+        assert Path(saved.path).read_bytes() == file.read_bytes(), "the worker makes what the command makes"
+        assert house.make("tone", **prompt)[0].cached
+        api = client_of(v1.router(house, "fake"))
+        (item,) = api.get("/api/v1/gallery", params={"kind": "audio"}).json()["pictures"]
+        assert (item["prompt"], item["seconds"], item["media_type"]) == (
+            read(file)["request"]["prompt"],
+            0.1,
+            "audio/wav",
+        )
+        assert api.get(item["url"]).content == file.read_bytes()
+        job = api.post("/api/v1/jobs", json={"task": "tone", "prompt": "a gong", "seed": 1, "pitch": 100}).json()["id"]
+        until(lambda: house.queue.job(job).state == "done")
+        (kept,) = house.gallery.page(Filter(words="gong"))
+        assert read(kept.path)["request"]["pitch"] == 100 and list(maintenance.inspect(house.store)) == []
+        card = CardHandlers(PageContext(house, "fake")).show(kept)
+        assert f'<audio controls preload="none" src="/pictures/{kept.path.name}"' in card and "<img" not in card
+        assert maintenance.rebuild(house.home).pictures == 2
+    assert [row["result"] for row in studio("verify", file, kept.path, "--json").json] == ["identical", "identical"]
+    start = file.read_bytes().index(b"data") + 8
+    file.write_bytes(file.read_bytes()[:start] + bytes(100) + file.read_bytes()[start + 100 :])
+    changed = studio("verify", file, "--json").json
+    assert changed["why"] == "the content was changed after it was made"

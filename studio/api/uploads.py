@@ -88,7 +88,7 @@ class Uploads:
 
     def add(self, data: bytes, name: str) -> Picture:
         """A file of a picture or a clip, once it is checked."""
-        suffix = next((one.suffix for one in CONTAINERS if one.begins(data)), "")
+        suffix = next((one.suffix for one in CONTAINERS.values() if one.begins(data)), "")
         path = self.folder / f"{len(self.named)}{suffix}"  # the same bytes may come in two fields
         write_whole(path, data, "--home")
         self.named[str(path)] = name

@@ -681,5 +681,7 @@ MP4_ROW = Container("MP4", "video/mp4", ".mp4", partial(_is_of, MP4_BRANDS), _is
 WEBM_ROW = Container(
     "WebM", "video/webm", ".webm", lambda data: data.startswith(WEBM), _webm_extras, _webm_with, keywords=True
 )
-# AVIF before MP4: some AVIFs are of MP4's brands, too.
-CONTAINERS = (PNG_ROW, WEBP_ROW, JPEG_ROW, GIF_ROW, AVIF_ROW, WEBM_ROW, MP4_ROW, TEXT_ROW)
+# By media type. AVIF before MP4: some AVIFs are of MP4's brands, too.
+CONTAINERS = {
+    row.media_type: row for row in (PNG_ROW, WEBP_ROW, JPEG_ROW, GIF_ROW, AVIF_ROW, WEBM_ROW, MP4_ROW, TEXT_ROW)
+}

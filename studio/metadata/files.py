@@ -42,7 +42,7 @@ from studio.metadata.origin import OWN, Provenance
 from studio.metadata.readers import KEYWORDS, parse_record, read_texts
 
 # The kinds of picture files that the studio writes, by the names that people use.
-KINDS = {one.media_type.removeprefix("image/"): one for one in CONTAINERS if one.still is not None}
+KINDS = {one.media_type.removeprefix("image/"): one for one in CONTAINERS.values() if one.still is not None}
 
 # The few EXIF tags in which programs keep settings. Only they are read: a directory of 65,535 tags that all point at
 # the same megabyte fills the memory of a reader that takes everything.
@@ -74,7 +74,7 @@ def write(data: bytes, media_type: str, says: Provenance) -> bytes:
 
     ValueError where `data` is no file of that media type; Refused where it is damaged or has too little room (JPEG).
     """
-    container = next((one for one in CONTAINERS if one.media_type == media_type), None)
+    container = CONTAINERS.get(media_type)
     if container is None or not (container is TEXT_ROW or container.begins(data)):
         raise ValueError(f"this is no {media_type} file that metadata can be written into")
     try:
@@ -225,10 +225,10 @@ def _orientation(container: Container, data: bytes) -> int:
 
 
 def _container(name: Path | str, data: bytes) -> Container:
-    for container in CONTAINERS:
+    for container in CONTAINERS.values():
         if container.begins(data):
             return container
-    formats = [container.name for container in CONTAINERS if container is not TEXT_ROW]
+    formats = [container.name for container in CONTAINERS.values() if container is not TEXT_ROW]
     raise Refused("metadata.not_a_picture", file=str(name), formats=formats)
 
 

@@ -40,7 +40,7 @@ QUEUE = (
     " FROM jobs WHERE NOT interactive GROUP BY state"
 )
 STAGES = 8  # of one page
-TABS = {"clip": "video", "caption": "caption"}  # where jobs of a task are shown that Create does not show
+TABS: dict[str, str] = {}  # by task: the tab that shows its jobs, where Create does not; tabs enter themselves
 LOOKED_AT = 9  # first jobs of the queue: one more than are done together
 
 

@@ -20,6 +20,7 @@ from studio.metadata.files import read
 from studio.page.context import PageContext
 from studio.page.form import TAKES_FILES, Form, unable
 from studio.page.html import label, new_router, reader, render, text
+from studio.page.polling import TABS
 from studio.page.routes import FOREVER, series_of, zip_response
 from studio.page.series import WATCHED, Member, Series, SeriesStore
 from studio.page.series_tab import Cell, ShowHandlers, Shown
@@ -28,6 +29,7 @@ from studio.requests import PICTURES, make_request
 
 ORDER = 30
 TASK = "caption"
+TABS[TASK] = "caption"
 FILES = 200  # at once; the command takes folders
 FIELDS: dict[str, dict[str, Any]] = {"short": {}, "long": {"long": True}, "tags": {"tags": True}}
 USUAL = ["short", "tags"]

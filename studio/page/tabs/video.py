@@ -17,9 +17,11 @@ from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data
 from studio.page.form import Form, unable
 from studio.page.html import error_text, reader, render, text
 from studio.page.making import Inputs, MakeHandlers, Restored, notes
+from studio.page.polling import TABS
 
 ORDER = 20
 TASK = "clip"
+TABS[TASK] = "video"
 NUMBERS = ("frames", "fps", "motion_strength")
 SWITCHES = {"extend": False, "loop": True}  # as they are at first
 PICTURES = ("image", "last")  # the first frame, or the clip that goes on, and the last frame
