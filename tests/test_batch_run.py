@@ -62,7 +62,7 @@ def left(out: Path) -> set[str]:
 
 
 NAMED = (("cat", "one"), ("dog", "three"), ("cat", "two"))
-BOOKS = {".lock", "CREDITS.txt", "errors.jsonl", "jobs.jsonl", "journal.jsonl", "run.json", "images/metadata.jsonl"}
+BOOKS = {".lock", "CREDITS.txt", "errors.jsonl", "jobs.jsonl", "run.json", "images/metadata.jsonl"}
 
 
 # --- What it says and leaves ------------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ def test_what_was_stopped_before_it_began_begins_and_finds_its_pictures(
 ) -> None:
     asked, out = written(tmp_path / "a.txt", "a cat --d 1 --f cat", "a dog --bogus 1"), tmp_path / "out"
     batch(asked, "--out", out)
-    for name in ("jobs.jsonl", "journal.jsonl", "images/metadata.jsonl"):
+    for name in ("jobs.jsonl", "images/metadata.jsonl"):
         (out / name).unlink()
     assert batch(asked, "--out", out, "--json").json["found"] == 1
 
@@ -202,22 +202,19 @@ def test_only_what_is_missing_or_changed_is_made(
 ) -> None:
     asked, out = written(tmp_path / "a.txt", "a cat --d 1 --n_iter 4", "a dog --d 9", "a fox --d 10"), tmp_path / "out"
     batch(asked, "--out", out)
-    before, journal = pictures(out), rows(out / "journal.jsonl")
-    names = {row["seed"]: row["file"] for row in journal}
+    before = pictures(out)
+    names = {row["seed"]: row["file_name"] for row in rows(out / "images/metadata.jsonl")}
     (out / "images" / names[2]).unlink()
     data = (out / "images" / names[9]).read_bytes()
     (out / "images" / names[9]).write_bytes(data[:200] + bytes([data[200] ^ 1]) + data[201:])
     for parts in (out, out / "images"):
         (parts / ".part-1234").write_bytes(b"half")
-    lines = [json.dumps(row) for row in journal if row["seed"] != 10]  # whole on disk, and not entered yet
-    (out / "journal.jsonl").write_text("\n".join(lines) + '\n{"file": "cut off')
     drawn = []
     real = fake._draw
     monkeypatch.setattr(fake, "_draw", lambda request, seed: drawn.append(seed) or real(request, seed))
     told = batch(asked, "--out", out, "--json").json
     assert (told["done"], told["found"]) == (2, 1) and sorted(drawn) == [2, 9]
     assert pictures(out) == before and left(out) == BOOKS
-    assert {row["file"] for row in rows(out / "journal.jsonl")} == set(before)
     assert len(rows(out / "images/metadata.jsonl")) == 6
 
 
@@ -293,17 +290,13 @@ def test_stopping_leaves_whole_pictures_and_true_books(tmp_path: Path) -> None:
 
 
 def test_stopped_before_it_begins_it_leaves_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", START, "batch", "-", "--model", "fake", "--out", str(tmp_path / "out")]
-    (tmp_path / "tmp").mkdir()
-    environment, pipe = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}, subprocess.PIPE
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
-    ) as process:
-        until(lambda: any((tmp_path / "tmp").glob("studio-*/stream")))  # it waits for its standard input
+    os.mkfifo(tmp_path / "prompts.txt")
+    process = started(tmp_path / "prompts.txt", tmp_path / "out", "fake")
+    with (tmp_path / "prompts.txt").open("w"):  # opens once the command reads, which then waits for lines
         process.send_signal(signal.SIGINT)
         err = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 130 and "Traceback" not in err, err
-    assert not (tmp_path / "out").exists() and not list((tmp_path / "tmp").glob("studio-*"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_interrupt_between_two_events_is_a_stop(

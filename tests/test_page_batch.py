@@ -22,16 +22,21 @@ from series_kit import idle_frame, keep, spoken, told  # noqa: F401 - a fixture
 
 from models.assets import assets
 from models.messages import Message
+from studio.batch.readers import Source
 from studio.metadata.files import encoded
 from studio.page.context import PageContext
 from studio.page.routes import zipped
 from studio.page.series import BACKGROUND, CHUNK, MEMBERS_CACHED, Member, Series, SeriesStore, busy, pace
-from studio.page.tabs.batch import ROWS, BatchHandlers, PromptFile, plan_table, read_file, read_text
+from studio.page.tabs.batch import ROWS, BatchHandlers, PromptFile, plan_table, read_source
 from studio.planner import job_id, resolve
 from studio.requests import make_request
 from studio.syntax import literal
 
 KIND = BatchHandlers.kind
+
+
+def read_text(context: PageContext, lines: str, name: str) -> PromptFile:
+    return read_source(context, Source(name, lines.encode(errors="replace"), context.studio.home), lines)
 
 
 def table(read: PromptFile) -> list[list[str]]:
@@ -52,7 +57,7 @@ def test_the_table_is_what_the_dry_run_says(
     shutil.copytree(assets() / "prompts" / "wildcards", home / "wildcards")
     path = tmp_path / source.name
     path.write_text(source.read_text().replace("a smiling cat\n", "a smiling cat --d 9\n"))  # else a new seed each time
-    read = read_file(context, path, path.name)
+    read = read_source(context, Source.open(str(path)))
     dry = studio("batch", path, "--dry-run", "--model", "fake", "--home", home)
     said = [row.split("\t") for row in dry.out.splitlines()]
     ours = [

@@ -78,7 +78,9 @@ def refusals(folder: Path) -> list[Message]:
     """What is wrong with every line of the files in `folder`."""
     context = Context("fake", Fake().capabilities(), "", Wildcards(folder / "wildcards"), within=folder)
     paths = sorted(path for path in folder.iterdir() if path.is_file())
-    return [one.reason for one in plan([Source(path.name, path, folder) for path in paths], context).problems]
+    return [
+        one.reason for one in plan([Source(path.name, path.read_bytes(), folder) for path in paths], context).problems
+    ]
 
 
 def test_every_fault_of_a_prompt_file_is_said_in_chinese(tmp_path: Path) -> None:

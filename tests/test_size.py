@@ -339,7 +339,7 @@ def test_the_command(studio: Callable, tmp_path: Path) -> None:
 def plan_of(path: Path, data: str, can: Any = CAN) -> Plan:
     path.write_text(data)
     desk = Context("fake", can, Fake().digest(), Wildcards(assets() / "prompts" / "wildcards"))
-    return plan([Source(path.name, path, path.parent)], desk)
+    return plan([Source(path.name, path.read_bytes(), path.parent)], desk)
 
 
 def test_prompt_files_say_it_as_other_programs_do(tmp_path: Path) -> None:

@@ -17,31 +17,24 @@ import itertools
 import json
 import re
 import shlex
-import stat
 import sys
-import tempfile
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from models.messages import Message, Refused, did_you_mean
 from studio.capabilities import Capabilities
 from studio.requests import Picture, fields_of, ingredient, media_tasks, spelled, types_in
 from studio.syntax import literal
-from studio.yaml_file import TEXT_LIMIT, Tree, read_tree
+from studio.yaml_file import Tree, read_tree
 
-PIECE = 2**20
-STREAM_BYTES = 2**30  # of standard input or a pipe; files are read where they lie, however large
+FILE_BYTES = 64 * 2**20
 FILES = 10_000
 LINE_BYTES = 64 * 1024
-LIST_BYTES = 16 * 2**20
 SEEDS_A_LINE = 1_000
-LOOKED_AT = 4096  # bytes that tell the format of a file without an ending
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
-BOM = b"\xef\xbb\xbf"
 _FLAG = re.compile(r"\s--(?=[A-Za-z]\w*(?:\s|$))")
 
 
@@ -50,11 +43,29 @@ _FLAG = re.compile(r"\s--(?=[A-Za-z]\w*(?:\s|$))")
 
 @dataclass(frozen=True)
 class Source:
-    """A prompt file: its name for people, where it can be read, and where relative paths in it begin."""
+    """A prompt file: its name, whose ending tells its format, its bytes, and the folder where relative paths begin."""
 
     name: str
-    path: Path
+    data: bytes = field(repr=False)
     folder: Path
+
+    @staticmethod
+    def open(name: str) -> "Source":
+        """A file, a pipe, or "-" for standard input; Refused where it can't be read or holds more than FILE_BYTES."""
+        path = Path(name)
+        try:
+            if name == "-":
+                name, path, data = "standard input", Path(), sys.stdin.buffer.read(FILE_BYTES + 1)
+            elif path.is_file() or path.is_fifo():
+                with path.open("rb") as file:
+                    data = file.read(FILE_BYTES + 1)
+            else:
+                raise Refused("batch.is_a_folder" if path.is_dir() else "batch.is_no_file", file=name)
+        except OSError as error:
+            raise Refused("batch.unreadable", file=name, why=error.strerror or str(error)) from error
+        if len(data) > FILE_BYTES:
+            raise Refused("batch.file_too_large", file=name, most=FILE_BYTES >> 20)
+        return Source(name, data, path.parent)
 
 
 @dataclass(frozen=True)
@@ -96,105 +107,50 @@ class BadRow(Refused):
         return Problem(source.name, self.line or line, self.message, self.column)
 
 
-@contextlib.contextmanager
-def opened(names: Sequence[str]) -> Iterator[list[Source]]:
-    """The files that `names` (files, patterns, "-" for standard input) mean, patterns sorted, pipes copied to disk
-    meanwhile; Refused where there is none.
-    """
-    with contextlib.ExitStack() as stack:
-        yield [source for name in names for source in _sources(name, stack)]
+def open_sources(names: Sequence[str]) -> list[Source]:
+    """The prompt files of `names`: files, pipes, patterns (sorted), and "-" for standard input."""
+    return [Source.open(path) for name in names for path in _paths(name)]
 
 
-def _sources(name: str, stack: contextlib.ExitStack) -> list[Source]:
-    if name == "-":
-        return [_copied("standard input", sys.stdin.buffer, stack)]
-    try:
-        mode = Path(name).stat().st_mode
-    except (OSError, ValueError):
-        paths = sorted(path for path in glob.glob(name, recursive=True) if Path(path).is_file())  # noqa: PTH207 - absolute too
-        if not paths:
-            raise Refused("batch.missing", file=name) from None
-        if len(paths) > FILES:
-            raise Refused("batch.too_many_files", pattern=name, count=len(paths), most=FILES) from None
-        return [Source(path, Path(path), Path(path).parent) for path in paths]
-    if stat.S_ISFIFO(mode):
-        with Path(name).open("rb") as pipe:
-            return [_copied(name, pipe, stack)]
-    if not stat.S_ISREG(mode):
-        raise Refused("batch.is_a_folder" if stat.S_ISDIR(mode) else "batch.is_no_file", file=name)
-    return [Source(name, Path(name), Path(name).parent)]
-
-
-def _copied(name: str, stream: BinaryIO, stack: contextlib.ExitStack) -> Source:
-    """A stream as a file, for as long as the stack is open."""
-    path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="studio-"))) / "stream"
-    size = 0
-    with path.open("wb") as file:
-        while piece := stream.read(PIECE):
-            size += len(piece)
-            if size > STREAM_BYTES:
-                raise Refused("batch.endless", file=name, most=STREAM_BYTES >> 30)
-            file.write(piece)
-    return Source(name, path, Path())
+def _paths(name: str) -> list[str]:
+    with contextlib.suppress(ValueError):  # a NUL in the name
+        if name == "-" or Path(name).exists():
+            return [name]
+    paths = sorted(path for path in glob.glob(name, recursive=True) if Path(path).is_file())  # noqa: PTH207 - absolute too
+    if not paths:
+        raise Refused("batch.missing", file=name)
+    if len(paths) > FILES:
+        raise Refused("batch.too_many_files", pattern=name, count=len(paths), most=FILES)
+    return paths
 
 
 def digest(sources: Sequence[Source]) -> str:
-    """sha256 of what they hold, in order."""
-    total = hashlib.sha256()
-    for source in sources:
-        with reading(source) as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()
-
-
-@contextlib.contextmanager
-def reading(source: Source) -> Iterator[BufferedReader]:
-    """The file; Refused with a sentence where it can't be read."""
-    try:
-        with source.path.open("rb") as file:
-            yield file
-    except OSError as error:
-        raise Refused("batch.unreadable", file=source.name, why=error.strerror or str(error)) from error
+    """sha256 of their contents, in order."""
+    return hashlib.sha256(b"".join(hashlib.sha256(source.data).digest() for source in sources)).hexdigest()
 
 
 def lines(source: Source) -> Iterator[tuple[int, str] | Problem]:
-    """Each line with its number, from 1, without its end; a Problem for one that is no text or too long."""
-    with reading(source) as file:
-        number = 0
-        while data := file.readline(LINE_BYTES + 1):
-            number += 1
-            try:
-                if len(data) > LINE_BYTES and not data.endswith(b"\n"):
-                    while (rest := file.readline(LINE_BYTES)) and not rest.endswith(b"\n"):
-                        pass
-                    raise BadRow("batch.line_too_long", most=LINE_BYTES >> 10)
-                yield number, _decoded(data, first=number == 1).rstrip("\r\n")
-            except BadRow as error:
-                yield error.at(source, number)
-                if number == 1 and data.startswith(UTF16):
-                    return
+    """Each line with its number, from 1, without its end; a Problem for a line that is no text or is too long."""
+    data = source.data
+    if data.startswith(UTF16):
+        data = data.decode("utf-16", "replace").encode()
+    for number, line in enumerate(data.removeprefix("\ufeff".encode()).removesuffix(b"\n").split(b"\n"), 1):
+        try:
+            if len(line) > LINE_BYTES:
+                raise BadRow("batch.line_too_long", most=LINE_BYTES >> 10)
+            yield number, line.decode().rstrip("\r")
+        except BadRow as error:
+            yield error.at(source, number)
+        except UnicodeDecodeError as error:
+            yield BadRow("batch.not_utf8", error.start + 1, byte=error.start + 1).at(source, number)
 
 
-def whole(source: Source, limit: int) -> str:
-    """All of a file of at most `limit` bytes; BadRow where it is larger or no text."""
-    with reading(source) as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise BadRow("batch.file_too_large", most=limit >> 20)
-    return _decoded(data, first=True)
-
-
-def _decoded(data: bytes, first: bool) -> str:
-    """UTF-8 without NUL, or BadRow; the first bytes of a file may say its encoding."""
-    if first and data.startswith(UTF16):
-        raise BadRow("batch.utf16")
-    data = data.removeprefix(BOM) if first else data
-    if (zero := data.find(b"\0")) >= 0:
-        raise BadRow("batch.zero_byte", zero + 1, byte=zero + 1)
+def whole(source: Source) -> str:
+    """All of a file as text; BadRow where it is none."""
     try:
-        return data.decode("utf-8")
+        return source.data.decode("utf-16" if source.data.startswith(UTF16) else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadRow("batch.not_utf8", error.start + 1, byte=error.start + 1) from error
+        raise BadRow("batch.not_utf8", byte=error.start + 1) from error
 
 
 # --- Formats ----------------------------------------------------------------------------------------------------------
@@ -214,22 +170,17 @@ Reader = Callable[[Source], Iterator[Row | Problem]]
 
 
 def read(source: Source) -> Iterator[Row | Problem]:
-    """The rows and problems of a file, by its ending, else by how it begins. Refused where it can't be read at all."""
-    reader = READERS.get(source.path.suffix.lower())
-    return (reader or READERS[_kind(source)])(source)
+    """The rows and problems of a file, by its ending, else by how it begins."""
+    return (READERS.get(Path(source.name).suffix.lower()) or READERS[_format(source)])(source)
 
 
-def _kind(source: Source) -> str:
-    with reading(source) as file:
-        text = file.read(LOOKED_AT).decode("utf-8-sig", "replace")
+def _format(source: Source) -> str:
+    text = source.data[:4096].decode("utf-8-sig", "replace")
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     if re.match(r'\[\s*([{"\]]|$)', first):
         return ".json"
     if re.match(r'\{\s*("|$)', first):
-        with contextlib.suppress(ValueError, RecursionError):
-            json.loads(first)
-            return ".jsonl"
-        return ".json"
+        return ".jsonl" if first.endswith("}") else ".json"
     if re.match(r"(---|defaults:|jobs:|matrix:)", first):
         return ".yaml"
     cells = [cell.strip().strip('"') for cell in first.split(_delimiter(first))]
@@ -300,11 +251,14 @@ def read_csv(source: Source) -> Iterator[Row | Problem]:
 
     A cell that looks like a formula is text.
     """
-    problems = list[Problem]()  # lines that are no text: empty ones to `csv.reader`
-    feed = _text_lines(source, problems)
-    header, first = next(((text, line) for line, text in enumerate(feed, 1) if text.strip()), ("", 0))
-    names = [name.strip().strip('"') for name in header.rstrip("\n").split(_delimiter(header))]
-    rows = csv.reader(feed, delimiter=_delimiter(header), strict=True)
+    items = list(lines(source))
+    yield from (item for item in items if isinstance(item, Problem))
+    texts = ["" if isinstance(item, Problem) else item[1] for item in items]  # `csv.reader` passes over empty lines
+    first = next((number for number, text in enumerate(texts) if text.strip()), None)
+    if first is None:
+        return
+    delimiter = _delimiter(texts[first])
+    names = [name.strip().strip('"') for name in texts[first].split(delimiter)]
     try:
         _unique([(name, None) for name in names if name])
         for name in filter(None, names):
@@ -312,29 +266,20 @@ def read_csv(source: Source) -> Iterator[Row | Problem]:
         if not any(names):
             raise BadRow("batch.empty_header")
     except BadRow as error:
-        yield from [*problems, *([error.at(source, first)] if header else [])]
+        yield error.at(source, first + 1)
         return
+    rows = csv.reader((f"{text}\n" for text in texts[first + 1 :]), delimiter=delimiter, strict=True)
     while True:
-        line = first + rows.line_num + 1
+        line = first + rows.line_num + 2
         try:
-            fields = _cells(names, next(rows))
-            results: list[Row | Problem] = [Row(line, fields, typed=False)] if fields else []
+            if fields := _cells(names, next(rows)):
+                yield Row(line, fields, typed=False)
         except StopIteration:
-            break
+            return
         except csv.Error as error:
-            results = [BadRow("batch.broken_table", why=str(error)).at(source, line)]
+            yield BadRow("batch.broken_table", why=str(error)).at(source, line)
         except BadRow as error:
-            results = [error.at(source, line)]
-        yield from [*problems, *results]
-        problems.clear()
-    yield from problems
-
-
-def _text_lines(source: Source, problems: list[Problem]) -> Iterator[str]:
-    for item in lines(source):
-        if isinstance(item, Problem):
-            problems.append(item)
-        yield "\n" if isinstance(item, Problem) else item[1] + "\n"
+            yield error.at(source, line)
 
 
 def _delimiter(header: str) -> str:
@@ -359,7 +304,7 @@ def read_jsonl(source: Source) -> Iterator[Row | Problem]:
 def read_json(source: Source) -> Iterator[Row | Problem]:
     """A row an item of a list of objects, or one object; the line of a row is the number of its item."""
     try:
-        items = _parsed(whole(source, LIST_BYTES))
+        items = _parsed(whole(source))
     except BadRow as error:
         yield error.at(source, 1)
         return
@@ -373,27 +318,15 @@ def read_json(source: Source) -> Iterator[Row | Problem]:
 def _parsed(text: str) -> Any:
     """The JSON value of a text; BadRow says what is wrong where."""
     try:
-        return json.loads(text, object_pairs_hook=_json_object)
+        return json.loads(text, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
         line = error.lineno if error.lineno > 1 else None
         raise BadRow("batch.no_json", error.colno, line, why=error.msg.lower()) from error
-    except RecursionError as error:
-        raise BadRow("batch.deep_json") from error
-    except ValueError as error:  # a number of thousands of digits
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
         raise BadRow("batch.no_json", why=str(error).split(";")[0].lower()) from error
 
 
-def _json_object(pairs: list[tuple[str, Any]]) -> Any:
-    """An object; the error instead where a key comes twice, so that the text after it is read."""
-    try:
-        return _unique(pairs)
-    except BadRow as error:
-        return error
-
-
 def _object_row(line: int, value: Any) -> Row:
-    if isinstance(value, BadRow):
-        raise value
     if not isinstance(value, dict):
         raise BadRow("batch.no_object")
     return _expanded(line, value, False)
@@ -410,7 +343,7 @@ def _expanded(line: int, fields: dict[str, Any], usual: bool) -> Row:
 def read_yaml(source: Source) -> Iterator[Row | Problem]:
     """A row a job of `jobs`, times the combinations of `matrix`; `defaults` fill what a job leaves out."""
     try:
-        tree = read_tree(whole(source, 4 * TEXT_LIMIT), source.name)
+        tree = read_tree(whole(source), source.name)
         yield from _jobs(tree, source) if tree else ()
     except Refused as error:
         yield _yaml_problem(error, source, 1)

@@ -1,27 +1,24 @@
-"""A batch in its folder: jobs that are drawn together, each picture whole on disk before its line in the journal.
+"""A batch in its folder.
 
     run.json               what the run is: the sources' sha256, the model and its digest, versions, beginning and end
     errors.jsonl           lines and jobs that can't be done
     jobs.jsonl             the resolved jobs and their status; the last file written before work begins
-    journal.jsonl          a line a picture, once it is whole on disk
     images/<name>.png      and images/metadata.jsonl, as `load_dataset("imagefolder")` reads them
     CREDITS.txt            the credits of the pictures
 
-All but the journal are written whole. The journal grows; a line that was cut off in the middle is left out when it is
-read. jobs.jsonl's status and metadata.jsonl follow from the other files and are written anew at every end of a run.
+Every file is written whole. A picture says which job it belongs to, so a run that goes on finds the pictures of the
+runs before it. jobs.jsonl's status, metadata.jsonl and CREDITS.txt are written anew at every end of a run.
 """
 
 import contextlib
 import datetime
 import hashlib
 import json
-import os
 import sys
 import traceback
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -30,9 +27,8 @@ from models.prompts.weighting import plain
 from models.references.credits import as_file
 from studio.backends.base import Backend, Opener, open_backend
 from studio.backends.cluster import opened as opened_on
-from studio.batch import readers
 from studio.batch.plan import Context, Job, Plan, plan, safe_name
-from studio.batch.readers import Problem
+from studio.batch.readers import Problem, digest, open_sources
 from studio.events import Done, Failed, Progress, Saved, Unknown
 from studio.files import ready_folder, remove_empty, sha256, why, write_whole
 from studio.foreground import exit_code
@@ -45,25 +41,11 @@ from studio.syntax import Wildcards
 # --- The folder -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Record:
-    """A file that is whole on disk. `text` is that of a caption."""
-
-    file: str
-    id: str
-    index: int
-    seed: int
-    score: float | None
-    sha256: str
-    text: str = ""
-
-
 class Folder:
     """An opened folder; use `opened`."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.images = path, path / "images"
-        self._journal: IO[bytes] | None = None
 
     def begun(self, run: dict[str, Any]) -> dict[str, Any] | None:
         """run.json of this run where it was begun here before, None for an empty folder; Refused for another run's."""
@@ -114,58 +96,11 @@ class Folder:
         rows = ({**job.as_dict(), "status": status.get(job.files[0], "pending")} for job in jobs)
         _write(self.path / "jobs.jsonl", rows)
 
-    def records(self) -> dict[str, Record]:
-        """By file, those of the journal whose picture is unchanged; a changed one is removed, to be drawn again."""
-        journal = {}
-        for row in _rows(self.path / "journal.jsonl"):
-            with contextlib.suppress(TypeError):
-                record = Record(**row)
-                journal[record.file] = record
-        unchanged = {name: record for name, record in journal.items() if self._is_unchanged(record)}
-        _write(self.path / "journal.jsonl", map(asdict, unchanged.values()))
-        for part in [*self.images.glob(".part-*"), *self.path.glob(".part-*")]:
-            part.unlink(missing_ok=True)
-        return unchanged
-
-    def _is_unchanged(self, record: Record) -> bool:
-        path = self.images / Path(record.file).name
-        if not path.is_file():
-            return False
-        if same := sha256(path) == record.sha256:
-            return same
-        path.unlink()
-        return False
-
-    def add(self, record: Record) -> None:
-        """Enter a picture into the journal."""
-        line = json.dumps(asdict(record)).encode() + b"\n"
-        try:
-            if self._journal is None:
-                self._journal = (self.path / "journal.jsonl").open("ab", buffering=0)
-            self._journal.write(line)
-            os.fsync(self._journal.fileno())
-        except OSError as error:
-            raise Refused(why(error, self.path)) from error
-
     def save_credits(self, names: Iterable[str]) -> None:
         """CREDITS.txt."""
         owed = (credit for name in names for credit in credits_in(self.images / name))
         for name, data in as_file(owed).items():
             write_whole(self.path / name, data)
-
-    def save_metadata(self, jobs: Iterable[Job], records: dict[str, Record]) -> None:
-        """images/metadata.jsonl, a row a picture that is there, all of one schema, the caption second."""
-        rows: dict[str, dict[str, Any]] = {}
-        for job in jobs:
-            for index, name in enumerate(job.files):
-                if name in records and name not in rows:
-                    rows[name] = _metadata(job, index, records[name])
-        _write(self.images / "metadata.jsonl", rows.values())
-
-    def close(self) -> None:
-        """Close the journal."""
-        if self._journal:
-            self._journal.close()
 
 
 @contextlib.contextmanager
@@ -179,8 +114,10 @@ def opened(path: Path, pictures: int) -> Iterator[Folder]:
     except OSError as error:
         remove_empty(new_folders)
         raise Refused(why(error, path)) from error
-    with held, contextlib.closing(Folder(path)) as folder:
-        yield folder
+    with held:
+        for part in [*path.glob("images/.part-*"), *path.glob(".part-*")]:  # of a run that was killed
+            part.unlink(missing_ok=True)
+        yield Folder(path)
 
 
 def _is_same(before: dict[str, Any], run: dict[str, Any]) -> bool:
@@ -188,22 +125,23 @@ def _is_same(before: dict[str, Any], run: dict[str, Any]) -> bool:
     return all(before.get(key) == run[key] for key in ("source", "digest"))
 
 
-def _metadata(job: Job, index: int, record: Record) -> dict[str, Any]:
-    request = job.request
+def _metadata(job: Job, saved: Saved) -> dict[str, Any]:
+    """A row of metadata.jsonl: all of one schema, the caption second."""
+    request, path = job.request, Path(saved.path)
     settings = {"negative": "", "style": "", "seed": None, "steps": None, "guidance": None, "scheduler": ""}
     return {
-        "file_name": record.file,
-        "text": record.text or plain(request.title),
+        "file_name": path.name,
+        "text": saved.text or plain(request.title),
         "prompt": request.title,
         "source": Path(image.path).name if (image := getattr(request, "image", None)) else "",
         **{name: getattr(request, name, usual) for name, usual in settings.items()},
-        "seed": record.seed,
+        "seed": saved.seed,
         "model": request.model,
-        "score": record.score,
+        "score": saved.score,
         "job_id": job.id,
-        "index": index,
+        "index": saved.index,
         "line": job.line,
-        "sha256": record.sha256,
+        "sha256": sha256(path),
     }
 
 
@@ -232,17 +170,31 @@ def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 class Runner:
     """One run of a plan in its folder, and its results.
 
-    `records` are the pictures that are whole, by name; `status` of a job, by its first file, is done, found or failed;
+    `saved` are the pictures that are whole, by name; `status` of a job, by its first file, is done, found or failed;
     `problem` is what stopped the run, where it could not go on.
     """
 
     def __init__(self, backend: Backend, folder: Folder, plan: Plan) -> None:
         self.backend, self.folder, self.plan = backend, folder, plan
-        self.records, self.problems, self.problem, self.stopped = folder.records(), list(plan.problems), "", False
+        self.problems, self.problem, self.stopped = list(plan.problems), "", False
         self.unknown: dict[str, Unknown] = {}
         self.jobs = list({job.files[0]: job for job in plan.jobs}.values())
-        whole = (job for job in self.jobs if all(name in self.records for name in job.files))
-        self.status = {job.files[0]: "found" for job in whole}
+        self._digest = backend.digest()
+        self.saved: dict[str, Saved] = {}
+        self.status: dict[str, str] = {}
+        for job in self.jobs:
+            present = self._sink([job]).found(self._planned(job))
+            self.saved |= {Path(saved.path).name: saved for saved in present.values()}
+            if len(present) == len(job.files):
+                self.status[job.files[0]] = "found"
+
+    def _planned(self, job: Job) -> Planned:
+        return Planned(job.request, job.id, self._digest)
+
+    def _sink(self, jobs: Sequence[Job]) -> FolderSink:
+        """Where jobs of different ids put their files."""
+        files = {job.id: job.files for job in jobs}
+        return FolderSink(self.folder.images, lambda job: files[job.id])
 
     def count(self, status: str) -> int:
         """Jobs of that status; a line that says the same as an earlier one finds the other's pictures."""
@@ -296,37 +248,31 @@ class Runner:
             self._fail(jobs[0], explain(error))
 
     def _draw(self, jobs: Sequence[Job]) -> Iterator[float]:
-        files = {job.id: job.files for job in jobs}
-        sink = FolderSink(self.folder.images, lambda job: files[job.id])
-        drawn, digest = set[int](), self.backend.digest()
-        planned = [Planned(job.request, job.id, digest) for job in jobs]
-        for number, event in run_jobs(self.backend, planned, sink, previews=False):
+        for number, event in run_jobs(self.backend, list(map(self._planned, jobs)), self._sink(jobs), previews=False):
             job = jobs[number]
             if isinstance(event, Progress):
                 self.unknown |= {unknown.word: unknown for unknown in event.unknown}
-                yield len(self.records) + (event.step / event.total if event.total else 0)
+                yield len(self.saved) + (event.step / event.total if event.total else 0)
             elif isinstance(event, Saved):
-                name, path = job.files[event.index], Path(event.path)
-                if name not in self.records:
-                    facts = (job.id, event.index, event.seed, event.score, sha256(path), event.text)
-                    self.records[name] = Record(name, *facts)
-                    self.folder.add(self.records[name])
-                drawn |= set() if event.cached else {number}
-                yield len(self.records)
+                self.saved[Path(event.path).name] = event
+                yield len(self.saved)
             elif isinstance(event, Failed):
                 self._fail(job, event.message)
             elif isinstance(event, Done):
-                self.status[job.files[0]] = "done" if number in drawn else "found"
+                self.status[job.files[0]] = "done"
 
     def _fail(self, job: Job, reason: Message) -> None:
         self.status[job.files[0]] = "failed"
         self.problems.append(Problem(job.file, job.line, reason, id=job.id))
 
     def _write(self) -> None:
-        """Write anew what follows from the journal. A disk that is full now was full before."""
+        """Write anew what follows from the pictures. A disk that is full now was full before."""
+        rows: dict[str, dict[str, Any]] = {}
+        for job in self.jobs:
+            rows |= {name: _metadata(job, self.saved[name]) for name in job.files if name in self.saved}
         try:
-            self.folder.save_metadata(self.jobs, self.records)
-            self.folder.save_credits(sorted(self.records))
+            _write(self.folder.images / "metadata.jsonl", rows.values())
+            self.folder.save_credits(sorted(self.saved))
             self.folder.save_problems(self.problems)
             self.folder.save_jobs(self.plan.jobs, self.status)
         except Refused as refusal:
@@ -368,9 +314,10 @@ def run_files(
     """Begin or resume a batch in the folder `out` (None: one in the home `root`), here or on the Ray cluster at that
     address. `watch` iterates the runner to its end, or stops it. Refused, and nothing written, for nothing to do.
     """
-    with opened_on(opener, model, cluster) as backend, readers.opened(files) as sources:
+    with opened_on(opener, model, cluster) as backend:
+        sources = open_sources(files)
         context = Context(model, backend.capabilities(), backend.digest(), lists)
-        facts: dict[str, Any] = {"source": readers.digest(sources), "model": model, "digest": context.digest}
+        facts: dict[str, Any] = {"source": digest(sources), "model": model, "digest": context.digest}
         if out is None:  # the same for the same prompts and model, so that the same command resumes the same batch
             same = hashlib.sha256((facts["source"] + facts["digest"]).encode()).hexdigest()[:12]
             out = root / "batches" / f"{safe_name(Path(sources[0].name).stem) or 'batch'}-{same}"

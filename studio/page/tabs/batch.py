@@ -1,9 +1,8 @@
 """The Batch tab: a file of prompts is read, its jobs are queued, and how far they are is shown."""
 
 import time
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,9 @@ import gradio as gr
 from markupsafe import Markup
 
 from models.messages import Refused
-from studio import settings
 from studio.backends.base import open_backend
 from studio.batch.plan import Context, Job, Plan, plan
 from studio.batch.readers import Problem, Source
-from studio.files import make_folder, write_whole
 from studio.page.context import LISTEN, PageContext, in_order, pressed_data
 from studio.page.form import Form
 from studio.page.html import label, render, script, text
@@ -48,27 +45,15 @@ class PromptFile:
         return len(self.plan.problems) + self.plan.more
 
 
-def read_file(context: PageContext, path: Path, name: str, pasted: str = "") -> PromptFile:
-    """Read a prompt file. Refused where it can't be read, or asks for more than JOBS.
+def read_source(context: PageContext, source: Source, pasted: str = "") -> PromptFile:
+    """Read a prompt file or `pasted` lines. Refused where it asks for more than JOBS.
 
     Pictures that the lines name must lie in the home: who sends a file need not be who may read this computer's files.
     """
     backend, home = open_backend(context.model), context.studio.home
     digest = backend.digest()
     common = Context(context.model, backend.capabilities(), digest, context.wildcards, within=home, most=JOBS)
-    return PromptFile(name, pasted, digest, plan([Source(name, path, home)], common))
-
-
-def read_text(context: PageContext, pasted: str, name: str) -> PromptFile:
-    """The same for lines that were pasted."""
-    folder = settings.uploads(context.studio.home)
-    make_folder(folder)
-    path = folder / f"lines-{uuid.uuid4().hex}"
-    try:
-        write_whole(path, pasted.encode(errors="replace"), "--home")
-        return read_file(context, path, name, pasted)
-    finally:
-        path.unlink(missing_ok=True)
+    return PromptFile(source.name, pasted, digest, plan([source], common))
 
 
 def plan_table(
@@ -99,7 +84,8 @@ class BatchHandlers(SeriesHandlers):
 
         def uploaded() -> PromptFile:
             file = self.context.uploaded(path)
-            return read_file(self.context, file, name or file.name)
+            source = Source.open(str(file))
+            return read_source(self.context, replace(source, name=name or file.name, folder=self.context.studio.home))
 
         read, table = self._tried(uploaded, PromptFile(name, "", "", Plan()))
         return read, table + render("batch.read", path, time.time()), ""
@@ -136,7 +122,8 @@ class BatchHandlers(SeriesHandlers):
         if not typed.strip():
             return None, render("batch.nothing_yet")
         pasted = text("batch.pasted")
-        return self._tried(lambda: read_text(self.context, typed, pasted), PromptFile("", typed, "", Plan()))
+        source = Source(pasted, typed.encode(errors="replace"), self.context.studio.home)
+        return self._tried(lambda: read_source(self.context, source, typed), PromptFile("", typed, "", Plan()))
 
     def _tried(self, reading: Callable[[], PromptFile], instead: PromptFile) -> Read:
         """What was read; what can't be is said in place of the table."""
