@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -53,11 +54,17 @@ def draw(folder: Path, model: str, first: int | None) -> dict[str, str]:
     for file in ("words.txt", "edits.jsonl"):
         out = folder / file.split(".")[0]
         options = ["--model", model, "--out", str(out), "--home", str(folder / "home")]
-        subprocess.run([sys.executable, "-m", "studio", "batch", str(folder / file), *options], check=True, cwd=ROOT)
-        for path in sorted(out.rglob("*.png")):
-            with Image.open(path) as picture:
-                pixels = f"{picture.mode} {picture.size}".encode() + picture.tobytes()
-            hashes[f"{file}/{path.relative_to(out)}"] = hashlib.sha256(pixels).hexdigest()
+        command = [sys.executable, "-m", "studio", "batch", str(folder / file), *options]
+        code = subprocess.run(command, cwd=ROOT).returncode
+        if code not in (0, 1):  # 1: some prompts were refused, as a nonsense word is; they have no picture here
+            raise SystemExit(code)
+        drawn = Counter[int]()  # pictures of a line: names of files depend on how jobs are hashed
+        for job in map(json.loads, (out / "jobs.jsonl").read_text(encoding="utf-8").splitlines()):
+            for name in job["files"] if job["status"] == "done" else []:
+                drawn[job["line"]] += 1
+                with Image.open(out / "images" / name) as picture:
+                    pixels = f"{picture.mode} {picture.size}".encode() + picture.tobytes()
+                hashes[f"{file}:{job['line']}-{drawn[job['line']]}"] = hashlib.sha256(pixels).hexdigest()
     return hashes
 
 
