@@ -1,6 +1,6 @@
 """What several files of tests share."""
 
-import nobodys  # isort: skip - before all that reads the environment
+from environment import FOLDER  # isort: skip - before all that reads the environment
 import json
 import os
 import shutil
@@ -44,10 +44,10 @@ def environment() -> Iterator[None]:
     for name in [name for name in os.environ if name.startswith("STUDIO_")]:
         del os.environ[name]
     os.environ |= before
-    shutil.rmtree(nobodys.FOLDER, ignore_errors=True)
+    shutil.rmtree(FOLDER, ignore_errors=True)
 
 
-class Said(NamedTuple):
+class Output(NamedTuple):
     """What a command said."""
 
     code: int
@@ -79,18 +79,18 @@ def one_sentence(call: Callable[[], Any]) -> str:
 @pytest.fixture
 def studio(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
-) -> Iterator[Callable[..., Said]]:
+) -> Iterator[Callable[..., Output]]:
     """Runs the `studio` command in this process."""
     from studio import cli  # all commands, which most tests don't need
 
     monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
 
-    def run(*arguments: object) -> Said:
+    def run(*arguments: object) -> Output:
         monkeypatch.setattr(sys, "argv", ["studio", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
             cli.main()
-        return Said(int(end.value.code or 0), *capsys.readouterr())
+        return Output(int(end.value.code or 0), *capsys.readouterr())
 
     before = signal.getsignal(signal.SIGTERM)
     yield run

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 from page_kit import ROOT
-from patience import PATIENCE
 from PIL import Image, ImageDraw
+from waiting import TIMEOUT
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -95,9 +95,9 @@ def as_script(parts: Iterable[Block]) -> str:
 
 @contextlib.contextmanager
 def tools(folder: Path) -> Iterator[Path]:
-    """The folder with what a reader types: `python`, and `studio`, which is forked (forked.py)."""
+    """The folder with what a reader types: `python`, and `studio`, which is forked (fork_server.py)."""
     (folder / "sitecustomize.py").write_text(STAND_IN)
-    program, place = ROOT / "tests" / "forked.py", folder / "socket"
+    program, place = ROOT / "tests" / "fork_server.py", folder / "socket"
     for name, what in {"python": "", "studio": f'-S "{program}" "{place}"'}.items():
         tool = folder / name
         tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" {what} "$@"\n')
@@ -149,7 +149,7 @@ class Reader:
             env={**_environment(self._tools), "STUDIO_HOME": str(self.home)},
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
 
 
@@ -181,7 +181,7 @@ def _program(language: str, script: list[Block]) -> list[str]:
 
 
 def _fetches(node: str) -> bool:
-    said = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=PATIENCE).stdout
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=TIMEOUT).stdout
     return int(said.strip().lstrip("v").partition(".")[0] or 0) >= 18
 
 

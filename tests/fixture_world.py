@@ -7,7 +7,7 @@ times as large and reduced by area while premultiplied.
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 
 from models.data.colours import main_colours
 from models.data.pixels import SIZE
-from models.data.world import Picture, World, assign
+from models.data.world import Picture, World, assign, pictures_by_concept
 
 OVERSAMPLING = 4
 Fill = str | tuple[int, int, int, int]
@@ -72,6 +72,22 @@ def fixture_world() -> World:
             )
         )  # fmt: skip
     return World(tuple(pictures), pixels, hashlib.sha256(pixels.tobytes()).hexdigest(), draw=draw)
+
+
+def world_with_cooks(drawings: Sequence[tuple[str, str, str | None]]) -> World:
+    """The fixture's world and a cook, drawn once for each (style, family, gender or None), each in another colour."""
+    world = fixture_world()
+    first, index = pictures_by_concept(world)["cat"][0], len(world.pixels)
+    cooks = [
+        replace(
+            first, id=f"cook-{place}", index=index + place, concept="cook", style=style, family=family, gender=gender,
+            skin=None, names={"en": f"{gender} cook" if gender else "cook"}, keywords={},
+        )
+        for place, (style, family, gender) in enumerate(drawings)
+    ]  # fmt: skip
+    drawn = np.zeros((len(cooks), *world.pixels.shape[1:]), np.uint8)
+    drawn[:, 20:108, 20:108] = [[[[40 * place, 255 - 40 * place, 128, 255]]] for place in range(len(cooks))]
+    return World([*world.pictures, *cooks], np.concatenate([world.pixels, drawn]), world.digest)
 
 
 def draw(picture: Picture, size: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from page_kit import Server
-from patience import PATIENCE
+from waiting import TIMEOUT
 
 NOBODY = "0" * 64
 JSON = {"Content-Type": "application/json"}
@@ -59,7 +59,7 @@ def trap() -> Iterator[tuple[str, list[Any]]]:
 def send(doors: Server, method: str, path: str, body: Any = None, **more: Any) -> Answer:
     """One request, its path as it is: no client tidies it up."""
     source = (more.get("source", "127.0.0.1"), 0)
-    connection = http.client.HTTPConnection("127.0.0.1", doors.port, timeout=PATIENCE, source_address=source)
+    connection = http.client.HTTPConnection("127.0.0.1", doors.port, timeout=TIMEOUT, source_address=source)
     headers = more.get("headers") or {}
     if isinstance(body, dict):
         body, headers = json.dumps(body).encode(), {**JSON, **headers}

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from patience import PATIENCE, until
+from waiting import TIMEOUT, until
 
 ROOT = Path(__file__).resolve().parent.parent
 HOSTILE = ["<img src=x onerror=alert(1)>", '"><script>alert(1)</script>', "{{7*7}} ${7*7} [x](javascript:alert(1))"]
@@ -80,7 +80,7 @@ class Server:
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - a pipe that nobody reads stops the server once full
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": self.errors, "text": True}
         self.process = subprocess.Popen(command, cwd=ROOT, preexec_fn=_end_with_us, **pipes)
-        watchdog = threading.Timer(PATIENCE, self.process.kill)
+        watchdog = threading.Timer(TIMEOUT, self.process.kill)
         watchdog.start()
         assert self.process.stdout
         match = re.search(r"http://\S+", self.process.stdout.readline())
@@ -103,7 +103,7 @@ class Server:
         """As Ctrl-C; it must end well."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-            self.process.communicate(timeout=PATIENCE)
+            self.process.communicate(timeout=TIMEOUT)
             assert self.process.returncode == 0 and "Traceback" not in self.said(), self.said()
 
 
@@ -188,7 +188,7 @@ class Browser:
         if key not in self._contexts:
             self._contexts[key] = self._chromium.new_context(**settings)
         page = self._contexts[key].new_page()
-        page.set_default_timeout(1000 * PATIENCE)
+        page.set_default_timeout(1000 * TIMEOUT)
         self._pages.append(page)
         return page
 
@@ -339,7 +339,7 @@ def make(page: Any, prompt: str, count: int = 0) -> None:
 def get(url: str, **headers: str) -> tuple[int, bytes]:
     """(status, body) of an address."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()

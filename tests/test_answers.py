@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from patience import PATIENCE
 from PIL import Image
 from queue_kit import CAN, claims, picture, put, waiting
+from waiting import TIMEOUT
 
 from models.messages import Message, Refused
 from studio.backends.base import Backend, run
@@ -222,7 +222,7 @@ def test_an_answer_survives_the_worker_and_so_does_the_job_at_work(tmp_path: Pat
         process = studio._workers.each[0].process
         assert process and process.pid
         os.kill(process.pid, signal.SIGKILL)
-        asking.join(PATIENCE)
+        asking.join(TIMEOUT)
         assert answers == [tuple(direct(Fake(), words("a cat")))]
         assert studio.queue.jobs(ENDED) == [] and studio.current() is None
 

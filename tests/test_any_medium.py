@@ -17,11 +17,11 @@ from typing import Any
 import mcp
 import pytest
 import tone as toy
-from conftest import Said
+from conftest import Output
 from page_kit import client_of
-from patience import PATIENCE, until
 from PIL import Image
 from queue_kit import made, planned, run_job
+from waiting import TIMEOUT, until
 
 from models.messages import Refused
 from studio import maintenance, media
@@ -44,7 +44,7 @@ from studio.studio import Studio
 CLIP = {"prompt": "a red cat", "frames": 6, "fps": 5, "seed": 3}
 CLIP_FLAGS = ("a red cat", "--frames", 6, "--fps", 5, "--seed", 3, "--model", "fake", "--json")
 WORDS = "a red face, happy"
-Command = Callable[..., Said]
+Command = Callable[..., Output]
 
 
 @pytest.fixture
@@ -302,7 +302,7 @@ def test_the_tools(house: Studio, red: Path) -> None:
             wrong = await client.call_tool("animate", {"prompt": "a", "fps": 1000})
             assert wrong.is_error and wrong.content[0].text.startswith("fps must be between")
 
-    asyncio.run(asyncio.wait_for(use(), PATIENCE))
+    asyncio.run(asyncio.wait_for(use(), TIMEOUT))
 
 
 # --- The worker dies --------------------------------------------------------------------------------------------------

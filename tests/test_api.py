@@ -13,11 +13,11 @@ from typing import Any
 
 import httpx
 import pytest
-from drawn import coded
 from page_kit import Elements, Server
-from patience import PATIENCE, until
+from picture_kit import coded
 from PIL import Image
 from starlette.requests import Request
+from waiting import TIMEOUT, until
 
 from studio.api import gallery, v1
 from studio.api.routing import Served
@@ -32,7 +32,7 @@ NOBODY = "0" * 64
 
 @pytest.fixture
 def api(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{server.url}/api/v1", timeout=PATIENCE) as client:
+    with httpx.Client(base_url=f"{server.url}/api/v1", timeout=TIMEOUT) as client:
         yield client
 
 
@@ -96,7 +96,7 @@ def test_lists_of_words_are_read_as_they_are_now(api: httpx.Client, server: Serv
     for word in ("fox", "owl"):
         (server.home / "wildcards" / "things.txt").write_text(word)
         assert ask(api, prompt="my __things__", steps=1)["request"]["prompt"] == f"my {word}"
-        with httpx.Client(base_url=f"{server.url}/sdapi/v1", timeout=PATIENCE) as other:
+        with httpx.Client(base_url=f"{server.url}/sdapi/v1", timeout=TIMEOUT) as other:
             results = other.post("/txt2img", json={"prompt": "a __things__", "steps": 1}).json()
             assert json.loads(results["info"])["prompt"] == f"a {word}"
 
@@ -220,7 +220,7 @@ def test_all_fields_of_a_request_can_be_asked_for() -> None:
 @pytest.fixture(scope="module")
 def three(server: Server) -> list[str]:
     """Three pictures of words that nothing else here has, oldest first."""
-    with httpx.Client(base_url=f"{server.url}/api/v1", timeout=PATIENCE) as api:
+    with httpx.Client(base_url=f"{server.url}/api/v1", timeout=TIMEOUT) as api:
         job = done(api, prompt="a gallery zebra", style="noto", count=3, seed=1, steps=1)
     return [picture["sha256"] for picture in job["pictures"]]
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Said
-from patience import PATIENCE
+from conftest import Output
 from PIL import Image
 from tiny_files import bomb
+from waiting import TIMEOUT
 
 from models.messages import Refused
 from studio import files
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
-def refuse(studio: Callable[..., Said], tmp_path: Path) -> Callable[..., str]:
+def refuse(studio: Callable[..., Output], tmp_path: Path) -> Callable[..., str]:
     """Runs `studio` on bad input, checks that it refuses and writes nothing, and returns its sentence."""
 
     def run(*arguments: object, command: str = "generate") -> str:
@@ -172,12 +172,12 @@ def test_a_second_studio_on_the_port() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         command = [sys.executable, "app.py", "--no-browser", "--model", "fake", "--port", str(taken.getsockname()[1])]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1 and "is taken, perhaps by another studio" in done.stderr
 
 
-def test_addresses_and_models(studio: Callable[..., Said], subtests: pytest.Subtests) -> None:
+def test_addresses_and_models(studio: Callable[..., Output], subtests: pytest.Subtests) -> None:
     for *arguments, says in (
         ("--host", "0.0.0.0", "--allow-network"),
         ("--host", "::", "--allow-network"),

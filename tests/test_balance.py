@@ -8,9 +8,9 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from ranks import in_two_processes
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from training_kit import in_two_processes
 from transformers.distributed import DistributedConfig
 
 from models.assets import preset

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Said
-from patience import PATIENCE, until
+from conftest import Output
 from PIL import Image
 from rich.progress import Progress as Bar
+from waiting import TIMEOUT, until
 
 from models.assets import assets
 from models.messages import Refused
@@ -32,8 +32,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
-def batch(studio: Callable[..., Said]) -> Callable[..., Said]:
-    def run(*arguments: object, model: str = "fake") -> Said:
+def batch(studio: Callable[..., Output]) -> Callable[..., Output]:
+    def run(*arguments: object, model: str = "fake") -> Output:
         return studio("batch", *arguments, "--model", model)
 
     return run
@@ -68,7 +68,7 @@ BOOKS = {".lock", "CREDITS.txt", "errors.jsonl", "jobs.jsonl", "run.json", "imag
 # --- What it says and leaves ------------------------------------------------------------------------------------------
 
 
-def test_every_line_is_a_picture_or_a_sentence(batch: Callable[..., Said], tmp_path: Path) -> None:
+def test_every_line_is_a_picture_or_a_sentence(batch: Callable[..., Output], tmp_path: Path) -> None:
     asked = written(
         tmp_path / "a.txt", "a (red:1.3) cat --d 1 --s 2", "a dog --bogus 1", "a fox --d 2 --f ../fox --s 2"
     )
@@ -90,7 +90,7 @@ def test_every_line_is_a_picture_or_a_sentence(batch: Callable[..., Said], tmp_p
     assert run["files"] == [str(asked)] and run["begun"] <= run["ended"] and run["result"]["done"] == 2
 
 
-def test_a_job_is_the_one_that_every_door_makes(batch: Callable[..., Said], tmp_path: Path) -> None:
+def test_a_job_is_the_one_that_every_door_makes(batch: Callable[..., Output], tmp_path: Path) -> None:
     batch(written(tmp_path / "a.jsonl", '{"prompt": "a cat", "seed": 5}'), "--out", tmp_path / "out")
     backend = Fake()
     asked = resolve(make_request(prompt="a cat", seed=5, shape=8, model="fake"), backend.capabilities())
@@ -98,7 +98,7 @@ def test_a_job_is_the_one_that_every_door_makes(batch: Callable[..., Said], tmp_
     assert row["id"] == job_id(asked, backend.digest()) and row["files"] == [f"{row['id'][:16]}-0-5.png"]
 
 
-def test_a_dry_run_shows_the_jobs_and_writes_nothing(batch: Callable[..., Said], tmp_path: Path) -> None:
+def test_a_dry_run_shows_the_jobs_and_writes_nothing(batch: Callable[..., Output], tmp_path: Path) -> None:
     asked = written(tmp_path / "a.txt", "a {red|blue} cat --d 1,2", "a dog --s x")
     before = sorted(tmp_path.rglob("*"))
     said = batch(asked, "--dry-run", "--json", "--out", tmp_path / "out")
@@ -110,7 +110,7 @@ def test_a_dry_run_shows_the_jobs_and_writes_nothing(batch: Callable[..., Said],
 
 
 @pytest.mark.parametrize("name", ["batch.txt", "batch.jsonl", "batch.csv", "batch.yaml"])
-def test_the_examples_that_ship_run(batch: Callable[..., Said], tmp_path: Path, name: str) -> None:
+def test_the_examples_that_ship_run(batch: Callable[..., Output], tmp_path: Path, name: str) -> None:
     prompts = assets() / "prompts"
     wild = ("--wildcards", prompts / "wildcards")
     assert batch(prompts / name, "--dry-run", *wild, model="embedded").code in (0, 2), "2 where no weights are there"
@@ -119,7 +119,7 @@ def test_the_examples_that_ship_run(batch: Callable[..., Said], tmp_path: Path, 
     assert said.code == 0 and said.json["done"] == said.json["total"] >= 4
 
 
-def test_without_out_the_same_command_goes_on_with_the_same_batch(batch: Callable[..., Said], tmp_path: Path) -> None:
+def test_without_out_the_same_command_goes_on_with_the_same_batch(batch: Callable[..., Output], tmp_path: Path) -> None:
     asked = written(tmp_path / "my cats.txt", "a cat", "a dog")
     first, again = batch(asked, "--json").json, batch(asked, "--json").json
     assert Path(first["out"]).parent == tmp_path / "home" / "batches" and first["out"] == again["out"]
@@ -128,7 +128,7 @@ def test_without_out_the_same_command_goes_on_with_the_same_batch(batch: Callabl
 
 
 def test_lines_that_say_the_same_share_a_picture_and_two_names_are_two_files(
-    batch: Callable[..., Said], tmp_path: Path
+    batch: Callable[..., Output], tmp_path: Path
 ) -> None:
     asked, out = written(tmp_path / "a.txt", *["a cat --d 1"] * 3), tmp_path / "out"
     told = batch(asked, "--out", out, "--json").json
@@ -146,7 +146,9 @@ def test_lines_that_say_the_same_share_a_picture_and_two_names_are_two_files(
     ("lines", "says"),
     [(["a --bogus 1", "b --x 1"], "line 1: there is no setting 'bogus', and 1 more."), (["# no"], "nothing to do")],
 )
-def test_nothing_to_do_leaves_nothing(batch: Callable[..., Said], tmp_path: Path, lines: list[str], says: str) -> None:
+def test_nothing_to_do_leaves_nothing(
+    batch: Callable[..., Output], tmp_path: Path, lines: list[str], says: str
+) -> None:
     said = batch(written(tmp_path / "a.txt", *lines), "--out", tmp_path / "out", "--json")
     assert (said.code, said.out, said.err.count("\n")) == (2, "", 1) and says in said.err
     assert not (tmp_path / "out").exists()
@@ -155,7 +157,7 @@ def test_nothing_to_do_leaves_nothing(batch: Callable[..., Said], tmp_path: Path
 # --- Whose folder it is -----------------------------------------------------------------------------------------------
 
 
-def test_another_batch_of_the_folder_is_refused(batch: Callable[..., Said], tmp_path: Path) -> None:
+def test_another_batch_of_the_folder_is_refused(batch: Callable[..., Output], tmp_path: Path) -> None:
     asked, out = written(tmp_path / "a.txt", "a cat --d 1"), tmp_path / "out"
     batch(asked, "--out", out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
@@ -167,7 +169,7 @@ def test_another_batch_of_the_folder_is_refused(batch: Callable[..., Said], tmp_
 
 
 @pytest.mark.parametrize("name", ["images/cat.png", "images/metadata.jsonl", "run.json", "errors.jsonl"])
-def test_what_somebody_else_put_there_stays(batch: Callable[..., Said], tmp_path: Path, name: str) -> None:
+def test_what_somebody_else_put_there_stays(batch: Callable[..., Output], tmp_path: Path, name: str) -> None:
     asked, out = written(tmp_path / "a.txt", "a cat --d 1 --f cat", "a dog --d 1"), tmp_path / "out"
     (out / "images").mkdir(parents=True)
     (out / name).write_text("{}")
@@ -178,7 +180,7 @@ def test_what_somebody_else_put_there_stays(batch: Callable[..., Said], tmp_path
 
 
 def test_what_was_stopped_before_it_began_begins_and_finds_its_pictures(
-    batch: Callable[..., Said], tmp_path: Path
+    batch: Callable[..., Output], tmp_path: Path
 ) -> None:
     asked, out = written(tmp_path / "a.txt", "a cat --d 1 --f cat", "a dog --bogus 1"), tmp_path / "out"
     batch(asked, "--out", out)
@@ -187,7 +189,7 @@ def test_what_was_stopped_before_it_began_begins_and_finds_its_pictures(
     assert batch(asked, "--out", out, "--json").json["found"] == 1
 
 
-def test_a_damaged_plan_is_refused(batch: Callable[..., Said], tmp_path: Path) -> None:
+def test_a_damaged_plan_is_refused(batch: Callable[..., Output], tmp_path: Path) -> None:
     asked, out = written(tmp_path / "a.txt", "a cat --d 1"), tmp_path / "out"
     batch(asked, "--out", out)
     whole = (out / "jobs.jsonl").read_text()
@@ -198,7 +200,7 @@ def test_a_damaged_plan_is_refused(batch: Callable[..., Said], tmp_path: Path) -
 
 
 def test_only_what_is_missing_or_changed_is_made(
-    batch: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    batch: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, out = written(tmp_path / "a.txt", "a cat --d 1 --n_iter 4", "a dog --d 9", "a fox --d 10"), tmp_path / "out"
     batch(asked, "--out", out)
@@ -222,7 +224,7 @@ def test_only_what_is_missing_or_changed_is_made(
 
 
 def test_a_job_that_fails_does_not_spoil_the_others(
-    batch: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    batch: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, out = written(tmp_path / "a.txt", *(f"face {i} --d {i}" for i in range(6))), tmp_path / "out"
     real = fake._draw
@@ -247,7 +249,7 @@ def test_a_job_that_fails_does_not_spoil_the_others(
 
 
 def test_a_disk_that_fills_up_ends_it_with_whole_pictures(
-    batch: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    batch: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, out = written(tmp_path / "a.txt", *(f"face {i} --d {i}" for i in range(6))), tmp_path / "out"
     write, count = running.write_whole, []
@@ -282,7 +284,7 @@ def test_stopping_leaves_whole_pictures_and_true_books(tmp_path: Path) -> None:
     process = started(asked, out, "fake:0.01")
     until(lambda: len(list(out.glob("images/*.png"))) > 1, 0.002)
     process.send_signal(signal.SIGTERM)
-    told, err = process.communicate(timeout=PATIENCE)
+    told, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130 and "Traceback" not in err, err
     made = pictures(out)
     assert 0 < json.loads(told)["done"] <= len(made) < 60 and left(out) == BOOKS
@@ -294,13 +296,13 @@ def test_stopped_before_it_begins_it_leaves_nothing(tmp_path: Path) -> None:
     process = started(tmp_path / "prompts.txt", tmp_path / "out", "fake")
     with (tmp_path / "prompts.txt").open("w"):  # opens once the command reads, which then waits for lines
         process.send_signal(signal.SIGINT)
-        err = process.communicate(timeout=PATIENCE)[1]
+        err = process.communicate(timeout=TIMEOUT)[1]
     assert process.returncode == 130 and "Traceback" not in err, err
     assert not (tmp_path / "out").exists()
 
 
 def test_an_interrupt_between_two_events_is_a_stop(
-    batch: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    batch: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, out, real = written(tmp_path / "a.txt", "a --d 1", "b --d 2", "c --d 3"), tmp_path / "out", Bar.update
 
@@ -320,7 +322,7 @@ def test_an_interrupt_between_two_events_is_a_stop(
 @pytest.mark.skipif(os.name == "nt", reason="there is no kill -9")
 @pytest.mark.parametrize(("jobs", "kills"), [(30, 3), pytest.param(200, 100, marks=pytest.mark.slow)])
 def test_killed_and_started_again_nothing_is_lost_and_nothing_twice(
-    batch: Callable[..., Said], tmp_path: Path, jobs: int, kills: int
+    batch: Callable[..., Output], tmp_path: Path, jobs: int, kills: int
 ) -> None:
     """Killed at random moments, a batch leaves in the end what an uninterrupted run of its jobs leaves. One kill in
     four comes at any moment since the start, the others soon after a picture."""
@@ -358,7 +360,7 @@ def test_killed_and_started_again_nothing_is_lost_and_nothing_twice(
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no kill -9")
 def test_captions_of_a_folder_are_killed_and_resumed_as_pictures_are(
-    batch: Callable[..., Said], tmp_path: Path
+    batch: Callable[..., Output], tmp_path: Path
 ) -> None:
     (tmp_path / "in" / "sub").mkdir(parents=True)
     for number in range(12):

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bags import knowing_pipe  # noqa: F401 - a fixture
 from PIL import Image
+from prompt_kit import knowing_pipe  # noqa: F401 - a fixture
 from tiny_parts import save_tiny_parts
 from torch.nn.functional import normalize
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from fixture_world import fixture_world
-from resumed import STEPS, are_equal, straight_and_resumed
 from tiny_parts import awaken, save_tiny_parts, tiny_detector
+from training_kit import STEPS, are_equal, straight_and_resumed
 
 from models.captioner import KINDS, TASKS, Captioner, Entity, task_token
 from models.data.captions import Namer, f1, scene_facts

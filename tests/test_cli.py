@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Said
+from conftest import Output
 from filelock import FileLock
-from patience import PATIENCE, until
 from PIL import Image
 from queue_kit import ask, claims, planned
+from waiting import TIMEOUT, until
 
 from models.assets import prompt_list
 from models.messages import Message, Refused
@@ -25,11 +25,11 @@ from studio.home import Home
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def faces(studio: Callable[..., Said], *arguments: object) -> Said:
+def faces(studio: Callable[..., Output], *arguments: object) -> Output:
     return studio("generate", *arguments, "--model", "fake", "--json")
 
 
-def test_generate_makes_transparent_pictures_and_says_where(studio: Callable[..., Said], tmp_path: Path) -> None:
+def test_generate_makes_transparent_pictures_and_says_where(studio: Callable[..., Output], tmp_path: Path) -> None:
     result = faces(studio, "a smiling cat", "戴帽子的小狗", "--count", 2, "--seed", 7, "--out", tmp_path / "out")
     assert result.code == 0
     assert [(row["prompt"], row["seed"]) for row in result.json] == [
@@ -57,7 +57,7 @@ def test_generate_makes_transparent_pictures_and_says_where(studio: Callable[...
     assert len(list((tmp_path / "out").iterdir())) == 4, "nothing but the pictures"
 
 
-def test_the_same_seed_makes_the_same_file_and_finds_it(studio: Callable[..., Said], tmp_path: Path) -> None:
+def test_the_same_seed_makes_the_same_file_and_finds_it(studio: Callable[..., Output], tmp_path: Path) -> None:
     ask = ("a cat", "--seed", 1, "--out")
     one, two = faces(studio, *ask, tmp_path / "1").json[0], faces(studio, *ask, tmp_path / "2").json[0]
     assert Path(one["path"]).read_bytes() == Path(two["path"]).read_bytes()
@@ -66,7 +66,7 @@ def test_the_same_seed_makes_the_same_file_and_finds_it(studio: Callable[..., Sa
     assert faces(studio, "a cat", "--seed", 2, "--out", tmp_path / "1").json[0]["path"] != one["path"]
 
 
-def test_without_out_pictures_go_into_the_home(studio: Callable[..., Said], tmp_path: Path) -> None:
+def test_without_out_pictures_go_into_the_home(studio: Callable[..., Output], tmp_path: Path) -> None:
     result = studio("generate", "a cat", "--model", "fake")
     assert Path(result.out.strip()).parent.parent == tmp_path / "home" / "pictures"
     assert [items.prompt for items in Home(tmp_path / "home").gallery.page()] == ["a cat"]
@@ -74,7 +74,7 @@ def test_without_out_pictures_go_into_the_home(studio: Callable[..., Said], tmp_
     assert Path(result.out.strip()).parent.parent == tmp_path / "other" / "pictures"
 
 
-def test_blends_and_likenesses_need_no_words(studio: Callable[..., Said], tmp_path: Path) -> None:
+def test_blends_and_likenesses_need_no_words(studio: Callable[..., Output], tmp_path: Path) -> None:
     Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
     out = ("--out", tmp_path / "out", "--seed", 1)
     likes = [
@@ -87,27 +87,27 @@ def test_blends_and_likenesses_need_no_words(studio: Callable[..., Said], tmp_pa
     assert len({result.json[0]["job_id"] for result in likes}) == 4
 
 
-def test_words_without_quotation_marks_are_one_prompt(studio: Callable[..., Said], tmp_path: Path) -> None:
+def test_words_without_quotation_marks_are_one_prompt(studio: Callable[..., Output], tmp_path: Path) -> None:
     result = faces(studio, "a", "red", "cat", "--out", tmp_path)
     assert [row["prompt"] for row in result.json] == ["a red cat"] and "one prompt, 'a red cat'" in result.err
     assert len(faces(studio, "a red cat", "dog", "--out", tmp_path).json) == 2
 
 
-def test_it_says_its_version_and_what_was_meant(studio: Callable[..., Said]) -> None:
+def test_it_says_its_version_and_what_was_meant(studio: Callable[..., Output]) -> None:
     assert studio("--version").out.startswith("Studio 128 ")
     result = studio("gnerate", "a cat")
     assert result.code == 2 and result.err.endswith("Did you mean 'generate'?\n")
     assert studio("open", "--port", 70000).err == "studio: --port must be between 0 and 65535, not 70000.\n"
 
 
-def test_what_it_does_not_know_is_said(studio: Callable[..., Said], tmp_path: Path) -> None:
+def test_what_it_does_not_know_is_said(studio: Callable[..., Output], tmp_path: Path) -> None:
     result = faces(studio, "an axolotl", "--out", tmp_path)
     assert "I don't know axolotl; nearest: lizard, fish." in result.err
     assert result.json[0]["unknown"] == [{"word": "axolotl", "nearest": ["lizard", "fish"]}]
 
 
 def test_a_disk_that_fills_up_leaves_what_is_done(
-    studio: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    studio: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write, written = run.write_whole, []
 
@@ -123,14 +123,14 @@ def test_a_disk_that_fills_up_leaves_what_is_done(
 
 
 def test_a_model_that_fails_is_explained(
-    studio: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    studio: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("studio.backends.fake._draw", lambda *_: (_ for _ in ()).throw(MemoryError()))
     result = faces(studio, "a cat", "--out", tmp_path / "out")
     assert result.code == 2 and "ask for fewer pictures at once" in result.err and not (tmp_path / "out").exists()
 
 
-def test_embed_gives_unit_vectors(studio: Callable[..., Said], tmp_path: Path) -> None:
+def test_embed_gives_unit_vectors(studio: Callable[..., Output], tmp_path: Path) -> None:
     Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
     result = studio(
         "embed", "--text", "a cat", "--text", "猫", "--image", tmp_path / "red.png", "--model", "fake", "--json"
@@ -143,7 +143,7 @@ def test_embed_gives_unit_vectors(studio: Callable[..., Said], tmp_path: Path) -
     assert all(len(row["vector"]) == 128 and math.isclose(math.hypot(*row["vector"]), 1) for row in result.json)
 
 
-def test_styles_models_and_info(studio: Callable[..., Said], tmp_path: Path) -> None:
+def test_styles_models_and_info(studio: Callable[..., Output], tmp_path: Path) -> None:
     assert {"name": "noto", "zh": "安卓", "words": []} in studio("styles", "--model", "fake", "--json").json
     assert "noto\t安卓" in studio("styles", "--model", "fake").out
     assert [row["model"] for row in studio("models", "--json").json] == ["embedded", "fake"]
@@ -215,7 +215,7 @@ def test_stopping_leaves_whole_pictures_only(tmp_path: Path, stop: signal.Signal
     )
     until(lambda: list(tmp_path.glob("out/*.png")))
     process.send_signal(stop)
-    out, err = process.communicate(timeout=PATIENCE)
+    out, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     left = sorted((tmp_path / "out").iterdir())
@@ -229,13 +229,13 @@ def test_stopping_leaves_whole_pictures_only(tmp_path: Path, stop: signal.Signal
 
 
 def _python(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=PATIENCE)
+    return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=TIMEOUT)
 
 
 # --- The home ---------------------------------------------------------------------------------------------------------
 
 
-Command = Callable[..., Said]
+Command = Callable[..., Output]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import mcp
 import psutil
 import pytest
 from page_kit import Server
-from patience import PATIENCE
+from waiting import TIMEOUT
 
 from studio import Studio, maintenance
 from studio.home import Home
@@ -29,12 +29,12 @@ Door = Callable[[str, str, Path], str]  # (address, prompt, home) -> sha256 of t
 
 def a1111(address: str, prompt: str, home: Path) -> str:
     told = {"prompt": prompt, "steps": STEPS, "width": 128, "height": 128}
-    answer = httpx.post(f"{address}/sdapi/v1/txt2img", json=told, timeout=PATIENCE).raise_for_status()
+    answer = httpx.post(f"{address}/sdapi/v1/txt2img", json=told, timeout=TIMEOUT).raise_for_status()
     return hashlib.sha256(base64.b64decode(answer.json()["images"][0])).hexdigest()
 
 
 def api(address: str, prompt: str, home: Path) -> str:
-    with httpx.Client(base_url=f"{address}/api/v1", timeout=PATIENCE) as client:
+    with httpx.Client(base_url=f"{address}/api/v1", timeout=TIMEOUT) as client:
         job = client.post("/jobs", json={"prompt": prompt, "steps": STEPS}).raise_for_status().json()
         while not job["ended"]:
             time.sleep(0.02)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Said
+from conftest import Output
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from page_kit import client_of
@@ -32,7 +32,7 @@ from studio.run import FolderSink
 from studio.studio import Studio
 
 MOVING = {name: app for name, app in APPS.items() if app.moving}
-Command = Callable[..., Said]
+Command = Callable[..., Output]
 
 
 def ball(count: int, time: int = 125, side: int = 128, plays: int = 0) -> Clip:

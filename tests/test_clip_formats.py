@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import av
 import numpy as np
 import pytest
-from drawn import over
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from picture_kit import over
 from PIL import Image, ImageDraw
 from tiny_files import artifact_of, job_of
 

@@ -12,9 +12,9 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from conftest import Said, refusal
-from patience import bounded
+from conftest import Output, refusal
 from PIL import Image
+from waiting import bounded
 
 from studio import clips
 from studio.clips import ClipFile, moves, picture_of, pixels_of, resampled
@@ -217,7 +217,7 @@ def test_what_holds_no_pictures(tmp_path: Path) -> None:
 # --- Commands ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_command_writes_frames(studio: Callable[..., Said], files: dict[str, Path], tmp_path: Path) -> None:
+def test_the_command_writes_frames(studio: Callable[..., Output], files: dict[str, Path], tmp_path: Path) -> None:
     for kind in ("webm", "gif"):
         rows = studio("frames", files[kind], "--number", 3, "--out", tmp_path, "--json").json
         assert [(Path(row["path"]).name, row["frame"], row["time"]) for row in rows] == [
@@ -235,7 +235,7 @@ def test_the_command_writes_frames(studio: Callable[..., Said], files: dict[str,
     assert said.code == 2 and "is another file" in said.err and len(list(tmp_path.iterdir())) == 1
 
 
-def test_the_command_says_what_a_clip_is(studio: Callable[..., Said], files: dict[str, Path], tmp_path: Path) -> None:
+def test_the_command_says_what_a_clip_is(studio: Callable[..., Output], files: dict[str, Path], tmp_path: Path) -> None:
     for kind, path in files.items():
         said = studio("info", path, "--json").json["clip"]
         assert (said["frames"], said["seconds"], said["fps"], said["width"]) == (COUNT, 0.7, 10, SIZE[0])

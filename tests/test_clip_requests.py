@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Said, refusal
+from conftest import Output, refusal
 from page_kit import client_of
 from PIL import Image
 from queue_kit import Entry, keep, made
@@ -31,7 +31,7 @@ from studio.search import Hit, query
 from studio.studio import Studio
 
 CAN = Fake().capabilities()
-Command = Callable[..., Said]
+Command = Callable[..., Output]
 
 
 def asked(task: str = "clip", **fields: Any) -> Any:

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from drawn import as_file
 from fixture_world import fixture_world
+from picture_kit import as_file
 
 from models.data.clips import (
     FRAMES,

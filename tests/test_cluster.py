@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Said
+from conftest import Output
 from eval_kit import drawn_context
-from patience import PATIENCE, until
 from PIL import Image
+from waiting import TIMEOUT, until
 
 from eval.context import opened
 
@@ -87,7 +87,7 @@ def left(out: Path) -> dict[str, Any]:
 
 
 def test_a_machine_that_dies_gives_its_work_back(
-    studio: Callable[..., Said], tmp_path: Path, two: None, caplog: pytest.LogCaptureFixture
+    studio: Callable[..., Output], tmp_path: Path, two: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     batch = partial(studio, "batch", asked(tmp_path), "--json", "--model", "fake", "--out")
     here, there = batch(tmp_path / "here"), batch(tmp_path / "there", "--cluster", "auto")
@@ -97,7 +97,7 @@ def test_a_machine_that_dies_gives_its_work_back(
 
 
 def test_what_kills_whoever_does_it_fails_alone(
-    studio: Callable[..., Said], tmp_path: Path, two: None, monkeypatch: pytest.MonkeyPatch
+    studio: Callable[..., Output], tmp_path: Path, two: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Actor, "deadly", "face 7")
     said = studio("batch", asked(tmp_path), "--json", "--model", "fake", "--out", tmp_path / "out", "--cluster")
@@ -111,7 +111,7 @@ def test_what_kills_whoever_does_it_fails_alone(
 
 
 def test_without_ray_or_a_cluster_it_says_what_to_do(
-    studio: Callable[..., Said], tmp_path: Path, two: None, monkeypatch: pytest.MonkeyPatch
+    studio: Callable[..., Output], tmp_path: Path, two: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = studio("batch", asked(tmp_path), "--model", "fake", "--out", tmp_path / "out", "--cluster", "127.0.0.1:1")
     assert said.code == 2 and "there is no Ray cluster at 127.0.0.1:1 (" in said.err
@@ -141,7 +141,7 @@ def test_the_table_is_drawn_there_as_here(parts: Path, tmp_path: Path, two: None
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="there is no kill -9")
-def test_a_node_is_killed_and_a_command_is_stopped(studio: Callable[..., Said], tmp_path: Path) -> None:
+def test_a_node_is_killed_and_a_command_is_stopped(studio: Callable[..., Output], tmp_path: Path) -> None:
     """By Ray itself. A cluster of this machine alone is gone when the command is stopped, with its folder."""
     ray = pytest.importorskip("ray.cluster_utils", reason="the extra `cluster`")
     start = (sys.executable, "-m", "studio", "batch", str(asked(tmp_path)), "--model", "fake:0.05", "--json", "--out")
@@ -153,7 +153,7 @@ def test_a_node_is_killed_and_a_command_is_stopped(studio: Callable[..., Said], 
         process = begun([*start, str(tmp_path / "there"), "--cluster", cluster.address])
         until(lambda: len(list(tmp_path.glob("there/images/*.png"))) > 8)
         cluster.remove_node(node, allow_graceful=False)
-        told = json.loads(process.communicate(timeout=PATIENCE)[0])
+        told = json.loads(process.communicate(timeout=TIMEOUT)[0])
     finally:
         cluster.shutdown()
     assert told["done"] + told["found"] == 31 and told["failed"] == 2
@@ -162,7 +162,7 @@ def test_a_node_is_killed_and_a_command_is_stopped(studio: Callable[..., Said], 
     process = begun([*start, str(tmp_path / "stopped"), "--cluster"])
     until(lambda: len(list(tmp_path.glob("stopped/images/*.png"))) > 8)
     os.killpg(process.pid, signal.SIGINT)
-    assert 0 < json.loads(process.communicate(timeout=PATIENCE)[0])["done"] < 31 and process.returncode == 130
+    assert 0 < json.loads(process.communicate(timeout=TIMEOUT)[0])["done"] < 31 and process.returncode == 130
     assert set(Path("/tmp").glob("studio-ray-*")) == before
     assert studio(*start[3:], tmp_path / "stopped").code == 1
     found = {"jobs.jsonl": "what was there is found"}

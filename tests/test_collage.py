@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bags import (  # noqa: F401 - fixtures
+from prompt_kit import (  # noqa: F401 - fixtures
     knowing_pipe,
     no_far_names,
-    of_bags,
     parser_of,
+    parser_of_concepts,
 )
 from queue_kit import made, picture
 from test_embedded import ask

@@ -13,11 +13,11 @@ import httpx
 import numpy as np
 import pytest
 import tiny_readers
-from conftest import Said, refusal
+from conftest import Output, refusal
 from page_kit import served, turn_to
-from patience import PATIENCE
 from PIL import Image
 from pipeline_kit import artifacts, pixels
+from waiting import TIMEOUT
 
 from studio.backends.base import open_backend, run
 from studio.backends.captioner import Captioner
@@ -96,7 +96,7 @@ def test_vectors_are_open_clips_own_alone_as_in_company(
 
 
 def test_an_index_holds_one_models_vectors_and_is_searched_by_that_model(
-    models: Callable[[str], Path], pictures: Path, studio: Callable[..., Said], tmp_path: Path
+    models: Callable[[str], Path], pictures: Path, studio: Callable[..., Output], tmp_path: Path
 ) -> None:
     """Commands and a gallery that was drawn by another model; vectors of two lengths lie side by side."""
     model = f"open_clip:{models('clip')}"
@@ -179,7 +179,12 @@ def house(models: Callable[[str], Path], embedder: str, tmp_path: Path) -> Itera
 
 
 def test_a_captioner_behind_page_api_batch_and_command(
-    house: str, browser: Any, models: Callable[[str], Path], pictures: Path, studio: Callable[..., Said], tmp_path: Path
+    house: str,
+    browser: Any,
+    models: Callable[[str], Path],
+    pictures: Path,
+    studio: Callable[..., Output],
+    tmp_path: Path,
 ) -> None:
     model, picture = f"transformers:{models('talker')}", pictures / "wide.png"
     (said,) = studio("caption", picture, "--model", model, "--out", tmp_path / "out", "--json").json
@@ -194,7 +199,7 @@ def test_a_captioner_behind_page_api_batch_and_command(
     box.wait_for()
     assert _printed(box.input_value()) == _printed(said["caption"])
     sent = {"image": {"data": base64.b64encode(picture.read_bytes()).decode()}}
-    answer = httpx.post(f"{house}/api/v1/caption", json=sent, timeout=PATIENCE)
+    answer = httpx.post(f"{house}/api/v1/caption", json=sent, timeout=TIMEOUT)
     assert answer.status_code == 200, answer.text
     assert answer.json()["caption"] == said["caption"]
     lines = tmp_path / "lines.jsonl"

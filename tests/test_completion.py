@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Said
+from conftest import Output
 from page_kit import HOSTILE, PROMPT
 
 from models.data.grammar import language_of
@@ -52,7 +52,7 @@ def test_an_unknown_word_is_replaced_with_its_article() -> None:
     assert with_nearest(Reading("一只蝾螈", (Part("蝾螈", 2, "unknown", "", ("蜥蜴",)),))) == ["一只蜥蜴"]
 
 
-def test_the_command_prints_both(studio: Callable[..., Said]) -> None:
+def test_the_command_prints_both(studio: Callable[..., Output]) -> None:
     rows = studio("suggest", "an axolotl and a pengu", "--model", "fake", "--json").json
     assert {"kind": "complete", "text": "an axolotl and a penguin"} in rows
     assert any(row["kind"] == "nearest" and "axolotl" not in row["text"] for row in rows)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import av
 import pytest
-from drawn import as_file
+from picture_kit import as_file
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 from tiny_files import artifact_of, frames_of, job_of, picture_of, text_of

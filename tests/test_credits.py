@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bags import knowing_pipe  # noqa: F401 - a fixture
-from conftest import Said
+from conftest import Output
 from fixture_world import fixture_world
 from page_kit import client_of
+from prompt_kit import knowing_pipe  # noqa: F401 - a fixture
 from queue_kit import made
 from tiny_parts import save_tiny_parts
 
@@ -203,7 +203,7 @@ def test_a_file_from_before_credits_is_read_as_before(tmp_path: Path) -> None:
 # --- Through the doors ------------------------------------------------------------------------------------------------
 
 
-def test_commands_say_it_each_set_once(studio: Callable[..., Said], tmp_path: Path) -> None:
+def test_commands_say_it_each_set_once(studio: Callable[..., Output], tmp_path: Path) -> None:
     files = [drawn(tmp_path / str(seed), seed=seed) for seed in (1, 2)] + [drawn(tmp_path / "noto", style="noto")]
     said = studio("credits", *files, "--json").json
     assert [(one["set"], one["names"], one["licence"]) for one in said] == [
@@ -229,7 +229,7 @@ def names(data: bytes) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def test_packs_zips_and_batches_hold_a_file_of_credits(studio: Callable[..., Said], tmp_path: Path) -> None:
+def test_packs_zips_and_batches_hold_a_file_of_credits(studio: Callable[..., Output], tmp_path: Path) -> None:
     files = [drawn(tmp_path / style, style=style) for style in ("noto", "outline", "black glyph")]
     told = lines(one for file in files for one in credits_in(file)).encode() + b"\n"
     wanted = Wanted(app="whatsapp", plain=True)

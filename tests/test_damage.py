@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Said, refusal
+from conftest import Output, refusal
 from page_kit import client_of
 from queue_kit import Entry, ask, keep, named, planned, run_job
 from test_gallery import png
@@ -170,7 +170,7 @@ CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
 
 
 @pytest.mark.parametrize("flags", [(), ("--json",)])
-def test_names_of_files_do_nothing_to_the_terminal(studio: Callable[..., Said], tmp_path: Path, flags: tuple) -> None:
+def test_names_of_files_do_nothing_to_the_terminal(studio: Callable[..., Output], tmp_path: Path, flags: tuple) -> None:
     picture, prompts = tmp_path / f"{HOSTILE}.png", tmp_path / f"{HOSTILE}.txt"
     write(picture)
     prompts.write_text("a cat\n--w 1\n")
@@ -213,7 +213,7 @@ def test_settings_of_any_length_are_read_in_a_moment(piece: str) -> None:
 
 
 def test_a_home_that_can_not_be_rebuilt_is_one_sentence(
-    studio: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+    studio: Callable[..., Output], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read_only(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
@@ -224,7 +224,7 @@ def test_a_home_that_can_not_be_rebuilt_is_one_sentence(
 
 
 def test_ctrl_c_while_a_command_is_imported_is_no_traceback(
-    studio: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+    studio: Callable[..., Output], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(name: str) -> None:
         raise KeyboardInterrupt

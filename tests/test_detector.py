@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from fixture_world import fixture_world
-from resumed import STEPS, are_equal, straight_and_resumed
 from tiny_parts import save_tiny_parts, tiny_detector
+from training_kit import STEPS, are_equal, straight_and_resumed
 
 from models.data.pixels import to_tensor
 from models.detector import MOST, Detections, Detector, cut_out, peaks, thing_at

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Said
+from conftest import Output
 from filelock import FileLock
-from patience import until
 from queue_kit import ask, claims, planned, put, work
+from waiting import until
 
 from models.messages import Message, Refused
 from studio import settings
@@ -130,7 +130,7 @@ def test_a_device_that_is_not_there_is_refused_before_the_page_opens(
 
 @pytest.mark.parametrize("command", [("generate", "a cat"), ("batch", "none.txt"), ("search", "a cat"), ("embed",)])
 def test_a_device_that_is_not_there_is_refused_before_a_command_begins(
-    studio: Callable[..., Said], monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+    studio: Callable[..., Output], monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("STUDIO_DEVICE", "")  # and so afterwards
     said = studio(*command, "--device", "cud:0")

@@ -16,12 +16,12 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from conftest import Said, refusal
+from conftest import Output, refusal
 from page_kit import served
-from patience import PATIENCE
 from pipeline_kit import NATIVE_DTYPE, fitted, made, pixels
 from safetensors.torch import load_file, save_file
 from tiny_pipelines import ROWS, save_gguf, save_single_file
+from waiting import TIMEOUT
 
 from studio.backends import runtime
 from studio.backends.base import run_batch
@@ -146,12 +146,12 @@ def test_every_door_finds_what_a_pipeline_drew(
     with served(tmp_path / "home", model) as url:
         told = {"prompt": "a cat", "steps": 2, "seed": 5, "width": 32, "height": 16, "n_iter": 2}
         told |= {"sampler_name": "DDIM"}
-        answer = httpx.post(f"{url}/sdapi/v1/txt2img", json=told, timeout=PATIENCE).raise_for_status().json()
+        answer = httpx.post(f"{url}/sdapi/v1/txt2img", json=told, timeout=TIMEOUT).raise_for_status().json()
         assert [base64.b64decode(one) for one in answer["images"]] == [
             Path(one.path).read_bytes() for one in (first, second)
         ]
         told = {"prompt": "a cat", "steps": 2, "seed": 5, "size": "32x16", "count": 2}
-        job = httpx.post(f"{url}/api/v1/jobs", json=told, timeout=PATIENCE).raise_for_status().json()
+        job = httpx.post(f"{url}/api/v1/jobs", json=told, timeout=TIMEOUT).raise_for_status().json()
         assert job["ended"] and len(job["pictures"]) == 2
         assert httpx.get(f"{url}/sdapi/v1/sd-models").json()[0]["title"].startswith(model)
     said = read(Path(second.path))
@@ -187,7 +187,7 @@ def test_a_cancelled_job_leaves_nothing_and_a_resumed_one_is_the_same(
 
 
 def test_a_batch_that_is_killed_goes_on_where_it_was(
-    pipelines: Callable[[str], Path], studio: Callable[..., Said], tmp_path: Path
+    pipelines: Callable[[str], Path], studio: Callable[..., Output], tmp_path: Path
 ) -> None:
     lines, out = tmp_path / "lines.txt", tmp_path / "out"
     lines.write_text("a cat\na dog\na cow\na hen\n")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Said
+from conftest import Output
 from disk_kit import GENERATOR, UNET, checkpoint, in_hub_cache, pipeline, weights
 
 from studio.disk.models import LocalModel, describe, look
 
-Command = Callable[..., Said]
+Command = Callable[..., Output]
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import docs_kit as kit
 import pytest
 from page_kit import ROOT, Elements, Server
-from patience import PATIENCE
+from waiting import TIMEOUT
 
 from studio import settings
 from studio.backends.fake import Fake
@@ -269,7 +269,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]  # --quiet would be lenient
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT)
     assert done.returncode == 0, done.stdout + done.stderr
     return out
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from conftest import Said
+from conftest import Output
 from queue_kit import CAN
 from tone import ToneRequest
 
@@ -46,7 +46,7 @@ def test_a_field_has_one_help_at_every_door(task: str, house: Studio) -> None:
         assert len(shown) > 3 and all(options[name].help == kind.model_fields[name].description for name in shown)
 
 
-def test_a_registered_medium_is_at_every_door(tone: None, studio: Callable[..., Said], house: Studio) -> None:
+def test_a_registered_medium_is_at_every_door(tone: None, studio: Callable[..., Output], house: Studio) -> None:
     result = studio("tone", "--help")
     assert result.code == 0 and "A tone of a pitch." in result.out and "Hertz." in result.out
     result = studio("tone", "a bell", "--pitch", 1, "--model", "fake")

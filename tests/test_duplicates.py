@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Said
-from drawn import as_file
+from conftest import Output
 from fixture_world import fixture_world
+from picture_kit import as_file
 from PIL import Image
 from queue_kit import Entry, keep
 
@@ -84,7 +84,7 @@ def test_a_print_is_of_the_drawing_wherever_it_lies() -> None:
 
 
 def test_the_command_and_the_page_bin_the_others_and_take_them_out_again(
-    studio: Callable[..., Said], tmp_path: Path
+    studio: Callable[..., Output], tmp_path: Path
 ) -> None:
     with Studio(tmp_path / "home") as opened:
         made = fill_copies(opened)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Said
+from conftest import Output
 from PIL import Image
 from queue_kit import picture
 
@@ -185,11 +185,11 @@ def test_a_picture_that_changed_meanwhile_is_refused(tiny: Embedded, files: dict
 
 
 @pytest.fixture
-def edit(studio: Callable[..., Said], tmp_path: Path) -> Callable[..., Said]:
+def edit(studio: Callable[..., Output], tmp_path: Path) -> Callable[..., Output]:
     return lambda *arguments: studio("generate", *arguments, "--model", "fake", "--json", "--out", tmp_path / "out")
 
 
-def test_the_command_edits(edit: Callable[..., Said], files: dict[str, str]) -> None:
+def test_the_command_edits(edit: Callable[..., Output], files: dict[str, str]) -> None:
     image = ("--image", files["picture.png"], "--seed", 1)
     request = [
         (*image, "--strength", 0.6),
@@ -249,7 +249,7 @@ def test_the_command_edits(edit: Callable[..., Said], files: dict[str, str]) -> 
     ],
 )
 def test_bad_input_is_one_sentence(
-    edit: Callable[..., Said], files: dict[str, str], tmp_path: Path, arguments: list[str], says: str
+    edit: Callable[..., Output], files: dict[str, str], tmp_path: Path, arguments: list[str], says: str
 ) -> None:
     data = Path(files["picture.png"]).read_bytes()
     (tmp_path / "cut.png").write_bytes(data[: len(data) // 2])

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bags import FEW, of_bags
 from conftest import one_sentence
 from PIL import Image
+from prompt_kit import FEW, parser_of_concepts
 from queue_kit import ask_of as ask
 from queue_kit import picture, planned, run_job
 
@@ -148,7 +148,7 @@ def test_an_alias_is_known_only_word_for_word(backend: Embedded, broken: Path, m
     ).save(broken)
     taught = Embedded(str(broken))
     taught.load()
-    taught._pipeline.parser, taught._pipeline.references = of_bags(FEW, {"dog": ("golden retriever",)}), None
+    taught._pipeline.parser, taught._pipeline.references = parser_of_concepts(FEW, {"dog": ("golden retriever",)}), None
     for prompt, named in (("a retriever cat", {"retriever"}), ('"a retriever cat"', set())):
         said = next(run(taught, ask(taught, prompt=prompt))).unknown
         assert {one.word for one in said} == named, prompt

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cooks import peopled
 from eval_kit import SIZES, drawn_context
-from fixture_world import fixture_world
+from fixture_world import fixture_world, world_with_cooks
 from tiny_parts import save_tiny_parts
 
 from eval import sets
@@ -65,7 +64,7 @@ def test_a_woman_is_told_from_a_man_by_whose_drawing_is_nearer(
     context: Context, monkeypatch: pytest.MonkeyPatch, drawn_as: str
 ) -> None:
     """Pictures that are the drawing of the one, of the other, or a third, which cannot be nearer to both."""
-    world = peopled([("noto", "noto", gender) for gender in ("woman", "man", None)])
+    world = world_with_cooks([("noto", "noto", gender) for gender in ("woman", "man", None)])
     pairs = sets.genders(world, 100)
     assert {(own.gender, other.gender) for own, other in pairs} == {("woman", "man"), ("man", "woman")}
     assert sets.genders(world, 1) == pairs[:1] and {p.concept for pair in pairs for p in pair} == {"cook"}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from bags import FEW, Bags, of_bags
 from fixture_world import fixture_world
+from prompt_kit import FEW, BagOfWords, parser_of_concepts
 
 from eval.context import Context
 from eval.generator import Parts
@@ -147,7 +147,7 @@ def test_the_real_words_are_in_no_caption() -> None:
 
 
 def test_what_is_read_is_compared_with_what_was_drawn(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    parser = build_parser(Bags(), context.world)  # type: ignore[arg-type]
+    parser = build_parser(BagOfWords(), context.world)  # type: ignore[arg-type]
     context.parts.parser = parser  # type: ignore[misc]
     rows = {row.name: row for row in prompts.reading_rows(context)}
     assert all(0 <= row.value <= 1 and row.parts == prompts.ORIGIN["parts"] for row in rows.values()) and len(rows) == 5
@@ -161,11 +161,11 @@ def test_what_is_read_is_compared_with_what_was_drawn(context: Context, monkeypa
 def test_a_word_is_lost_that_is_neither_drawn_nor_named(monkeypatch: pytest.MonkeyPatch) -> None:
     typed = prompts.content_words()
     assert [len(of_language) for of_language in typed.values()] == [120, 80]
-    parser, asked = of_bags(FEW), ("a dancing red cat on fire", "pink-haired dog", "跳舞的猫")
+    parser, asked = parser_of_concepts(FEW), ("a dancing red cat on fire", "pink-haired dog", "跳舞的猫")
     each = [("dancing", "red", "cat", "fire"), ("pink", "haired", "dog"), ("跳舞", "猫")]
     assert [prompts.lost_words(parser, *one) for one in zip(asked, each, strict=True)] == [[], [], []]
     monkeypatch.setattr("models.prompts.parser.left_out", lambda *_: ())
-    parser = of_bags(FEW)
+    parser = parser_of_concepts(FEW)
     lost = [prompts.lost_words(parser, *one) for one in zip(asked, each, strict=True)]
     assert lost == [["dancing", "fire"], ["haired"], ["跳舞"]]
 
@@ -183,9 +183,9 @@ KNOWN = (
 def test_a_thing_is_found_by_any_of_its_names_and_by_no_other() -> None:
     told = ["a cat", "a cat and a dog", "a woman teacher", "a cat", "a cat and a dog", "a cat"]
     things = [{"cat"}, {"dog", "cat"}, {"woman teacher"}, {"dog"}, {"cat"}, {"dog", "cat"}]
-    assert prompts._all_named(of_bags(KNOWN), told, things) == [True, True, True, False, False, False]
+    assert prompts._all_named(parser_of_concepts(KNOWN), told, things) == [True, True, True, False, False, False]
 
 
 def test_the_nearest_thing_has_all_of_its_names() -> None:
-    assert prompts._nearest(of_bags(KNOWN), "a woman teacher") == {"teacher", "woman teacher"}
-    assert prompts._nearest(of_bags(KNOWN), "cat") == {"cat"}
+    assert prompts._nearest(parser_of_concepts(KNOWN), "a woman teacher") == {"teacher", "woman teacher"}
+    assert prompts._nearest(parser_of_concepts(KNOWN), "cat") == {"cat"}

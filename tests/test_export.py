@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Said
-from drawn import drawn, face, noise, over, psnr_on_white
+from conftest import Output
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from picture_kit import face, noise, over, psnr_on_white, render_svg
 from PIL import Image, ImageDraw
 from queue_kit import made as made_of
 from queue_kit import picture
@@ -149,7 +149,7 @@ def test_a_larger_version_is_taken_where_more_pixels_are_asked_for():
 
 def test_svg_of_flat_art_is_sharper_than_lanczos_and_as_true():
     small, truth = face(128), premultiply(np.asarray(face(512)))
-    traced = drawn(svg(small), (512, 512))
+    traced = render_svg(svg(small), (512, 512))
     smooth = resized(premultiply(np.asarray(small)), (512, 512))
     assert psnr_on_white(traced, truth) > psnr_on_white(smooth, truth)
 
@@ -163,7 +163,7 @@ def test_soft_edges_are_traced_without_a_halo():
     """On any ground, no pixel is darker or brighter than the disc and the ground."""
     disc = Image.new("RGBA", (512, 512))
     ImageDraw.Draw(disc).ellipse((60, 60, 450, 450), fill="#ffdd00")
-    traced = png(drawn(svg(disc.resize((128, 128), Image.Resampling.BOX)), (512, 512)))
+    traced = png(render_svg(svg(disc.resize((128, 128), Image.Resampling.BOX)), (512, 512)))
     for ground in ((255, 255, 255), (0, 0, 0), (0, 0, 255)):
         seen = over(traced, f"rgb{ground}")
         low, high = np.minimum(ground, (255, 221, 0)) - 3, np.maximum(ground, (255, 221, 0)) + 3
@@ -176,7 +176,7 @@ def test_holes_and_half_transparent_areas_stay():
     draw.ellipse((20, 20, 300, 300), fill="#cc0000")
     draw.ellipse((100, 100, 220, 220), fill=(0, 0, 0, 0))
     draw.rectangle((320, 320, 500, 500), fill=(0, 0, 255, 102))
-    alpha = drawn(svg(picture.resize((128, 128), Image.Resampling.BOX)), (512, 512))[..., 3]
+    alpha = render_svg(svg(picture.resize((128, 128), Image.Resampling.BOX)), (512, 512))[..., 3]
     assert alpha[160, 160] == 0 and alpha[60, 160] == 255
     assert abs(int(alpha[410, 410]) - 102) <= 3
 
@@ -184,7 +184,7 @@ def test_holes_and_half_transparent_areas_stay():
 def test_a_transparent_corner_stays_transparent_where_all_else_is_opaque():
     picture = Image.new("RGBA", (64, 64), "#33aa55")
     picture.paste((0, 0, 0, 0), (50, 50, 64, 64))
-    pixels = drawn(svg(picture), (64, 64))
+    pixels = render_svg(svg(picture), (64, 64))
     assert pixels[60, 60].tolist() == [0, 0, 0, 0] and pixels[10, 10, 3] == 255
 
 
@@ -194,7 +194,7 @@ def test_svg_has_the_pictures_size_and_is_the_same_each_time(picture):
     document = svg(picture)
     assert f'width="{picture.width}" height="{picture.height}"' in document
     assert document == svg(picture)
-    assert drawn(document, picture.size).shape == (picture.height, picture.width, 4)
+    assert render_svg(document, picture.size).shape == (picture.height, picture.width, 4)
     assert "<image" not in document and "href" not in document
 
 
@@ -273,7 +273,7 @@ def test_size_and_nothing():
 
 
 @pytest.fixture
-def made(studio: Callable[..., Said], tmp_path: Path) -> Path:
+def made(studio: Callable[..., Output], tmp_path: Path) -> Path:
     """A picture that the studio made."""
     row = studio("generate", "a happy cat", "--model", "fake", "--seed", 3, "--out", tmp_path / "in", "--json").json[0]
     return Path(row["path"])

@@ -10,13 +10,13 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from conftest import Said
+from conftest import Output
 from page_kit import Server, make
-from patience import PATIENCE
 from PIL import Image
 from queue_kit import picture
 from series_kit import idle_frame  # noqa: F401 - a fixture
 from tiny_parts import give_variant, save_tiny_parts
+from waiting import TIMEOUT
 
 from models.lora import PART
 from models.messages import Refused
@@ -157,7 +157,7 @@ def test_a_variant_of_an_earlier_generator_is_no_variant_and_in_nobodys_way(tmp_
 # --- The doors --------------------------------------------------------------------------------------------------------
 
 
-def test_the_command_has_a_flag_for_it(studio: Callable[..., Said], tmp_path: Path) -> None:
+def test_the_command_has_a_flag_for_it(studio: Callable[..., Output], tmp_path: Path) -> None:
     said = studio("generate", "a cat", "--fast", "--seed", 3, "--model", "fake", "--out", tmp_path, "--json")
     assert said.code == 0
     found = read(Path(said.json[0]["path"]))["request"]
@@ -172,7 +172,7 @@ def test_the_command_has_a_flag_for_it(studio: Callable[..., Said], tmp_path: Pa
 @pytest.mark.parametrize("name", ["Fast", "fast", "LCM"])
 def test_a1111s_clients_choose_it_and_their_steps_are_left_out(server: Server, name: str) -> None:
     body = {"prompt": "a cat", "seed": 7, "steps": 20, "cfg_scale": 7, "negative_prompt": "dog", "sampler_name": name}
-    with httpx.Client(base_url=f"{server.url}/sdapi/v1", timeout=PATIENCE) as client:
+    with httpx.Client(base_url=f"{server.url}/sdapi/v1", timeout=TIMEOUT) as client:
         assert "Fast" in [row["name"] for row in client.get("/samplers").json()]
         answer = client.post("/txt2img", json=body).json()
     info = answer["info"]
@@ -201,16 +201,16 @@ def test_a_person_picks_it_and_takes_another(server: Server, visit: Callable[...
     page = visit(address=server.url)
     page.locator("#more > button").click()
     steps = page.locator("#steps input[type=number]")
-    steps.wait_for(state="visible", timeout=1000 * PATIENCE)
+    steps.wait_for(state="visible", timeout=1000 * TIMEOUT)
 
     def pick(name: str) -> None:
         page.locator("#scheduler input").click()
         page.get_by_role("option", name=name, exact=True).click()
 
     pick(FAST)
-    page.wait_for_function("document.querySelector('#steps input[type=number]').disabled", timeout=1000 * PATIENCE)
+    page.wait_for_function("document.querySelector('#steps input[type=number]').disabled", timeout=1000 * TIMEOUT)
     assert (steps.input_value(), page.locator("#guidance input[type=number]").input_value()) == ("4", "1")
     make(page, "a red fox")
     pick("heun")
-    page.wait_for_function("!document.querySelector('#steps input[type=number]').disabled", timeout=1000 * PATIENCE)
+    page.wait_for_function("!document.querySelector('#steps input[type=number]').disabled", timeout=1000 * TIMEOUT)
     assert (steps.input_value(), page.locator("#guidance input[type=number]").input_value()) == ("16", "4")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Said
+from conftest import Output
 from PIL import Image
 from test_page_search import fill, place
 
@@ -60,7 +60,7 @@ def test_names_go_before_meaning_and_meaning_is_the_models(tiny_studio: Studio, 
     assert by_name["red fox.png"] == pytest.approx(cosine, abs=2e-3)
 
 
-def test_the_commands(studio: Callable[..., Said], pictures: Path) -> None:
+def test_the_commands(studio: Callable[..., Output], pictures: Path) -> None:
     said = studio("index", pictures, "--model", "fake", "--json")
     assert said.json == [{"folder": str(pictures), "looked_at": 3, "failed": 0}]
     said = studio("search", "frog", "--folder", pictures, "--model", "fake", "--json", "--k", 2)
@@ -93,7 +93,7 @@ def test_vectors_without_numbers_harm_no_search(tmp_path: Path) -> None:
         asked.vector([Vector("text", "a cat", (float("nan"),) * 128)])
 
 
-def test_vectors_of_another_model_are_said_and_looked_at_anew(studio: Callable[..., Said], tmp_path: Path) -> None:
+def test_vectors_of_another_model_are_said_and_looked_at_anew(studio: Callable[..., Output], tmp_path: Path) -> None:
     home = tmp_path / "home"
     with Studio(home) as opened:
         fill(opened.gallery)

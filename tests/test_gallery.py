@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn import as_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from picture_kit import as_file
 from PIL import Image
 from queue_kit import Entry, ask, keep, planned, put, run_job
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bags import Bags
-from cooks import peopled
+from fixture_world import world_with_cooks
+from prompt_kit import BagOfWords
 
 from models.data.pixels import resized
 from models.data.world import Picture, World, pictures_by_concept
@@ -28,7 +28,7 @@ COOKS = (
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    return peopled(COOKS)
+    return world_with_cooks(COOKS)
 
 
 @pytest.fixture(scope="module")
@@ -74,21 +74,21 @@ def test_what_has_no_gender_is_one_figure(world: World, built: ReferenceStore) -
 
 
 def test_saved_and_loaded_they_are_the_same(world: World, built: ReferenceStore, tmp_path: Path) -> None:
-    build_parser(Bags(), world).save(tmp_path)  # type: ignore[arg-type]
+    build_parser(BagOfWords(), world).save(tmp_path)  # type: ignore[arg-type]
     built.save(tmp_path)
     again = ReferenceStore.load(tmp_path)
     assert again.figures == built.figures and again.typical == built.typical and again.drawn == built.drawn
 
 
 def test_where_all_drawings_are_of_women_they_are_the_thing_s_own() -> None:
-    women = build_references(peopled([(style, style, "woman") for style in ("noto", "twemoji")]))
+    women = build_references(world_with_cooks([(style, style, "woman") for style in ("noto", "twemoji")]))
     assert not women.figures
 
 
 def test_a_prompt_s_reference_is_of_who_it_names(
     pipe: StickerPipeline, world: World, built: ReferenceStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pipe.parser, pipe.references = build_parser(Bags(), world), built  # type: ignore[arg-type]
+    pipe.parser, pipe.references = build_parser(BagOfWords(), world), built  # type: ignore[arg-type]
     assert pipe.parser.target("a lady cook") == Target(list(pictures_by_concept(world)).index("cook"), "", "woman")
 
     def draft(text: str) -> torch.Tensor:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Said, refusal
-from drawn import face
+from conftest import Output, refusal
 from hypothesis import given
 from hypothesis import strategies as st
+from picture_kit import face
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -163,7 +163,7 @@ def test_another_file_is_no_sheet(tmp_path: Path):
         assert refusal(lambda: Grid.from_file(path)), record
 
 
-def test_the_command_draws_keeps_and_makes_again(studio: Callable[..., Said], tmp_path: Path):
+def test_the_command_draws_keeps_and_makes_again(studio: Callable[..., Output], tmp_path: Path):
     out = tmp_path / "sheets" / "one.png"
     ask = ("grid", "a happy cat", "--x", "seed=1-3", "--y", "prompt=cat, 狗", "--steps", 2)
     said = studio(*ask, "--model", "fake", "--out", out, "--json")
@@ -179,12 +179,12 @@ def test_the_command_draws_keeps_and_makes_again(studio: Callable[..., Said], tm
     assert (tmp_path / "two.png").read_bytes() == out.read_bytes()
 
 
-def test_models_may_vary(studio: Callable[..., Said], tmp_path: Path):
+def test_models_may_vary(studio: Callable[..., Output], tmp_path: Path):
     said = studio("grid", "cat", "--x", "model=fake, fake:0", "--out", tmp_path / "g.png", "--seed", 1, "--json")
     assert said.code == 0 and len(said.json[0]["pictures"]) == 2
 
 
-def test_the_command_refuses_with_a_sentence(studio: Callable[..., Said], tmp_path: Path):
+def test_the_command_refuses_with_a_sentence(studio: Callable[..., Output], tmp_path: Path):
     for arguments, sentence in (
         (("cat",), "say what to compare"),
         (("cat", "--x", "style=nto"), "unknown style 'nto'"),
@@ -196,13 +196,13 @@ def test_the_command_refuses_with_a_sentence(studio: Callable[..., Said], tmp_pa
         assert not (tmp_path / "g.png").exists()
 
 
-def test_a_folder_for_the_sheet_is_refused_before_anything_is_drawn(studio: Callable[..., Said], tmp_path: Path):
+def test_a_folder_for_the_sheet_is_refused_before_anything_is_drawn(studio: Callable[..., Output], tmp_path: Path):
     said = studio("grid", "cat", "--x", "seed=1", "--model", "fake", "--out", tmp_path)
     assert said.code == 2 and f"{tmp_path} is a folder; give a file" in said.err
     assert not list(tmp_path.rglob("*.png"))
 
 
-def test_what_a_sheet_made_again_would_not_look_at_is_refused(studio: Callable[..., Said], tmp_path: Path):
+def test_what_a_sheet_made_again_would_not_look_at_is_refused(studio: Callable[..., Output], tmp_path: Path):
     sheet, out = tmp_path / "sheet.png", tmp_path / "g.png"
     sheet.write_bytes(grid("seed=1", None).file([face()]))
     for arguments, named in (
@@ -282,7 +282,7 @@ def test_what_can_not_be_is_refused():
         assert sentence in refusal(lambda asked=asked, fields=fields: make_set(*asked, **fields))
 
 
-def test_the_command_names_labels_and_packs(studio: Callable[..., Said], tmp_path: Path):
+def test_the_command_names_labels_and_packs(studio: Callable[..., Output], tmp_path: Path):
     out = tmp_path / "cats"
     ask = ("set", "emotions", "猫", "--model", "fake", "--seed", 9, "--out", out, "--json")
     said = studio(*ask, "--pack", "猫", "--for", "telegram")
@@ -298,7 +298,7 @@ def test_the_command_names_labels_and_packs(studio: Callable[..., Said], tmp_pat
     assert [row["seconds"] for row in studio(*ask).json] == [0] * 6, "found, not drawn again"
 
 
-def test_another_set_of_the_folder_is_refused_and_stays(studio: Callable[..., Said], tmp_path: Path):
+def test_another_set_of_the_folder_is_refused_and_stays(studio: Callable[..., Output], tmp_path: Path):
     ask = ("set", "style", "noto", "cat", "dog", "--model", "fake", "--out", tmp_path)
     assert studio(*ask, "--seed", 1).code == 0
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.png")}
@@ -308,7 +308,7 @@ def test_another_set_of_the_folder_is_refused_and_stays(studio: Callable[..., Sa
 
 
 @pytest.mark.parametrize("command", [("set", "subjects", "happy", "a __kind__ cat"), ("grid", "a __kind__ cat")])
-def test_lists_are_those_of_the_home_that_is_named(studio: Callable[..., Said], tmp_path: Path, command):
+def test_lists_are_those_of_the_home_that_is_named(studio: Callable[..., Output], tmp_path: Path, command):
     home, more = tmp_path / "other", ("--x", "seed=1", "--out", tmp_path / "g.png") if command[0] == "grid" else ()
     (home / "wildcards").mkdir(parents=True)
     (home / "wildcards" / "kind.txt").write_text("tabby")
@@ -318,13 +318,13 @@ def test_lists_are_those_of_the_home_that_is_named(studio: Callable[..., Said], 
     assert all("a tabby cat" in read(Path(path))["request"]["prompt"] for path in paths)
 
 
-def test_without_out_a_set_goes_into_the_gallery(studio: Callable[..., Said], tmp_path: Path):
+def test_without_out_a_set_goes_into_the_gallery(studio: Callable[..., Output], tmp_path: Path):
     said = studio("set", "style", "noto", "cat", "dog", "--model", "fake", "--json")
     assert said.code == 0
     assert all(Path(row["path"]).is_relative_to(tmp_path / "home") for row in said.json)
 
 
-def test_the_command_refuses_with_a_sentence_and_draws_nothing(studio: Callable[..., Said], tmp_path: Path):
+def test_the_command_refuses_with_a_sentence_and_draws_nothing(studio: Callable[..., Output], tmp_path: Path):
     for arguments, sentence in (
         (("emotion", "cat"), "unknown kind of set 'emotion'"),
         (("style", "nto", "cat"), "unknown style 'nto' (did you mean 'noto'?)"),

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from page_kit import client_of
-from patience import until
 from queue_kit import ask, planned
 from tiny_pipelines import save_tiny_pipeline
+from waiting import until
 
 from models import weights
 from studio.api import v1

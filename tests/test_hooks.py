@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from bags import Bags
 from fixture_world import fixture_world
+from prompt_kit import BagOfWords
 from tiny_parts import save_tiny_parts
 
 from models.assets import preset
@@ -148,7 +148,7 @@ def test_the_pipeline_draws_what_is_symmetric_by_it(tmp_path_factory: pytest.Tem
 @pytest.fixture(scope="module")
 def pipe(tmp_path_factory: pytest.TempPathFactory) -> StickerPipeline:
     made = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
-    made.parser = build_parser(Bags(), fixture_world())  # type: ignore[arg-type]
+    made.parser = build_parser(BagOfWords(), fixture_world())  # type: ignore[arg-type]
     made.references = build_references(fixture_world())
     return made
 

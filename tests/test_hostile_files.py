@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Said, one_sentence
-from drawn import as_file
+from conftest import Output, one_sentence
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from patience import bounded
+from picture_kit import as_file
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from tiny_files import MOVING, SUFFIXES, picture_of, write, write_moving
+from waiting import bounded
 
 from models.messages import Refused
 from studio.metadata.containers import LIMIT, png_chunk
@@ -172,7 +172,7 @@ def test_xmp_that_is_none(tmp_path: Path) -> None:
         assert read(tmp_path / "a.webp") == {}
 
 
-def test_characters_that_do_harm_are_only_text(studio: Callable[..., Said], tmp_path: Path) -> None:
+def test_characters_that_do_harm_are_only_text(studio: Callable[..., Output], tmp_path: Path) -> None:
     for text in ("\ud800", "a\0b", "\x1b[31m", "\u202e", "\ufeff"):
         own = {"version": "1", "job_id": "x", "digest": "y", "index": 0, "seed": 1, "request": {"prompt": text}}
         body = b"studio\0\0\0\0\0" + json.dumps(own).encode()

@@ -6,9 +6,9 @@ import zlib
 from typing import Any
 
 import pytest
-from drawn import as_file, coded
 from hostile_kit import NOBODY, nothing_happened, send
 from page_kit import Server
+from picture_kit import as_file, coded
 from PIL import Image
 from tiny_files import bomb
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import Said
-from drawn import coded
+from conftest import Output
 from hostile_kit import JSON, NOBODY, nothing_happened, send
 from page_kit import Server
-from patience import PATIENCE
+from picture_kit import coded
 from PIL import Image
+from waiting import TIMEOUT
 
 from studio.api.guard import BODY_LIMIT, PASSWORD_LEAST
 from studio.page import serve
@@ -143,7 +143,7 @@ def test_a_client_library_brings_the_password(locked: Server) -> None:
         (["--password", ""], "too short"),
     ],
 )
-def test_what_opens_the_studio_is_meant(studio: Callable[..., Said], arguments: list[str], words: str) -> None:
+def test_what_opens_the_studio_is_meant(studio: Callable[..., Output], arguments: list[str], words: str) -> None:
     done = studio("open", *arguments, "--port", 0, "--model", "fake")
     assert done.code == 2 and words in done.err and done.err.count("\n") == 1
 
@@ -163,7 +163,7 @@ LARGE += [("/gradio_api/upload", UPLOAD, PART)]
 
 @pytest.mark.parametrize(("path", "kind", "_"), LARGE)
 def test_too_much_that_is_announced(doors: Server, path: str, kind: dict[str, str], _: bytes) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", doors.port, timeout=PATIENCE)
+    connection = http.client.HTTPConnection("127.0.0.1", doors.port, timeout=TIMEOUT)
     connection.putrequest("POST", path)
     for name, value in {**kind, "Content-Length": str(BODY_LIMIT + 1)}.items():
         connection.putheader(name, value)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from disk_kit import pipeline, weights
-from patience import PATIENCE
 from tiny_hub import TOKEN, TinyHub, tiny_hub
+from waiting import TIMEOUT
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def models(hub: tuple[str, type[TinyHub]], tmp_path: Path) -> Callable[..., subp
         environment |= {"STUDIO_HOME": str(tmp_path / "home"), "no_proxy": "127.0.0.1", **more}
         code = "from studio import cli; cli.main()"
         command = [sys.executable, "-c", code, "models", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE)
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=TIMEOUT)
 
     return run
 

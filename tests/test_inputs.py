@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Said
+from conftest import Output
 from PIL import Image
 from queue_kit import ask, claims, of_kind, planned, run_job, work
 
@@ -68,7 +68,7 @@ def test_what_a_picture_was_made_from_stays_until_the_bin_is_emptied_of_it(idle:
 
 
 def test_a_picture_that_a_command_made_of_it_keeps_it_too(
-    idle: Studio, given: Path, studio: Callable[..., Said], tmp_path: Path
+    idle: Studio, given: Path, studio: Callable[..., Output], tmp_path: Path
 ) -> None:
     made = studio("generate", "a dog", "--image", tmp_path / "red.png", "--strength", 0.5, "--model", "fake", "--json")
     idle.gallery.delete([finish(idle)])

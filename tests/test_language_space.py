@@ -9,20 +9,29 @@ import pytest
 import torch
 import torch.distributed as dist
 from fixture_world import fixture_world
-from ranks import in_two_processes
-from resumed import are_equal, straight_and_resumed
-from tiny_words import tiny_lexicon
+from training_kit import are_equal, in_two_processes, straight_and_resumed
 
 from models.data.scenes import Scene
+from models.data.world import World
 from models.space import Embedder
 from models.train import contrastive as batches
 from models.train.contrastive import recall
 from models.train.documents import SOURCES, Document, Writer, document_rows, text_rows
 from models.train.language_space import STAGES, WEIGHTS, LanguageSpaceTask, source_weights, stage_at
+from models.train.lexicon import Entry, Lexicon
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
 
 ROOT = Path(__file__).parent.parent
 SIZE = 8
+
+
+def tiny_lexicon(world: World) -> Lexicon:
+    """A word for each drawn concept, with meanings from a seed."""
+    concepts = sorted({picture.concept for picture in world.split("train")})
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(len(concepts), 24)).astype(np.float32)
+    entries = [Entry(f"{concept}ish", "noun", f"something like a {concept}", ("thing",)) for concept in concepts]
+    return Lexicon(entries, vectors + 0.2 * rng.normal(size=vectors.shape).astype(np.float32), vectors)
 
 
 def build(options: TaskOptions) -> LanguageSpaceTask:

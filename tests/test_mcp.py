@@ -21,11 +21,11 @@ from typing import Any
 import mcp
 import pytest
 import uvicorn
-from drawn import coded
 from page_kit import Server
-from patience import PATIENCE
+from picture_kit import coded
 from PIL import Image
 from starlette.applications import Starlette
+from waiting import TIMEOUT
 
 from studio import Studio, media
 from studio.api.guard import Guard
@@ -96,7 +96,7 @@ def use(request: pytest.FixtureRequest, home: Path) -> Callable[[Use], None]:
             async with client(kind, address, home) as one:
                 await something(one)
 
-        asyncio.run(asyncio.wait_for(connected(), PATIENCE))
+        asyncio.run(asyncio.wait_for(connected(), TIMEOUT))
 
     run.kind = kind
     return run
@@ -233,7 +233,7 @@ def test_a_job_can_be_left_in_line_asked_about_and_stopped(use: Callable[[Use], 
         one = (await client.call_tool("status", {"job": job["id"][:12]})).structured_content["jobs"]
         assert [job["id"]] == [one["id"] for one in one]
         await client.call_tool("cancel", {"job": job["id"]})
-        for _ in range(20 * PATIENCE):
+        for _ in range(20 * TIMEOUT):
             one = (await client.call_tool("status", {"job": job["id"]})).structured_content["jobs"][0]
             if one["state"] == "cancelled":
                 return
@@ -326,7 +326,7 @@ def test_stdout_carries_the_protocol_and_nothing_else(tmp_path: Path) -> None:
     process.stdin.flush()
     lines = [json.loads(process.stdout.readline()) for _ in range(2)]
     assert [line["id"] for line in lines] == [1, 2] and not lines[1]["result"]["isError"]
-    rest, noise = process.communicate(timeout=PATIENCE)
+    rest, noise = process.communicate(timeout=TIMEOUT)
     assert (process.returncode, rest) == (0, ""), noise
 
 
@@ -368,4 +368,4 @@ def test_the_page_serves_them(server: Server) -> None:
         async with mcp.Client(f"http://127.0.0.1:{server.port}/mcp") as client:
             return {tool.name for tool in (await client.list_tools()).tools}
 
-    assert asyncio.run(asyncio.wait_for(look(), PATIENCE)) == TOOLS
+    assert asyncio.run(asyncio.wait_for(look(), TIMEOUT)) == TOOLS

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drawn import as_file
+from picture_kit import as_file
 from PIL import Image
 from queue_kit import Entry, ask, keep
 

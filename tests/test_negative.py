@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from bags import knowing_pipe, known, no_far_names  # noqa: F401 - fixtures
 from page_kit import PROMPT
+from prompt_kit import knowing_pipe, known, no_far_names  # noqa: F401 - fixtures
 from test_embedded import ask, backend  # noqa: F401 - a fixture
 
 from models.data.colours import PAINTS, colour_shares, main_colours

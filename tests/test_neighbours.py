@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bags import Bags
 from fixture_world import fixture_world
+from prompt_kit import BagOfWords
 from tiny_parts import save_tiny_parts
 from torch import Tensor
 
@@ -133,7 +133,7 @@ def test_it_is_a_picture_of_their_size_and_no_brighter_than_its_alpha(count: int
 # --- Nearest neighbours -----------------------------------------------------------------------------------------------
 
 
-class Seeing(Bags):
+class Seeing(BagOfWords):
     """Stands for the embedder: pictures lie as near as their coarse pixels."""
 
     def image(self, pixels: np.ndarray) -> Tensor:
@@ -225,7 +225,7 @@ def test_what_a_style_has_drawn_needs_no_kin(tmp_path: Path) -> None:
         any(row == other and style == own for (_, own), other in built.drawn.items())
         for (_, style), row in built.neighbours.items()
     )
-    build_parser(Bags(), world).save(tmp_path)  # type: ignore[arg-type]
+    build_parser(BagOfWords(), world).save(tmp_path)  # type: ignore[arg-type]
     built.save(tmp_path)
     again = ReferenceStore.load(tmp_path)
     assert again.neighbours == built.neighbours and again.drawn == built.drawn
@@ -246,7 +246,7 @@ def test_a_thing_is_half_its_kin_in_that_style_alone() -> None:
 def test_a_prompt_begins_from_the_kin_of_its_style(tmp_path: Path) -> None:
     pipe = StickerPipeline.assemble(save_tiny_parts(tmp_path), torch.float32)
     world = fixture_world()
-    pipe.parser = build_parser(Bags(), world)  # type: ignore[arg-type]
+    pipe.parser = build_parser(BagOfWords(), world)  # type: ignore[arg-type]
 
     def drafts(store: ReferenceStore) -> Tensor:
         pipe.references = store

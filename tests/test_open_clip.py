@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from fixture_world import fixture_world
-from resumed import are_equal, straight_and_resumed
 from tiny_parts import save_tiny_parts
+from training_kit import are_equal, straight_and_resumed
 
 from models.data.pixels import composite, to_tensor
 from models.open_clip import PART, TRUNK, OpenClip, TrunkEmbedder, any_embedder, heads

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Said
-from drawn import face
+from conftest import Output
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from picture_kit import face
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -123,13 +123,13 @@ def test_every_mood_has_an_emoji_in_both_languages():
     assert emoji_for("") == (USUAL,)
 
 
-def test_the_command_looks_at_no_picture_of_a_pack_that_can_not_be(studio: Callable[..., Said]):
+def test_the_command_looks_at_no_picture_of_a_pack_that_can_not_be(studio: Callable[..., Output]):
     said = studio("export", "none.png", "--for", "line", "--pack", "x")
     assert said.code == 2 and "not 1; add 7." in said.err
 
 
 @pytest.mark.parametrize("prompt", [7, ["a", "cat"], {"a": 1}, None, "x\ny " * 9000])
-def test_the_command_packs_files_that_say_what_we_never_would(studio: Callable[..., Said], tmp_path: Path, prompt):
+def test_the_command_packs_files_that_say_what_we_never_would(studio: Callable[..., Output], tmp_path: Path, prompt):
     record = {"version": "1", "job_id": "a", "digest": "b", "index": 0, "seed": 1}
     about = PngInfo()
     about.add_itxt("studio", json.dumps({**record, "request": {"prompt": prompt, "model": prompt}}))
@@ -140,7 +140,7 @@ def test_the_command_packs_files_that_say_what_we_never_would(studio: Callable[.
     assert "[seed: 1]" in lines[3] and max(map(len, lines)) < 7000
 
 
-def test_the_command_packs_what_it_made(studio: Callable[..., Said], tmp_path: Path):
+def test_the_command_packs_what_it_made(studio: Callable[..., Output], tmp_path: Path):
     made = studio("generate", "a happy cat", "--count", 3, "--model", "fake", "--out", tmp_path / "in", "--json").json
     paths = [row["path"] for row in made]
     said = studio(

@@ -16,9 +16,9 @@ import queue_kit
 from hypothesis import given
 from hypothesis import strategies as st
 from page_kit import HOSTILE, PHONE, get, stays_text
-from patience import until
 from PIL import Image
 from series_kit import idle_frame, keep, spoken, told  # noqa: F401 - a fixture
+from waiting import until
 
 from models.assets import assets
 from models.messages import Message

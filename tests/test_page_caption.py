@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from page_kit import HOSTILE, PROMPT, Elements, get, make, stays_text
-from patience import until
 from PIL import Image
 from series_kit import idle_frame, spoken, told  # noqa: F401 - a fixture
+from waiting import until
 
 from models.messages import Refused
 from studio import settings

@@ -7,9 +7,9 @@ from typing import Any
 import gradio as gr
 import pytest
 from page_kit import PROMPT, get, make, turn_to
-from patience import PATIENCE
 from PIL import Image
 from series_kit import idle_frame, keep, spoken, told  # noqa: F401 - a fixture
+from waiting import TIMEOUT
 
 from studio.gallery import Gallery
 from studio.page.card import CardHandlers
@@ -188,7 +188,7 @@ def test_copying_says_where_it_cannot(opened: Any) -> None:
 def test_a_file_made_ready_is_asked_for_anew(opened: Any, url: str, home: Any) -> None:
     digest = gallery(home).page(limit=1)[0].sha256
     for path, kept in ((f"downloads/{digest}/png", False), (f"pictures/{digest}.png", True)):
-        with urllib.request.urlopen(f"{url}/{path}", timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(f"{url}/{path}", timeout=TIMEOUT) as answer:
             assert ("immutable" in answer.headers["cache-control"]) is kept
     assert get(f"{url}/downloads/{digest}/svg")[0] == 200
 

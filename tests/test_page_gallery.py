@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from page_kit import HOSTILE, PHONE, client_of, stays_text
-from patience import until
 from PIL import Image
 from queue_kit import Entry, keep
+from waiting import until
 
 from studio.backends.base import run
 from studio.backends.fake import Fake

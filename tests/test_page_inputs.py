@@ -6,7 +6,7 @@ from collections.abc import Callable
 from html import unescape
 from pathlib import Path
 
-from conftest import Said
+from conftest import Output
 from PIL import Image
 from series_kit import idle_frame, told  # noqa: F401 - a fixture
 
@@ -26,7 +26,7 @@ def test_each_picture_has_words_of_its_own(context: PageContext) -> None:
 
 
 def test_without_its_start_a_picture_is_not_made_again(
-    context: PageContext, studio: Callable[..., Said], tmp_path: Path
+    context: PageContext, studio: Callable[..., Output], tmp_path: Path
 ) -> None:
     Image.new("RGBA", (128, 128), "red").save(tmp_path / "red.png")
     made = studio("generate", "a cat", "--image", tmp_path / "red.png", "--strength", 0.5, "--model", "fake", "--json")

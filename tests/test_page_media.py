@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from page_kit import get, turn_to
-from patience import PATIENCE
 from PIL import Image
 from queue_kit import planned
+from waiting import TIMEOUT
 
 from studio.backends.base import open_backend
 from studio.export.apps import APPS
@@ -32,7 +32,7 @@ def submit(home: Path, task: str, **fields: Any) -> str:
 
 def fetch(address: str) -> tuple[str, bytes]:
     """(media type, content) of an address."""
-    with urllib.request.urlopen(address, timeout=PATIENCE) as answer:
+    with urllib.request.urlopen(address, timeout=TIMEOUT) as answer:
         return answer.headers.get_content_type(), answer.read()
 
 

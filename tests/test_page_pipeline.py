@@ -9,8 +9,8 @@ import httpx
 import pytest
 import torch
 from page_kit import PROMPT, served, turn_to
-from patience import until
 from safetensors.torch import save_file
+from waiting import until
 
 from studio.disk.memory import Machine
 

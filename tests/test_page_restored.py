@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from page_kit import DROP, PROMPT, make, turn_to
-from patience import until
 from PIL import Image
 from queue_kit import planned
 from series_kit import idle_frame  # noqa: F401 - a fixture
+from waiting import until
 
 from studio.backends.fake import Fake
 from studio.page.context import PageContext

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from page_kit import PART, source
-from patience import until
+from waiting import until
 
 from models.messages import Refused
 from studio.backends.fake import Fake

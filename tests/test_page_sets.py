@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from page_kit import HOSTILE, PHONE, Elements, get, stays_text
-from patience import until
 from PIL import Image
 from queue_kit import claims
 from series_kit import idle_frame, keep, spoken, told  # noqa: F401 - a fixture
+from waiting import until
 
 from models.messages import Refused
 from studio.export.apps import APPS

@@ -4,8 +4,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from bags import ROWS, Bags, drawings, known, no_far_names  # noqa: F401 - a fixture
 from fixture_world import fixture_world
+from prompt_kit import ROWS, BagOfWords, drawings, known, no_far_names  # noqa: F401 - a fixture
 
 from models.data.scenes import make_scene
 from models.prompts import layout
@@ -18,7 +18,7 @@ from models.prompts.parser import PromptParser
 
 @pytest.fixture(scope="module")
 def built() -> PromptParser:
-    return build_parser(Bags(), fixture_world())  # type: ignore[arg-type]
+    return build_parser(BagOfWords(), fixture_world())  # type: ignore[arg-type]
 
 
 def layout_of(prompt: str, world: str = "relations") -> Layout:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Said
+from conftest import Output
 from disk_kit import pipeline as folder_of
 from PIL import Image
 from tiny_pipelines import save_tiny_pipeline
@@ -254,7 +254,7 @@ def test_models_stay_in_memory_until_another_needs_the_room(monkeypatch: pytest.
     assert opened == ["fake:0", "fake:0.1", "fake:0.2", "fake:0.1"]
 
 
-def test_the_command_hands_the_way_on(studio: Callable[..., Said], tiny_sd: Path) -> None:
+def test_the_command_hands_the_way_on(studio: Callable[..., Output], tiny_sd: Path) -> None:
     asked = ("generate", "a cat", "--model", f"diffusers:{tiny_sd}", "--steps", 2, "--size")
     said = studio(*asked, "48x32", "--memory", "low", "--json")
     assert said.code == 0, said.err
@@ -272,7 +272,7 @@ def test_the_command_hands_the_way_on(studio: Callable[..., Said], tiny_sd: Path
 
 
 def test_a_home_that_is_named_has_settings_and_times_of_its_own(
-    studio: Callable[..., Said], tiny_sd: Path, tmp_path: Path
+    studio: Callable[..., Output], tiny_sd: Path, tmp_path: Path
 ) -> None:
     settings.choose(tmp_path / "named", memory="balanced")
     named = ("--home", tmp_path / "named")

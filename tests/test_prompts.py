@@ -11,8 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bags import CONCEPTS, FEW, ROWS, Bags, bag, drawings, known, no_far_names, of_bags, parser_of  # noqa: F401 - a fixture
 from fixture_world import fixture_world
+from prompt_kit import (  # noqa: F401 - a fixture
+    CONCEPTS,
+    FEW,
+    ROWS,
+    BagOfWords,
+    bag,
+    drawings,
+    known,
+    no_far_names,
+    parser_of,
+    parser_of_concepts,
+)
 
 from models.data.captions import caption
 from models.data.colours import COLOURS
@@ -293,7 +304,7 @@ def test_what_is_said_of_two_entities_stands_where_each_is_said(shipped: PromptP
 
 @pytest.fixture(scope="module")
 def built() -> PromptParser:
-    return build_parser(Bags(), fixture_world())  # type: ignore[arg-type]
+    return build_parser(BagOfWords(), fixture_world())  # type: ignore[arg-type]
 
 
 def test_captions_of_one_entity_and_of_scenes_are_left_alone(built: PromptParser) -> None:
@@ -371,4 +382,4 @@ def test_a_blend_is_drawn_as_that_of_both_and_said_to_be(pipe: StickerPipeline, 
 
 def test_every_world_of_concepts_is_asked_for_something() -> None:
     assert {row["world"] for row in ROWS} >= CONCEPTS.keys() - {"letters"}
-    assert of_bags(FEW).parse("a cat").entities and blend("axolotl", of_bags(FEW)) is None
+    assert parser_of_concepts(FEW).parse("a cat").entities and blend("axolotl", parser_of_concepts(FEW)) is None

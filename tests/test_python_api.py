@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Said
-from patience import PATIENCE, until
+from conftest import Output
 from PIL import Image
 from queue_kit import Entry, keep, open_tiny
 from test_answers import direct
+from waiting import TIMEOUT, until
 
 import studio as package
 from studio import Filter, Refused, Studio
@@ -25,7 +25,7 @@ HEAVY = ("torch", "gradio", "fastapi", "mcp", "diffusers", "transformers")
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE)
+    return subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, timeout=TIMEOUT)
 
 
 def test_the_import_is_light() -> None:
@@ -251,7 +251,7 @@ def test_a_batch_whose_task_is_cancelled_stops_and_goes_on(shared: Studio, tmp_p
     assert told["found"] == made and told["done"] == 20 - made
 
 
-def test_the_command_searches(studio: Callable[..., Said], tmp_path: Path) -> None:
+def test_the_command_searches(studio: Callable[..., Output], tmp_path: Path) -> None:
     for prompt in ("a cat", "a dog"):
         studio("generate", prompt, "--model", "fake", "--seed", 1)
     said = studio("search", "a dog", "--model", "fake", "--json")

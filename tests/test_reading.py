@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bags import FEW, known, of_bags
 from page_kit import HOSTILE, PROMPT, stays_text
+from prompt_kit import FEW, known, parser_of_concepts
 
 from models.assets import prompt_list
 from models.lexicon import LEXICONS
@@ -40,7 +40,7 @@ def test_the_parts_of_a_prompt_are_its_words_none_twice_and_none_left_out_is_mis
 
 
 def test_what_names_nothing_is_offered_what_can_be_drawn() -> None:
-    reader = Reader(of_bags(FEW))
+    reader = Reader(parser_of_concepts(FEW))
     assert reader.instead("a cat with an axolotl") == () and reader.read("a cat").parts[0].drawn_as == "cat"
     nothing = reader.read("an axolotl dancing")
     assert nothing.instead and {part.state for part in nothing.parts} == {"unknown"}

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bags import Bags, knowing_pipe  # noqa: F401 - a fixture
 from fixture_world import fixture_world
 from PIL import features
+from prompt_kit import BagOfWords, knowing_pipe  # noqa: F401 - a fixture
 from safetensors.torch import load_file, save_file
 from tiny_parts import give_variant, save_tiny_parts
 
@@ -172,7 +172,7 @@ def test_what_a_picture_is_drawn_from_in_training_is_another_drawing_each_time()
 
 
 def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: ReferenceStore, tmp_path: Path) -> None:
-    wording = build_parser(Bags(), fixture_world())  # type: ignore[arg-type]
+    wording = build_parser(BagOfWords(), fixture_world())  # type: ignore[arg-type]
     wording.save(tmp_path)
     built.save(tmp_path)
     again = ReferenceStore.load(tmp_path)
@@ -194,7 +194,7 @@ def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: Re
 
 
 def test_of_another_version_it_is_refused(built: ReferenceStore, tmp_path: Path) -> None:
-    build_parser(Bags(), fixture_world()).save(tmp_path)  # type: ignore[arg-type]
+    build_parser(BagOfWords(), fixture_world()).save(tmp_path)  # type: ignore[arg-type]
     file = built.save(tmp_path) / FILE
     tensors = load_file(file)
     del tensors["drawn"]

@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from drawn import as_file, coded
 from page_kit import Server
-from patience import PATIENCE, until
+from picture_kit import as_file, coded
 from PIL import Image
+from waiting import TIMEOUT, until
 
 from models.data.pixels import fit, png
 from studio.api.a1111 import SAMPLERS, sampler, schedule
@@ -34,7 +34,7 @@ def api(server: Server) -> Any:
 
 @pytest.fixture
 def http(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{server.url}/sdapi/v1", timeout=PATIENCE) as client:
+    with httpx.Client(base_url=f"{server.url}/sdapi/v1", timeout=TIMEOUT) as client:
         yield client
 
 
@@ -188,7 +188,7 @@ class Waiting(threading.Thread):
         self.result = self._api.txt2img(**self._asked)
 
     def end(self) -> Any:
-        self.join(PATIENCE)
+        self.join(TIMEOUT)
         assert self.result is not None, "no answer"
         return self.result
 
@@ -217,7 +217,7 @@ def test_skip_goes_on_with_the_rest(api: Any) -> None:
 
 
 def test_nobody_stops_what_came_in_elsewhere(api: Any, server: Server) -> None:
-    with httpx.Client(base_url=f"{server.url}/api/v1", timeout=PATIENCE) as other:
+    with httpx.Client(base_url=f"{server.url}/api/v1", timeout=TIMEOUT) as other:
         job = other.post("/jobs", json={"prompt": "somebody else's", "steps": 60}).json()["id"]
         until(lambda: other.get(f"/jobs/{job}").json()["state"] == "running")
         assert api.get_progress()["progress"] == 0
@@ -228,7 +228,7 @@ def test_nobody_stops_what_came_in_elsewhere(api: Any, server: Server) -> None:
 def test_a_client_that_leaves_loses_nothing(server: Server) -> None:
     with httpx.Client(base_url=server.url, timeout=0.5) as client, pytest.raises(httpx.TimeoutException):
         client.post("/sdapi/v1/txt2img", json={"prompt": "left alone", "seed": 77, "steps": 50})
-    with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
+    with httpx.Client(base_url=server.url, timeout=TIMEOUT) as client:
         hits = until(
             lambda: client.get("/api/v1/search", params={"words": "left alone", "meaning": False}).json()["hits"]
         )

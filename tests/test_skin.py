@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bags import Bags
 from fixture_world import fixture_world
+from prompt_kit import BagOfWords
 
 from models.data.colours import oklab
 from models.data.grammar import SKIN_EN, SKIN_ZH
@@ -121,7 +121,7 @@ def test_a_tone_s_name_names_no_thing() -> None:
     """Swatches of skin are things of the world: "medium"."""
     world = fixture_world()
     renamed = [replace(p, names={"en": "medium"}) if p.concept == "star" else p for p in world.pictures]
-    parser = build_parser(Bags(), World(renamed, world.pixels, world.digest))  # type: ignore[arg-type]
+    parser = build_parser(BagOfWords(), World(renamed, world.pixels, world.digest))  # type: ignore[arg-type]
     number = parser.entities("grinning face")[0].concept
     assert parser.target("grinning face: medium skin tone") == Target(number, "medium")
     assert parser.target("medium") not in (None, Target(number))
@@ -134,7 +134,7 @@ def test_a_colour_of_people_is_a_tone() -> None:
 
 
 def test_the_tone_is_read_beside_any_name_of_the_thing() -> None:
-    parser = build_parser(Bags(), fixture_world())  # type: ignore[arg-type]
+    parser = build_parser(BagOfWords(), fixture_world())  # type: ignore[arg-type]
     number = parser.entities("grinning face")[0].concept
     for prompt in (
         "grinning face: dark skin tone",

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from drawn import as_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from picture_kit import as_file
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 from tiny_files import MOVING, SUFFIXES, frames_of, write, write_moving

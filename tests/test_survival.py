@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from patience import until
 from queue_kit import planned, run_job
+from waiting import until
 
 from studio import maintenance
 from studio.backends.base import open_backend

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 from fixture_world import fixture_world
-from ranks import in_two_processes
-from resumed import are_equal, straight_and_resumed
 from safetensors.torch import load_file, save_file
 from tiny_parts import save_tiny_parts, short_runs  # noqa: F401 - a fixture
+from training_kit import are_equal, in_two_processes, straight_and_resumed
 
 from models.assets import preset
 from models.data.grammar import STYLES

@@ -18,10 +18,10 @@ import torch
 import torch.distributed as dist
 from accelerate.state import AcceleratorState
 from fixture_world import fixture_world
-from ranks import in_two_processes
 from safetensors.torch import load_file, save_file
 from tiny_parts import save_tiny_parts
 from torch.overrides import TorchFunctionMode
+from training_kit import in_two_processes
 
 from models.autoencoder import Autoencoder
 from models.space import Embedder

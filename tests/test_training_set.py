@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Said, refusal
+from conftest import Output, refusal
 from PIL import Image
 
 from models.messages import Refused
@@ -18,7 +18,7 @@ from studio.export.training import Example, training_set, write_training_set
 from studio.gallery import Filter, read_annotations
 from studio.home import Home
 
-Command = Callable[..., Said]
+Command = Callable[..., Output]
 FAKE = ("--model", "fake")
 
 
@@ -170,7 +170,7 @@ def test_any_picture_is_described_or_refused_in_one_sentence(studio: Command, tm
         assert told.code == 2 and "does not exist" in told.err and not told.out
 
 
-def test_datasets_loads_the_folder_of_a_batch(studio: Callable[..., Said], tmp_path: Path) -> None:
+def test_datasets_loads_the_folder_of_a_batch(studio: Callable[..., Output], tmp_path: Path) -> None:
     import datasets  # seconds
 
     (tmp_path / "a.txt").write_text("a cat --d 1\na dog --d 2\n")

@@ -12,8 +12,8 @@ from fixture_world import fixture_world
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
 from hypothesis.strategies import floats
-from resumed import STEPS, are_equal, straight_and_resumed
 from tiny_parts import awaken
+from training_kit import STEPS, are_equal, straight_and_resumed
 
 from models.assets import preset
 from models.data.clips import FRAMES, REST, direction_seen, make_clip

@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 from page_kit import client_of
-from patience import PATIENCE, until
 from PIL import Image
 from queue_kit import ask, planned, run_job, work
+from waiting import TIMEOUT, until
 
 from models.messages import Message, Refused
 from studio import settings, worker
@@ -126,7 +126,7 @@ def test_two_watchers_see_the_same_job_and_leaving_does_not_stop_it(shared: Stud
         thread.start()
     assert shared.submit(drawing("a dog", 0.05, steps=10)) == job, "in line already: not put there twice"
     for thread in watch:
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
     assert ends == [Done(), Done()]
     assert isinstance(list(shared.events(job))[-1], Done), "who comes late sees how it ended"
 
@@ -212,7 +212,7 @@ def test_the_worker_does_not_outlive_the_studio(studio: Studio) -> None:
     assert process
     studio._workers.each[0]._running.wakes.close()
     # The sentinel, not `is_alive`: the listening thread waits for the same process, and only one of the two is told.
-    assert wait([process.sentinel], PATIENCE)
+    assert wait([process.sentinel], TIMEOUT)
 
 
 def test_closing_ends_the_watchers_and_keeps_the_job(studio: Studio) -> None:
@@ -322,7 +322,7 @@ def test_a_worker_that_hangs_gives_the_home_to_the_next_one(studio: Studio) -> N
     send(studio, signal.SIGSTOP)
     for _ in range(worker.HANGS + 1):
         watch.look()
-    assert wait([process.sentinel], PATIENCE)
+    assert wait([process.sentinel], TIMEOUT)
 
 
 def in_worker(kind: type[Fake], model: str) -> Backend:

@@ -53,7 +53,7 @@ def over(picture: Image.Image, ground: str) -> np.ndarray:
     return np.asarray(canvas.convert("RGB"), float)
 
 
-def drawn(document: str, size: tuple[int, int]) -> np.ndarray:
+def render_svg(document: str, size: tuple[int, int]) -> np.ndarray:
     """An SVG document at (width, height) pixels -> premultiplied uint8 (height, width, 4). No font, no file is read."""
     data = bytes(resvg_py.svg_to_bytes(svg_string=document, width=size[0], height=size[1], skip_system_fonts=True))
     with Image.open(io.BytesIO(data)) as picture:

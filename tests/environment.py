@@ -1,6 +1,4 @@
-"""The environment of all tests. Whatever is set on this machine, lies in the user's folders, or computes here: they
-compute on the processor, and know of no model. What they start imports this checkout.
-"""
+"""The environment of all tests: nothing of this machine or its user is read, and models compute on the processor."""
 
 import os
 import tempfile

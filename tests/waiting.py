@@ -1,7 +1,4 @@
-"""How long the tests wait for what other processes do: nothing is timed, only what hangs is told from what is slow.
-
-What is bounded is counted in time of the processor and in bytes of this process, whatever else the machine does.
-"""
+"""How tests wait for other processes, and how they bound the processor time and memory of their own."""
 
 import contextlib
 import re
@@ -10,16 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 400  # seconds: a busy machine takes ten times as long as a free one
+TIMEOUT = 400  # seconds: a busy machine takes ten times as long as a free one
 
 
 def until(what: Callable[[], Any], pause: float = 0.02) -> Any:
-    """What `what` gives once it is true, asked every `pause` seconds; fails after PATIENCE."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := what()):
-        assert time.monotonic() < deadline, "it did not come to that"
+    """The first true value of `what`, called every `pause` seconds; fails after TIMEOUT."""
+    deadline = time.monotonic() + TIMEOUT
+    while not (value := what()):
+        assert time.monotonic() < deadline, "it never came true"
         time.sleep(pause)
-    return found
+    return value
 
 
 def memory(what: str, process: int | str = "self") -> int:
@@ -30,7 +27,7 @@ def memory(what: str, process: int | str = "self") -> int:
 
 @contextlib.contextmanager
 def bounded(seconds: float = 20, megabytes: int = 200) -> Iterator[None]:
-    """Fails where what is done takes more of the processor or, where the system says so, of the memory."""
+    """Fails where the block takes more processor time or, where the system counts it, more memory."""
     peak, counted, began = Path("/proc/self/clear_refs"), 0, time.process_time()
     if peak.exists():
         peak.write_text("5")  # what it held at most is counted anew

@@ -1,7 +1,7 @@
-"""`studio` as a fork of a process that has imported all of it: what it takes to start is paid once.
+"""`studio` as a fork of a process that has imported all of it, so that starting costs little.
 
-python forked.py SOCKET                   serves
-python -S forked.py SOCKET ARGUMENTS...   runs a command, with the folder, environment and streams of this process
+python fork_server.py SOCKET                   serves
+python -S fork_server.py SOCKET ARGUMENTS...   runs a command, with the folder, environment and streams of this process
 """
 
 import json
@@ -33,22 +33,18 @@ def serve(listener: socket.socket) -> None:
 def run(connection: socket.socket) -> NoReturn:
     from studio import cli
 
-    told, streams, *_ = socket.recv_fds(connection, 4096, 3)
+    message, streams, *_ = socket.recv_fds(connection, 4096, 3)
     while more := connection.recv(2**16):
-        told += more
-    asked, code = json.loads(told), 1
+        message += more
+    command, code = json.loads(message), 1
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
-    sys.stdin, sys.stdout, sys.stderr = (
-        os.fdopen(0),
-        os.fdopen(1, "w"),
-        os.fdopen(2, "w", 1),
-    )  # in place of the server's
-    os.chdir(asked["folder"])
+    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w", 1)  # not the server's
+    os.chdir(command["folder"])
     os.environ.clear()
-    os.environ.update(asked["environment"])
-    sys.argv = ["studio", *asked["arguments"]]
+    os.environ.update(command["environment"])
+    sys.argv = ["studio", *command["arguments"]]
     try:
         cli.main()
     except SystemExit as end:
@@ -63,10 +59,10 @@ def run(connection: socket.socket) -> NoReturn:
 
 def ask(connection: socket.socket, arguments: list[str]) -> int:
     """Run a command -> its exit code."""
-    asked = {"arguments": arguments, "folder": str(Path.cwd()), "environment": dict(os.environ)}
-    told = json.dumps(asked).encode()
-    socket.send_fds(connection, [told[:4096]], [0, 1, 2])
-    connection.sendall(told[4096:])
+    command = {"arguments": arguments, "folder": str(Path.cwd()), "environment": dict(os.environ)}
+    message = json.dumps(command).encode()
+    socket.send_fds(connection, [message[:4096]], [0, 1, 2])
+    connection.sendall(message[4096:])
     connection.shutdown(socket.SHUT_WR)
     return next(iter(connection.recv(1)), 1)
 

@@ -33,17 +33,17 @@ def bag(text: str) -> Tensor:
     return torch.nn.functional.normalize(total, dim=-1)
 
 
-class Bags:
+class BagOfWords:
     """Stands for the embedder."""
 
     def text(self, texts: Sequence[str]) -> Tensor:
         return torch.stack([bag(text) for text in texts])
 
 
-def of_bags(concepts: Sequence[Concept], aliases: Mapping[str, Sequence[str]] = ALIASES) -> PromptParser:
+def parser_of_concepts(concepts: Sequence[Concept], aliases: Mapping[str, Sequence[str]] = ALIASES) -> PromptParser:
     """A parser that knows these concepts."""
     names = [name for one in concepts for of_language in one.names.values() for name in of_language]
-    embedder: Any = Bags()
+    embedder: Any = BagOfWords()
     return PromptParser(embedder, EntityLinker(concepts, embedder.text(names), aliases), COMMON)
 
 
@@ -56,7 +56,7 @@ def no_far_names(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(name="pipe", scope="module")
 def knowing_pipe(pipe: StickerPipeline) -> StickerPipeline:
     """It reads what a prompt says, and knows drawings."""
-    pipe.parser, pipe.references = build_parser(Bags(), fixture_world()), build_references(fixture_world())  # type: ignore[arg-type]
+    pipe.parser, pipe.references = build_parser(BagOfWords(), fixture_world()), build_references(fixture_world())  # type: ignore[arg-type]
     return pipe
 
 
@@ -171,7 +171,7 @@ OTHER_ALIASES: dict[str, dict[str, tuple[str, ...]]] = {
 
 def parser_of(world: str) -> PromptParser:
     """A parser that knows the concepts of one of CONCEPTS."""
-    return of_bags(CONCEPTS[world], OTHER_ALIASES.get(world, ALIASES))
+    return parser_of_concepts(CONCEPTS[world], OTHER_ALIASES.get(world, ALIASES))
 
 
 @functools.cache
