@@ -48,7 +48,6 @@ def bodies(sent: str) -> dict[str, dict[str, Any]]:
         "/sdapi/v1/interrogate": {"image": sent},
         "/sdapi/v1/extra-single-image": {"image": sent},
         "/sdapi/v1/extra-single-image ": {"image": sent, "upscaler_1": "Studio 128"},
-        "/sdapi/v1/extra-batch-images": {"imageList": [{"data": sent, "name": "../../x.png"}]},
         "/api/v1/jobs": {"prompt": "a", "like": {"data": sent}},
         "/api/v1/jobs ": {"image": {"data": sent}},
         "/api/v1/jobs  ": {"prompt": "a", "mix": [{"picture": {"data": sent}}]},

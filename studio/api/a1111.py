@@ -1,15 +1,11 @@
 """A1111's API, /sdapi/v1, over the studio's own requests and queue: plug-ins and client libraries work unchanged.
 
-Facts from AUTOMATIC1111/stable-diffusion-webui, modules/api. What differs: pictures have the model's own size, whatever
-the client names; a client that leaves loses nothing, for the job goes on and its pictures are in the gallery; fields
-that take addresses at A1111 take base64 only.
+Source of its fields: AUTOMATIC1111/stable-diffusion-webui, modules/api. Pictures have the model's own size, whatever
+the client names. A job goes on when its client leaves, and its pictures are in the gallery. Fields that take addresses
+at A1111 take base64 only. `progress`, `interrupt` and `skip` are about the requests of this API, not about other jobs.
 
-A1111 does one thing at a time and its API speaks of that. Here one queue serves every door, so `progress`, `interrupt`
-and `skip` are about what came in through this API only.
-
-A client chooses by A1111's names and often has no others. The name of a method of ours selects it; a method that is
-not here selects the nearest that is, and the answer says so; any other name is not found. `a1111.json` has the
-names, and the answers that never change.
+`a1111.json` maps A1111's sampler names to our schedulers and holds the answers that never change. A sampler that is not
+here is replaced by the nearest one, and the answer says so; an unknown name is 404.
 """
 
 import base64
@@ -23,7 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import psutil
 from anyio import to_thread
 from fastapi import APIRouter, Depends
 from PIL import Image, ImageOps
@@ -31,30 +26,27 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.data.pixels import MAX_PIXELS, place
 from models.messages import Message, Refused
+from studio import inputs
 from studio.api.routing import Rejected, Route, close, serve, served
 from studio.api.uploads import Uploads, checked, decoded, in_turn, uploads
 from studio.backends.base import MODELS, open_backend
 from studio.capabilities import Capabilities
-from studio.events import Cancelled, Done, End, Failed, Progress, Saved
+from studio.doors import model_state
+from studio.events import Cancelled, Content, Done, Failed, Progress
 from studio.media import quick_png
 from studio.metadata.files import encoded, texts
 from studio.metadata.origin import version
 from studio.metadata.readers import PROGRAMS, parse_parameters
 from studio.queue import QueuedJob
-from studio.requests import ImageRequest, Picture, make_request, sides
+from studio.requests import ImageRequest, Picture, sides
 from studio.studio import Studio
 
-# A1111's names of ours: as an error's first word, and for a setting that is left out.
-THEIRS = {"guidance": "cfg_scale", "strength": "denoising_strength", "count": "batch_size x n_iter"}
+# A1111's names of our fields: the first word of an error, and of settings that are left out.
+FIELD_NAMES = {"guidance": "cfg_scale", "strength": "denoising_strength", "count": "batch_size x n_iter"}
 SAMPLING = {"steps": "steps", "guidance": "cfg_scale", "negative": "negative_prompt"}
-UNKNOWN = ("enable_hr", "restore_faces", "tiling", "subseed_strength")
-# A1111's names for what its text says, by ours.
-NAMES = {"prompt": "Prompt", "negative": "Negative prompt", **PROGRAMS["a1111"]}
+IGNORED = ("enable_hr", "restore_faces", "tiling", "subseed_strength")
 TAGGER = "deepdanbooru"  # A1111's name for a tagger
-Box = tuple[int, int, int, int]  # left, top, right, bottom
-MOST = 4 * MAX_PIXELS  # of all pictures of one answer together
 PREFIX = "/sdapi/v1"
-TRIAL = "fake"  # draws faces: listed only where the studio was started with it
 
 
 class SdRoute(Route):
@@ -66,7 +58,7 @@ class SdRoute(Route):
 routes = APIRouter(prefix=PREFIX, route_class=SdRoute, tags=["A1111"])
 
 
-class Sent(BaseModel):
+class Body(BaseModel):
     """A client's body: the fields that have a meaning here. Others are ignored."""
 
     model_config = ConfigDict(extra="ignore", protected_namespaces=())
@@ -89,40 +81,32 @@ class State:
         self.studio, self._served, self.model = studio, model, model
         self.open, self._lock = list[Call](), threading.Lock()
 
-    # --- The model ----------------------------------------------------------------------------------------------------
-
     def capabilities(self, model: str = "") -> Capabilities:
         """The capabilities of a model; "" is the chosen one."""
         return open_backend(model or self.model).capabilities()
 
-    def digest(self, model: str) -> str:
-        """Of a model's weights, "" where they are missing."""
-        try:
-            return open_backend(model).digest()
-        except Refused:
-            return ""
+    def models(self) -> dict[str, tuple[str, str]]:
+        """Title and digest of the models that can be chosen: the served one, and others whose weights are here.
 
-    def title(self, model: str) -> str:
-        """As A1111 writes it: the name and the beginning of the digest."""
-        digest = self.digest(model)
-        return f"{model} [{digest[:10]}]" if digest else model
-
-    def names(self) -> list[str]:
-        """The models that can be chosen: the one that is served, and others whose weights are here."""
-        others = [name for name in MODELS if name not in (TRIAL, self._served.partition(":")[0])]
-        return [self._served, *(name for name in others if self.digest(name))]
+        A title is, as at A1111, the name and the beginning of the digest.
+        """
+        others = [name for name in MODELS if name not in ("fake", self._served.partition(":")[0])]
+        digests = {name: model_state(name).digest for name in (self._served, *others)}
+        return {
+            name: (f"{name} [{digest[:10]}]" if digest else name, digest)
+            for name, digest in digests.items()
+            if digest or name == self._served
+        }
 
     def chosen(self, settings: dict[str, Any]) -> str:
         """The model that a request is for: its own choice, else the one chosen for all; 404 where it is unknown."""
         wanted = settings.get("sd_model_checkpoint") or settings.get("sd_checkpoint")
         if not wanted:
             return self.model
-        for name in self.names():
-            if str(wanted).casefold() in (name.casefold(), self.title(name).casefold(), self.digest(name)[:10]):
+        for name, (title, digest) in self.models().items():
+            if str(wanted).casefold() in (name.casefold(), title.casefold(), digest[:10]):
                 return name
         raise Rejected(404, "api.no_model", name=str(wanted)[:100], list=f"{PREFIX}/sd-models")
-
-    # --- Calls --------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def waiting(self, call: Call) -> Iterator[None]:
@@ -139,21 +123,13 @@ class State:
         """The call that is being worked on, else the first that waits, with its jobs."""
         with self._lock:
             calls = list(self.open)
-        looked = [(call, [self.studio.queue.job(job) for job in call.jobs]) for call in calls]
-        undone = [(call, jobs) for call, jobs in looked if not all(job.end for job in jobs)]
-        running = (one for one in undone if any(job.state == "running" for job in one[1]))
+        with_jobs = [(call, [self.studio.queue.job(job) for job in call.jobs]) for call in calls]
+        undone = [(call, jobs) for call, jobs in with_jobs if not all(job.end for job in jobs)]
+        running = (pair for pair in undone if any(job.state == "running" for job in pair[1]))
         return next(running, undone[0] if undone else (None, []))
 
 
 Served = Annotated[State, Depends(served)]
-
-
-async def ended(studio: Studio, job: str) -> End | None:
-    """How a job ends, once it has; None where the studio is closed before."""
-    last = None
-    async for event in studio.aevents(job):
-        last = event
-    return last if isinstance(last, Done | Cancelled | Failed) else None
 
 
 def timestamp(seconds: float | None = None) -> str:
@@ -161,10 +137,9 @@ def timestamp(seconds: float | None = None) -> str:
     return time.strftime("%Y%m%d%H%M%S", time.localtime(seconds))
 
 
-# --- Names ------------------------------------------------------------------------------------------------------------
+# --- Samplers ---------------------------------------------------------------------------------------------------------
 
 Row = dict[str, Any]
-Notes = tuple[Message, ...]
 
 
 @dataclass(frozen=True)
@@ -180,39 +155,28 @@ class Sampler:
 DATA: Row = json.loads(Path(__file__).with_name("a1111.json").read_text(encoding="utf-8"))
 SAMPLERS = [Sampler(**row) for row in DATA["samplers"]]
 # Before 1.9 the schedule was a part of the sampler's name: "DPM++ 2M Karras".
-_SCHEDULE = re.compile(r" (karras|exponential|polyexponential)$", re.IGNORECASE)
-OURS = "Studio 128"
-UPSCALERS = {"None": Image.Resampling.LANCZOS, "Lanczos": Image.Resampling.LANCZOS, "Nearest": Image.Resampling.NEAREST}
+_SCHEDULE = re.compile(r"(.*?)(?: (karras|exponential|polyexponential))?", re.IGNORECASE)
 
 
-def sampler(name: str, schedulers: Sequence[str]) -> tuple[str, Notes] | None:
-    """(scheduler, notes on it) for a name of A1111's or ours, among `schedulers`; None: not found."""
-    bare = _SCHEDULE.sub("", name.strip())
+def scheduler_of(name: str, schedule: str, schedulers: Sequence[str], notes: list[Message]) -> str:
+    """Our scheduler, among `schedulers`, for A1111's names of a sampler and a schedule; "" for none, 404 for others.
+
+    `notes` takes what is done otherwise: the nearest sampler, and every schedule but the automatic one.
+    """
+    bare, suffix = _SCHEDULE.fullmatch(name.strip()).groups()  # type: ignore[union-attr]
+    if (schedule := suffix or schedule).casefold() not in ("", "automatic"):
+        notes.append(Message("api.note_schedule", {"name": schedule[:60]}))
+    if not bare:
+        return ""
     for row in SAMPLERS:
         if row.ours not in schedulers:
             continue
         if bare.casefold() in map(str.casefold, (row.name, row.ours, *row.same)):
-            return row.ours, (_other_schedule(name),) if bare != name.strip() else ()
+            return row.ours
         if bare.casefold() in map(str.casefold, row.stands_for):
-            return row.ours, (Message("api.note_sampler", {"name": bare, "taken": row.name}),)
-    return None
-
-
-def schedule(name: str) -> Notes | None:
-    """Notes on a noise schedule, by label or name: none on the automatic one, the only one here. None: not found."""
-    for label in DATA["schedules"]:
-        if name.casefold().replace("_", " ") == label.casefold():
-            return (_other_schedule(label),) if label != "Automatic" else ()
-    return None
-
-
-def sampler_name(scheduler: str) -> str:
-    """A1111's name for one of our schedulers."""
-    return next((row.name for row in SAMPLERS if row.ours == scheduler), scheduler)
-
-
-def _other_schedule(name: str) -> Message:
-    return Message("api.note_schedule", {"name": name[:60]})
+            notes.append(Message("api.note_sampler", {"name": bare, "taken": row.name}))
+            return row.ours
+    raise Rejected(404, "api.no_sampler", name=name[:100], list=f"{PREFIX}/samplers")
 
 
 # --- The current call -------------------------------------------------------------------------------------------------
@@ -283,11 +247,11 @@ def samplers(state: Served) -> list[Row]:
 @routes.get("/sd-models")
 def models(state: Served) -> list[Row]:
     """The models that can be chosen, the served one first. A file name is a path at A1111; here it is the name."""
-    rows = []
-    for name in state.names():
-        digest, same = state.digest(name), {"model_name": name, "filename": name, "config": None}
-        rows.append({"title": state.title(name), **same, "hash": digest[:10] or None, "sha256": digest or None})
-    return rows
+    return [
+        {"title": title, "model_name": name, "filename": name, "config": None}
+        | {"hash": digest[:10] or None, "sha256": digest or None}
+        for name, (title, digest) in state.models().items()
+    ]
 
 
 @routes.get("/prompt-styles")
@@ -297,33 +261,17 @@ def styles(state: Served) -> list[Row]:
     return [{"name": name, "prompt": f"{{prompt}}, {name} style", "negative_prompt": ""} for name in named]
 
 
-@routes.get("/upscalers")
-def upscalers(state: Served) -> list[Row]:
-    """The names of upscalers that `extra-single-image` takes."""
-    blank = {"model_name": None, "model_path": None, "model_url": None}
-    ours = [OURS] if state.capabilities().enlarges else []
-    return [{"name": name, **blank, "scale": 4} for name in (*UPSCALERS, *ours)]
-
-
 @routes.get("/options")
 def options(state: Served) -> Row:
     """The options: the model, and constants that clients look for."""
-    model = {"sd_model_checkpoint": state.title(state.model), "sd_checkpoint_hash": state.digest(state.model)}
-    return {**model, **DATA["options"]}
+    title, digest = state.models().get(state.model, (state.model, ""))
+    return {"sd_model_checkpoint": title, "sd_checkpoint_hash": digest, **DATA["options"]}
 
 
 @routes.post("/options")
 def choose(state: Served, changes: Row) -> None:
     """Set the model. Clients send all options back; the others have no meaning here and stay as they are."""
     state.model = state.chosen({"sd_model_checkpoint": changes.get("sd_model_checkpoint")})
-
-
-@routes.get("/memory")
-def memory() -> Row:
-    """Of the computer, in bytes."""
-    ram = psutil.virtual_memory()
-    free = {"free": ram.available, "used": ram.total - ram.available, "total": ram.total}
-    return {"ram": free, "cuda": {"error": "unavailable"}}
 
 
 def answering(value: Any) -> Callable[[], Any]:
@@ -339,7 +287,7 @@ for _name in DATA["nothing"]:  # to refresh, to load or to unload: the worker do
 # --- Generation -------------------------------------------------------------------------------------------------------
 
 
-class Generation(Sent):
+class Generation(Body):
     """Pictures to make. None, which many clients send, is the same as leaving it out."""
 
     prompt: str | None = None
@@ -395,14 +343,16 @@ async def image_to_image(state: Served, body: ImageToImage) -> dict[str, Any]:
 
 async def _make(state: State, body: Generation) -> dict[str, Any]:
     call = await in_turn(_begin, state, body)
+    ends: list[Done | Cancelled | Failed] = []
     with state.waiting(call):
-        ends = [await ended(state.studio, job) for job in call.jobs]
-    pictures = await to_thread.run_sync(_pictures, state.studio, call)
-    failed = [end.sentence for end in ends if isinstance(end, Failed)]
-    if failed:
+        for job in call.jobs:
+            async for event in state.studio.aevents(job):
+                ends += [event] if isinstance(event, Done | Cancelled | Failed) else []
+    if failed := [end.sentence for end in ends if isinstance(end, Failed)]:
         raise Rejected(500, failed[0])
-    if None in ends:
+    if len(ends) < len(call.jobs):
         raise Rejected(503, "api.closing")
+    pictures = await to_thread.run_sync(_pictures, state.studio, call)
     return await to_thread.run_sync(_answer, state, body, call, pictures)
 
 
@@ -423,17 +373,18 @@ def _begin(state: State, body: Generation) -> Call:
             return Call({studio.submit(job): job.request for job in studio.prepare("image", **fields)}, notes)
     except Refused as refusal:
         name, rest = re.match(r"(\w*)(.*)", str(refusal), re.DOTALL).groups()  # type: ignore[union-attr]
-        refusal.message = Message(THEIRS.get(name, name) + rest)
+        refusal.message = Message(FIELD_NAMES.get(name, name) + rest)
         raise
 
 
 def _fields(body: Generation, can: Capabilities, notes: list[Message]) -> dict[str, Any]:
     """Its fields that are no pictures; `notes` takes what is done otherwise. A sampler with fixed steps takes none."""
-    notes += [Message("api.note_unknown", {"name": name}) for name in UNKNOWN if getattr(body, name)]
+    notes += [Message("api.note_unknown", {"name": name}) for name in IGNORED if getattr(body, name)]
     styles = [name for name in body.styles or [] if name and name != "None"]
     if len(styles) > 1:
         raise Refused("api.one_style", list=f"{PREFIX}/prompt-styles")
-    size, scheduler = _size(body, can, notes), _scheduler(body, can, notes)
+    size, name = _size(body, can, notes), body.sampler_name or body.sampler_index or ""
+    scheduler = scheduler_of(name, body.scheduler or "", can.schedulers, notes)
     count, seed = (body.batch_size or 1) * (body.n_iter or 1), None if body.seed == -1 else body.seed
     fields: dict[str, Any] = {"prompt": body.prompt or "", "style": "".join(styles), "size": size}
     fields |= {"count": count, "seed": seed, "scheduler": scheduler, "reference_strength": body.reference_strength}
@@ -444,18 +395,6 @@ def _fields(body: Generation, can: Capabilities, notes: list[Message]) -> dict[s
         notes += [Message("api.note_fixed", {"sampler": scheduler, "left": left})] if left else []
         return fields
     return {**fields, **{name: value for name, value in sampling.items() if name not in can.lacks}}
-
-
-def _scheduler(body: Generation, can: Capabilities, notes: list[Message]) -> str:
-    """Ours for the sampler that is named; 404 where it is unknown, as at A1111."""
-    name, plan = body.sampler_name or body.sampler_index or "", body.scheduler or "Automatic"
-    match, on_schedule = sampler(name, can.schedulers) if name else ("", ()), schedule(plan)
-    if match is None:
-        raise Rejected(404, "api.no_sampler", name=name[:100], list=f"{PREFIX}/samplers")
-    if on_schedule is None:
-        raise Rejected(404, "api.no_schedule", name=plan[:100], list=f"{PREFIX}/schedulers")
-    notes += [*match[1], *on_schedule]
-    return match[0]
 
 
 def _size(body: Generation, can: Capabilities, notes: list[Message]) -> int | str:
@@ -526,12 +465,12 @@ def _info(state: State, body: Generation, call: Call, pictures: list[DrawnPictur
         "all_subseeds": seeds,
         "width": size[0],
         "height": size[1],
-        "sampler_name": sampler_name(first.scheduler),
+        "sampler_name": next((row.name for row in SAMPLERS if row.ours == first.scheduler), first.scheduler),
         "cfg_scale": first.guidance,
         "steps": first.steps,
         "batch_size": body.batch_size or 1,
         "sd_model_name": first.model,
-        "sd_model_hash": state.digest(first.model)[:10],
+        "sd_model_hash": model_state(first.model).digest[:10],
         "denoising_strength": first.strength,
         "infotexts": [texts(data, "the picture").texts.get("parameters", "") for data, _, _ in pictures],
         "styles": [first.style] if first.style else [],
@@ -544,8 +483,11 @@ def _info(state: State, body: Generation, call: Call, pictures: list[DrawnPictur
 
 # --- Files ------------------------------------------------------------------------------------------------------------
 
+OURS = "Studio 128"
+UPSCALERS = {"None": Image.Resampling.LANCZOS, "Lanczos": Image.Resampling.LANCZOS, "Nearest": Image.Resampling.NEAREST}
 
-class PictureFile(Sent):
+
+class PictureFile(Body):
     """A picture in base64."""
 
     image: str = ""
@@ -557,8 +499,8 @@ class Interrogation(PictureFile):
     model: str = "clip"
 
 
-class Upscaling(Sent):
-    """How to enlarge: by a factor (`resize_mode` 0), or to a size (1), cut to fit or not."""
+class Upscaling(PictureFile):
+    """A picture to enlarge: by a factor (`resize_mode` 0), or to a size (1), cut to fit or not."""
 
     resize_mode: int = Field(0, ge=0, le=1)
     upscaling_resize: float = Field(2, gt=0, le=32, allow_inf_nan=False)
@@ -568,20 +510,12 @@ class Upscaling(Sent):
     upscaler_1: str = "None"
 
 
-class OneImage(Upscaling, PictureFile):
-    """A picture to enlarge."""
-
-
-class NamedImage(Sent):
-    """One of several pictures, in base64."""
-
-    data: str
-
-
-class ManyImages(Upscaling):
-    """Pictures to enlarge."""
-
-    imageList: list[NamedImage] = Field(max_length=64)
+@routes.get("/upscalers")
+def upscalers(state: Served) -> list[Row]:
+    """The names of upscalers that `extra-single-image` takes."""
+    blank = {"model_name": None, "model_path": None, "model_url": None}
+    ours = [OURS] if state.capabilities().enlarges else []
+    return [{"name": name, **blank, "scale": 4} for name in (*UPSCALERS, *ours)]
 
 
 @routes.post("/png-info")
@@ -590,7 +524,8 @@ def png_info(body: PictureFile) -> dict[str, Any]:
     by_keyword = texts(decoded(body.image.strip(), "image"), "image").texts
     text = by_keyword.get("parameters", "")
     settings = parse_parameters(text)
-    known = {theirs: settings[ours] for ours, theirs in NAMES.items() if ours in settings and ours != "size"}
+    names = {"prompt": "Prompt", "negative": "Negative prompt", **PROGRAMS["a1111"]}
+    known = {theirs: settings[ours] for ours, theirs in names.items() if ours in settings and ours != "size"}
     known = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in known.items()}
     size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", settings.get("size", ""))
     pixels = {"Size-1": size[1], "Size-2": size[2]} if size else {}
@@ -604,68 +539,39 @@ async def caption(state: Served, body: Interrogation) -> dict[str, Any]:
     if "caption" not in state.capabilities().tasks:
         raise Rejected(501, "api.no_captions")
     data = await to_thread.run_sync(decoded, body.image, "image")
-    return {"caption": (await _artifact(state, "caption", data, "image", tags=body.model == TAGGER)).text}
-
-
-# --- Larger pictures --------------------------------------------------------------------------------------------------
+    return {"caption": (await _answered(state, "caption", data, tags=body.model == TAGGER)).decode()}
 
 
 @routes.post("/extra-single-image")
-async def enlarge_one(state: Served, body: OneImage) -> dict[str, Any]:
+async def enlarge(state: Served, body: Upscaling) -> dict[str, Any]:
     """A larger picture."""
-    return {"image": await _enlarged(state, body.image, "image", body), "html_info": ""}
-
-
-@routes.post("/extra-batch-images")
-async def enlarge_many(state: Served, body: ManyImages) -> dict[str, Any]:
-    """Larger pictures."""
-    named = [(image.data, f"imageList[{n}]") for n, image in enumerate(body.imageList)]
-
-    def pixels(text: str, name: str) -> int:
-        width, height = _target(checked(decoded(text, name), name).size, body)
-        return width * height
-
-    together = sum([await in_turn(pixels, text, name) for text, name in named])
-    if together > MOST:
-        raise Refused("api.too_many_pixels_together", pixels=together, most=MOST)
-    return {"images": [await _enlarged(state, text, name, body) for text, name in named], "html_info": ""}
-
-
-async def _enlarged(state: State, text: str, name: str, how: Upscaling) -> str:
-    """The file, in base64, of a larger picture."""
-    data = await to_thread.run_sync(decoded, text, name)
-    size = (await in_turn(checked, data, name)).size  # the picture is not kept: many requests wait here
-    target, box = _target(size, how), None
-    if how.upscaler_1 == OURS:
+    data = await to_thread.run_sync(decoded, body.image, "image")
+    size = (await in_turn(checked, data, "image")).size  # the picture is not kept: many requests wait here
+    target, box = _target(size, body), None
+    if body.upscaler_1 == OURS:
         can = state.capabilities()
         if not can.enlarges:
             raise Rejected(501, "api.no_upscaler_part", reason=can.beyond or "this model has no upscaler")
         if 2 * max(size) <= can.enlarges:  # the network adds nothing to what is larger than half of its largest
-            data = Path((await _artifact(state, "enlarge", data, name, size=can.enlarges)).path).read_bytes()
+            data = await _answered(state, "enlarge", data, size=can.enlarges)
             (width, height), left, top = place(size, can.enlarges)
             box = (left, top, left + width, top + height)
-    elif how.upscaler_1 not in UPSCALERS:
-        raise Rejected(404, "api.no_upscaler", name=how.upscaler_1[:100], list=f"{PREFIX}/upscalers")
-    return await in_turn(_file, data, name, box, target, how)
+    elif body.upscaler_1 not in UPSCALERS:
+        raise Rejected(404, "api.no_upscaler", name=body.upscaler_1[:100], list=f"{PREFIX}/upscalers")
+    return {"image": await in_turn(_resized, data, box, target, body), "html_info": ""}
 
 
-async def _artifact(state: State, task: str, data: bytes, name: str, **fields: Any) -> Saved:
-    """The result of a job on a picture's file."""
+async def _answered(state: State, task: str, data: bytes, **fields: Any) -> bytes:
+    """The worker's answer to a request on a picture's file; it is stored nowhere."""
     studio = state.studio
 
-    def submit() -> str:
+    def planned() -> Any:
         with uploads(studio.home, studio.gallery) as files:
-            picture = {"path": files.add(data, name).path}
-            (job,) = studio.plan(make_request(task, image=picture, model=state.model, **fields))
-            return studio.submit(job)
+            (job,) = studio.prepare(task, image=files.add(data, "image"), model=state.model, **fields)
+            return inputs.keep(job.request, studio.home)
 
-    job = await in_turn(submit)
-    end = await ended(studio, job)
-    if isinstance(end, Failed):
-        raise Rejected(500, end.sentence)
-    if not isinstance(end, Done):
-        raise Rejected(503, "api.job_cancelled" if isinstance(end, Cancelled) else "api.closing")
-    return studio.gallery.results(job)[0]
+    answers = await studio.aask(await in_turn(planned))
+    return next(answer.data for answer in answers if isinstance(answer, Content))
 
 
 def _target(size: tuple[int, int], how: Upscaling) -> tuple[int, int]:
@@ -680,11 +586,9 @@ def _target(size: tuple[int, int], how: Upscaling) -> tuple[int, int]:
     return width, height
 
 
-def _file(data: bytes, name: str, box: Box | None, size: tuple[int, int], how: Upscaling) -> str:
-    """A picture, or its part in `box`, in `size`, as a file in base64; `data` itself where the box is all of it."""
-    picture = checked(data, name)
-    if box == (0, 0, *size) and picture.size == size:
-        return base64.b64encode(data).decode()
+def _resized(data: bytes, box: tuple[int, int, int, int] | None, size: tuple[int, int], how: Upscaling) -> str:
+    """A picture, or its part in `box`, in `size`, as a PNG file in base64."""
+    picture = checked(data, "image")
     method = UPSCALERS.get(how.upscaler_1, Image.Resampling.LANCZOS)
     premultiplied = picture.crop(box).convert("RGBA").convert("RGBa")
     cut = how.resize_mode == 1 and how.upscaling_crop
