@@ -46,8 +46,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--cache", type=Path, metavar="DIR", help="where features and generated pictures are kept")
     parser.add_argument(
         "--open-clip", action="append", default=[], metavar="MODEL",
-        help="measured beside our space by open_clip and clip_score: a folder, NAME:WEIGHTS or hf-hub:REPOSITORY, also"
-        " several times",
+        help="measured beside our space by open_clip: a folder, NAME:WEIGHTS or hf-hub:REPOSITORY, also several times",
     )  # fmt: skip
     where = "draw on a Ray cluster: its HOST:PORT, or auto (else on this machine's devices)"
     parser.add_argument("--cluster", nargs="?", const=LOCAL, metavar="ADDRESS", help=where)

@@ -8,7 +8,6 @@ the judge chooses (`eval.metrics.scenes`), and is right of all the real scenes.
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,24 +15,16 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageSequence
 
-from eval import sets
-from eval.clips import DIRECTED, plain_clips
-from eval.context import Context
 from eval.copies import shown_of
 from eval.extractors import SUFFIXES
-from eval.generator import Parts, draw
+from eval.generator import draw
 from eval.judge import Judge
-from eval.metrics.scenes import held_out_choices, right_choices
+from eval.metrics.scenes import right_choices
 from eval.report import add_outputs, publish, refusing
-from eval.rows import SEED, SIZES, Row, share_row
+from eval.rows import Row, share_row
 from models.assets import assets
-from models.data.captions import display_name, scene_facts
 from models.data.clips import direction_seen
-from models.data.grammar import LANGUAGES
 from models.data.pixels import FORMATS, fit, load_picture, png, read_picture
-from models.data.scenes import ATTRIBUTES
-from models.data.stored import whole
-from models.data.world import World
 from models.messages import Refused
 from models.weights import part_digests
 
@@ -43,45 +34,6 @@ MOTION = "motion"  # the attribute of clips
 MOST = 64  # frames of a clip
 
 Prompt = dict[str, Any]
-
-
-def prompts(context: Context, each: int = EACH) -> Iterator[Prompt]:
-    """The benchmark, of held-out pictures and combinations; `MissingError` where the world is too small for it."""
-    things = sets.per_concept(sets.cells(context.world, 50 * each))[: 2 * each]
-    by_language = [[display_name(thing, language) for thing in things] for language in LANGUAGES]
-    facts: list[Any] = [[("thing", thing.concept)] for thing in things]
-    real = sets.pixels(context.world, things)
-    yield from _choices(
-        context, each, "thing", by_language, facts, by_language[0], by_language[0][1:] + by_language[0][:1], real
-    )
-    for attribute in ATTRIBUTES:
-        scenes, right, wrong = held_out_choices(context, attribute)
-        by_language = [[scene.caption(SEED, language, "short") for scene in scenes] for language in LANGUAGES]
-        facts = [sorted(scene_facts(scene)) for scene in scenes]
-        real = np.stack([scene.render(context.world) for scene in scenes])
-        yield from _choices(context, each, attribute, by_language, facts, right, wrong, real)
-    clips = list(plain_clips(context.world, each, "test", DIRECTED, SEED))
-    by_language = [[clip.caption(context.world, SEED, language) for clip in clips] for language in LANGUAGES]
-    yield from _prompts(MOTION, by_language, [{"direction": clip.direction} for clip in clips])
-
-
-def _choices(
-    context: Context, each: int, attribute: str, by_language: list[list[str]], facts: list[Any], right: list[str],
-    wrong: list[str], real: np.ndarray,
-) -> Iterator[Prompt]:  # fmt: skip
-    """Prompts with the two captions that the judge chooses between; those that it chooses rightly of what is real."""
-    chosen = np.flatnonzero(right_choices(context.parts.judge, real, right, wrong) == 1)[:each]
-    truths = [{"facts": facts[row], "right": right[row], "wrong": wrong[row]} for row in chosen]
-    yield from _prompts(attribute, [[texts[row] for row in chosen] for texts in by_language], truths)
-
-
-def _prompts(attribute: str, by_language: list[list[str]], truths: list[Prompt]) -> Iterator[Prompt]:
-    """Texts by language, N each, with N truths."""
-    task = "clip" if attribute == MOTION else "image"
-    for language, texts in zip(LANGUAGES, by_language, strict=True):
-        for n, (text, truth) in enumerate(zip(texts, truths, strict=True)):
-            fields = {"name": f"{attribute}-{n:02d}-{language}", "prompt": text, "seed": SEED + n, "task": task}
-            yield {**fields, "attribute": attribute, "language": language, **truth}
 
 
 def score(folder: Path, wanted: list[Prompt], judge: Judge) -> list[Row]:
@@ -131,15 +83,8 @@ def main(words: list[str]) -> int:
     parser.add_argument("--model", metavar="MODEL", help="draw them into FOLDER first, by any model of `studio models`")
     parser.add_argument("--count", type=int, default=EACH, metavar="N", help="the first prompts of each kind alone")
     parser.add_argument("--weights", type=Path, metavar="DIR", help="where the judge is, instead of the shipped one")
-    parser.add_argument("--publish", action="store_true", help="write the prompts anew, into FOLDER, from the pictures")
     add_outputs(parser)
     arguments = parser.parse_args(words)
-    if arguments.publish:
-        context = Context(World.load(), SIZES["quick"], Parts(arguments.weights))
-        with whole(arguments.folder / NAME) as part:
-            lines = [json.dumps(prompt, ensure_ascii=False) + "\n" for prompt in prompts(context, arguments.count)]
-            part.write_text("".join(lines), encoding="utf-8")
-        return 0
     lines = (assets() / "bench" / NAME).read_text(encoding="utf-8").splitlines()
     wanted = [prompt for prompt in map(json.loads, lines) if int(prompt["name"].split("-")[1]) < arguments.count]
     if arguments.model:

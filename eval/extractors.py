@@ -6,7 +6,7 @@ alpha, and resizes, as its network was trained. Shapes: N pictures, D features.
 
 Pictures of a folder are ordered by the sha256 of their bytes: names, the order of a folder and who reads it change no
 figure. Features are kept in blocks under the hashes of the pictures and of the extractor, so a stopped run goes on
-where it was; any number of processes share the work.
+where it was.
 """
 
 import hashlib
@@ -23,7 +23,6 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from huggingface_hub import constants
 from PIL import Image
 from torch import Tensor
@@ -322,12 +321,7 @@ class PictureFolder:
         self, extractor: Extractor, cache: Path | None, progress: "Track" = lambda steps, _: iter(steps)
     ) -> Features:
         """Of all pictures that can be read; Refused for fewer than two, and where features are not finite."""
-        state = PartialState()
         blocks = [self.files[start : start + BLOCK] for start in range(0, len(self.files), BLOCK)]
-        if cache and state.num_processes > 1:  # each makes its share, and reads that of the others
-            for block in blocks[state.process_index :: state.num_processes]:
-                self._block(block, extractor, cache)
-            state.wait_for_everyone()
         title = f"{extractor.name}, {self.path.name}"
         blocks_read = [self._readable(block, self._block(block, extractor, cache)) for block in progress(blocks, title)]
         features = Features([block for block in blocks_read if len(block)])

@@ -129,7 +129,7 @@ def app(ratings: Ratings) -> Starlette:
 def main(words: list[str]) -> int:
     """Entry point: the page until Ctrl-C, 2 refused."""
     parser = argparse.ArgumentParser(prog="python -m eval rate", description="A page for blind ratings.")
-    parser.add_argument("made", type=Path, metavar="MADE", help="folder of generated pictures")
+    parser.add_argument("generated", type=Path, metavar="MADE", help="folder of generated pictures")
     parser.add_argument("real", type=Path, metavar="REAL", help="folder of real ones")
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="where answers are kept; the table reads the usual one"
@@ -138,7 +138,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--port", type=int, default=7861)
     arguments = parser.parse_args(words)
     out = arguments.out or data_folder() / "eval" / RATINGS
-    ratings = Ratings(arguments.parser, arguments.real, out, arguments.each)
+    ratings = Ratings(arguments.generated, arguments.real, out, arguments.each)
     print(f"http://127.0.0.1:{arguments.port}/  {out}")
     uvicorn.run(app(ratings), host="127.0.0.1", port=arguments.port, log_level="warning")
     return 0

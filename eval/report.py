@@ -1,6 +1,6 @@
 """From measures to rows, from rows to one document, from the document to pages.
 
-A table is printed, or written as JSON, Markdown, CSV or one page of HTML with plots.
+A table is printed, or written as JSON, Markdown or one page of HTML with plots.
 
 `python -m eval report` writes the figures that are shown: `docs/figures.json` holds the last run of each measure at
 each size, with the sha256 of the weights that made it. Each of `PAGES` says between two marks what it shows: `figures:
@@ -10,7 +10,6 @@ weights are no longer those that ship says so.
 
 import argparse
 import base64
-import csv
 import io
 import json
 import platform
@@ -51,7 +50,6 @@ LIBRARIES = ("torch", "diffusers", "transformers", "torchmetrics", "numpy", "pil
 WIDE = 200  # columns where standard output is no terminal
 OTHER = "the other run"
 SHOWN = 6  # pictures a strip
-COLUMNS = ("group", "name", "value", "low", "high", "unit", "n", "goal", "met", "against", "note")
 
 ROOT = Path(__file__).parent.parent
 FIGURES = "docs/figures.json"
@@ -258,17 +256,6 @@ def markdown_table(rows: Iterable[dict[str, Any]], note: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_csv(document: Document) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in document["rows"]:
-        low, high = row["interval"] or ("", "")
-        against = "; ".join(f"{name} {number(value)}" for name, value in row["against"])
-        writer.writerow({name: row.get(name) for name in COLUMNS} | {"low": low, "high": high, "against": against})
-    return out.getvalue()
-
-
 def as_html(document: Document) -> str:
     """One page that needs no other file: each figure with its interval drawn beside what it must be read against,
     pictures from the best to the worst, and another run."""
@@ -276,9 +263,7 @@ def as_html(document: Document) -> str:
     return rendered("report.html.j2", document=document, groups=groups, number=number)
 
 
-FORMATS: dict[str, Callable[[Document], str]] = {
-    "json": as_json, "markdown": as_markdown, "csv": as_csv, "html": as_html,
-}  # fmt: skip
+FORMATS: dict[str, Callable[[Document], str]] = {"json": as_json, "markdown": as_markdown, "html": as_html}
 
 
 def rendered(template: str, **values: Any) -> str:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import PartialState
 from rich.console import Console
 from rich.progress import track
 
@@ -423,14 +422,12 @@ def main(words: list[str]) -> int:
     arguments = parser().parse_args(words)
     with network(getattr(arguments, "download", False)):
         groups, read = run(arguments)
-    if PartialState().is_main_process:
-        publish(f"score {arguments.kind}", groups, arguments, read=read)
-        for problem in (problem for folder in read.values() for problem in folder.get("broken", ())):
-            print(problem, file=sys.stderr)
+    publish(f"score {arguments.kind}", groups, arguments, read=read)
+    for problem in (problem for folder in read.values() for problem in folder.get("broken", ())):
+        print(problem, file=sys.stderr)
     return 0
 
 
 def _progress(steps: list, title: str) -> Iterator:
     out = Console(stderr=True)
-    shown = out.is_terminal and PartialState().is_main_process
-    yield from track(steps, title, console=out, transient=True, disable=not shown)
+    yield from track(steps, title, console=out, transient=True, disable=not out.is_terminal)

@@ -14,7 +14,7 @@ from tiny_parts import save_tiny_parts
 from eval.context import Context
 from eval.generator import Parts
 from eval.metrics.scenes import ATTRIBUTES
-from eval.metrics.space import Answers, clip_score_rows, difference_row, open_clip_rows, retrieval_rows
+from eval.metrics.space import Answers, difference_row, open_clip_rows, retrieval_rows
 from eval.rows import MissingError, Row
 from models.open_clip import PART
 
@@ -77,15 +77,6 @@ def test_the_interval_is_that_of_paired_answers() -> None:
     assert difference_row("q", same, same, "b").interval == (0, 0)
     low, high = difference_row("q", same, shifted, "b").interval or (0, 0)
     assert low < -0.2 and high > 0.2
-
-
-def test_pictures_are_scored_by_our_space_and_by_a_second_model_where_there_is_one(context: Context) -> None:
-    (alone,) = clip_score_rows(context)
-    context.parts.open_clip = {"other": Constant()}  # type: ignore[misc, assignment]
-    first, second = clip_score_rows(context)
-    assert first == alone and alone.n == SIZES.cells and -1 <= alone.value <= 1
-    assert second.name.endswith("other") and second.value == pytest.approx(1) == dict(second.against)["other prompts"]
-    assert "nearest of 4: 0.250" in second.note, "equal scores give chance"
 
 
 def test_models_are_called_by_the_last_part_of_their_names(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,6 @@ import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -78,22 +77,13 @@ def test_a_folder_is_like_itself_and_names_and_order_change_nothing(two: tuple[P
     assert rows_of(tmp_path, b) == apart
 
 
-def test_blocks_batches_processes_and_a_cache_change_nothing(
+def test_blocks_batches_and_a_cache_change_nothing(
     two: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, seen = rows_of(*two), []
+    before = rows_of(*two)
     monkeypatch.setattr(extractors, "BLOCK", 7)
     monkeypatch.setattr(extractors, "BATCH", 3)
-
-    def second() -> Any:
-        return SimpleNamespace(num_processes=2, process_index=1, wait_for_everyone=lambda: seen.append(count()))
-
-    def count() -> int:
-        return len(list(tmp_path.rglob("*.npy")))
-
-    monkeypatch.setattr(extractors, "PartialState", second)
     after = rows_of(*two, tmp_path)
-    assert seen[0] == 2, "of four blocks the second of two processes makes two, then waits"
     again = rows_of(*two, tmp_path)
     for name, row in before.items():
         assert after[name].value == pytest.approx(row.value, rel=1e-6, abs=1e-9), name
@@ -296,7 +286,7 @@ def test_a_folder_as_every_kind_of_report(say: Callable, two: tuple[Path, Path],
     a, b = shutil.copytree(two[0], tmp_path / "a"), two[1]
     (a / "cut.png").write_bytes(next(a.glob("*.png")).read_bytes()[:60])
     (a / "notes.txt").write_text("no picture")
-    names = {form: tmp_path / f"report.{form}" for form in ("markdown", "csv", "html")}
+    names = {form: tmp_path / f"report.{form}" for form in ("markdown", "html")}
     files = (word for form, path in names.items() for word in (f"--{form}", path))
     code, out, err = say("folder", a, b, "--json", *files)
     document = json.loads(out)

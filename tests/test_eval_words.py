@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from fixture_world import fixture_world
-from prompt_kit import FEW, BagOfWords, parser_of_concepts
+from prompt_kit import BagOfWords, parser_of_concepts
 
 from eval.context import Context
 from eval.generator import Parts
@@ -156,18 +156,6 @@ def test_what_is_read_is_compared_with_what_was_drawn(context: Context, monkeypa
     assert found == [True, True, False]
     monkeypatch.setattr(parser, "encoded", lambda text: "a cat")
     assert not any(row.value for row in prompts.reading_rows(context) if "as they are" in row.name)
-
-
-def test_a_word_is_lost_that_is_neither_drawn_nor_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    typed = prompts.content_words()
-    assert [len(of_language) for of_language in typed.values()] == [120, 80]
-    parser, asked = parser_of_concepts(FEW), ("a dancing red cat on fire", "pink-haired dog", "跳舞的猫")
-    each = [("dancing", "red", "cat", "fire"), ("pink", "haired", "dog"), ("跳舞", "猫")]
-    assert [prompts.lost_words(parser, *one) for one in zip(asked, each, strict=True)] == [[], [], []]
-    monkeypatch.setattr("models.prompts.parser.left_out", lambda *_: ())
-    parser = parser_of_concepts(FEW)
-    lost = [prompts.lost_words(parser, *one) for one in zip(asked, each, strict=True)]
-    assert lost == [["dancing", "fire"], ["haired"], ["跳舞"]]
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------

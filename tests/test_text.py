@@ -8,11 +8,9 @@ import pytest
 from fixture_world import fixture_world
 
 from models.data.text import (
-    Gloss,
     Nouns,
     caption_words,
     concept_sense,
-    glosses,
     names,
     read_synsets,
     related_words,
@@ -53,14 +51,6 @@ def wordnet(tmp_path: Path) -> Path:
     (tmp_path / "index.noun").write_text(INDEX)
     (tmp_path / "data.adj").write_text(ADJECTIVES)
     return tmp_path
-
-
-def test_glosses_give_each_word_its_definition(wordnet: Path) -> None:
-    rows = list(glosses(wordnet, ["noun"]))
-    assert Gloss("true cat", "noun", "feline mammal") in rows
-    assert [row.word for row in rows if row.gloss.startswith("the flesh of fish")] == ["fish"]
-    assert all(row.word != "moggy" for row in rows)
-    assert list(glosses(wordnet, ["adj"])) == [Gloss("galore", "adj", "existing in abundance")]
 
 
 def test_pointers_lead_up_and_down(wordnet: Path) -> None:
@@ -134,7 +124,6 @@ def test_the_real_wordnet() -> None:
     folder = wordnet_folder(data_folder())
     if not folder.exists():
         pytest.skip("no WordNet; build it with: python -m models.data build")
-    assert sum(1 for _ in glosses(folder)) == 206_781
     nouns = Nouns(folder)
     (poodle,) = nouns.senses("poodle")
     assert "dog" in nouns.pointed(poodle, ("@",))[0].words

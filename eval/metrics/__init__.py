@@ -47,8 +47,6 @@ METRICS = {
     "words": Metric("eval.metrics.space:word_rows", ("embeddings",)),
     "unknown": Metric("eval.metrics.space:unknown_rows", ("vocabulary",)),
     "open_clip": Metric("eval.metrics.space:open_clip_rows", ("embeddings",)),
-    "clip_score": Metric("eval.metrics.space:clip_score_rows", ("image", "embeddings")),
     "reading": Metric("eval.metrics.prompts:reading_rows", ("parser",)),
-    "understood": Metric("eval.metrics.prompts:understood_rows", ("parser",)),
     "ratings": Metric("eval.rate:rating_rows"),
 }

@@ -1,5 +1,5 @@
 """The semantic space: retrieval of held-out cells, words in no caption ("words"), words from outside ("unknown"), and
-the same questions to models of open_clip ("open_clip", "clip_score").
+the same questions to models of open_clip ("open_clip").
 
 Retrieval: a right answer is any picture (or caption) of the same concept, since several families draw it; the one
 picture itself is said in the note.
@@ -32,7 +32,7 @@ from eval.context import Context
 from eval.generator import SPACE
 from eval.metrics.scenes import held_out_choices
 from eval.neighbours import cosine, expected_recall, hubness, places, preferred, same
-from eval.rows import SEED, MissingError, Row, mean_row, missing_where, named, share_row
+from eval.rows import SEED, Row, mean_row, missing_where, named, share_row
 from models.assets import assets
 from models.data.captions import Language, caption, display_name
 from models.data.grammar import LANGUAGES
@@ -307,28 +307,3 @@ def _meant(words: Words, concepts: list[str]) -> np.ndarray:
 
 def recall_answers(scores: np.ndarray, right: np.ndarray, k: int = K) -> Answers:
     return Answers(places(scores, right).recall(k), expected_recall(right, k))
-
-
-def clip_score_rows(context: Context) -> Iterator[Row]:
-    """Cosines of generated held-out cells and their prompts. The generator is led by our space, so a model that had no
-    part in it scores them, too, where there is one."""
-    scorers: dict[str, Any] = {OURS: context.generator.weights.embedder}
-    try:
-        scorers |= context.parts.open_clip
-    except MissingError:
-        if context.parts.named:
-            raise
-    cells = sets.cells(context.world, context.sizes.cells)
-    prompts = [sets.prompt(picture) for picture in cells]
-    generated, real = context.generate(prompts), sets.pixels(context.world, cells)
-    for name, model in scorers.items():
-        texts = model.text(prompts).numpy()
-        scores, of_real = (cosine(model.image(pictures).numpy(), texts) for pictures in (generated, real))
-        others = float(np.roll(scores, 1, axis=1).diagonal().mean())
-        nearest = places(scores, np.eye(len(scores), dtype=bool)).recall(1).mean()
-        note = f"its own prompt is the nearest of {len(prompts)}: {nearest:.3f}; as CLIPScore 2.5 x the cosine"
-        yield mean_row(
-            f"cosine of picture and prompt, {name}", scores.diagonal(),
-            against=(("real held-out", float(of_real.diagonal().mean())), ("other prompts", others)),
-            note=note, **context.origin(),
-        )  # fmt: skip

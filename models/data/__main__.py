@@ -1,4 +1,4 @@
-"""`python -m models.data build | animated | fresh | show | licences`."""
+"""`python -m models.data build | animated | fresh | licences`."""
 
 import sys
 from pathlib import Path
@@ -48,26 +48,6 @@ def fresh(folder: Folder = None) -> None:
     pictures = fetch_fresh(World.load(folder))
     left_out = ", ".join(f"{count:,} {reason}" for reason, count in pictures.left_out.items())
     console.print(f"{len(pictures.pictures):,} fresh pictures; left out: {left_out}")
-
-
-@app.command()
-def show(
-    out: Annotated[Path, typer.Argument(help="PNG to write")] = Path("sheet.png"),
-    folder: Folder = None,
-    split: Annotated[str, typer.Option(help="train, val, cell or concept")] = "train",
-    scenes: Annotated[bool, typer.Option(help="composed scenes instead of single pictures")] = False,
-    clips: Annotated[
-        bool, typer.Option(help="moving stickers and scenes, a row each; split: train, val or test")
-    ] = False,
-    count: int = 48,
-    seed: int = 0,
-) -> None:
-    """Write a contact sheet with captions."""
-    from models.data.sheet import clip_sheet, picture_sheet, scene_sheet
-
-    draw = clip_sheet if clips else scene_sheet if scenes else picture_sheet
-    draw(World.load(folder), count, seed, split).save(out)
-    console.print(f"wrote {out}")
 
 
 @app.command()

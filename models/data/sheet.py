@@ -1,42 +1,15 @@
-"""Contact sheets of the world: what `python -m models.data show` draws."""
+"""Contact sheets: pictures on a checkerboard over their captions."""
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from models.compose.lettering import font_for, wrap
-from models.data.captions import caption
-from models.data.clips import FRAMES, make_clip
 from models.data.pixels import png
-from models.data.scenes import make_scene
-from models.data.world import Sampler, World
 
 COLUMNS = 8
 CELL = 8  # pixels of a field of the board
 LINES = 3  # of caption under each picture
 CHECKER = ((255, 255, 255), (230, 230, 230))  # shows what is transparent
-
-
-def picture_sheet(world: World, count: int, seed: int, split: str) -> Image.Image:
-    """`count` pictures of a split as training would draw them, each with one of its captions."""
-    rng = np.random.default_rng(seed)
-    pictures = Sampler(world.split(split, allow_test=True)).draw(rng, count)
-    return captioned([world.pixels[p.index] for p in pictures], [caption(p, seed + i) for i, p in enumerate(pictures)])
-
-
-def scene_sheet(world: World, count: int, seed: int, split: str) -> Image.Image:
-    scenes = [make_scene(world, seed + i, split=split) for i in range(count)]
-    return captioned([s.render(world) for s in scenes], [s.caption(seed + i) for i, s in enumerate(scenes)])
-
-
-def clip_sheet(world: World, count: int, seed: int, split: str) -> Image.Image:
-    """`count` clips, COLUMNS frames of each in a row over its caption."""
-    clips = [make_clip(world, seed + i, split=split) for i in range(count)]
-    shown = np.linspace(0, FRAMES - 1, COLUMNS).round().astype(int)
-    captions = [
-        [clip.caption(world, seed), f"{clip.fps} fps, loop" if clip.loop else f"{clip.fps} fps"] for clip in clips
-    ]
-    frames = [frame for clip in clips for frame in clip.render(world)[shown]]
-    return captioned(frames, [text for texts in captions for text in texts + [""] * (COLUMNS - len(texts))])
 
 
 def checkerboard(size: tuple[int, int]) -> Image.Image:

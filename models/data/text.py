@@ -46,15 +46,6 @@ SOURCE_WEIGHTS = (0.55, 0.2, 0.15, 0.1)
 
 
 @dataclass(frozen=True)
-class Gloss:
-    """One word in one sense: `gloss` is the definition without its examples."""
-
-    word: str
-    pos: str
-    gloss: str
-
-
-@dataclass(frozen=True)
 class Synset:
     """One sense: the words that share it, its gloss, pointers (symbol, pos, offset) to other senses, and the number of
     the lexicographer file it is in, which says what kind of thing it is (5 animal, 13 food...)."""
@@ -112,14 +103,6 @@ def _spell(word: str) -> str:
 def _definition(gloss: str) -> str:
     """The definition alone: examples stand in quotation marks after a semicolon."""
     return re.split(r'[;:]?\s*"', gloss.strip(), maxsplit=1)[0].strip(" ;:") or gloss.strip()
-
-
-def glosses(folder: Path, parts: Iterable[str] = PARTS_OF_SPEECH) -> Iterator[Gloss]:
-    """Every word in every sense, some 206,000 pairs of a word and what it means; slurs are left out."""
-    for pos in parts:
-        for synset in read_synsets(folder, pos):
-            for word in () if synset.offensive else synset.words:
-                yield Gloss(word, pos, synset.gloss)
 
 
 class Nouns:

@@ -150,7 +150,6 @@ class Length:
 
     steps: int | None = None
     minutes: float | None = None
-    piece: float | None = None  # minutes of wall time until this run stops; a resumed run continues the schedules
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -236,10 +235,10 @@ class Trainer:
         # The first batch may encode data for minutes, which is no training time. Batches are pure: nothing changes.
         self.task.batch(self.state.step, self.accelerator.process_index, self.accelerator.num_processes, 0.0)
         log = Log(self.out / "stats.jsonl", self.accelerator.is_main_process, self.state.samples)
-        last = begin = time.monotonic()
+        last = time.monotonic()
         with self._signals():
             while True:
-                progress, over, due = self._agreed(begin, last)
+                progress, over, due = self._agreed(last)
                 if over:
                     break
                 if due:
@@ -250,15 +249,15 @@ class Trainer:
                 self.state.seconds += time.monotonic() - started
         self.checkpoint(log)
 
-    def _agreed(self, begin: float, last: float) -> tuple[float, bool, bool]:
+    def _agreed(self, last: float) -> tuple[float, bool, bool]:
         """Progress, whether to end, and whether a checkpoint is due: decided by the first rank.
 
         Clocks differ between ranks, and a signal reaches them at different steps. If one rank ended alone, the others
         would wait for its gradients.
         """
-        now, piece = time.monotonic(), self.length.piece
+        now = time.monotonic()
         progress = self.length.progress(self.state.step, self.state.seconds)
-        over = self._stopped or progress >= 1 or bool(piece and now - begin > 60 * piece)
+        over = self._stopped or progress >= 1
         decisions: list[Any] = [progress, over, now - last > 60 * self.every_minutes]
         return tuple(broadcast_object_list(decisions))
 

@@ -94,7 +94,6 @@ def command_line(recipes: Mapping[str, Recipe]) -> None:
         recipe: Annotated[str, typer.Argument(help=", ".join(sorted(recipes)))] = usual,
         preset: Annotated[str | None, typer.Option(help=f"row of models/presets.toml: tiny or {PRESET}")] = None,
         minutes: Annotated[float | None, typer.Option(help="training time; the recipe's own otherwise")] = None,
-        piece: Annotated[float | None, typer.Option(help="stop after so many minutes; --resume goes on")] = None,
         steps: Annotated[int | None, typer.Option(help="optimiser steps instead of minutes")] = None,
         resume: Annotated[bool, typer.Option(help="go on from --out's last checkpoint")] = False,
         init: Annotated[Path | None, typer.Option(help="state folder of a run, or a part, to begin from")] = None,
@@ -115,7 +114,7 @@ def command_line(recipes: Mapping[str, Recipe]) -> None:
             raise ValueError(f"no recipe {recipe!r}; there are {', '.join(sorted(recipes))}")
         if threads:
             torch.set_num_threads(threads)
-        out, length = out or Path("runs") / f"{recipe}-{preset or PRESET}", Length(steps, minutes, piece)
+        out, length = out or Path("runs") / f"{recipe}-{preset or PRESET}", Length(steps, minutes)
         run(recipes[recipe], out, length, preset, seed, every, resume, init, parts, world, compiled, rate, trunk)
 
     command(lambda: typer.run(train))
