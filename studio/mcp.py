@@ -37,10 +37,9 @@ from studio.api.guard import BODY_LIMIT
 from studio.api.uploads import Uploads, in_turn, uploads
 from studio.backends.base import offered, open_backend
 from studio.capabilities import Style
-from studio.clips import ClipFile
 from studio.doors import FAST_FIELD, ModelState, model_states, with_fast
 from studio.events import Progress, Saved, Unknown, not_drawn
-from studio.export.make import Wanted, exported, stills
+from studio.export.make import Wanted, exported
 from studio.files import UPLOAD, is_plain, make_folder, write_whole
 from studio.gallery import Gallery, GalleryItem
 from studio.metadata.files import credits_in
@@ -71,7 +70,6 @@ SHOWN = 8  # pictures shown in the chat; all are linked
 RESOURCE = "studio://pictures/{id}"  # how a client reads a stored file
 FILE = "studio://files/{folder}/{name}"  # and one that a tool wrote
 SMALL = 65_536  # bytes of a written file that is shown in the chat
-DRAWN = (".svg", ".json", ".zip")  # endings of files that have no pixels
 
 INSTRUCTIONS = """\
 Studio 128 draws stickers, emoji and icons with transparent backgrounds on this computer. It knows short English \
@@ -129,70 +127,18 @@ class Hits(BaseModel):
 
 
 class FileOut(BaseModel):
-    """A file; of what has pixels, what is read back from it."""
+    """A file that a tool wrote."""
 
     path: str = Field(description="Where it is for a day, on the computer where the studio runs.")
     uri: str = Field(description="The resource to read it by.")
     media_type: str
     bytes: int
-    width: int = 0
-    height: int = 0
-    frames: int = 0
-    seconds: float = Field(0.0, description="Of one play; 0 for a still picture.")
 
 
 class Files(BaseModel):
     """Files that were written."""
 
     files: list[FileOut]
-
-
-class FileStore:
-    """Files below `root`, the cache of a home. The worker clears folders like these away once they are a day old."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def answer(self, files: Mapping[str, bytes]) -> CallToolResult:
-        """Write files, by name, into a new folder, and describe them."""
-        make_folder(self._root)
-        folder = Path(tempfile.mkdtemp(prefix=UPLOAD, dir=self._root))
-        for name, data in files.items():
-            write_whole(folder / name, data, "--home")
-        written = [_file_out(folder / name) for name in files]
-        blocks: list[ContentBlock] = [TextContent(type="text", text="\n".join(map(_file_line, written)))]
-        blocks += [
-            ImageContent(type="image", data=base64.b64encode(files[Path(file.path).name]).decode(), mime_type=kind)
-            for file in written[:SHOWN]
-            if (kind := file.media_type).startswith("image/") and file.width and file.bytes <= SMALL
-        ]
-        for file in written:
-            name, kind = Path(file.path).name, file.media_type
-            blocks.append(ResourceLink(type="resource_link", uri=file.uri, name=name, mime_type=kind, size=file.bytes))
-        return CallToolResult(content=blocks, structured_content=Files(files=written).model_dump(mode="json"))
-
-    def read(self, folder: str, name: str) -> bytes:
-        """A file that a tool wrote."""
-        for path in self._root.glob(f"{UPLOAD}*/*"):
-            if (path.parent.name.removeprefix(UPLOAD), path.name) == (folder, name) and is_plain(path):
-                return path.read_bytes()
-        raise ResourceNotFoundError(f"there is no file {name} any more.")
-
-
-def _file_out(path: Path) -> FileOut:
-    facts: dict[str, Any] = {"bytes": path.stat().st_size}
-    if path.suffix not in DRAWN:
-        clip = ClipFile.open(path)
-        facts |= {"width": clip.width, "height": clip.height, "frames": clip.count, "seconds": round(clip.seconds, 3)}
-    uri = FILE.format(folder=path.parent.name.removeprefix(UPLOAD), name=path.name)
-    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return FileOut(path=str(path), uri=uri, media_type=kind, **facts)
-
-
-def _file_line(file: FileOut) -> str:
-    moving = f", {file.frames} frames, {file.seconds} s" if file.frames > 1 else ""
-    size = f"{file.width} x {file.height}{moving}, " if file.width else ""
-    return f"- {file.path} ({size}{file.bytes:,} bytes)"
 
 
 # --- The server and its tools ----------------------------------------------------------------------------------------
@@ -221,14 +167,11 @@ def server(studio: Studio, model: str, local: bool = False) -> MCPServer:
         version=version(),
         log_level="WARNING",  # at its usual level it would turn on the logs of every library
     )
-    for tool in (tools.cancel, tools.frames):
-        mcp.add_tool(tool, annotations=MAKES)
+    mcp.add_tool(tools.cancel, annotations=MAKES)
     for tool in (tools.search, tools.read, tools.status, tools.styles, tools.models):
         mcp.add_tool(tool, annotations=LOOKS)
     mcp.resource(RESOURCE, name="picture", title="A picture of the gallery", mime_type="image/png")(tools.picture)
-    mcp.resource(FILE, name="file", title="A file that a tool wrote", mime_type="application/octet-stream")(
-        tools.files.read
-    )
+    mcp.resource(FILE, name="file", title="A file that a tool wrote", mime_type="application/octet-stream")(tools.file)
     return mcp
 
 
@@ -341,7 +284,6 @@ class Tools:
 
     def __init__(self, studio: Studio, model: str, local: bool) -> None:
         self._studio, self._model, self._local = studio, model, local
-        self.files = FileStore(studio.home / "cache")
 
     def making(self, making: Making) -> Tool:
         """A tool that makes something."""
@@ -418,9 +360,8 @@ class Tools:
         def export(picture: str, model: str, **wanted: Any) -> CallToolResult:
             larger = functools.partial(self._studio.larger, model=self._served(model))
             with uploads(self._studio.home, self._studio.gallery) as files:
-                return self.files.answer(
-                    exported(Path(self._path(files, picture, "picture")), Wanted(**wanted), larger)
-                )
+                path = Path(self._path(files, picture, "picture"))
+                return self._written(exported(path, Wanted(**wanted), larger))
 
         hints = get_type_hints(Wanted, include_extras=True)
         picture = Annotated[str, Field(description=f"{PICTURE}; or a clip.")]
@@ -431,20 +372,29 @@ class Tools:
         )
         return _model_tool("export", about, fields, Files, export)
 
-    @_tool
-    def frames(
-        self,
-        clip: Annotated[str, Field(description=f"{PICTURE}; of a clip.")],
-        number: Annotated[int, Field(description="So many, evenly spread.", ge=1, le=64)] = 8,
-        at: Annotated[float | None, Field(description="Only the one that is shown at this second.")] = None,
-    ) -> Annotated[CallToolResult, Files]:
-        """Take frames of a clip as pictures. Files stay for a day."""
-        with uploads(self._studio.home, self._studio.gallery) as files:
-            file = ClipFile.open(self._path(files, clip, "clip"))
-            numbers = file.choice(at=at, number=None if at is not None else number)
-            name = f"{file.path.stem}-{{:04}}.png".format
-            pictures = {name(frame.number): data for frame, data in stills(file, numbers)}
-        return self.files.answer(pictures)
+    def _written(self, files: Mapping[str, bytes]) -> CallToolResult:
+        """Write files, by name, into a new folder of the cache, which the worker clears away once it is a day old."""
+        make_folder(self._studio.home / "cache")
+        folder = Path(tempfile.mkdtemp(prefix=UPLOAD, dir=self._studio.home / "cache"))
+        written, shown, links = list[FileOut](), list[ContentBlock](), list[ContentBlock]()
+        for name, data in files.items():
+            write_whole(folder / name, data, "--home")
+            uri = FILE.format(folder=folder.name.removeprefix(UPLOAD), name=name)
+            kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+            written.append(FileOut(path=str(folder / name), uri=uri, media_type=kind, bytes=len(data)))
+            if kind.startswith("image/") and kind != "image/svg+xml" and len(data) <= SMALL:
+                shown.append(ImageContent(type="image", data=base64.b64encode(data).decode(), mime_type=kind))
+            links.append(ResourceLink(type="resource_link", uri=uri, name=name, mime_type=kind, size=len(data)))
+        text = "\n".join(f"- {file.path} ({file.bytes:,} bytes)" for file in written)
+        content = [TextContent(type="text", text=text), *shown[:SHOWN], *links]
+        return CallToolResult(content=content, structured_content=Files(files=written).model_dump(mode="json"))
+
+    def file(self, folder: str, name: str) -> bytes:
+        """A file that a tool wrote."""
+        for path in (self._studio.home / "cache").glob(f"{UPLOAD}*/*"):
+            if (path.parent.name.removeprefix(UPLOAD), path.name) == (folder, name) and is_plain(path):
+                return path.read_bytes()
+        raise ResourceNotFoundError(f"there is no file {name} any more.")
 
     def picture(self, id: str) -> bytes:
         """The file of a picture of the gallery."""
