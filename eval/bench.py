@@ -37,8 +37,8 @@ Prompt = dict[str, Any]
 
 
 def score(folder: Path, wanted: list[Prompt], judge: Judge) -> list[Row]:
-    """Of each attribute and language the share that is as the prompt says, of the files NAME.png (or any other kind);
-    one that is missing is wrong. Refused where there is none of them, or one can't be read."""
+    """The share of right files NAME.png (or any other kind) for each attribute and language; a missing file is wrong.
+    Refused where there is none of them, or one can't be read."""
     files = {path.stem: path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES}
     if not files.keys() & {prompt["name"] for prompt in wanted}:
         raise Refused("eval.no_bench", path=str(folder), first=wanted[0]["name"])

@@ -1,4 +1,4 @@
-"""Clips as the table sees them: which are asked for, the studio's own generator, and controls that need no model.
+"""Clips in the evaluation: prompts, the studio's own generator, and controls that need no model.
 
 Shapes: N clips of T frames, premultiplied uint8 (N, T, 128, 128, 4).
 """
@@ -44,7 +44,7 @@ MOMENTS = 10
 
 @dataclass(frozen=True)
 class ClipPrompt:
-    """What a clip is asked for by; `picture` (128, 128, 4) is its first frame, None where that is to be drawn."""
+    """The request of a clip; `picture` (128, 128, 4) is its first frame, None where the generator draws it."""
 
     text: str
     picture: np.ndarray | None = None
@@ -59,7 +59,7 @@ def plain_clips(world: World, count: int, split: str, motions: Sequence[str], se
 
 
 def prompt_of(world: World, clip: Clip, seed: int) -> ClipPrompt:
-    """What a true clip is asked for by: its picture at rest and its caption."""
+    """The request of a true clip: its picture at rest and its caption."""
     return ClipPrompt(clip.caption(world, seed, "en"), clip.rest(world), clip.loop, clip.fps)
 
 

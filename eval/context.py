@@ -154,7 +154,7 @@ class Context:
         return self.draw(prompts, **options)[0]
 
     def draw(self, prompts: Sequence[Any], **options: Any) -> Drawn:
-        """The same, and the styles of the drawings that each was drawn from, where the generator says so."""
+        """As `generate`, with the styles of the drawings that each was drawn from, where the generator reports them."""
         seeds, starts = range(SEED, SEED + len(prompts)), range(0, len(prompts), GENERATED)
         blocks = dict(enumerate((prompts[i : i + GENERATED], seeds[i : i + GENERATED], options) for i in starts))
         paths = {number: self._path(block) for number, block in blocks.items()}

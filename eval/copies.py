@@ -100,7 +100,7 @@ def _recoloured(picture: Image.Image) -> Image.Image:
     return turned
 
 
-# What a copy must survive, of RGBA pictures; the share that is still recognised is said beside every count of copies.
+# Changes of RGBA pictures that a copy must survive. Each count of copies reports the share that is still recognised.
 DISGUISES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "shifted": partial(_moved, shift=4 / 128),
     "scaled": partial(_moved, scale=0.92),

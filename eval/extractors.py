@@ -39,9 +39,6 @@ from models.weights import file_sha256, weights_digest
 
 ROWS: dict[str, dict[str, str]] = tomllib.loads(Path(__file__).with_name("extractors.toml").read_text(encoding="utf-8"))
 BATCH = 32
-INCEPTION_URL = (
-    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
-)
 LAYER = "2048"  # of Inception: the features of FID
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # of 95,628,359 bytes
 
@@ -52,9 +49,7 @@ class Source:
 
     weights: Path | None = None  # folder of the studio's, None: the shipped ones
     inception: Path | None = None  # file of Inception's
-    any_weights: bool = False  # also a file that is not the known one
     download: bool = False  # whether a network may be used
-    cache: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +95,7 @@ class Extractor:
 
 
 def extractor(name: str, source: Source = Source()) -> Extractor:
-    """The extractor called `name`; Refused says why there is none."""
+    """The extractor called `name`; Refused with the reason where there is none."""
     kind, _, argument = name.partition(":")
     if kind not in ROWS:
         raise Refused("eval.no_extractor", name=kind, hint=did_you_mean(kind, ROWS), known=list(ROWS))
@@ -212,30 +207,21 @@ def inception(_: str, source: Source) -> Extractor:
         raise Refused("eval.no_fidelity", problem=str(error)) from error
     from torchmetrics.image.fid import NoTrainInceptionV3
 
-    path = source.inception or (_downloaded(source) if source.download else None)
+    path = source.inception
     if path is None:
         raise Refused("eval.no_inception")
     if not path.is_file():
         raise Refused("eval.no_file", path=str(path))
     sha256 = file_sha256(path)
-    if sha256 != INCEPTION_SHA256 and not source.any_weights:
+    if sha256 != INCEPTION_SHA256:
         raise Refused("eval.other_inception", path=str(path), sha256=sha256[:12], expected=INCEPTION_SHA256[:12])
     try:
         torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity itself would run what a pickle holds
         net = NoTrainInceptionV3("inception-v3-compat", [LAYER], str(path), antialias=False)
     except Exception as error:  # a pickle of anything
         raise Refused("eval.no_load", name=str(path), problem=str(error).partition("\n")[0]) from error
-    named = "Inception" if sha256 == INCEPTION_SHA256 else f"Inception-{sha256[:8]}"
     identity = f"{sha256} on white; bilinear as in TensorFlow 1 to 299"
-    return Extractor(named, identity, white, net)
-
-
-def _downloaded(source: Source) -> Path:
-    path = (source.cache or Path.home() / ".cache") / "inception-2015-12-05.pth"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(INCEPTION_URL, str(path), hash_prefix=INCEPTION_SHA256)
-    return path
+    return Extractor("Inception", identity, white, net)
 
 
 def _rgb(picture: Image.Image) -> Image.Image:

@@ -1,7 +1,7 @@
 """What the table measures: anything that turns prompts and seeds into media.
 
-A `Generator` says what it makes and what it can do; a metric says what it needs (`eval.metrics`), and one that needs
-what a generator lacks does not apply to it. The studio's own pipeline is `StickerGenerator`; `StudioModel` is any model
+A `Generator` lists its medium and abilities, a metric its needs (`eval.metrics`). A metric that needs what a generator
+lacks does not apply to it. The studio's own pipeline is `StickerGenerator`; `StudioModel` is any model
 that the studio knows.
 """
 
@@ -56,7 +56,7 @@ TRAIN = "train"  # the split
 DATA = (NAMES, "vocabulary", "prototypes")  # parts that are made of pictures' names and drawings: two of each ship
 IMAGE = (*SPACE, "autoencoder", "dit", NAMES, "prototypes", FAST)
 
-# What a metric may need, and what is said of a generator without it.
+# What a metric may need -> the end of a sentence about a generator without it.
 LACKS: dict[str, str] = tomllib.loads(Path(__file__).with_name("abilities.toml").read_text(encoding="utf-8"))
 
 

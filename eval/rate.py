@@ -1,8 +1,8 @@
-"""`python -m eval rate MADE REAL`: a page for blind ratings, on this computer alone; and the rows of what people said.
+"""`python -m eval rate MADE REAL`: a page for blind ratings, on this computer alone; and the rows of the answers.
 
-A rater gives stars to pictures of both folders, mixed, and of pairs says which one is better; where a picture comes
-from is not to be seen, and the order is another for each rater. Some come twice. Each answer is kept at once, in a
-file; the measure `ratings` reads it.
+A rater gives stars to mixed pictures of both folders and chooses the better one of pairs. The page hides where a
+picture comes from; each rater has another order. Some tasks come twice. Each answer is saved at once in a file, which
+the measure `ratings` reads.
 """
 
 import argparse
@@ -42,7 +42,7 @@ Task = dict[str, Any]  # task (its name), again, pictures
 
 
 class Ratings:
-    """Two folders, what is asked of them, and the answers so far."""
+    """Two folders, their tasks, and the answers so far."""
 
     def __init__(self, generated: Path, real: Path, out: Path, each: int = EACH) -> None:
         self.out, self.answers = out, json.loads(out.read_text("utf-8"))["answers"] if out.is_file() else []
@@ -55,7 +55,7 @@ class Ratings:
         self.tasks = {"-".join(names): names for names in (*stars, *pairs)}
 
     def order(self, rater: str) -> list[Task]:
-        """What a rater is asked, in the order that is theirs: stars and pairs mixed, some of them again at the end."""
+        """The tasks of a rater in their order: stars and pairs mixed, some of them again at the end."""
         rng = random.Random(rater)
         names = rng.sample(sorted(self.tasks), len(self.tasks))
         order = [(name, 0) for name in names] + [(name, 1) for name in names[:AGAIN]]
@@ -63,13 +63,13 @@ class Ratings:
         return [{"task": name, "again": n, "pictures": rng.sample(tasks[name], len(tasks[name]))} for name, n in order]
 
     def next(self, rater: str) -> Task | None:
-        """The first that has no answer, and how many have."""
+        """The first task without an answer, with counts; None at the end."""
         given = {(one["task"], one["again"]) for one in self.answers if one["rater"] == rater}
         left = [one for one in self.order(rater) if (one["task"], one["again"]) not in given]
         return left[0] | {"done": len(given), "of": len(given) + len(left)} if left else None
 
     def answer(self, rater: str, task: str, again: int, choice: Any) -> bool:
-        """Keep an answer, the file written whole: stars, or the better picture. False for what was not asked."""
+        """Save an answer: stars, or the better picture. False where it is not the current task."""
         shown, task_now = self.tasks.get(task, []), self.next(rater)
         known = shown if len(shown) > 1 else list(STARS)
         if not task_now or (task_now["task"], task_now["again"]) != (task, again) or choice not in known:
@@ -97,7 +97,7 @@ def app(ratings: Ratings) -> Starlette:
             return Response(status_code=404)
         shown, file = read_picture(match[1]).convert("RGBA"), io.BytesIO()
         shown.thumbnail((SIDE, SIDE))
-        shown.save(file, "PNG")  # without what the file says of its origin
+        shown.save(file, "PNG")  # without the metadata of its origin
         return Response(file.getvalue(), media_type="image/png")
 
     async def following(request: Request) -> Response:
@@ -159,8 +159,8 @@ def rating_rows(context: Context) -> Iterator[Row]:
 
 
 def rated(answers: list[dict[str, Any]]) -> Iterator[Row]:
-    """Of answers {rater, task, again, of, value}: `of` says where the task's pictures are from ("made", "real"),
-    `value` is 1 to 5 stars, or of a pair whether the generated one is better."""
+    """Rows of answers {rater, task, again, of, value}: `of` lists the sources of the task's pictures ("made", "real"),
+    `value` is 1 to 5 stars, or for a pair 1 where the generated one is better."""
     stars, pairs = ([answer for answer in answers if len(answer["of"]) == n] for n in (1, 2))
     raters = f"{len({answer['rater'] for answer in answers})} raters"
     stars_of = {
@@ -180,7 +180,7 @@ def rated(answers: list[dict[str, Any]]) -> Iterator[Row]:
 
 
 def alpha(answers: list[dict[str, Any]]) -> float:
-    """Krippendorff's, of first answers: 1 where raters agree, 0 as by chance, NaN where no two were asked the same.
+    """Krippendorff's alpha of first answers: 1 where raters agree, 0 as by chance, NaN where no two answered one task.
     Differences are squared, which for yes and no is nominal agreement."""
     units = defaultdict[str, list[float]](list)
     for answer in answers:

@@ -64,8 +64,8 @@ MARKED = re.compile(r'(\[//\]: # "figures: (.+?)"\n).*?(\[//\]: # "end"\n)', re.
 def measure(context: "Context", names: list[str]) -> dict[str, Group]:
     """Run metrics: name -> {"rows": [Row], "missing": sentence or None, "inapplicable": sentence or None, "seconds"}.
 
-    A metric that lacks weights or data says so and keeps the rows it had; one that needs what the generator has not is
-    skipped and says why. The others run all the same.
+    A metric that lacks weights or data keeps the rows it had and reports what is missing. One that needs an ability
+    that the generator lacks is skipped with the reason. The others run all the same.
     """
     groups: dict[str, Group] = {}
     for name in names:
@@ -300,7 +300,7 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
 
 
 def write(document: Document, arguments: argparse.Namespace) -> None:
-    """Into each file that was asked for; "-" is standard output."""
+    """Write the document into each named file; "-" is standard output."""
     if arguments.compare:
         document = compared(document, arguments.compare)
     for name, form in FORMATS.items():
@@ -319,7 +319,7 @@ def console(arguments: argparse.Namespace) -> Console:
 
 
 def publish(title: str, groups: dict[str, list[Row]], arguments: argparse.Namespace, **more: Any) -> None:
-    """Print rows by group, and write them into the documents that were asked for."""
+    """Print rows by group, and write them as the options name."""
     timed: dict[str, Group] = {name: {"rows": rows, "missing": None, "seconds": 0} for name, rows in groups.items()}
     print_table(timed, console(arguments))
     write({"title": title, **rows_of(timed), **more, "stamps": machine()}, arguments)

@@ -67,7 +67,7 @@ class Row:
 
 
 class MissingError(RuntimeError):
-    """A metric lacks something it stands on (weights, the world, a file): one sentence says what and what to do."""
+    """A metric lacks something (weights, the world, a file): one sentence with what to do."""
 
 
 @contextmanager

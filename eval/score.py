@@ -1,4 +1,4 @@
-"""`python -m eval score`: anyone's pictures, captions and vectors, by the measures of the table.
+"""`python -m eval score`: pictures, captions and vectors of any source, by the measures of the table.
 
 Captions: COCO's result and annotation files, JSON, JSON Lines, CSV, or a text file of one caption a line. Vectors: .npy
 (row by row), .npz of `vectors` and `ids`, or what an extractor makes of a folder of pictures or a file of captions.
@@ -360,7 +360,7 @@ def copy_rows(
 
 def parser() -> argparse.ArgumentParser:
     """`score folder A B`, `score captions PRED REF`, `score retrieval A B`."""
-    parser = argparse.ArgumentParser(prog="python -m eval score", description="Measure anyone's files.")
+    parser = argparse.ArgumentParser(prog="python -m eval score", description="Measure files of any source.")
     kinds = parser.add_subparsers(dest="kind", required=True)
     folder = kinds.add_parser("folder", help="the pictures in A against those in B")
     captions = kinds.add_parser("captions", help="captions against references")
@@ -381,20 +381,17 @@ def add_extractors(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--extractor", action="append", metavar="NAME", help=f"also several times. {known}")
     parser.add_argument("--inception-weights", type=Path, metavar="FILE", help="of FID; another file is refused")
-    parser.add_argument("--any-weights", action="store_true", help="take other Inception weights, too")
     parser.add_argument("--download", action="store_true", help="fetch weights; without it no connection is opened")
     parser.add_argument("--weights", type=Path, metavar="DIR", help="the studio's weights, instead of the shipped ones")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="where features are kept")
 
 
 def extractors_of(arguments: argparse.Namespace, usual: str) -> list[Extractor]:
-    """Those asked for, or the usual one; Inception also where its weights are given."""
+    """The named extractors, or the usual one; Inception also where its weights are given."""
     names = arguments.extractor or [usual]
     if arguments.inception_weights and "Inception" not in names:
         names = [*names, "Inception"]
-    source = Source(
-        arguments.weights, arguments.inception_weights, arguments.any_weights, arguments.download, cache_of(arguments)
-    )
+    source = Source(arguments.weights, arguments.inception_weights, arguments.download)
     return [extractor(name, source) for name in names]
 
 
@@ -403,7 +400,7 @@ def cache_of(arguments: argparse.Namespace) -> Path:
 
 
 def run(arguments: argparse.Namespace) -> tuple[dict[str, list[Row]], dict[str, Any]]:
-    """What was asked for -> rows by group, and what was read."""
+    """Rows by group, and facts about the files that were read."""
     first, second = arguments.first, arguments.second
     if arguments.kind == "folder":
         extractors = extractors_of(arguments, "EffLite0")

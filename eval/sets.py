@@ -118,7 +118,7 @@ def unseen(world: World, count: int) -> list[Picture]:
 
 
 def pairs(world: World, count: int) -> list[Pair]:
-    """At most `count` pairs of different things that training drew, chosen by hash: nobody drew them in one."""
+    """At most `count` pairs of different things that training drew, chosen by hash; no drawing shows both."""
     things = (picture for picture in world.split("train") if picture.group in APART)
     chosen = _unique(things, lambda picture: ("pair", picture.concept))
     return list(zip(chosen[::2], chosen[1::2], strict=False))[:count]

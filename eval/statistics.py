@@ -242,7 +242,7 @@ def _radius(x: np.ndarray, k: int) -> np.ndarray:
 
 def _distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Blocks of squared distances (ROWS, M) with the row that they start at, and by how much they may be off where the
-    features are of float32: a sample on the border of a ball is inside, whatever rounding says."""
+    features are of float32: a sample on the border of a ball is inside."""
     y = np.asarray(y, np.float64)
     norms = np.square(y).sum(1)
     for start in range(0, len(x), ROWS):

@@ -69,7 +69,7 @@ def save_part(
     for other in set(folder.glob("*.safetensors")) - set(written.values()):  # of the other kind, from before
         other.unlink()
     if made_with:
-        record_made_with(folder, made_with)
+        record_dependencies(folder, made_with)
     record_part(name, root)
     return folder
 
@@ -106,7 +106,7 @@ def _from_8_bits(stored: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]"
     }
 
 
-def record_made_with(folder: Path, digests: dict[str, str]) -> None:
+def record_dependencies(folder: Path, digests: dict[str, str]) -> None:
     """Write into a part's folder what it was made with: {name: `weights_digest` of that part}."""
     (folder / MADE_WITH).write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
 

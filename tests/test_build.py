@@ -1,4 +1,4 @@
-"""The build on a few packages that the test packs itself: checked, resumable, the same bytes twice."""
+"""The build on a few packages that the test packs itself: checked, the same bytes twice."""
 
 import io
 import json
@@ -126,26 +126,6 @@ def test_two_builds_give_the_same_bytes_and_digest(offline):
     assert [p.concept for p in world.pictures] == ["blue-circle", "red-circle"]
     assert world.pixels[1, 64, 64].tolist() == [255, 0, 0, 255]
     assert world.digest == first["digest"]
-    assert not (offline / "chunks").exists()
-
-
-def test_a_killed_build_renders_only_what_is_missing(offline, monkeypatch):
-    monkeypatch.setattr(building, "CHUNK", 1)
-    monkeypatch.setattr(building, "assemble", _killed)
-    with pytest.raises(KeyboardInterrupt):
-        building.build(offline, workers=1)
-    chunks = sorted((offline / "chunks").iterdir())
-    assert len(chunks) == 2
-    chunks[0].unlink()
-    kept = chunks[1].stat().st_mtime_ns
-    with pytest.raises(KeyboardInterrupt):
-        building.build(offline, workers=1)
-    assert sorted((offline / "chunks").iterdir()) == chunks
-    assert chunks[1].stat().st_mtime_ns == kept
-
-
-def _killed(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def test_an_altered_archive_is_refused(offline):

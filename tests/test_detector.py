@@ -113,4 +113,3 @@ def test_a_run_resumes_exactly_and_ships(options: TaskOptions, tmp_path: Path) -
     shipped: Detector = load_part(Detector, "detector", again.out / "export")
     assert len(shipped.config["names"]) == len(straight.task.numbers)  # type: ignore[attr-defined]
     assert torch.allclose(shipped.centres.norm(dim=-1), torch.ones(1), atol=0.02) and not straight.plain.centres.any()
-    assert list(again.out.glob("sheet-*.png"))

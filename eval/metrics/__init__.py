@@ -19,7 +19,7 @@ class Metric:
 
     function: str  # "module:name" of a `Measure`
     needs: tuple[str, ...] = ()  # of the generator, keys of `LACKS`
-    final: bool = False  # measured where it is asked for by name alone, and of what ships
+    final: bool = False  # measured only by its name, and only with the weights that ship
 
     @property
     def rows(self) -> Measure:

@@ -2,7 +2,7 @@
 name.
 
 A caption names a concept where the longest names in it hold one of the concept's. References are training captions of
-the true picture. Scenes are scored by what is said of their things, colours, numbers and relations.
+the true picture. Scenes are scored by the stated things, colours, numbers and relations.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -145,7 +145,7 @@ def guided_row(context: Context, pictures: Sequence[Picture]) -> Row:
     """Of the same pictures: named by the best of five candidates, less named greedily."""
     pixels, right = sets.pixels(context.world, list(pictures)), right_by(context, pictures, "en")
     best, greedy = (
-        right(said).astype(float) for said in (written(context, pixels, **SEVERAL), written(context, pixels))
+        right(texts).astype(float) for texts in (written(context, pixels, **SEVERAL), written(context, pixels))
     )
     name = "concept named by the best of five candidates, less greedily"
     return mean_row(name, best - greedy, goal=0.0, **context.origin())
@@ -178,10 +178,10 @@ def text_rows(context: Context, pictures: Sequence[Picture]) -> Iterator[Row]:
         "another of the true picture": [caption(p, SEED + REFERENCES, "en", "long") for p in pictures],
     }
     for name, measure in {"CIDEr-D": cider_d, "ROUGE-L": rouge_l}.items():
-        scores = {who: measure(said, references) for who, said in texts.items()}
+        scores = {who: measure(candidates, references) for who, candidates in texts.items()}
         goal = float(scores["nearest training picture's"].mean())
         yield mean_row(f"long captions, {name}", scores[""], goal=goal, against=beside(scores), **context.origin())
-    values = {who: float(bleu(bleu_counts(said, references).sum(0))[3]) for who, said in texts.items()}
+    values = {who: float(bleu(bleu_counts(candidates, references).sum(0))[3]) for who, candidates in texts.items()}
     goal = values["nearest training picture's"]
     yield Row("long captions, BLEU-4", values[""], len(pictures), goal=goal, against=beside(values), **context.origin())
 

@@ -47,7 +47,7 @@ K = 10
 
 @dataclass(frozen=True)
 class ClipSet:
-    """True clips, what they are asked for by, and clips of each source by its name."""
+    """True clips, their prompts, and clips of each source by its name."""
 
     clips: list[Clip]
     prompts: list[ClipPrompt]

@@ -9,7 +9,7 @@ pictures: a distance means nothing without it at these sizes.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -152,7 +152,7 @@ COPIES = "copies of training pictures"
 
 @dataclass(frozen=True)
 class Judged:
-    """What is seen in N made pictures, each asked for by one held-out picture."""
+    """Answers about N generated pictures, each for one held-out picture."""
 
     concept: np.ndarray  # (N,) bool: one of the 10 nearest drawings shows the concept
     other: np.ndarray  # (N,) bool, the control: one of them shows another cell's concept
@@ -165,7 +165,7 @@ class Judged:
 def judge(
     context: Context, pictures: list[Picture], generated: np.ndarray, features: np.ndarray | None = None
 ) -> Judged:
-    """What is seen in `generated` (N, 128, 128, 4), drawn for held-out `pictures`; features where they are known."""
+    """Judge `generated` (N, 128, 128, 4), drawn for held-out `pictures`; features where they are known."""
     features = context.features(generated) if features is None else features
     rows = nearest(features, context.drawing_features, NEIGHBOURS)
     half = len(pictures) // 2
@@ -266,25 +266,6 @@ def control_rows(context: Context) -> Iterator[Row]:
         yield from prefixed(name, judged_rows(judge(context, pictures[:n], shown[:n], features[:n]), real))
         yield from prefixed(name, distribution_rows(set_distances(context, pictures[:m], features[:m])))
         yield from prefixed(name, unrelated_rows(context, pictures[:m], shown[:m]))
-
-
-# Of each measure the control that must be higher, and the one that must be lower.
-RANKS = (
-    (CONCEPT, "real held-out", "deaf"), (CONCEPT, "pasted", "deaf"), (CONCEPT, "real held-out", "noise"),
-    (STYLE, "real held-out", "noise"), (COPIES, "memoriser", "real held-out"), (COPIES, "pasted", "real held-out"),
-    (f"{NAME} over its floor", "noise", "real held-out"), (KERNEL_NAME, "noise", "real held-out"),
-)  # fmt: skip
-
-
-def misranked(rows: Iterable[Row]) -> list[str]:
-    """A sentence for each pair of controls that a measure puts in the wrong order; ValueError where one is missing."""
-    value = {row.name: row.value for row in rows}
-    if missing := [f"{who}: {name}" for name, *pair in RANKS for who in pair if f"{who}: {name}" not in value]:
-        raise ValueError(f"no control {missing[0]!r} was measured; add the measure controls")
-    return [
-        f"{name}: {high} ({value[f'{high}: {name}']:.3f}) must be above {low} ({value[f'{low}: {name}']:.3f})"
-        for name, high, low in RANKS if value[f"{high}: {name}"] <= value[f"{low}: {name}"]
-    ]  # fmt: skip
 
 
 def _themselves(context: Context, pictures: list[Picture]) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,8 @@ Beside each figure stand real held-out drawings, the drawings that the pictures 
 generator without any.
 
 A seen concept in a style that has drawn it was trained on, so it is no test of what was learned, but it is what most
-people ask. Such a picture is guided to the style's own drawing: it should show the thing in that style, and how
-often it is a copy of that drawing is said beside it. The control draws the same prompts and seeds from noise alone.
+people ask. Such a picture is guided to the style's own drawing: it should show the thing in that style, and a
+row beside it counts copies of that drawing. The control draws the same prompts and seeds from noise alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -120,9 +120,13 @@ def novelty(
     alone: np.ndarray | None = None,
     **origin: Any,
 ) -> Iterator[Row]:
-    """The rows of pictures `generated` (N, 128, 128, 4), premultiplied uint8: of each the thing that was asked for (any
-    picture of it will do) and the styles of the drawings of it that it was drawn from. `alone` is the same without any
-    drawing, another N pictures. Seeds of one thing are rows in any place. Needs no generator."""
+    """The rows of pictures `generated` (N, 128, 128, 4), premultiplied uint8, whatever made them.
+
+    Args:
+        things: the requested thing of each, as any picture of it; several seeds of one thing may lie in any order.
+        sources: the styles of the drawings that each was drawn from.
+        alone: N pictures of the same things without any drawing.
+    """
     # As many drawings of them are left as of common things without one.
     held = sets.drawn_by(context.world, sets.per_concept(sets.cells(context.world, 10_000)), LEFT)[: 3 * THINGS]
     drawn = {(p.concept, p.style): p for p in reversed(context.world.pictures)}

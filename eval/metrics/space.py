@@ -2,7 +2,7 @@
 the same questions to models of open_clip ("open_clip").
 
 Retrieval: a right answer is any picture (or caption) of the same concept, since several families draw it; the one
-picture itself is said in the note.
+picture itself stands in the note.
 
 Words: English ones are drawn by seed among WordNet's synonyms and hyponyms of the trained concepts; Chinese ones are a
 list, written down before anything was measured. A word is right where one of its concepts is among the 10 nearest.

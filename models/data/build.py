@@ -1,7 +1,6 @@
 """The build of the sticker world (`python -m models.data build`): fetch, check, render, describe.
 
-Pictures are rendered in chunks, each written whole or not at all, so a killed build continues where it stopped; the
-assembled files are a pure function of the lock file and of the renderers' versions, and so is the manifest's digest.
+The files are a pure function of the lock file and of the renderers' versions, and so is the manifest's digest.
 
 Names and keywords are Unicode CLDR's, through `emojibase-data`. The *concept* of a picture is the base one: skin tone
 and gender are taken off, so that they neither leak between splits nor dominate the sampling.
@@ -11,9 +10,9 @@ import functools
 import hashlib
 import importlib.metadata
 import io
+import itertools
 import json
 import re
-import shutil
 import tarfile
 import tempfile
 import unicodedata
@@ -35,7 +34,7 @@ from models.data.stored import progress, whole
 from models.data.world import Picture, assign, merge_lookalikes
 from models.weights import file_sha256
 
-CHUNK = 128  # pictures; what a kill loses at most, twice
+CHUNK = 128  # pictures that a process renders at a time
 TONES = ("light", "medium-light", "medium", "medium-dark", "dark")
 _TONE = re.compile(r"-(medium-light|medium-dark|light|medium|dark)-skin-tone")
 _SHORT_TONE = re.compile(r"-(medium-light|medium-dark|light|medium|dark)$")  # fluent leaves "-skin-tone" out
@@ -52,8 +51,7 @@ def build(folder: Path, workers: int | None = None) -> dict[str, Any]:
     archives = {p.name: packages.fetch(p, folder / "downloads", lock) for p in progress(PACKAGES, "fetching packages")}
     unpack_wordnet(archives[DICTIONARY], folder / "text")
     icons = list_icons(archives)
-    render_all(icons, archives, folder / "chunks", workers)
-    return assemble(icons, folder, lock)
+    return assemble(icons, archives, folder, lock, workers)
 
 
 def unpack_wordnet(archive: Path, folder: Path) -> None:
@@ -223,7 +221,7 @@ def _gender(label: str) -> str | None:
 
 
 def plain_english(label: str) -> str:
-    """CLDR's structured label as people say it: "man: red hair" -> "man with red hair"."""
+    """CLDR's structured label in plain words: "man: red hair" -> "man with red hair"."""
     head, _, tail = label.replace("’", "'").partition(": ")
     if not tail:
         return label
@@ -312,43 +310,27 @@ def render_svg(svg: str, scale: int = 1) -> np.ndarray:
     return pixels.fit(Image.open(io.BytesIO(data)), scale * pixels.SIZE)
 
 
-def _render_chunk(sources: list[str], archive: Path | None, target: Path) -> None:
+def _render_chunk(sources: list[str], archive: Path | None) -> np.ndarray:
     if archive is None:
-        pictures = [render_svg(source) for source in sources]
-    else:
-        with tarfile.open(archive) as tar:
-            members = [tar.extractfile(source) for source in sources]
-            pictures = [pixels.fit(Image.open(io.BytesIO(m.read()))) for m in members if m is not None]
-    with whole(target) as part:
-        np.save(part, np.stack(pictures))
+        return np.stack([render_svg(source) for source in sources])
+    with tarfile.open(archive) as tar:
+        members = [tar.extractfile(source) for source in sources]
+        return np.stack([pixels.fit(Image.open(io.BytesIO(m.read()))) for m in members if m is not None])
 
 
-def chunk_name(icons: list[Icon], renderer: str) -> str:
-    """Names a chunk by what is in it and by the renderer, so that a stale one is never taken for it."""
-    text = "\n".join(f"{icon.package.name} {icon.name} {icon.source}" for icon in icons)
-    return f"{hashlib.sha256(f'{renderer} {text}'.encode()).hexdigest()[:24]}.npy"
-
-
-def _chunks(icons: list[Icon]) -> list[list[Icon]]:
-    groups: list[list[Icon]] = []
-    for icon in icons:
-        if not groups or len(groups[-1]) == CHUNK or groups[-1][0].package is not icon.package:
-            groups.append([])
-        groups[-1].append(icon)
-    return groups
-
-
-def render_all(icons: list[Icon], archives: dict[str, Path], folder: Path, workers: int | None) -> None:
-    """Render the chunks that are not there yet, in processes."""
+def render_all(icons: list[Icon], archives: dict[str, Path], images: np.ndarray, workers: int | None) -> None:
+    """Render all pictures into `images` (N, SIZE, SIZE, 4), in processes."""
     with ProcessPoolExecutor(workers) as pool:
         jobs = []
-        for group in _chunks(icons):
-            target, package = folder / chunk_name(group, renderer_version()), group[0].package
-            if not target.exists():
-                archive = None if package.kind == "iconify" else archives[package.name]
-                jobs.append(pool.submit(_render_chunk, [icon.source for icon in group], archive, target))
+        for package, group in itertools.groupby(icons, lambda icon: icon.package):
+            archive = None if package.kind == "iconify" else archives[package.name]
+            sources = [icon.source for icon in group]
+            jobs += [pool.submit(_render_chunk, sources[i : i + CHUNK], archive) for i in range(0, len(sources), CHUNK)]
+        first = 0
         for job in progress(jobs, "rendering pictures"):
-            job.result()
+            pictures = job.result()
+            images[first : first + len(pictures)] = pictures
+            first += len(pictures)
 
 
 def renderer_version() -> str:
@@ -358,15 +340,16 @@ def renderer_version() -> str:
 # --- Describing ------------------------------------------------------------------------------------------------------
 
 
-def assemble(icons: list[Icon], folder: Path, lock: dict) -> dict[str, Any]:
-    """Chunks -> pixels.npy, pictures.jsonl and, last, manifest.json, whose presence says that all is whole.
+def assemble(
+    icons: list[Icon], archives: dict[str, Path], folder: Path, lock: dict, workers: int | None
+) -> dict[str, Any]:
+    """Write pixels.npy, pictures.jsonl and, last, manifest.json, which marks the world as complete.
 
     Each is written beside the old one and then replaces it: a process that reads the old world keeps its files.
     """
     shape = (len(icons), pixels.SIZE, pixels.SIZE, 4)
     images = np.lib.format.open_memmap(folder / "pixels.npy.part", "w+", np.uint8, shape)
-    chunks = [folder / "chunks" / chunk_name(group, renderer_version()) for group in _chunks(icons)]
-    np.concatenate([np.load(chunk, mmap_mode="r") for chunk in chunks], out=images)
+    render_all(icons, archives, images, workers)
     images.flush()
     pictures = describe(icons, images)
     with (folder / "pictures.jsonl.part").open("w", encoding="utf-8") as file:
@@ -377,7 +360,6 @@ def assemble(icons: list[Icon], folder: Path, lock: dict) -> dict[str, Any]:
     manifest = _manifest(pictures, folder, lock)
     with whole(folder / "manifest.json") as part:
         part.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    shutil.rmtree(folder / "chunks")
     return manifest
 
 

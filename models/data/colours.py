@@ -17,7 +17,7 @@ from models.data.pixels import SIZE
 from models.lexicon import LEXICONS
 from models.messages import Refused
 
-MIN_SHARE = 0.12  # a colour on less of the picture than this is a detail nobody would name
+MIN_SHARE = 0.12  # a colour on less of the picture is a detail
 MAX_COLOURS = 3
 ENDS = (2, 98)  # percentiles of lightness that are black and white where that is all there is
 MOST = 2.5  # times the contrast that a picture has: what is plain stays so
@@ -127,7 +127,7 @@ def hue_shift(pixels: np.ndarray, colour: str, whole: bool = False) -> np.ndarra
     """The same picture, premultiplied uint8 (H, W, 4), painted in one of PAINTS, light and shade kept.
 
     Where most of the picture is coloured, its neutral parts (eyes, outlines, highlights) stay as they are, unless it is
-    painted `whole`; a mostly black, grey or white picture is always tinted whole, or nobody could call it `colour`.
+    painted `whole`; a mostly black, grey or white picture is always tinted whole.
     """
     target = paint_lab(colour)
     return _with_lab(pixels, lambda lab, alpha: _painted(lab, alpha, target, whole))

@@ -87,7 +87,7 @@ def load_animated(world: World) -> AnimatedSet:
 
 
 def _read_frames(world: World, pixels: Path, rows: Path) -> None:
-    """Write frames, then rows, whose presence says that all is whole."""
+    """Write frames, then rows, which mark the set as complete."""
     archives = [fetch(package, pixels.parent / "downloads", ANIMATED_LOCK) for package in ANIMATED]
     known = {picture.id: picture for picture in world.pictures if picture.style == STYLE and picture.skin is None}
     clips: dict[str, tuple[np.ndarray, float]] = {}
@@ -158,7 +158,7 @@ def fetch_fresh(world: World) -> FreshSet:
     pixels = np.stack([render_svg(bodies[name]) for name in progress(list(known), "rendering fresh pictures")])
     with whole(world.folder / f"{SPLIT}.npy") as part:
         np.save(part, pixels)
-    with whole(world.folder / f"{SPLIT}.json") as part:  # the last, for its presence says that all is whole
+    with whole(world.folder / f"{SPLIT}.json") as part:  # the last: it marks the set as complete
         part.write_text(json.dumps({"world": world.digest, "known": known, "left_out": left_out}), encoding="utf-8")
     return load_fresh(world)
 

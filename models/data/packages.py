@@ -116,7 +116,7 @@ def read_member(archive: tarfile.TarFile, name: str) -> bytes:
 
 
 def declared_licence(package: Package, archive: tarfile.TarFile) -> str:
-    """What the archive says of its own licence: of the pictures (info.json) where it says so, else of the package."""
+    """The licence that the archive declares: that of the pictures (info.json), else that of the package."""
     if package.kind in ("iconify", "measured"):
         return json.loads(read_member(archive, "info.json"))["license"]["spdx"]
     if package.licence == "LicenseRef-WordNet":

@@ -47,7 +47,7 @@ Box = tuple[int, int, int, int]
 
 SCENE_SPLITS = ("train", "val", "test")
 HELD_OUT = 0.2  # share of combinations, half for val and half for test
-# What a scene may be asked about, and the kind of scene that has it.
+# Attributes that forced choices test, and the kind of scene that has them.
 ATTRIBUTES: dict[Attribute, Kind] = {"colour": "colour", "binding": "pair", "count": "count", "relation": "relation"}
 KINDS: tuple[Kind, ...] = ("colour", "count", "relation", "pair")
 KIND_WEIGHTS = (0.25, 0.2, 0.3, 0.25)
@@ -81,7 +81,7 @@ def paints_of(concept: str, split: str) -> tuple[str, ...]:
 def counts_of(concept: str, split: str) -> tuple[int, ...]:
     """How often the concept may stand in a scene of this split.
 
-    Half of the concepts have one number held out, never more: a training scene always has a neighbour to be told from.
+    Half of the concepts have one number held out, never more, so every training scene has a contrast.
     """
     held_out, half = divmod(int(fraction("scene", "count", concept) * 4 * MAX_COUNT), 2)
     if split == "train":
@@ -148,7 +148,7 @@ class SceneObject:
     box: Box  # left, top, width, height in pixels of the 128 x 128 scene
     z: int = 0  # stacking order, higher is nearer
     colour: str | None = None  # what it was painted with, None where it keeps its own colours
-    size: Size | None = None  # where the scene says so
+    size: Size | None = None  # None where the scene does not name one
 
     def describe(self, language: Language, number: str = "") -> str:
         """The object with its size and colour, without article; a Chinese `number` takes the measure word."""

@@ -25,7 +25,7 @@ from models.lexicon import CONCEPTS
 
 PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 _POINTED = {"n": "noun", "v": "verb", "a": "adj", "s": "adj", "r": "adv"}
-# WordNet marks its slurs and obscenities as such in their glosses; nobody needs to learn or to be asked them here.
+# WordNet marks slurs and obscenities in their glosses. They are left out.
 _OFFENSIVE = re.compile(r"slur|offensive|disparag|obscen|derogat|vulgar|taboo", re.IGNORECASE)
 # Lexicographer files (lexnames(5WN)) of things that can be drawn, and those that a CLDR group speaks of: of the senses
 # of "seal" among the animals, it is not the stamp.

@@ -40,7 +40,7 @@ from models.weights import (
     of_split,
     part_digests,
     part_folder,
-    record_made_with,
+    record_dependencies,
     record_part,
 )
 
@@ -182,7 +182,7 @@ class ReferenceStore(FeatureExtractionMixin):
         """Write the part under `root`, to be read beside the wording part of the same split, and list it."""
         name, names = of_split(PART, split), of_split(NAMES_PART, split)
         self.save_pretrained(root / name)
-        record_made_with(root / name, part_digests((names, "autoencoder") if self.mirror else (names,), root))
+        record_dependencies(root / name, part_digests((names, "autoencoder") if self.mirror else (names,), root))
         record_part(name, root)
         return root / name
 

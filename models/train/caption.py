@@ -31,7 +31,6 @@ from models.data.colours import main_colours
 from models.data.grammar import LANGUAGES, SCENE_TEMPLATES, Language
 from models.data.pixels import SIZE, fit, to_tensor
 from models.data.scenes import Scene, make_scene
-from models.data.sheet import captioned
 from models.data.stored import whole
 from models.data.variety import outside_pictures
 from models.data.world import Picture, Sampler, World, evenly, pictures_by_concept
@@ -59,7 +58,6 @@ HIDDEN = 0.1  # share of hidden pictures: they train the blind decoder of classi
 EVERY = 40  # steps after which a new shard of drawn pictures joins
 VALIDATED, RANKED = 48, 64  # pictures of each kind in the validation, and in the fit of the ranking
 SEVERAL = 5  # candidates of the second ranking
-SHEET = 24  # pictures of each kind on the sheet
 
 
 @dataclass(frozen=True)
@@ -292,7 +290,6 @@ class CaptionTask(Task):
         self.drawn = drawn_pool(options, "train", shard) if drawn else None
         self.seen_drawn = drawn_pool(options, "val", shard) if drawn else None
         self.source, self.entities = CaptionSource(self.world, self.drawn), TrueEntities(self.world)
-        self._captions: dict[tuple[str, str], list[str]] = {}  # of the last validation
         self._ranked: dict[str, float] = {}
 
     def _network(self) -> Captioner:
@@ -378,7 +375,6 @@ class CaptionTask(Task):
             for language in LANGUAGES:
                 for suffix, names in {"_told": entities, "": None if self.encoder.detector else entities}.items():
                     captions = [c.text for c in pipeline.caption(pixels, language, "short", entities=names)]
-                    self._captions[kind, language] = captions
                     right = [self._right(s, text, language) for s, text in zip(samples, captions, strict=True)]
                     figures[f"{kind}_{language}{suffix}"] = float(np.mean(right))
         return figures | self._ranked
@@ -416,15 +412,6 @@ class CaptionTask(Task):
             figures |= {f"{name}_{figure}": value for figure, value in quality.items()}
         pipeline.captioner.config.ranking = rankings
         return figures
-
-    def sheet(self, model: nn.Module) -> Image.Image | None:
-        """Some of each kind over their captions in English and in Chinese."""
-        pictures, texts = list[np.ndarray](), list[str]()
-        for kind, samples in self.validation.items():
-            rows = evenly(range(len(samples)), SHEET)
-            pictures += [samples[row].pixels for row in rows]
-            texts += ["\n".join(self._captions[kind, language][row] for language in LANGUAGES) for row in rows]
-        return captioned(pictures, texts)
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """The layers that are added to the backbone, with a new ranking where there is a detector."""

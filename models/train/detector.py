@@ -21,10 +21,9 @@ from models.assets import preset
 from models.data.grammar import LANGUAGES
 from models.data.pixels import to_tensor
 from models.data.scenes import Scene, make_scene
-from models.data.sheet import captioned
 from models.data.stored import progress, stored
 from models.data.variety import outside_picture
-from models.data.world import Picture, Sampler, evenly, pictures_by_concept
+from models.data.world import Picture, Sampler, pictures_by_concept
 from models.detector import PART, Detections, Detector
 from models.runtime import native_dtype
 from models.space import Embedder
@@ -152,18 +151,6 @@ class DetectorTask(Task):
                 if right:
                     figures[f"{kind}_{name}"] = float(torch.cat(right).float().mean())
         return figures
-
-    def sheet(self, model: nn.Module) -> Image.Image | None:
-        """Some of each kind over their three likeliest names."""
-        pictures, texts, network = list[np.ndarray](), list[str](), unwrapped(model)
-        for samples in self.validation.values():
-            some = evenly(samples, 24)
-            with torch.autocast("cpu", enabled=False):
-                detections = model(self.rows(some, 128)["pixels"].float())
-            for sample, whole in zip(some, detections.whole, strict=True):
-                pictures.append(sample.pixels)
-                texts.append("\n".join(network.name(int(n), "en") for n in whole.topk(3).indices))
-        return captioned(pictures, texts)
 
     @cached_property
     def centres(self) -> Tensor:

@@ -62,7 +62,7 @@ from models.sampling.loop import FAST_SAMPLING, REFINER_STEPS, Sampling, begun, 
 from models.sampling.schedulers import DEFAULT_SCHEDULER, build_scheduler, set_steps
 from models.train.image import IMAGE_VECTOR, NO_VECTOR, TEXT_VECTOR, ImageTask, Mix, Samples
 from models.train.loop import TaskOptions
-from models.weights import listed_parts, load_part, part_digests, part_folder, record_made_with, record_part
+from models.weights import listed_parts, load_part, part_digests, part_folder, record_dependencies, record_part
 
 SIDE = 192  # pixels; it was trained at 260, which costs twice the time
 BLOCKS = (10, 14, 19)  # of 23: ends of stages 3, 4 and 5, at 1/16, 1/16 and 1/32 of the side
@@ -169,7 +169,7 @@ class FastTask(ImageTask):
         (folder / PART).mkdir(parents=True, exist_ok=True)
         tensors = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in changes(model).items()}
         save_file(tensors, folder / PART / FILE)
-        record_made_with(folder / PART, part_digests(("dit",), self.options.parts))
+        record_dependencies(folder / PART, part_digests(("dit",), self.options.parts))
         record_part(PART, folder)
 
 

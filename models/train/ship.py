@@ -80,7 +80,7 @@ def _rebuild(weights: Path, world: Path | None) -> list[str]:
             words.save(weights, space, split)
             rebuilt.append(name)
         if (name := of_split(WORDING, split)) in stale:
-            # First: the wording's presence says that both are built, and without an autoencoder neither is.
+            # References first: a wording marks both as built, and without an autoencoder neither is.
             references = _references(weights, pictures)
             build_parser(Embedder.load(weights), pictures).save(weights, space, split)
             references.save(weights, split)
