@@ -21,7 +21,7 @@ from studio.export.apps import APPS, app_named, fit, placed, within
 from studio.export.drawing import SEEN, Drawing, both, indexed, outlined, resized, seen_box, svg
 from studio.metadata.files import provenance_in, read
 from studio.metadata.origin import Provenance as Says
-from studio.page.routes import made as page_file
+from studio.page.routes import export_file as page_file
 from studio.planner import resolve
 from studio.requests import make_request
 

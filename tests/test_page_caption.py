@@ -24,7 +24,7 @@ from studio.page.context import PageContext
 from studio.page.layout import build
 from studio.page.routes import describe
 from studio.page.series import Series, SeriesStore
-from studio.page.tabs.caption import FILES, CaptionHandlers, examples
+from studio.page.tabs.caption import FILES, CaptionHandlers, training_examples
 from studio.page.tabs.create import CreateHandlers
 from studio.planner import Job
 from studio.run import GallerySink, run_jobs
@@ -49,7 +49,7 @@ def described(context: PageContext, *kinds: str, **colours: str) -> tuple[Captio
 
 
 def zipped(handlers: CaptionHandlers, series: Series) -> dict[str, Any]:
-    return dict(training_set(examples(handlers.series, series, handlers.rows(series))))
+    return dict(training_set(training_examples(handlers.series, series, handlers.rows(series))))
 
 
 def test_each_file_is_described_in_each_kind_and_a_bad_one_is_named(context: PageContext) -> None:
@@ -89,7 +89,7 @@ def test_what_cannot_be_described_is_said_and_nothing_is_queued(context: PageCon
 
 def test_words_that_a_person_writes_go_before_the_models(context: PageContext) -> None:
     handlers, series = described(context, "short", "tags", red="red", grey="grey")
-    (red, *_, grey) = [cell.kept for row in handlers.rows(series) for _, cell, _ in row.texts]
+    (red, *_, grey) = [cell.item for row in handlers.rows(series) for _, cell, _ in row.texts]
     panel = handlers.show(series.id)[1]
     assert ">a red face, happy</textarea>" in panel and 'placeholder="I don&#39;t know this; it may be' in panel
     assert "90 % sure" in panel and list(zipped(handlers, series)) == ["red.png", "red.txt", "metadata.jsonl"]

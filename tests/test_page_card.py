@@ -150,7 +150,7 @@ def test_what_pictures_lie_on_and_the_light_are_as_picked(opened: Any) -> None:
     assert page.locator("[aria-pressed=true][data-background]").count() == 0
 
 
-def test_a_card_leads_to_the_next_one_in_any_size_and_beside_another(opened: Any, home: Any, tmp_path: Any) -> None:
+def test_a_card_leads_to_the_next_one_in_any_size(opened: Any, home: Any, tmp_path: Any) -> None:
     page, first = opened, gallery(home).page(limit=1)[0]
     for press, name, size in (("a:text('128 px')", "as-drawn.png", 128), ("a.primary", "larger.png", 512)):
         with page.expect_download() as download:
@@ -161,15 +161,13 @@ def test_a_card_leads_to_the_next_one_in_any_size_and_beside_another(opened: Any
     assert (tmp_path / "as-drawn.png").read_bytes() == first.path.read_bytes(), "the very file"
     page.click("[data-enlarge]")
     page.wait_for_function("document.querySelector('#card-image').naturalWidth === 512")
-    page.click("[data-beside]")
     page.keyboard.press("ArrowRight")
-    page.wait_for_selector(f"dialog[open]:not([data-picture='{first.sha256}']) .beside img[src*='{first.sha256}']")
+    page.wait_for_selector(f"dialog[open]:not([data-picture='{first.sha256}'])")
     page.wait_for_function("document.querySelector('#card-image').naturalWidth === 512")
     page.focus(KEPT.format("note"))
     page.keyboard.press("ArrowLeft")  # moves in what is typed
     page.click("[data-step='-1']")
     page.wait_for_selector(f"dialog[open][data-picture='{first.sha256}'] [data-step='-1'][aria-disabled=true]")
-    assert page.locator(".beside").count() == 0, "no picture stands beside itself"
 
 
 def test_copying_says_where_it_cannot(opened: Any) -> None:

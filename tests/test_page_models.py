@@ -12,7 +12,6 @@ import pytest
 from disk_kit import checkpoint
 from markupsafe import escape
 from page_kit import HOSTILE, PHONE, make, stays_text, turn_to
-from series_kit import spoken
 
 from models.messages import Message
 from models.weights import MANIFEST, listed_parts, weights_root
@@ -23,7 +22,7 @@ from studio.maintenance import Finding
 from studio.page.context import PageContext
 from studio.page.html import render
 from studio.page.tabs import models as view
-from studio.page.tabs.models import ModelsHandlers, model
+from studio.page.tabs.models import ModelsHandlers
 from studio.studio import Studio
 
 CARD = """---
@@ -48,7 +47,7 @@ in `code`.
 def test_a_card_is_read_as_it_is_written(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text(CARD)
     card = view.read_card(tmp_path / "README.md")
-    assert (card.licence, card.score) == ("apache-2.0", "on 128 pictures: PSNR 30 dB.")
+    assert card.licence == "apache-2.0"
     assert "<h1>A part</h1>" in card.html and "<td>FD</td>" in card.html and "license:" not in card.html
     for text in ("", "---\n", "| a |", "- **x**", "---\nlicense:\n---\n- - -", *HOSTILE):
         (tmp_path / "README.md").write_text(text)
@@ -57,12 +56,12 @@ def test_a_card_is_read_as_it_is_written(tmp_path: Path) -> None:
     assert view.read_card(tmp_path / "README.md") == view.read_card(tmp_path / "none") == view.Card()
 
 
-def test_every_shipped_part_is_as_listed_and_its_card_names_a_licence_and_a_score() -> None:
+def test_every_shipped_part_is_as_listed_and_its_card_names_a_licence() -> None:
     listed = listed_parts(weights_root())
     shipped = [part for part in view.parts(weights_root()) if part.installed]
     assert [part.name for part in shipped] and set(listed) == {part.name for part in shipped}
     for part in shipped:
-        assert part.problem == "" and part.card.licence and part.card.html and part.card.score, part.name
+        assert part.problem == "" and part.card.licence and part.card.html, part.name
         assert part.bytes == sum((weights_root() / part.name / file).stat().st_size for file in listed[part.name])
 
 
@@ -80,33 +79,16 @@ def test_a_part_that_was_altered_is_cut_short_or_is_missing_says_so(tiny: Embedd
     assert set(PARTS) <= set(found) and not found["vision"].installed
     assert "altered or cut short" in str(found["dit"].problem) and "missing" in str(found["space"].problem)
     assert found["language"].problem == ""
-    html = view.overview(view.Model("embedded", parts=list(found.values())), [], {}, [])
+    html = render("models.overview", view.Model("embedded", parts=list(found.values())), [], {})
     assert html.count('<tr class="bad">') == 3
-
-
-def test_what_is_not_there_is_not_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert view.concepts(tmp_path) == {}
-    (tmp_path / "vocabulary").mkdir()
-    listed = {"concepts": {"en": ["cat", "", "dog"], "zh": ["猫", "", "狗"]}}
-    (tmp_path / "vocabulary" / "vocabulary.json").write_text(json.dumps(listed))
-    view.concepts.cache_clear()
-    assert view.concepts(tmp_path) == {"en": ["cat", "dog"], "zh": ["猫", "狗"]}
-    can = Embedded(str(tmp_path)).capabilities()
-    with spoken("zh"):
-        told = view.overview(view.Model("embedded", can, concepts=view.concepts(tmp_path)), [], {}, [])
-        untold = view.overview(view.Model("embedded", can), [], {}, [])
-    assert "2 种" in told and "猫、狗" in told and "最接近" in told
-    assert "有名字的" not in untold and "最接近" not in untold
-    damaged = model("embedded")
-    assert damaged.parts or damaged.parts_problem
 
 
 def test_words_of_cards_and_files_stay_words() -> None:
     for words in HOSTILE:
-        card = view.Card(words, words, escape(words))
+        card = view.Card(words, escape(words))
         part = view.Part(words, True, words, 1, ((words, words),), card)
-        made = view.Model("embedded", problem=words, parts=[part], concepts={"en": [words]})
-        assert stays_text(view.overview(made, [made], {}, [words]), words)
+        made = view.Model("embedded", problem=words, parts=[part])
+        assert stays_text(render("models.overview", made, [made], {}), words)
         found = render("models.findings", [Finding(words, words, Message(words))], 1)
         assert stays_text(render("models.trouble", words, 1, 1.0, words, found), words)
 

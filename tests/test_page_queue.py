@@ -45,8 +45,8 @@ def client(queue: Queue, tmp_path: Path) -> TestClient:
     return client_of(tab.router(PageContext(Studio(tmp_path), MODEL)))
 
 
-def act(client: TestClient, do: str, *jobs: str, before: str = "", **headers: str) -> dict[str, Any]:
-    answer = client.post("/jobs/act", json={"do": do, "jobs": jobs, "before": before}, headers=headers)
+def act(client: TestClient, do: str, *jobs: str, **headers: str) -> dict[str, Any]:
+    answer = client.post("/jobs/act", json={"do": do, "jobs": jobs}, headers=headers)
     return answer.json()
 
 
@@ -57,45 +57,26 @@ def line(client: TestClient) -> list[str]:
 def test_moves_are_permutations(client: TestClient, queue: Queue) -> None:
     a, b, c, late = [*(put(queue, name) for name in "abc"), put(queue, "late", priority=-1)]
     assert line(client) == [a, b, c, late]
-    for do, job, before, there in (
-        ("up", c, "", [a, c, b, late]),
-        ("down", a, "", [c, a, b, late]),
-        ("first", b, "", [b, c, a, late]),
-        ("before", b, a, [c, b, a, late]),
-        ("down", a, "", [c, b, late, a]),
-        ("up", c, "", [c, b, late, a]),
-        ("down", a, "", [c, b, late, a]),
-        ("before", c, "", [b, late, a, c]),
+    for do, job, there in (
+        ("up", c, [a, c, b, late]),
+        ("down", a, [c, a, b, late]),
+        ("first", b, [b, c, a, late]),
+        ("down", a, [b, c, late, a]),
+        ("up", b, [b, c, late, a]),
+        ("down", a, [b, c, late, a]),
     ):
-        assert "problem" not in act(client, do, job, before=before)
+        assert "problem" not in act(client, do, job)
         assert line(client) == there, (do, there)
-
-
-def test_below_another_is_there_whatever_its_priority(client: TestClient, queue: Queue) -> None:
-    a, b, late = put(queue, "a"), put(queue, "b"), put(queue, "late", priority=-1)
-    for do, job, beside, there in (
-        ("after", a, late, [b, late, a]),
-        ("after", b, late, [late, b, a]),
-        ("after", b, late, [late, b, a]),
-        ("before", late, "", [b, a, late]),
-        ("after", late, late, [b, a, late]),
-    ):
-        assert "problem" not in act(client, do, job, before=beside)
-        assert line(client) == there, (do, there)
-    claims(queue).claim()
-    assert "begun" in act(client, "after", a, before=b)["problem"]
 
 
 def test_what_a_browser_forges_does_nothing_but_a_sentence(client: TestClient, queue: Queue) -> None:
     job = put(queue, "a face")
     claims(queue).claim()
-    other = put(queue, "another")
+    put(queue, "another")
     before = client.get("/jobs").json()
-    for do in ("up", "down", "first", "cancel", "finish", "retry", "before"):
+    for do in ("up", "down", "first", "cancel", "finish", "retry"):
         assert act(client, do, FORGED)["problem"] == "This job is not here any more."
-    assert act(client, "before", other, before=FORGED)["problem"] == "This job is not here any more."
     assert act(client, "up", job, **{"accept-language": "zh"})["problem"] == "只能移动等待中的任务；它已开始或结束。"
-    assert act(client, "before", other, before=job)["problem"].startswith("Only what waits")
     assert act(client, "__class__", job)["problem"].endswith("reload it.")
     assert client.post("/jobs/act", json={"do": "x" * 99}).status_code == 422
     assert client.get("/jobs").json() == before
@@ -159,8 +140,8 @@ def test_two_tabs_agree_and_a_job_is_followed_to_its_end(visit: Callable[..., An
         becomes(page, [a, c, b])
     assert one.evaluate("document.activeElement.closest('.job').dataset.job") == c, "the focus goes with it"
     assert one.evaluate("document.querySelector('.job').mine"), "what did not change is not drawn again"
-    other.drag_and_drop(f'.job[data-job="{b}"]', f'.job[data-job="{a}"]', target_position={"x": 60, "y": 3})
-    becomes(one, [b, a, c])
+    other.click(f'[data-job="{b}"] [data-act=up]')
+    becomes(one, [a, b, c])
     one.click(f'[data-job="{b}"] [data-act=cancel]')
     becomes(one, [a, c])
     one.click("[data-act=undo]")

@@ -158,24 +158,6 @@ def test_what_was_typed_does_not_come_after_settings_that_were_restored(part: Ca
 # --- Queue ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_row_is_dragged_by_a_picture_of_it_too(part: Callable[..., Any]) -> None:
-    asked: list[dict[str, Any]] = []
-    picture = f'<img class="own" alt="" src="{DOT}" width="20" height="20"><div class="does">'
-    made = {name: str(render("queue.row", Stage(job("waiting", name)), n)) for n, name in enumerate("ab", 1)}
-    rows = [(name, html.replace('<div class="does">', picture)) for name, html in made.items()]
-    stand = {"fingerprint": "1", "head": "", "nothing": "", "line": rows, "wrong": [], "past": [], "busy": False}
-
-    def act(request: Any) -> dict[str, Any]:
-        asked.append(json.loads(request.post_data))
-        return {"said": "", "undo": [], "problem": ""}
-
-    page = part(SILENT + holder(render("queue.jobs")), "queue.js", answers={"jobs": stand, "jobs/act": act})
-    page.wait_for_selector("[data-job=b]")
-    with page.expect_response("**/jobs/act"):
-        page.drag_and_drop("[data-job=b] .own", "[data-job=a]", target_position={"x": 60, "y": 3})
-    assert asked == [{"do": "before", "jobs": ["b"], "before": "a"}]
-
-
 # --- Batch ------------------------------------------------------------------------------------------------------------
 
 
@@ -271,7 +253,7 @@ def test_a_file_that_cannot_be_made_says_why_and_that_nobody_answers_in_our_word
     links = "".join(f'<a href="/{name}" download data-fetch="Making…">{name}</a>' for name in ("no", "odd", "gone"))
     answers = {"no": (422, {"problem": "It is too wide."}), "odd": (500, "Internal Server Error")}
     html = SILENT + holder(f'{links}<p class="fetching" role="status"></p>')
-    page = part(html, "download.js", answers=answers)
+    page = part(html, answers=answers)
     wide, silent = "It is too wide.", "Nobody answers."
     for name, said in (("no", wide), ("odd", silent), ("no", wide), ("gone", silent)):
         page.click(f"[href='/{name}']")
@@ -281,7 +263,7 @@ def test_a_file_that_cannot_be_made_says_why_and_that_nobody_answers_in_our_word
 def test_files_that_are_asked_for_in_haste_are_all_made(part: Callable[..., Any]) -> None:
     links = "".join(f'<a href="/{name}" download="{name}.svg" data-fetch="Making…">{name}</a>' for name in "ab")
     html = SILENT + holder(f'{links}<p class="fetching" role="status"></p>')
-    page, names = part(html, "download.js", answers={"a": "1", "b": "2"}), []
+    page, names = part(html, answers={"a": "1", "b": "2"}), []
     page.on("download", lambda download: names.append(download.suggested_filename))
     page.evaluate("document.querySelectorAll('a').forEach(link => link.click())")
     page.wait_for_function("document.querySelector('.fetching').textContent === ''")

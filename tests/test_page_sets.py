@@ -208,7 +208,7 @@ def test_the_sheet_says_what_it_was_made_from(context: PageContext, tmp_path: Pa
     series = handlers.begin(*CAT)
     grid = Grid.from_record(series.about["grid"])
     finish(context, handlers, series)
-    pictures = [Image.open(cell.kept.path).convert("RGBA") for cell in handlers.cells(series) if cell.kept]
+    pictures = [Image.open(cell.item.path).convert("RGBA") for cell in handlers.cells(series) if cell.item]
     (tmp_path / "sheet.png").write_bytes(grid.file([*pictures[:8], None]))
     again = Grid.from_file(tmp_path / "sheet.png")
     assert again.record() == grid.record()

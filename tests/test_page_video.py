@@ -187,7 +187,6 @@ def test_on_a_phone_in_china_nothing_moves_until_it_is_played(visit: Callable[..
     assert all(path.endswith("/frames/1") for path in page.locator("#video-strip img").evaluate_all(stills))
     page.click("#video-stage [aria-label=播放]")
     page.wait_for_function(f"{AT} === 3")
-    page.click("#video-stage [data-seam]")
     page.wait_for_function(f"{AT} === 8")
     page.wait_for_function(f"{AT} === 1")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390, "nothing to scroll sideways"

@@ -38,7 +38,7 @@ Answer = tuple[Any, Any, Any]  # card, handed, tabs
 def build(context: PageContext) -> None:
     """Put the card over the page, out of sight until something opens it, and give `data-do` buttons their meaning."""
     context.act = CardHandlers(context).act
-    context.card = gr.HTML(js_on_load=script("card.js", "download.js"), elem_id="card")
+    context.card = gr.HTML(js_on_load=script("card.js"), elem_id="card")
     context.card.click(context.act, None, [context.card, context.handed, context.tabs], **PRESSED)
 
 
@@ -51,55 +51,55 @@ class CardHandlers:
         data = pressed_data(event)
         do, digest, value = data.get("do", ""), data.get("picture", ""), data.get("value", "")
         try:
-            kept = self.gallery.get(digest)
+            item = self.gallery.get(digest)
         except KeyError:
             return render("card.gone"), gr.skip(), gr.skip()
         try:
             if do in ("again", "vary"):
-                job = self._another(kept, do)
+                job = self._another(item, do)
                 return self._handed(tab_of(job.request.task), "watch", job=self.context.studio.submit(job))
             # Its settings go to the tab that made it.
-            if tab := tab_of(task_of(kept.path)) if do == "settings" else USES.get(do, {}).get("tab"):
+            if tab := tab_of(task_of(item.path)) if do == "settings" else USES.get(do, {}).get("tab"):
                 return self._handed(tab, do, picture=digest, style=value)
             if do == "frame":
-                taken = take_frame(self.gallery, kept, whole_number(data.get("frame")))
-                return self.show(self.gallery.get(taken), said=text("card.taken")), gr.skip(), gr.skip()
-            self._mark(kept, do, value)
+                taken = take_frame(self.gallery, item, whole_number(data.get("frame")))
+                return self.show(self.gallery.get(taken), done=text("card.taken")), gr.skip(), gr.skip()
+            self._mark(item, do, value)
         except Refused as refusal:  # what was typed is not lost
             typed: dict[str, Any] = {"note": value} if do == "note" else {do: (value,)} if do in LISTS else {}
-            return self.show(replace(kept, **typed), problem=refusal), gr.skip(), gr.skip()
+            return self.show(replace(item, **typed), problem=refusal), gr.skip(), gr.skip()
         return self.show(self.gallery.get(digest), again=do != "open"), gr.skip(), gr.skip()
 
     def _handed(self, tab: str, use: str, **what: Any) -> Answer:
         """The card goes, and a tab is given something."""
         return "", self.context.hand(tab, use, **what), gr.update(selected=tab)
 
-    def show(self, kept: GalleryItem, again: bool = False, problem: str | Refused = "", said: str = "") -> str:
+    def show(self, item: GalleryItem, again: bool = False, problem: str | Refused = "", done: str = "") -> str:
         """The card of a picture. One that is shown `again` takes the place of the card that is open. `problem` says why
-        what was pressed can't be done, `said` what was done.
+        what was pressed can't be done, `done` what was done.
         """
         try:
-            origin = read(kept.path)
+            origin = read(item.path)
         except Refused:
             return render("card.gone")
         can, request, apps = self.context.can.tasks, origin.get("request", {}), list(APPS.values())
-        uses = [use for use, row in USES.items() if kept.kind in row["kinds"] and row.get("needs", "image") in can]
-        if kept.medium.visual:
-            describes = "caption" in can or kept.caption
+        uses = [use for use, row in USES.items() if item.kind in row["kinds"] and row.get("needs", "image") in can]
+        if item.medium.visual:
+            describes = "caption" in can or item.caption
         else:
-            describes = kept.text and (kept.caption or origin.get("known", True))
+            describes = item.text and (item.caption or origin.get("known", True))
         styles = self.context.can.styles if describes else None
         size = self.context.can.enlarges
-        large = size if kept.kind == "image" and size > max(kept.width, kept.height) else 0
+        large = size if item.kind == "image" and size > max(item.width, item.height) else 0
         credits = credits_of_record(origin)
-        about = {"problem": problem, "said": said, "large": large, "credits": credits, "owed": lines(credits)}
+        about = {"problem": problem, "done": done, "large": large, "credits": credits, "owed": lines(credits)}
         about["read_as"] = origin.get("read_as", "")
-        return render("card.card", kept, request, apps, list(FORMATS), uses, styles, again, **about)
+        return render("card.card", item, request, apps, list(FORMATS), uses, styles, again, **about)
 
-    def _mark(self, kept: GalleryItem, do: str, value: str) -> None:
+    def _mark(self, item: GalleryItem, do: str, value: str) -> None:
         changes: dict[str, Any] = {}
         if do == "star":
-            changes["star"] = not kept.star
+            changes["star"] = not item.star
         elif do == "rate" and value.isdecimal():
             changes["rating"] = int(value)
         elif do == "note":
@@ -107,22 +107,22 @@ class CardHandlers:
         elif do in LISTS:
             changes[do] = labels_in(value)
         elif do == "delete":
-            self.gallery.delete([kept.sha256])
+            self.gallery.delete([item.sha256])
         elif do == "restore":
-            self.gallery.restore([kept.sha256])
+            self.gallery.restore([item.sha256])
         if changes:
-            self.gallery.mark([kept.sha256], **changes)
+            self.gallery.mark([item.sha256], **changes)
 
-    def _another(self, kept: GalleryItem, do: str) -> Job:
+    def _another(self, item: GalleryItem, do: str) -> Job:
         """The artifact's request with a new seed, or one for variations of it ("vary"), planned."""
-        start, found = {"path": str(kept.path)}, read(kept.path)
-        restored = restore(found, self.context.can, self.context.studio.home / inputs.INPUTS, TASKS)
+        start, record = {"path": str(item.path)}, read(item.path)
+        restored = restore(record, self.context.can, self.context.studio.home / inputs.INPUTS, TASKS)
         fields = restored.fields
         if do == "vary":
             same = {name: fields[name] for name in ("style", "steps", "guidance", "scheduler") if name in fields}
-            varied = {"prompt": kept.prompt, "image": start, "variations": VARIATIONS}
+            varied = {"prompt": item.prompt, "image": start, "variations": VARIATIONS}
             return self._planned(varied | same)
-        if any(found.get("request", {}).get(name) and name not in fields for name in GIVEN):
+        if any(record.get("request", {}).get(name) and name not in fields for name in GIVEN):
             raise Refused(restored.lost[0])
         return self._planned({**fields, "seed": None})
 

@@ -69,9 +69,9 @@ class PageContext:
 
     def html(self, value: str = "", script: str = LISTEN, **settings: Any) -> gr.HTML:
         """HTML whose `data-do` buttons work; its part listens to `select` for those with `data-own`."""
-        made = gr.HTML(value, js_on_load=script, **settings)
-        made.click(self.act, None, [self.card, self.handed, self.tabs], **PRESSED)
-        return made
+        html = gr.HTML(value, js_on_load=script, **settings)
+        html.click(self.act, None, [self.card, self.handed, self.tabs], **PRESSED)
+        return html
 
     def on_load(self, function: Callable[[], Any], *outputs: Any) -> None:
         """What is done when a page is opened or reloaded."""
@@ -83,7 +83,7 @@ class PageContext:
         return Wildcards(settings.wildcards(self.studio.home))
 
     def larger(self, path: Path) -> Image.Image | None:
-        """A picture in the largest size that the model makes, if it has any. Refused where it can't be made now."""
+        """A picture in the largest size that the model makes, if it has any. Refused where it can't be html now."""
         return self.studio.larger(path, model=self.model)
 
     def read(self, *texts: str, negative: str = "") -> list[Reading]:
@@ -108,10 +108,10 @@ class PageContext:
     def file(self, digest: str, *kinds: str) -> Path | None:
         """The file of an artifact of the gallery by its sha256; None where it is not there, or of none of `kinds`."""
         try:
-            kept = self.studio.gallery.get(digest)
+            item = self.studio.gallery.get(digest)
         except KeyError:
             return None
-        return kept.path if kept.kind in kinds and kept.path.is_file() else None
+        return item.path if item.kind in kinds and item.path.is_file() else None
 
     def uploaded(self, path: str) -> Path:
         """A file that this page has uploaded; Refused for any other, since a browser may name any path."""
@@ -122,7 +122,7 @@ class PageContext:
 
 
 def pressed_data(event: gr.EventData) -> dict[str, str]:
-    """The data of the button that was pressed. It comes from a browser: only short texts are kept."""
+    """The data of the button that was pressed. It comes from a browser: only short texts are item."""
     data = event._data if isinstance(event._data, dict) else {}
     return {str(key): str(value)[:2_000] for key, value in data.items() if isinstance(value, str | int | bool)}
 

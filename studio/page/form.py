@@ -38,21 +38,21 @@ class Form(dict[str, Any]):
         """The code of a text that stands at an input; "" where there is none."""
         return next(filter(has_text, (f"{self.area}.{name}", f"{self.shared}.{name}", name)), "")
 
-    def said(self, name: str) -> Any:
+    def text_of(self, name: str) -> Any:
         """That text; None where there is none."""
         code = self.code(name)
         return label(code) if code else None
 
     def put(self, kind: Any, name: str, *values: Any, **settings: Any) -> Any:
-        about = {"label": self.said(name), "elem_id": self.prefix + name.replace("_", "-")}
-        if info := self.said(f"{name}_info"):
+        about = {"label": self.text_of(name), "elem_id": self.prefix + name.replace("_", "-")}
+        if info := self.text_of(f"{name}_info"):
             about["info"] = info
         about |= settings | ({"visible": False} if name in self.hidden else {})
         self[name] = kind(*values, **about)
         return self[name]
 
     def box(self, name: str, *values: Any, **settings: Any) -> Any:
-        return self.put(gr.Textbox, name, *values, placeholder=self.said(f"{name}_hint"), **settings)
+        return self.put(gr.Textbox, name, *values, placeholder=self.text_of(f"{name}_hint"), **settings)
 
     def slider(self, name: str, allowed: Range, **settings: Any) -> Any:
         """Put a slider here, hidden where there is no choice: Gradio has none of one value."""
@@ -67,14 +67,16 @@ class Form(dict[str, Any]):
 
     def make(self, name: str = "make") -> gr.Button:
         """Put the button that does what the inputs say here. Ctrl+Enter presses it, too."""
-        return gr.Button(self.said(name), variant="primary", size="lg", elem_id=self.prefix + name, elem_classes="make")
+        return gr.Button(
+            self.text_of(name), variant="primary", size="lg", elem_id=self.prefix + name, elem_classes="make"
+        )
 
 
 def unable(context: PageContext, tab: str, task: str) -> None:
     """A tab that says that the model can't do its task, and which can."""
     with gr.Tab(label(f"tab.{tab}"), id=tab):
-        said = gr.HTML()
-    context.on_load(lambda: render("parts.unable", no_task(context.can, task), able(task)), said)
+        notice = gr.HTML()
+    context.on_load(lambda: render("parts.unable", no_task(context.can, task), able(task)), notice)
 
 
 def picker(known: tuple[Style, ...], chosen: str, group: str) -> str:

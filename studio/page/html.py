@@ -157,6 +157,6 @@ def render(name: str, /, *values: Any, **named: Any) -> Markup:
     return Markup(getattr(ENVIRONMENT.get_template(f"{file}.html").module, macro)(*values, **named))
 
 
-def script(*names: str) -> str:
-    """The scripts of `static/`, one after the other, as one program."""
-    return "".join((HERE / "static" / name).read_text(encoding="utf-8") for name in names)
+def script(name: str) -> str:
+    """The text of a script of `static/`."""
+    return (HERE / "static" / name).read_text(encoding="utf-8")

@@ -8,10 +8,11 @@ from urllib.parse import quote
 
 import gradio as gr
 
-from studio.page import card, serving
+from studio.page import card
 from studio.page import tabs as tab_package
 from studio.page.context import QUIET, PageContext
 from studio.page.html import HERE, render, script, translations
+from studio.page.tabs.models import build_picker
 
 EVENTS_MOST = 100  # events that wait; more are refused
 
@@ -22,7 +23,7 @@ def build(context: PageContext) -> gr.Blocks:
         masthead = gr.HTML(render("parts.header"), elem_id="masthead")
         context.handed, context.tabs = gr.State(None), gr.Tabs(elem_id="tabs", render=False)
         if context.serve:
-            serving.build(context)
+            build_picker(context)
         card.build(context)
         context.tabs.render()
         with context.tabs:
@@ -50,7 +51,7 @@ def tab_names() -> list[str]:
 def head() -> str:
     """What the page needs before Gradio begins."""
     icon = f'<link rel="icon" href="data:image/svg+xml,{quote(render("parts.icon"))}">'
-    return icon + "".join(f"<script>{script(name)}</script>" for name in ("page.js", "player.js", "event_stream.js"))
+    return f"{icon}<script>{script('page.js')}</script>"
 
 
 def appearance() -> dict[str, Any]:

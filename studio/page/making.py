@@ -105,8 +105,8 @@ class MakeHandlers:
             first, *_ = [self.studio.submit(job) for job in jobs]
         except Refused as refusal:
             return render("stage.refused", refusal), gr.skip(), ""
-        said = [error_text(note) for note in inputs.notes(jobs[0].request)]
-        return self.poll.stage(first).html(mine=True), self.history(), notes(unknown=said)
+        unknown = [error_text(note) for note in inputs.notes(jobs[0].request)]
+        return self.poll.stage(first).html(mine=True), self.history(), notes(unknown=unknown)
 
     def stop(self, event: gr.EventData) -> None:
         """A button on the stage: stop the job, or let it finish the artifact that it is at."""
@@ -141,15 +141,15 @@ class MakeHandlers:
 
     def active(self, form: Form, given: dict[str, Any]) -> str:
         """What is set out of sight, each as a chip that takes it away; `given` is all but a canvas."""
-        usual, found = self.values({}), list[tuple[str, str, str]]()
+        usual, chips = self.values({}), list[tuple[str, str, str]]()
         hidden = SAMPLING if given["scheduler"] in self.context.can.fixed else ()
         for name, held in self.folded.items():
             if name in hidden or (name in ("strength", "expand") and not given["pictured"]):
                 continue
             if any((given[one] or None) != (usual.get(one) or None) for one in held if one in given):
                 valued = isinstance(form[held[0]], gr.Textbox | gr.Slider | gr.Dropdown | gr.Radio)
-                found.append((name, text(form.code(name)), str(given[name]) if valued else ""))
-        return render("stage.active", form.prefix, found)
+                chips.append((name, text(form.code(name)), str(given[name]) if valued else ""))
+        return render("stage.active", form.prefix, chips)
 
     def last_seed(self) -> str:
         """The seed of the newest of its artifacts, to be kept."""
@@ -157,9 +157,9 @@ class MakeHandlers:
         return str(newest[0].seed) if newest else ""
 
 
-def notes(**said: Sequence[str]) -> Markup:
+def notes(**sentences: Sequence[str]) -> Markup:
     """A box for each sentence, by kinds."""
-    return Markup("").join(render("parts.note", kind, words) for kind, several in said.items() for words in several)
+    return Markup("").join(render("parts.note", kind, words) for kind, texts in sentences.items() for words in texts)
 
 
 # --- The inputs -------------------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def put_prompt(context: PageContext, form: Form) -> gr.Dropdown:
         context.on_load(partial(render, f"{name}.bar", f"{form.prefix}prompt"), bar)
     helps = gr.HTML(elem_id=f"{form.prefix}help")
     context.on_load(lambda: render("complete.help", f"{form.prefix}prompt", str(context.wildcards.folder)), helps)
-    about: Any = {"label": form.said("earlier"), "elem_id": f"{form.prefix}history"}
+    about: Any = {"label": form.text_of("earlier"), "elem_id": f"{form.prefix}history"}
     history = gr.Dropdown([], visible=False, interactive=True, **about)
     history.input(lambda prompt: prompt, history, form["prompt"], **QUIET)
     return history
@@ -195,13 +195,15 @@ def put_loras(context: PageContext, form: Form) -> None:
     if not context.can.loras:
         return
     with gr.Row(elem_id=f"{form.prefix}loras"):
-        name = gr.Dropdown([], label=form.said("lora"), info=form.said("lora_info"), elem_id=f"{form.prefix}lora")
-        weight = gr.Slider(-2, 2, 0.8, step=0.05, label=form.said("lora_weight"), elem_id=f"{form.prefix}lora-weight")
-        add = gr.Button(form.said("lora_add"), size="sm", elem_id=f"{form.prefix}lora-add")
+        name = gr.Dropdown([], label=form.text_of("lora"), info=form.text_of("lora_info"), elem_id=f"{form.prefix}lora")
+        weight = gr.Slider(
+            -2, 2, 0.8, step=0.05, label=form.text_of("lora_weight"), elem_id=f"{form.prefix}lora-weight"
+        )
+        add = gr.Button(form.text_of("lora_add"), size="sm", elem_id=f"{form.prefix}lora-add")
     context.on_load(lambda: gr.update(choices=list(loras.files())), name)
 
-    def marked(prompt: str, one: str | None, share: float) -> str:
-        return loras.marked(prompt or "", one, share) if one else prompt
+    def marked(prompt: str, lora: str | None, share: float) -> str:
+        return loras.marked(prompt or "", lora, share) if lora else prompt
 
     add.click(marked, [form["prompt"], name, weight], form["prompt"], **QUIET)
 
@@ -225,8 +227,8 @@ def put_seed(handlers: MakeHandlers, form: Form) -> None:
     """Put the seed here, and what draws it or keeps the last one."""
     seed = form.box("seed")
     with gr.Row():
-        dice = gr.Button(form.said("dice"), size="sm", elem_id=f"{form.prefix}dice")
-        keep = gr.Button(form.said("keep"), size="sm", elem_id=f"{form.prefix}keep")
+        dice = gr.Button(form.text_of("dice"), size="sm", elem_id=f"{form.prefix}dice")
+        keep = gr.Button(form.text_of("keep"), size="sm", elem_id=f"{form.prefix}keep")
     dice.click(None, None, seed, js="() => String(Math.floor(Math.random() * 2 ** 32))", api_visibility="private")
     keep.click(handlers.last_seed, None, seed, **QUIET)
 
@@ -236,7 +238,7 @@ def put_sampling(handlers: MakeHandlers, form: Form) -> None:
     can = handlers.context.can
     steps = form.slider("steps", can.steps, step=1, visible=can.steps.least < can.steps.most)
     guidance = form.slider("guidance", can.guidance, step=0.5, visible=can.guidance.least < can.guidance.most)
-    choices, usual, info = list(can.schedulers), can.schedulers[0], form.said("scheduler_info")
+    choices, usual, info = list(can.schedulers), can.schedulers[0], form.text_of("scheduler_info")
     present = form["sampled"] = gr.State(usual)
     scheduler = form.put(gr.Dropdown, "scheduler", choices, value=usual, info=info if can.fixed else None)
     scheduler.change(handlers.sampling, [scheduler, present], [steps, guidance, present], **QUIET)
@@ -246,9 +248,9 @@ def put_sampling(handlers: MakeHandlers, form: Form) -> None:
 
 
 def build(
-    context: PageContext, handlers: MakeHandlers, form: Form, put: Callable[[], Inputs], told: gr.HTML
+    context: PageContext, handlers: MakeHandlers, form: Form, put: Callable[[], Inputs], status: gr.HTML
 ) -> tuple[list[Any], Callable[..., list[Any]]]:
-    """The tab: the inputs that `put` puts on one side, what they make on the other, below what is `told` of them.
+    """The tab: the inputs that `put` puts on one side, what they make on the other, below what is `status` of them.
 
     Returns what a request that is restored fills in, and the function that turns it into values of those.
     """
@@ -256,7 +258,7 @@ def build(
         with gr.Column(scale=4, min_width=320, elem_id=f"{form.prefix}controls"):
             side = put()
         with gr.Column(scale=7, min_width=320):
-            told.render()
+            status.render()
             # What it shows at first comes by `load`: a value would come late, over what was asked for since.
             stage = context.html(script=script("stage.js"), elem_id=f"{form.prefix}stage")
             strip = context.html(elem_id=f"{form.prefix}strip")
@@ -270,7 +272,7 @@ def build(
         return handlers.start(dict(zip(form, values, strict=True)))
 
     events = [side.make.click, form["prompt"].submit]
-    gr.on(events, start, list(form.values()), [stage, side.history, told], trigger_mode="multiple", **QUIET)
+    gr.on(events, start, list(form.values()), [stage, side.history, status], trigger_mode="multiple", **QUIET)
 
     _connect_active(handlers, form, side)
 
@@ -289,7 +291,7 @@ def build(
             return [*[gr.skip()] * len(filled), handlers.poll.stage(what["job"]).html(mine=True)]
         return [*fill(*handlers.handed(what, beside)), gr.skip()]
 
-    filled = [*form.values(), *(fold for fold, _ in side.folds), side.styles, told]
+    filled = [*form.values(), *(fold for fold, _ in side.folds), side.styles, status]
     context.handed.change(handed, [context.handed, form[handlers.beside]], [*filled, stage], **QUIET)
     return filled, fill
 

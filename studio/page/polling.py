@@ -28,7 +28,7 @@ from studio.requests import sides
 from studio.studio import Studio
 
 NOT_BEGUN = Progress(0, 0)
-KNOWN_SPEEDS = 64  # jobs whose speed is kept
+KNOWN_SPEEDS = 64  # jobs whose speed is items
 STEADY = 0.25  # the share by which the time of a job's end moves to where it is measured anew
 LOADS = 1.0  # seconds without a step after which it is the model that is being loaded
 NEWS = 1.0  # seconds between two looks at the database
@@ -106,10 +106,10 @@ class Poll:
         progress = None if state.state == "waiting" else self.studio.store.progress.read(job)[1]
         left = self._left(job, progress.step, progress.total) if progress and not state.end else None
         saved = self.studio.gallery.results(state.id, state)
-        made = [Path(one.path).stem for one in saved.values() if MEDIA[one.kind].visual]
-        kept = {digest: self.studio.gallery.get(digest) for digest in self.studio.gallery.known(made)}
+        digests = [Path(artifact.path).stem for artifact in saved.values() if MEDIA[artifact.kind].visual]
+        items = {digest: self.studio.gallery.get(digest) for digest in self.studio.gallery.known(digests)}
         how_far = (queue.ahead(job), queue.is_paused(), left, progress or NOT_BEGUN)
-        return Stage(state, *how_far, saved, kept, self.can)
+        return Stage(state, *how_far, saved, items, self.can)
 
     def _left(self, job: str, step: int, total: int) -> float | None:
         """Seconds, None where that is not known yet."""
@@ -139,7 +139,7 @@ def fingerprint(studio: Studio, what: str) -> str:
 
 @dataclass
 class Stage:
-    """The job on show: seconds `left`, its pictures `kept` by sha256, and what the model `can` do with each."""
+    """The job on show: seconds `left`, its pictures `items` by sha256, and what the model `can` do with each."""
 
     job: QueuedJob
     ahead: int = 0
@@ -147,7 +147,7 @@ class Stage:
     left: float | None = None
     progress: Progress = NOT_BEGUN
     saved: dict[int, Saved] = field(default_factory=dict)
-    kept: dict[str, GalleryItem] = field(default_factory=dict)
+    items: dict[str, GalleryItem] = field(default_factory=dict)
     can: Capabilities | None = None
 
     @property

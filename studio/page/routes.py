@@ -100,7 +100,7 @@ def router(context: PageContext) -> APIRouter:
             raise HTTPException(404, "nothing that a picture can be made ready for")
         if path is None:
             raise Rejected(404, "page.picture_damaged")
-        data, suffix = made(path, use, outline, context.larger, context.can.enlarges)
+        data, suffix = export_file(path, use, outline, context.larger, context.can.enlarges)
         named = attachment(f"{digest[:16]}-{use}{suffix}")
         return Response(data, media_type=TYPES[suffix], headers={**UNCACHED, **named})
 
@@ -113,7 +113,7 @@ def router(context: PageContext) -> APIRouter:
     return router
 
 
-def made(path: Path, use: str, outline: bool, larger: Larger, size: int = 512) -> tuple[bytes, str]:
+def export_file(path: Path, use: str, outline: bool, larger: Larger, size: int = 512) -> tuple[bytes, str]:
     """A picture or clip of the gallery as a file for `use`: one of APPS, a format, "svg" or LARGE (`size` pixels), with
     a white outline or without -> data, file suffix. What apps get, and a PNG, says nothing of itself.
     """

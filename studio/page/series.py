@@ -63,12 +63,12 @@ class Member:
 
 @dataclass(frozen=True)
 class Series:
-    """A series. `made` is in seconds since the epoch, `jobs` counts them, `about` holds plain values of its own tab."""
+    """A series. `created` is in seconds since the epoch, `jobs` counts them, `about` holds plain values of its tab."""
 
     id: str
     kind: str
     title: str
-    made: float
+    created: float
     jobs: int
     priority: int
     about: dict[str, Any] = field(default_factory=dict, hash=False)
@@ -137,7 +137,9 @@ class SeriesStore:
         """One of them; KeyError where there is none of that name, which may come from a browser."""
         try:
             with self._file(name).open("rb") as file:
-                return Series(name, **json.loads(file.readline()))
+                head = json.loads(file.readline())
+            head.setdefault("created", head.pop("made", 0.0))  # its name in older versions
+            return Series(name, **head)
         except (OSError, ValueError, TypeError) as error:
             raise KeyError(name) from error
 
@@ -154,10 +156,10 @@ class SeriesStore:
         """Another title, or other values of `about`; its jobs stay."""
         with self._lock:
             head, _, rows = self._file(series.id).read_bytes().partition(b"\n")
-            said = json.loads(head)
-            said["title"] = title or said["title"]
-            said["about"] |= about
-            write_whole(self._file(series.id), json.dumps(said).encode() + b"\n" + rows, "--home")
+            record = json.loads(head)
+            record["title"] = title or record["title"]
+            record["about"] |= about
+            write_whole(self._file(series.id), json.dumps(record).encode() + b"\n" + rows, "--home")
 
     def remove(self, series: Series) -> None:
         """Delete its file. Its pictures stay; jobs that wait are cancelled."""
@@ -175,9 +177,9 @@ class SeriesStore:
             seconds = estimate(self.studio, str(series.about.get("digest", "")), requests)
             left = None if seconds is None else seconds * still / len(requests)
         failed, unqueued = counts["failed"] + counts["quarantined"], len(set(self.ids(series))) - counts.total()
-        told = series.id in self._queueing, self._problems.get(series.id, ""), left, self.studio.queue.is_paused()
+        status = series.id in self._queueing, self._problems.get(series.id, ""), left, self.studio.queue.is_paused()
         words = tuple(self.studio.store.progress.words(self.ids(series)))[:WORDS]
-        return Counts(counts["done"], failed, counts["cancelled"], still, unqueued, *told, words)
+        return Counts(counts["done"], failed, counts["cancelled"], still, unqueued, *status, words)
 
     def states(self, series: Series, where: str = "true") -> dict[str, tuple[str, Message]]:
         """State and message of its jobs that are or were in the queue, by id."""
@@ -200,12 +202,12 @@ class SeriesStore:
 
     def files(self, series: Series) -> list[tuple[str, Path]]:
         """(name, file) of each picture that is there, in the order of the jobs."""
-        kept = {(one.job, one.position): one.path for one in self.pictures(series)}
+        paths = {(one.job, one.position): one.path for one in self.pictures(series)}
         named: dict[str, Path] = {}
-        for one in self.members(series):
-            for position, name in enumerate(one.files):
-                if (one.id, position) in kept:
-                    named.setdefault(name, kept[one.id, position])
+        for member in self.members(series):
+            for position, name in enumerate(member.files):
+                if (member.id, position) in paths:
+                    named.setdefault(name, paths[member.id, position])
         return list(named.items())
 
     def resume(self) -> None:
@@ -255,9 +257,9 @@ class SeriesStore:
         with self._lock:  # `stop` waits, or jobs would be queued right after it
             first = self._queued(series.id)
             chunk = self.members(series)[first : first + CHUNK]
-            for one in chunk:
+            for member in chunk:
                 try:
-                    self.studio.submit(Job(one.request, one.id, ""), series.priority)
+                    self.studio.submit(Job(member.request, member.id, ""), series.priority)
                 except Refused as refusal:  # a picture that it starts from is gone: the others go on
                     self._problems[series.id] = refusal.message
             if chunk:

@@ -26,7 +26,7 @@ class Cell:
     """A place of a series: its label, its picture where there is one, its job's state and error."""
 
     label: str
-    kept: GalleryItem | None
+    item: GalleryItem | None
     state: str = ""
     error: str | Message = ""
 
@@ -44,7 +44,7 @@ class SeriesHandlers:
         raise NotImplementedError
 
     def change(self, series: Series, data: dict[str, str]) -> None:
-        """What a button of the tab's own does to a series; what is not known does nothing."""
+        """What a button of the tab's action does to a series; what is not known does nothing."""
 
     def find(self, name: str) -> Series:
         """A series of this kind; KeyError where there is none of that name, which may come from a browser."""
@@ -56,20 +56,20 @@ class SeriesHandlers:
     def pressed(self, shown: str, event: gr.EventData) -> Shown:
         """A button of a series: it is done to that one, or that one comes on show."""
         data = pressed_data(event)
-        own, name = data.get("own", ""), data.get("series", "")
+        action, name = data.get("own", ""), data.get("series", "")
         try:
             series = self.find(name)
-            if own in ACTIONS:
-                getattr(self.series, own)(series)
+            if action in ACTIONS:
+                getattr(self.series, action)(series)
             else:
                 self.change(series, data)
         except KeyError:
             return self.refused(shown, text("series.gone"))
         except Refused as refusal:
             return self.refused(shown, refusal)
-        if own == "show":
+        if action == "show":
             shown = name
-        return self.show("" if own in ("hide", "remove") and name == shown else shown)
+        return self.show("" if action in ("hide", "remove") and name == shown else shown)
 
     def refused(self, shown: str, why: Refused | str) -> Shown:
         """As it stood, and above that why something can't be."""
@@ -118,20 +118,20 @@ class ShowHandlers(SeriesHandlers):
 
     def cells(self, series: Series) -> list[Cell]:
         """What has become of each of its jobs, in their order. KeyError where the series was removed meanwhile."""
-        states, kept = self.series.states(series), self.series.first_pictures(series)
+        states, items = self.series.states(series), self.series.first_pictures(series)
         members = self.series.members(series)
-        return [Cell(one.label, kept.get(one.id), *states.get(one.id, ("", ""))) for one in members]
+        return [Cell(one.label, items.get(one.id), *states.get(one.id, ("", ""))) for one in members]
 
     def _cover(self, series: Series) -> GalleryItem | None:
         """The picture of a series in small: its cover, else the first that is there."""
         try:
-            ids, kept = self.series.ids(series), self.series.first_pictures(series)
+            ids, items = self.series.ids(series), self.series.first_pictures(series)
         except KeyError:
             return None
-        return kept.get(ids[int(series.about.get("cover", 0))]) or next(iter(kept.values()), None)
+        return items.get(ids[int(series.about.get("cover", 0))]) or next(iter(items.values()), None)
 
-    def show_panels(self, *more: str) -> list[gr.HTML]:
-        """HTML for the series on show, here, with `more` scripts; and for the others, which the tab renders below."""
-        scripts = script("series.js", "download.js", *more)
-        panel = self.context.html(render("series.nothing_yet", self.texts), scripts, elem_id=f"{self.kind}-show")
+    def show_panels(self) -> list[gr.HTML]:
+        """HTML for the series on show, here; and for the others, which the tab renders below."""
+        nothing = render("series.nothing_yet", self.texts)
+        panel = self.context.html(nothing, script("series.js"), elem_id=f"{self.kind}-show")
         return [panel, gr.HTML(js_on_load=LISTEN, elem_id=f"{self.kind}-list", render=False)]

@@ -1,6 +1,8 @@
 """Serves the page: `python app.py`, without torch. The models live in the worker's process."""
 
+import asyncio
 import contextlib
+import contextvars
 import ctypes
 import errno
 import gc
@@ -129,14 +131,71 @@ def http_server(
     logging.basicConfig(level=logging.WARNING)
     # Open pages hold a connection each; without a limit Ctrl-C would wait for the last tab to close.
     how: dict[str, Any] = {"http": Connection, "backlog": BACKLOG, "ws": "none", "timeout_graceful_shutdown": 1}
-    from studio.page.serving import Serving
-
     first = partial(build_app, context, ready)
-    guarded = Guard(Serving(context, lambda page: first() if page is context else build_app(page)), anywhere, password)
+    guarded = Guard(
+        ModelApps(context, lambda page: first() if page is context else build_app(page)), anywhere, password
+    )
     server = uvicorn.Server(uvicorn.Config(guarded, log_level="warning", **how))
     # That open tabs are cut off when the studio closes is no error.
     logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
     return server
+
+
+class ModelApps:
+    """The app of the served model. `build` makes the app of another model when it is first picked."""
+
+    def __init__(self, context: "PageContext", build: Callable[["PageContext"], "FastAPI"]) -> None:
+        self._context, self._build, self._apps = context, build, dict[str, "FastAPI"]()
+        self._tasks: list[asyncio.Task[None]] = []
+        context.serve = self.serve
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def serve(self, model: str) -> None:
+        """Go over to a model; called by a thread that may wait. Refused where it can't be opened."""
+        # In a new context: inside of an event Gradio makes updates instead of components.
+        contextvars.Context().run(asyncio.run_coroutine_threadsafe, self._serve(model), self._loop).result()
+        self._context.studio.open(model)
+
+    async def _live(self, receive: Any, send: Any) -> None:
+        self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
+        self._building = asyncio.Lock()  # Gradio builds one page at a time
+        await receive()
+        await self._serve(self._context.model)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self._ended.set()
+        await asyncio.gather(*self._tasks)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _serve(self, model: str) -> None:
+        async with self._building:
+            if model not in self._apps:
+                app, ready = await asyncio.to_thread(self._build_for, model), asyncio.Event()
+                task = asyncio.create_task(self._hold(app, ready))
+                self._tasks.append(task)
+                await asyncio.wait((task, waits := asyncio.create_task(ready.wait())), return_when="FIRST_COMPLETED")
+                if not waits.done():
+                    waits.cancel()
+                    task.result()
+                self._apps[model] = app
+            self._app = self._apps[model]
+
+    def _build_for(self, model: str) -> "FastAPI":
+        from studio.page.context import PageContext
+
+        is_first = self._context.model == model
+        return self._build(self._context if is_first else PageContext(self._context.studio, model, self.serve))
+
+    async def _hold(self, app: "FastAPI", ready: asyncio.Event) -> None:
+        """Run the lifespan of an app in one task."""
+        async with app.router.lifespan_context(app):
+            ready.set()
+            await self._ended.wait()
 
 
 def build_app(context: "PageContext", ready: Callable[[], None] = lambda: None) -> "FastAPI":

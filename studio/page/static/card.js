@@ -1,8 +1,9 @@
 // The card is a real dialog: it keeps the focus, Escape closes it, and the focus returns to what opened it.
 studio.listen(element, trigger);
 
-let opener = null, shown = false, beside = null; // `beside` is the picture that stands beside the one on show
+let opener = null, shown = false;
 const dialog = () => element.querySelector('dialog');
+const say = (words) => { const status = element.querySelector('.files .fetching'); if (status) status.textContent = words; };
 const closed = () => {
   shown = false;
   props.value = ''; // else the same card would be no news the next time
@@ -20,7 +21,7 @@ const show = () => {
   (shown && card.contains(held) ? held : card.querySelector('[data-close]')).focus();
   shown = true;
   draw();
-  stand();
+  mark();
   studio.showBackground();
   card.onclose = closed;
 };
@@ -56,20 +57,11 @@ const step = (by) => {
   next.scrollIntoView({ block: 'nearest' }); // where more are fetched as one goes
   trigger('click', { ...next.dataset });
 };
-// Another picture stays beside the one on show, whichever that is.
-const stand = () => {
-  const card = dialog(), { picture } = card.dataset, all = around();
-  const pair = beside && beside.picture !== picture;
-  card.classList.toggle('pair', Boolean(pair));
-  card.querySelector('.boards > .beside')?.remove();
-  card.querySelector('[data-beside]')?.setAttribute('aria-pressed', String(Boolean(beside)));
-  const at = all.findIndex((one) => one.dataset.picture === picture);
-  for (const button of card.querySelectorAll('[data-step]'))
+// The ways to the neighbours; there is none at either end.
+const mark = () => {
+  const all = around(), at = all.findIndex((one) => one.dataset.picture === dialog().dataset.picture);
+  for (const button of element.querySelectorAll('[data-step]'))
     button.setAttribute('aria-disabled', String(at < 0 || !all[at + Number(button.dataset.step)]));
-  if (!pair) return;
-  const board = studio.fresh('<div class="board big beside"><img></div>');
-  Object.assign(board.firstChild, beside);
-  card.querySelector('.boards').prepend(board);
 };
 const copy = async (button) => {
   try { // a page that came over plain HTTP from another computer has no clipboard
@@ -83,16 +75,11 @@ const copy = async (button) => {
 
 element.addEventListener('click', (event) => {
   if (event.target.closest('[data-close]') || event.target === dialog()) dialog().close();
-  const button = event.target.closest('[data-copy], [data-step], [data-beside], [data-enlarge]');
+  const button = event.target.closest('[data-copy], [data-step], [data-enlarge]');
   if (!button) return;
   if ('copy' in button.dataset) copy(button);
   else if ('step' in button.dataset) step(Number(button.dataset.step));
-  else if ('enlarge' in button.dataset) { seen.large = !seen.large; draw(); }
-  else {
-    const { picture, src } = dialog().dataset;
-    beside = beside ? null : { picture, src, alt: dialog().getAttribute('aria-label') };
-    stand();
-  }
+  else { seen.large = !seen.large; draw(); }
 });
 element.addEventListener('keydown', (event) => {
   const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];

@@ -56,7 +56,6 @@ const keepUp = async () => {
   running = true;
   try {
     for (let before; shown() && (before = missing()) !== undefined;) await load(before);
-    showSimilar();
   } catch {
     setTimeout(keepUp, RETRY);
   }
@@ -102,37 +101,8 @@ const put = (before, page, since) => {
   }
   while (at && at.key >= low) remove();
   if (page.low === null) bottom = since;
-  tabbable(grid());
+  if (!grid().querySelector('[tabindex="0"]')) grid().querySelector('.board')?.setAttribute('tabindex', '0'); // by Tab one is reached
   update();
-};
-
-// One picture of a grid is in the order of Tab.
-const tabbable = (cells) => {
-  if (!cells.querySelector('[tabindex="0"]')) cells.querySelector('.board')?.setAttribute('tabindex', '0');
-};
-
-let similarTo = '';  // the filters and the news that the pictures below the others belong to
-
-const showSimilar = async () => {
-  const asked = wanted, key = `${news} ${wanted}`, searches = new URLSearchParams(wanted).has('words');
-  if (similarTo === key || !shown() || (searches && bottom < news)) return;
-  if (!similarTo.endsWith(` ${wanted}`)) putSimilar([]);
-  similarTo = key;
-  hide(find('.similar'), !searches);
-  hide(find('.nothing'), searches); // until it is known what is near
-  if (!searches) return;
-  hide(find('.looking'), Boolean(find('.similar .pick')));
-  const similar = await ask(`similar?${wanted}`).catch(() => ({ cells: [] }));
-  if (similar && asked === wanted) putSimilar(similar.cells);
-};
-
-const putSimilar = (cells) => {
-  const holder = find('.similar .picks');
-  studio.fill(holder, cells);
-  tabbable(holder);
-  hide(find('.looking'), true);
-  hide(find('.similar'), !cells.length);
-  hide(find('.nothing'), cells.length);
 };
 
 // What stands round the pictures.
@@ -224,10 +194,9 @@ const cellWith = (digest) => element.querySelector(`.pick[data-picture="${digest
 
 const box = (cell) => cell.querySelector('.tick input');
 const ticked = () => [...element.querySelectorAll('.pick:has(.tick :checked)')];
-const chosen = () => [...new Set(ticked().map((cell) => cell.dataset.picture))];
+const chosen = () => ticked().map((cell) => cell.dataset.picture);
 const tick = (cell, on) => { box(cell).checked = on; };
 const range = (a, b, on) => {
-  if (a.parentElement !== b.parentElement) { tick(b, on); return; }
   const [first, last] = a.compareDocumentPosition(b) & Node.DOCUMENT_POSITION_FOLLOWING ? [a, b] : [b, a];
   for (let cell = first; cell; cell = cell === last ? null : cell.nextElementSibling) tick(cell, on);
 };

@@ -82,8 +82,7 @@
   });
 
   // What is typed outlives the page: it is loaded anew for another language or model, or when the studio was started again.
-  const TYPED = ['#prompt', '#negative', '#seed', '#video-prompt', '#video-negative'];
-  const OTHERS = ['#batch-lines', '#compare-prompt']; // which no picture's settings fill in
+  const PROMPTS = ['#prompt', '#video-prompt'], OTHERS = ['#batch-lines', '#compare-prompt']; // these no picture fills in
   const field = (name) => document.querySelector(`${name} textarea, ${name} input`);
   const type = (input, text) => {
     input.value = text;
@@ -93,18 +92,11 @@
   };
   const typed = JSON.parse(session.get('studio_typed')) || {};
   // The settings of a picture take the place of what was typed, also of what is in no input yet.
-  const forget = () => { for (const name of TYPED) delete typed[name]; };
+  const forget = () => { for (const name of PROMPTS) delete typed[name]; };
   addEventListener('drop', forget, true);
   addEventListener('click', (event) => { if (event.target.closest?.('[data-do=settings]')) forget(); }, true);
-  // Gradio makes what a fold holds when it is opened first; in the moment in which the fold comes it hears no click.
-  const unfold = () => {
-    if (!typed['#negative'] && !typed['#seed']) return;
-    document.querySelector('#more .label-wrap:not(.open)')?.click();
-    setTimeout(unfold, 500);
-  };
-  unfold();
   addEventListener('pagehide', () => {
-    for (const name of [...TYPED, ...OTHERS]) if (field(name)) typed[name] = field(name).value;
+    for (const name of [...PROMPTS, ...OTHERS]) if (field(name)) typed[name] = field(name).value;
     session.set('studio_typed', JSON.stringify(typed));
   });
   const typing = new MutationObserver(() => { // a tab is made when it is opened first
@@ -224,9 +216,44 @@
       if (held) part.focus();
     } catch (problem) { write(status, why(problem)); }
   };
+
+  // Files that take a moment to make: the nearest `fetching` element says that one is being made, or why it can't. They are
+  // fetched one after the other.
+  const statusNear = (node) => node && (node.querySelector('.fetching') || statusNear(node.parentElement));
+  let turn = Promise.resolve();
+  const download = async (link, address, name) => {
+    const say = (words) => { // else it is the card of another picture
+      if (link.isConnected && link.href === address) write(statusNear(link), words);
+    };
+    say(link.dataset.fetch);
+    try {
+      await save(await ask(address), name);
+      say('');
+    } catch (problem) { say(why(problem)); }
+  };
   addEventListener('click', (event) => {
-    const button = event.target.closest?.('[data-describe]');
-    if (button) describe(button);
+    const link = event.target.closest?.('a[data-fetch]');
+    if (!link) return;
+    event.preventDefault();
+    const { href, download: name } = link;
+    write(statusNear(link), link.dataset.fetch);
+    turn = turn.then(() => download(link, href, name));
+  });
+
+  // Copies the words of a text as they stand in its box.
+  const COPIED = 2000; // ms for which the button says so
+  const copyText = async (button) => {
+    const words = button.textContent, box = button.closest('.caption').querySelector('textarea');
+    try { // a page that came over plain HTTP from another computer has no clipboard
+      await navigator.clipboard.writeText(box.value || box.placeholder);
+      button.textContent = button.dataset.done;
+    } catch { button.textContent = button.dataset.failed; }
+    setTimeout(() => { button.textContent = words; }, COPIED);
+  };
+  addEventListener('click', ({ target }) => {
+    const asks = target.closest?.('[data-describe]'), copies = target.closest?.('[data-copy-text]');
+    if (asks) describe(asks);
+    else if (copies) copyText(copies);
   });
 
   const calm = matchMedia('(prefers-reduced-motion: reduce)');
@@ -285,5 +312,141 @@
       element.addEventListener('click', pressed);
       element.addEventListener('change', pressed);
     },
+  };
+})();
+
+// A clip's frames lie on one sheet, row by row, in as many columns as make it square; the canvas shows one of them. So
+// what is seen is always a frame of the file, and can be stopped, gone through and taken.
+(() => {
+  const calm = matchMedia('(prefers-reduced-motion: reduce)');
+
+  customElements.define('clip-player', class extends HTMLElement {
+    static observedAttributes = ['data-sheet'];
+
+    constructor() {
+      super();
+      this.addEventListener('click', ({ target }) => this.press(target));
+      this.addEventListener('input', ({ target }) => { if (target.type === 'range') this.stopAt(target.value - 1); });
+      this.addEventListener('keydown', (event) => this.step(event));
+    }
+    connectedCallback() { this.open(); }
+    disconnectedCallback() { clearTimeout(this.timer); }
+    attributeChangedCallback() { if (this.isConnected) this.open(); }
+
+    async open() {
+      const sheet = new Image();
+      this.change({ at: 0, sheet: null, plays: !calm.matches });
+      sheet.src = this.dataset.sheet;
+      try { await sheet.decode(); } catch { return; } // it was removed meanwhile
+      if (sheet.getAttribute('src') === this.dataset.sheet) this.change({ sheet });
+    }
+
+    press(target) {
+      if (target.closest('[data-play]')) this.change({ plays: !this.plays });
+    }
+    step(event) {
+      const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!by || event.target.matches('input, select')) return; // they have arrows of their own
+      event.preventDefault();
+      this.stopAt((this.at + by + this.frames) % this.frames);
+    }
+    stopAt(at) { this.change({ at, plays: false }); }
+
+    get frames() { return Number(this.dataset.frames); }
+    get next() { return (this.at + 1) % this.frames; }
+    get wait() { return 1000 / this.dataset.fps / this.querySelector('select').value; }
+
+    // Shows what is so now, and the next frame when it is due.
+    change(now) {
+      Object.assign(this, now);
+      clearTimeout(this.timer);
+      this.show();
+      if (this.sheet && this.plays) this.timer = setTimeout(() => this.change({ at: this.next }), this.wait);
+    }
+    show() {
+      const play = this.querySelector('[data-play]'), words = this.plays ? play.dataset.pause : play.dataset.play;
+      play.dataset.plays = this.plays;
+      Object.assign(play, { title: words, ariaLabel: words });
+      this.querySelector('input').value = this.at + 1;
+      this.querySelector('output').textContent = `${this.at + 1} / ${this.frames}`;
+      this.querySelector('[data-do=frame]').dataset.frame = this.at + 1;
+      if (this.sheet) this.draw();
+    }
+    draw() {
+      const canvas = this.querySelector('canvas'), columns = Math.ceil(Math.sqrt(this.frames));
+      const width = this.sheet.naturalWidth / columns, height = this.sheet.naturalHeight / Math.ceil(this.frames / columns);
+      if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+      const paper = canvas.getContext('2d'), x = (this.at % columns) * width, y = Math.floor(this.at / columns) * height;
+      paper.clearRect(0, 0, width, height);
+      paper.drawImage(this.sheet, x, y, width, height, 0, 0, width, height);
+    }
+  });
+})();
+
+// Runs before Gradio does. Gradio's server ends the stream of answers once all that it was asked for is answered. What
+// is asked for while the news of that end is on its way is never heard of again: its answer waits for a stream, and
+// Gradio's client, which takes the old one for open, asks for none. So the end is passed on only where nothing is
+// waited for; else the next stream takes the place of the one that ended, and the client sees one.
+(() => {
+  const plain = window.fetch.bind(window);
+  const waiting = new Set(), early = new Set(); // asked for and not answered; answered before it was known by its number
+
+  const ask = async (asked) => {
+    const unnumbered = {};
+    waiting.add(unnumbered);
+    try {
+      const answer = await plain(...asked);
+      const { event_id: number } = answer.ok ? await answer.clone().json().catch(() => ({})) : {};
+      if (number && !early.delete(number)) waiting.add(number);
+      return answer;
+    } finally {
+      waiting.delete(unnumbered);
+    }
+  };
+  const answered = (number) => { if (!waiting.delete(number)) early.add(number); };
+
+  const parsed = (message) => {
+    try { return JSON.parse(message.replace(/^data: /, '')); } catch { return {}; } // a comment of a proxy
+  };
+  const reading = (answer) => answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  const listen = async (asked) => {
+    const answer = await plain(...asked);
+    if (!answer.ok) return answer;
+    const encoder = new TextEncoder();
+    let reader = reading(answer), left = false;
+    const next = async () => {
+      const more = await plain(...asked);
+      if (more.ok && !left) reader = reading(more);
+      return more.ok;
+    };
+    const relay = async (controller) => {
+      for (let rest = ''; ;) {
+        const { value, done } = await reader.read();
+        if (done) break;
+        const messages = (rest + value).split('\n\n'); // server-sent events
+        rest = messages.pop();
+        for (const message of messages) {
+          const { msg, event_id: number } = parsed(message);
+          if (msg === 'process_completed') answered(number);
+          if (msg !== 'close_stream' || !waiting.size || !(await next())) controller.enqueue(encoder.encode(`${message}\n\n`));
+        }
+      }
+      controller.close();
+    };
+    const start = (controller) => relay(controller).catch((error) => {
+      waiting.clear(); // of a broken stream Gradio answers nothing more
+      throw error;
+    });
+    const cancel = (reason) => {
+      left = true;
+      return reader.cancel(reason);
+    };
+    return new Response(new ReadableStream({ start, cancel }), answer);
+  };
+
+  window.fetch = (...asked) => {
+    const url = String(asked[0]?.url ?? asked[0]).split('?')[0];
+    if (url.endsWith('/queue/join')) return ask(asked);
+    return url.endsWith('/queue/data') ? listen(asked) : plain(...asked);
   };
 })();

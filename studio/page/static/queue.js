@@ -10,10 +10,9 @@ const outcome = studio.outcome(element, shown);
 
 let busy = false, drawing = false, again = false;
 let fingerprint = ''; // the queue's, as of which the rows are
-let dragged = null; // the row under the pointer's drag
 
 const draw = async () => {
-  if (!shown() || dragged) return;
+  if (!shown()) return;
   if (drawing) { again = true; return; }
   drawing = true;
   try {
@@ -24,7 +23,6 @@ const draw = async () => {
 };
 
 const put = (answer) => {
-  if (dragged) return;
   const active = element.contains(document.activeElement) ? document.activeElement : null;
   const job = active?.closest('.job')?.dataset.job;
   studio.exchange(find('.jobs-head'), answer.head);
@@ -51,10 +49,10 @@ const say = (sentence, kind = '', undo = []) => {
   outcome.say(sentence, kind, undo.length > 0);
 };
 
-const perform = async (act, jobs = [], before = '') => {
+const perform = async (act, jobs = []) => {
   try {
-    const { said, undo } = await studio.fetchJson('/jobs/act', studio.asJson({ do: act, jobs, before }));
-    say(said, '', undo);
+    const { sentence, undo } = await studio.fetchJson('/jobs/act', studio.asJson({ do: act, jobs }));
+    say(sentence, '', undo);
   } catch (problem) {
     say(studio.why(problem), 'problem');
   }
@@ -71,41 +69,6 @@ element.addEventListener('click', (event) => {
   else if (act === 'undo') perform('retry', undone);
   else perform(act, job ? [job] : []);
 });
-
-const waitingRow = (event) => event.target.closest?.('.job.waiting');
-const marked = (row, below) => {
-  for (const old of element.querySelectorAll('.over, .under')) old.classList.remove('over', 'under');
-  row?.classList.add(below ? 'under' : 'over');
-};
-const isBelow = (row, event) => {
-  const { top, height } = row.getBoundingClientRect();
-  return event.clientY > top + height / 2;
-};
-element.addEventListener('dragstart', (event) => {
-  const row = waitingRow(event); // also by one of its pictures
-  if (!row) return;
-  dragged = row;
-  row.classList.add('dragged');
-  event.dataTransfer.effectAllowed = 'move';
-  event.dataTransfer.setData('text/plain', row.dataset.job);
-});
-element.addEventListener('dragover', (event) => {
-  const row = dragged && waitingRow(event);
-  if (!row) return;
-  event.preventDefault();
-  marked(row, isBelow(row, event));
-});
-element.addEventListener('drop', (event) => {
-  const row = dragged && waitingRow(event);
-  if (!row) return;
-  event.preventDefault();
-  const where = isBelow(row, event) ? 'after' : 'before';
-  const job = dragged.dataset.job, beside = row.dataset.job;
-  drop();
-  if (beside !== job) perform(where, [job], beside);
-});
-const drop = () => { dragged?.classList.remove('dragged'); dragged = null; marked(null); };
-element.addEventListener('dragend', () => { drop(); draw(); });
 
 setInterval(() => { if (busy) draw(); }, OFTEN);
 studio.follow({ news: (fresh) => { if (fresh.queue !== fingerprint) draw(); }, silent: outcome.silent });

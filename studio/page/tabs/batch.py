@@ -98,16 +98,16 @@ class BatchHandlers(SeriesHandlers):
 
     def table_pressed(self, read: PromptFile | None, typed: str, shown: str, event: gr.EventData) -> Pressed:
         data = pressed_data(event)
-        own, first = data.get("own", ""), data.get("first", "0")
-        if own == "example":
+        action, first = data.get("own", ""), data.get("first", "0")
+        if action == "example":
             return *self._read(EXAMPLE), EXAMPLE, shown, gr.skip()
-        if own == "clear":
+        if action == "clear":
             return *self._read(""), "", shown, gr.skip()
         if read is None:  # the studio was started again while the page was open: what was typed is not lost
             again, table = self._read(typed)
-            said = text("batch.read_again" if again else "batch.forgotten")
-            return again, render("parts.notice", "unknown", said) + table, typed, shown, gr.skip()
-        if own == "go" and read.plan.jobs:
+            notice = text("batch.read_again" if again else "batch.forgotten")
+            return again, render("parts.notice", "unknown", notice) + table, typed, shown, gr.skip()
+        if action == "go" and read.plan.jobs:
             return self._queue(read, typed, shown)
         start = int(first) // ROWS * ROWS if first.isdecimal() and len(first) < 9 else 0
         return read, self._table(read, start, data.get("only") == "yes"), typed, shown, gr.skip()

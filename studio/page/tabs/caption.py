@@ -68,8 +68,8 @@ class CaptionHandlers(ShowHandlers):
         shared = {"language": language, "model": self.context.model, "shape": max(can.described)}
         for file in map(self.context.uploaded, files):
             try:
-                asked = [make_request(TASK, image={"path": str(file)}, **shared, **FIELDS[kind]) for kind in kinds]
-                jobs = plan_with(asked, can, digest, lists)
+                requests = [make_request(TASK, image={"path": str(file)}, **shared, **FIELDS[kind]) for kind in kinds]
+                jobs = plan_with(requests, can, digest, lists)
                 members += map(self._member, jobs)
             except Refused as refusal:
                 problems.append([file.name, _of_name(refusal.message, file.name).as_json()])
@@ -83,29 +83,29 @@ class CaptionHandlers(ShowHandlers):
     def panel(self, series: Series) -> str:
         rows = self.rows(series)
         problems = [(name, Message.from_json(said)) for name, said in series.about["problems"]]
-        ready = len(examples(self.series, series, rows))
+        ready = len(training_examples(self.series, series, rows))
         return render("caption.panel", series, self.series.counts(series), rows, problems, ready)
 
     def change(self, series: Series, data: dict[str, str]) -> None:
         """A text was corrected; one that is emptied is the model's again."""
         digest = data.get("picture", "")
         if data.get("own") == "text" and digest in [one.sha256 for one in self.series.pictures(series)]:
-            value, kept = " ".join(data.get("value", "").split()), self.context.studio.gallery.get(digest)
-            self.context.studio.gallery.mark([digest], caption="" if value == kept.text else value)
+            value, item = " ".join(data.get("value", "").split()), self.context.studio.gallery.get(digest)
+            self.context.studio.gallery.mark([digest], caption="" if value == item.text else value)
 
     def rows(self, series: Series) -> list[Described]:
         """Each file with what has become of its texts."""
-        kinds, cells, found = series.about["kinds"], self.cells(series), list[Described]()
+        kinds, cells, rows = series.about["kinds"], self.cells(series), list[Described]()
         for number in range(0, len(cells), len(kinds)):
             texts = [(kind, cell, _known(cell)) for kind, cell in zip(kinds, cells[number:], strict=False)]
-            found.append(Described(number, cells[number].label, texts))
-        return found
+            rows.append(Described(number, cells[number].label, texts))
+        return rows
 
     def _member(self, job: Job) -> Member:
         """A job whose picture lies in the home, where it stays as long as the series."""
         name = Path(job.request.image.path).name
-        kept = inputs.keep(job.request, self.context.studio.home)
-        return Member(job.id, name, (f"{Path(name).stem}-{kind_of(job.request)}.txt",), kept)
+        item = inputs.keep(job.request, self.context.studio.home)
+        return Member(job.id, name, (f"{Path(name).stem}-{kind_of(job.request)}.txt",), item)
 
 
 def _of_name(message: Message, name: str) -> Message:
@@ -115,23 +115,23 @@ def _of_name(message: Message, name: str) -> Message:
 
 def _known(cell: Cell) -> bool:
     """Whether the model, or whoever corrected it, knows what is shown."""
-    if cell.kept is None or cell.kept.caption:
-        return bool(cell.kept)
+    if cell.item is None or cell.item.caption:
+        return bool(cell.item)
     try:
-        return bool(read(cell.kept.path).get("known", True))
+        return bool(read(cell.item.path).get("known", True))
     except Refused:  # it is gone or damaged
         return False
 
 
-def examples(store: SeriesStore, series: Series, rows: Sequence[Described]) -> list[Example]:
+def training_examples(store: SeriesStore, series: Series, rows: Sequence[Described]) -> list[Example]:
     """The still pictures that have a text, with all that they have."""
-    members, found = store.members(series), list[Example]()
+    members, examples = store.members(series), list[Example]()
     for row in rows:
         path = Path(members[row.number].request.image.path)
-        texts = {kind: cell.kept.words for kind, cell, known in row.texts if known and cell.kept}
+        texts = {kind: cell.item.words for kind, cell, known in row.texts if known and cell.item}
         if texts and path.is_file() and not moves(path):
-            found.append(Example(path, row.name, texts))
-    return found
+            examples.append(Example(path, row.name, texts))
+    return examples
 
 
 def build(context: PageContext) -> None:
@@ -149,7 +149,7 @@ def build(context: PageContext) -> None:
                 language = form.put(gr.Radio, "language", list(context.can.languages))
                 button = form.make()
             with gr.Column(scale=8, min_width=320):
-                panels = handlers.show_panels("caption.js")
+                panels = handlers.show_panels()
         panels[1].render()
     context.on_load(handlers.choices, kinds, language)
 
@@ -163,9 +163,9 @@ def build(context: PageContext) -> None:
 
 
 def router(context: PageContext) -> APIRouter:
-    made, store, handlers = new_router(), context.series, CaptionHandlers(context)
+    router, store, handlers = new_router(), context.series, CaptionHandlers(context)
 
-    @made.get("/series/{name}/given/{number}.webp")
+    @router.get("/series/{name}/given/{number}.webp")
     def given(name: str, number: int) -> Response:
         """A picture that was given, in small."""
         members = store.members(series_of(store, name, TASK))
@@ -178,10 +178,10 @@ def router(context: PageContext) -> APIRouter:
         picture.thumbnail((SMALL, SMALL))
         return Response(saved(picture, "WEBP"), media_type="image/webp", headers=FOREVER)
 
-    @made.get("/series/{name}/training.zip")
+    @router.get("/series/{name}/training.zip")
     def training(name: str) -> StreamingResponse:
         series = series_of(store, name, TASK)
-        files: Iterator[Any] = training_set(examples(store, series, handlers.rows(series)))
+        files: Iterator[Any] = training_set(training_examples(store, series, handlers.rows(series)))
         return zip_response(files, f"{safe_name(series.title) or TASK}.zip")
 
-    return made
+    return router

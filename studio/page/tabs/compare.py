@@ -69,8 +69,8 @@ class CompareHandlers(ShowHandlers):
         grid = self._grid(*given)
         title = grid.request.prompt.strip()[:TITLE] or text("compare.untitled")
         about = {"grid": grid.record(), "digest": open_backend(self.context.model).digest()}
-        asked = members(grid, self.context.wildcards, self.context.model)
-        return self.series.begin(self.kind, title, asked, WATCHED, about)
+        jobs = members(grid, self.context.wildcards, self.context.model)
+        return self.series.begin(self.kind, title, jobs, WATCHED, about)
 
     def panel(self, series: Series) -> str:
         grid = Grid.from_record(series.about["grid"])
@@ -88,16 +88,16 @@ def members(grid: Grid, lists: Wildcards, served: str) -> list[Member]:
 
     `served` is the model that the studio was started with.
     """
-    asked, made = grid.requests(), dict[int, Member]()
+    requests, jobs = grid.requests(), dict[int, Member]()
     columns, rows = grid.labels
     names = [(column, row) for row in rows for column in columns]
-    for model in dict.fromkeys(request.model for request in asked):
+    for model in dict.fromkeys(request.model for request in requests):
         backend = open_backend(offered(model, served))
-        places = [place for place, request in enumerate(asked) if request.model == model]
-        for place, job in zip(places, plan([asked[place] for place in places], backend, lists), strict=True):
+        places = [place for place, request in enumerate(requests) if request.model == model]
+        for place, job in zip(places, plan([requests[place] for place in places], backend, lists), strict=True):
             title = " · ".join(filter(None, names[place]))
-            made[place] = Member(job.id, title, (f"{place + 1:03}.png",), job.request)
-    return [made[place] for place in range(len(asked))]
+            jobs[place] = Member(job.id, title, (f"{place + 1:03}.png",), job.request)
+    return [jobs[place] for place in range(len(requests))]
 
 
 def build(context: PageContext) -> None:
@@ -141,20 +141,20 @@ def _inputs(handlers: CompareHandlers, form: Form) -> None:
 
 
 def router(context: PageContext) -> APIRouter:
-    made, store = new_router(), context.series
+    router, store = new_router(), context.series
 
-    @made.get("/series/{name}/sheet.png")
+    @router.get("/series/{name}/sheet.png")
     def sheet(name: str) -> Response:
         series = series_of(store, name, CompareHandlers.kind)
-        grid, kept = Grid.from_record(series.about["grid"]), store.first_pictures(series)
-        places = [_place(kept.get(one.id)) for one in store.members(series)]
-        owed = itertools.chain.from_iterable(credits_in(one.path) for one in kept.values())
+        grid, items = Grid.from_record(series.about["grid"]), store.first_pictures(series)
+        places = [_place(items.get(one.id)) for one in store.members(series)]
+        owed = itertools.chain.from_iterable(credits_in(one.path) for one in items.values())
         return Response(grid.file(places, owed), media_type="image/png", headers=attachment(grid.name))
 
-    return made
+    return router
 
 
-def _place(kept: GalleryItem | None) -> Image.Image | None:
+def _place(item: GalleryItem | None) -> Image.Image | None:
     with contextlib.suppress(Refused):
-        return opened(kept.path) if kept else None
+        return opened(item.path) if item else None
     return None

@@ -61,13 +61,13 @@ class CreateHandlers(MakeHandlers):
     def dropped(self, path: str | Path) -> Restored:
         """A picture was dropped: its settings, else itself to start from."""
         try:
-            found = read(Path(path))
+            record = read(Path(path))
         except Refused as refusal:
             return {}, notes(problem=[error_text(refusal)])
-        if not found:
+        if not record:
             return on_canvas(str(path)), notes(unknown=[text("create.no_settings")])
-        restored = restore(found, self.context.can, self.studio.home / inputs.INPUTS)
-        lost = [said for said in map(error_text, restored.lost) if said]
+        restored = restore(record, self.context.can, self.studio.home / inputs.INPUTS)
+        lost = list(filter(None, map(error_text, restored.lost)))
         if not restored.fields:
             return {}, notes(unknown=lost)
         if names := beyond(restored.fields, self.context.can):
@@ -77,16 +77,16 @@ class CreateHandlers(MakeHandlers):
     def handed(self, handed: dict[str, Any], beside: Any) -> Restored:
         path, use = self.context.file(handed["picture"], "image"), handed["use"]
         if use == "words":
-            kept = self.studio.gallery.get(handed["picture"])
+            item = self.studio.gallery.get(handed["picture"])
             style = handed["style"] if handed["style"] in [one.name for one in self.context.can.styles] else ""
-            return {"prompt": kept.caption or kept.words, "style": style}, notes(good=[text("create.said")])
+            return {"prompt": item.caption or item.words, "style": style}, notes(good=[text("create.said")])
         if path is None:
             return {}, ""
         if use == "settings":
             return self.dropped(path)
         if use == "start":  # with its words: they say what it shows
-            kept = self.studio.gallery.get(handed["picture"])
-            words = {"prompt": kept.words or kept.prompt, "style": kept.style}
+            item = self.studio.gallery.get(handed["picture"])
+            words = {"prompt": item.words or item.prompt, "style": item.style}
             return {**on_canvas(str(path)), **words}, notes(good=[text("making.given")])
         return {"second" if beside else "first": str(path)}, notes(good=[text("making.given")])
 
@@ -112,10 +112,10 @@ def build(context: PageContext) -> None:
 
     def dropped(event: gr.EventData) -> list[Any]:
         """A file was dropped: its settings go to the tab that made it; without any it is used on the tab shown."""
-        said = pressed_data(event)
-        path = context.uploaded(said.get("path", ""))
+        data = pressed_data(event)
+        path = context.uploaded(data.get("path", ""))
         task = making.task_of(path)
-        tab = tab_of(task or ("clip" if said.get("video") == "True" else ""))
+        tab = tab_of(task or ("clip" if data.get("video") == "True" else ""))
         if tab == handlers.tab:
             return [*fill(*handlers.dropped(path)), gr.skip(), gr.update(selected=tab), ""]
         handed = context.hand(tab, "settings" if task else "animate", file=path)
@@ -180,7 +180,7 @@ def _control(context: PageContext, form: Form) -> gr.Accordion:
 
 def _more(handlers: CreateHandlers, form: Form) -> gr.Accordion:
     can = handlers.context.can
-    with gr.Accordion(form.said("more"), open=False, elem_id="more") as accordion:
+    with gr.Accordion(form.text_of("more"), open=False, elem_id="more") as accordion:
         form.box("negative")
         making.put_seed(handlers, form)
         making.put_sampling(handlers, form)
@@ -263,13 +263,13 @@ def beyond(fields: dict[str, Any], can: Capabilities) -> list[str]:
     """What of a request the inputs can't hold: its mix, the width of its border, its strength."""
     partly = fields.get("mask") or fields.get("expand")
     strength, held = fields.get("strength"), blend(picture_values(fields, can))
-    found = {
+    is_beyond = {
         "mix": _plain(held.get("mix", ())) != _plain(fields.get("mix", ())),
         "expand": fields.get("expand") not in (None, can.expand.usual),
         "strength": strength is not None
         and (strength < can.strength.least or (partly and strength != can.strength.most)),
     }
-    return [name for name, is_beyond in found.items() if is_beyond]
+    return [name for name in is_beyond if is_beyond[name]]
 
 
 def _plain(mix: Sequence[dict[str, Any]]) -> list[tuple[str, float]]:

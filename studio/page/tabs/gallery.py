@@ -4,7 +4,6 @@ Its script fetches pages of pictures from plain routes rather than through Gradi
 again after the studio was started anew. What comes from a browser may be anything: what is not known is refused.
 """
 
-import asyncio
 import contextlib
 import json
 import time
@@ -27,13 +26,10 @@ from studio.page.context import PageContext
 from studio.page.html import error_text, has_text, label, new_router, render, script, style_name, text
 from studio.page.polling import GALLERY, fingerprint
 from studio.page.routes import zip_response
-from studio.search import NEAR
 
 ORDER = 70
 ZIP_PICTURES = 1000  # in one zip
 ZIP_BYTES = 256 * 2**20
-SIMILAR = 16  # pictures near in meaning to the words that are searched for
-MATCHES = 500  # pictures that have the words; where there are more, nobody looks for similar ones
 AT_ONCE = 100  # pictures of one change: the script sends more in slices, so that none takes long
 EARLIEST, LATEST = date(1970, 1, 2), date(9000, 1, 1)  # that any system can turn into seconds
 # What can be done to pictures, by its name and with its value.
@@ -110,34 +106,21 @@ class GalleryHandlers:
         `low` is the last number of a full page: below it there may be more. None says that there is nothing.
         """
         now = fingerprint(self.context.studio, GALLERY)  # before the pictures: what comes between them is news
-        kept, everything = self.gallery.page(wanted, before), Filter(deleted=wanted.deleted)
-        found, total = self.gallery.count(wanted), self.gallery.count(everything)
-        newest = self.gallery.page(wanted, limit=1) if before is not None else kept[:1]
+        items, everything = self.gallery.page(wanted, before), Filter(deleted=wanted.deleted)
+        count, total = self.gallery.count(wanted), self.gallery.count(everything)
+        newest = self.gallery.page(wanted, limit=1) if before is not None else items[:1]
         stand = {"is_narrowed": wanted != everything, "in_bin": wanted.deleted}
         return {
             "fingerprint": now,
-            "cells": _cells(kept),
-            "low": kept[-1].number if len(kept) == PAGE else None,
+            "cells": _cells(items),
+            "low": items[-1].number if len(items) == PAGE else None,
             "newest": newest[0].number if newest else 0,
-            "found": found,
-            "counted": render("gallery.counted", found, total, **stand),
+            "found": count,
+            "counted": render("gallery.counted", count, total, **stand),
             "bin": total if wanted.deleted else self.gallery.count(replace(everything, deleted=True)),
-            "nothing": "" if found else render("gallery.nothing", **stand),
+            "nothing": "" if count else render("gallery.nothing", **stand),
             "choices": {name: render("gallery.options", values) for name, values in self._choices().items()},
         }
-
-    async def similar(self, wanted: Wanted) -> dict[str, Any]:
-        """Pictures without the words that mean something near, nearest first, as (number, HTML), from the worker."""
-        matches = {kept.number for kept in await asyncio.to_thread(self.gallery.page, wanted, None, MATCHES)}
-        if not wanted.words or len(matches) == MATCHES:
-            return {"cells": []}
-        others, k = replace(wanted, words=""), len(matches) + SIMILAR
-        try:
-            hits = await self.context.studio.asearch(wanted.words, k=k, wanted=others, model=self.context.model)
-        except Refused:  # what has the words is found without the model
-            return {"cells": []}
-        near = [hit.picture for hit in hits if hit.picture.number not in matches and (hit.score or 0) >= NEAR]
-        return {"cells": _cells(near[:SIMILAR])}
 
     def act(self, change: Change) -> dict[str, Any]:
         """Change pictures -> those that were changed, and a sentence where something is wrong."""
@@ -211,10 +194,9 @@ def build(context: PageContext) -> None:
 
 
 def router(context: PageContext) -> APIRouter:
-    made, handlers = new_router(), GalleryHandlers(context)
-    made.get("/gallery/page")(handlers.page)
-    made.get("/gallery/similar")(handlers.similar)
-    made.post("/gallery/act")(handlers.act)
-    made.post("/gallery/empty")(handlers.empty_bin)
-    made.post("/gallery/zip")(handlers.zip)
-    return made
+    router, handlers = new_router(), GalleryHandlers(context)
+    router.get("/gallery/page")(handlers.page)
+    router.post("/gallery/act")(handlers.act)
+    router.post("/gallery/empty")(handlers.empty_bin)
+    router.post("/gallery/zip")(handlers.zip)
+    return router

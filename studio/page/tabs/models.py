@@ -3,14 +3,13 @@
 What is known of the models comes from the parts that ship, their cards, and the words they were taught.
 """
 
-import json
 import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from markdown_it import MarkdownIt
@@ -23,29 +22,24 @@ from studio import maintenance, settings
 from studio.backends.base import KINDS, MODELS, open_backend
 from studio.backends.embedded import PARTS
 from studio.capabilities import Capabilities
-from studio.disk.memory import fit, machine
-from studio.disk.models import look
+from studio.disk.memory import AUTO, MEMORY, fit, machine
+from studio.disk.models import LocalModel, look
 from studio.page.context import LISTEN, ONCE, QUIET, PageContext, in_order
-from studio.page.form import examples_here, samples
-from studio.page.html import error_text, has_text, label, reader, render, text
+from studio.page.form import samples
+from studio.page.html import error_text, has_text, label, render, text
+from studio.page.making import notes
 
 ORDER = 100
-NAMED = 60  # concepts that are listed
 CARD = "README.md"
-VOCABULARY = "vocabulary"  # the part that lists the concepts; its own module imports torch
 _LICENCE = re.compile(r"^license:\s*(\S+)", re.MULTILINE)
-# The item that says how good a part is, up to the next one.
-_SCORE = re.compile(r"^- \*\*(?:scores?|figures|results)\*\*:?((?:.|\n(?!- |\n))*)", re.IGNORECASE | re.MULTILINE)
-_MARKS = re.compile(r"\*\*|`")
 MARKDOWN = MarkdownIt("js-default")  # without HTML
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a model card says: its licence, how good the part is ("" if not said), and all of it as HTML."""
+    """A model card: its licence ("" if it names none), and all of it as HTML."""
 
     licence: str = ""
-    score: str = ""
     html: str = ""
 
 
@@ -87,19 +81,8 @@ def read_card(path: Path) -> Card:
     except (OSError, UnicodeDecodeError):
         return Card()
     head, _, body = text[4:].partition("\n---\n") if text.startswith("---\n") else ("", "", text)
-    licence, score = _LICENCE.search(head), _SCORE.search(body)
-    shown = Markup(MARKDOWN.render(body))
-    return Card(licence[1] if licence else "", _MARKS.sub("", " ".join(score[1].split())) if score else "", shown)
-
-
-@cache
-def concepts(root: Path) -> dict[str, list[str]]:
-    """Names of the concepts that the model was taught, by language ("en", "zh"); empty where no part lists them."""
-    try:
-        listed = json.loads((root / VOCABULARY / "vocabulary.json").read_text(encoding="utf-8"))["concepts"]
-        return {language: [name for name in names if name] for language, names in listed.items()}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return {}
+    licence = _LICENCE.search(head)
+    return Card(licence[1] if licence else "", Markup(MARKDOWN.render(body)))
 
 
 def attribution() -> str:
@@ -124,7 +107,6 @@ class Model:
     problem: str | Refused = ""
     parts: list[Part] = field(default_factory=list)
     parts_problem: Message | str = ""
-    concepts: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -137,23 +119,22 @@ class Model:
         return text(code) if has_text(code) else KINDS[self.kind].about
 
 
-def model(name: str) -> Model:
+def read_model(name: str) -> Model:
     """A backend as it stands, its files read through."""
-    made = Model(name)
+    model = Model(name)
     backend = open_backend(name)
     try:
-        made.can = backend.capabilities()
-        made.digest = backend.digest()
+        model.can = backend.capabilities()
+        model.digest = backend.digest()
     except Refused as refusal:
-        made.problem = refusal
+        model.problem = refusal
     root = getattr(backend, "root", None)
     if isinstance(root, Path):
         try:
-            made.parts = parts(root)
+            model.parts = parts(root)
         except WeightsError as error:
-            made.parts_problem = error.message
-        made.concepts = concepts(root)
-    return made
+            model.parts_problem = error.message
+    return model
 
 
 class ModelsHandlers:
@@ -162,38 +143,30 @@ class ModelsHandlers:
 
     def load(self) -> str:
         """The tab was opened -> the models."""
-        own = self.context.model
-        others = [model(name) for name in MODELS if name != own.partition(":")[0] and name != "fake"]
-        return overview(model(own), others, samples(self.context.can.styles), examples_here())
+        served = self.context.model
+        others = [read_model(name) for name in MODELS if name != served.partition(":")[0] and name != "fake"]
+        return render("models.overview", read_model(served), others, samples(self.context.can.styles))
 
     def disk(self) -> Markup:
         """The models on this disk, read from their headers alone, as HTML."""
         here = machine(settings.device())
-        found = look(settings.model_folders(self.context.studio.home))
-        return render("models.disk", [(one, fit(one, here)) for one in found])
+        models = look(settings.model_folders(self.context.studio.home))
+        return render("models.disk", [(one, fit(one, here)) for one in models])
 
-    def trouble(self, found: str = "") -> Markup:
-        """Where the studio's files are, and the look for trouble, with what it `found` before, as HTML."""
+    def trouble(self, findings: str = "") -> Markup:
+        """The folder of the studio's files and the look for trouble, with its latest `findings`, as HTML."""
         home = self.context.studio.home
         free, notice = shutil.disk_usage(home).free / 1e9, self.store.queue.notice()
-        return render("models.trouble", str(home), self.store.gallery.count(), free, notice, Markup(found))
+        return render("models.trouble", str(home), self.store.gallery.count(), free, notice, Markup(findings))
 
     def doctor(self) -> Iterator[tuple[str, str]]:
-        """Look for trouble, as `studio doctor` does -> how it stands, what it found."""
+        """Look for trouble, as `studio doctor` does -> the panel, its findings."""
         yield self.trouble(render("models.looking")), ""
         try:
-            found = render("models.findings", list(maintenance.inspect(self.store)), self.store.gallery.count())
+            findings = render("models.findings", list(maintenance.inspect(self.store)), self.store.gallery.count())
         except Refused as refusal:
-            found = render("parts.note", "problem", error_text(refusal))
-        yield self.trouble(found), found
-
-
-def overview(own: Model, others: list[Model], pictures: dict[str, str], prompts: list[str]) -> Markup:
-    """All but the look for trouble. `pictures` holds a picture of each style as data URIs."""
-    english = own.concepts.get("en") or []
-    names = own.concepts.get(reader()) or english
-    some = names[:: max(1, len(names) // NAMED)][:NAMED]  # from all over the list
-    return render("models.overview", own, others, pictures, prompts, some, len(english or names))
+            findings = render("parts.note", "problem", error_text(refusal))
+        yield self.trouble(findings), findings
 
 
 def build(context: PageContext) -> None:
@@ -206,9 +179,65 @@ def build(context: PageContext) -> None:
             with gr.Accordion(label("models.attribution"), open=False, elem_id="attribution"):
                 gr.Markdown(sources)
         troubles = gr.HTML(js_on_load=LISTEN, elem_id="trouble")
-        found = gr.State("")
+        findings = gr.State("")
     tab.select(handlers.load, None, models, **QUIET)
     tab.select(handlers.disk, None, disk, **QUIET)
     pressed, refreshed = in_order("trouble")
-    tab.select(handlers.trouble, found, troubles, **refreshed)
-    troubles.select(handlers.doctor, None, [troubles, found], **{**pressed, **ONCE})
+    tab.select(handlers.trouble, findings, troubles, **refreshed)
+    troubles.select(handlers.doctor, None, [troubles, findings], **{**pressed, **ONCE})
+
+
+# --- Which model the page is for --------------------------------------------------------------------------------------
+
+
+def build_picker(context: PageContext) -> None:
+    """The pickers above the tabs, where there is a choice: the model, and how much memory it may take."""
+    limited = context.can.memory
+    with gr.Row(elem_id="serving", visible=limited) as row:
+        model = gr.Dropdown([(context.can.title, context.model)], label=label("serving.model"), elem_id="model")
+        about: Any = {"label": label("serving.memory"), "elem_id": "memory", "visible": limited}
+        memory = gr.Dropdown([AUTO, *MEMORY], value=settings.memory() or AUTO, **about)
+    status = gr.HTML(elem_id="served")
+    picked_model = gr.HTML(visible="hidden")
+
+    def load() -> tuple[Any, Any, str]:
+        local = _local_models(context)
+        choices = [(context.can.title, context.model)] * (context.model not in local)
+        choices += [(model.name, name) for name, model in local.items()]
+        choices += [("Studio 128", "embedded")] * (context.model != "embedded")
+        picked = gr.update(choices=choices, value=context.model)
+        return gr.update(visible=len(choices) > 1 or limited), picked, _estimate(local.get(context.model))
+
+    def pick(picked: str) -> tuple[str, str]:
+        try:
+            if picked not in (context.model, "embedded", *_local_models(context)):
+                raise Refused("model.unknown", model=str(picked)[:200], hint="", models=list(KINDS))
+            assert context.serve
+            context.serve(picked)
+        except Refused as refusal:
+            return notes(problem=[error_text(refusal)]), ""
+        return "", picked
+
+    def keep(word: str) -> str:
+        settings.choose(settings.home(), memory=None if word == AUTO else word)
+        return _estimate(_local_models(context).get(context.model))
+
+    context.on_load(load, row, model, status)
+    reload = "(picked) => { if (picked) location.reload(); }"  # page.js keeps what was typed
+    model.input(pick, model, [status, picked_model], **QUIET).then(
+        None, picked_model, None, js=reload, api_visibility="private"
+    )
+    if limited:
+        memory.input(keep, memory, status, **QUIET)
+
+
+def _local_models(context: PageContext) -> dict[str, LocalModel]:
+    """The models on this disk that make something here, by what `--model` takes."""
+    models = look(settings.model_folders(context.studio.home))
+    return {one.model: one for one in models if one.model and not one.problem}
+
+
+def _estimate(local: LocalModel | None) -> str:
+    """Whether a model fits, in the way that is chosen."""
+    fits = fit(local, machine(settings.device()), word=settings.memory() or AUTO) if local else None
+    return notes(note=[text("serving.fit", estimate=error_text(fits.message))]) if fits else ""

@@ -27,18 +27,17 @@ Outcome = tuple[Message | None, list[str]]  # what to say, and the jobs that an 
 
 
 class Change(BaseModel):
-    """What is to be done to which jobs; `before` is the job that the moved one is to stand before."""
+    """An action and the jobs that it is for."""
 
     do: str = Field(max_length=20)
     jobs: list[str] = Field([], max_length=100_000)
-    before: str = Field("", max_length=100)
 
 
 class QueueHandlers:
     def __init__(self, context: PageContext) -> None:
         self.context, self.studio, self.queue = context, context.studio, context.studio.queue
         self._actions: dict[str, Callable[[Sequence[str], str], Outcome]] = {
-            **dict.fromkeys(("first", "up", "down", "before", "after"), self._move),
+            **dict.fromkeys(("first", "up", "down"), self._move),
             **dict.fromkeys(("cancel", "cancel_all"), self._cancel),
             **dict.fromkeys(("retry", "retry_all"), self._retry),
             **dict.fromkeys(("pause", "go"), self._pause),
@@ -72,13 +71,12 @@ class QueueHandlers:
         if do not in self._actions:
             raise Refused("page.unknown_request")
         try:
-            for job in [*change.jobs, *([change.before] if change.before else [])]:
+            for job in change.jobs:
                 self.queue.job(job)
-            where = self._after(change.before) if do == "after" else change.before if do == "before" else do
-            said, undo = self._actions[do](change.jobs, where)
+            message, undo = self._actions[do](change.jobs, do)
         except KeyError as error:
             raise Refused("page.queue.gone") from error
-        return {"said": error_text(said) if said else "", "undo": undo}
+        return {"sentence": error_text(message) if message else "", "undo": undo}
 
     def _row(self, job: QueuedJob, place: int = 0) -> tuple[str, str]:
         """A job as HTML; `place` counts those that wait."""
@@ -88,32 +86,17 @@ class QueueHandlers:
             stage = Stage(job, saved=self.studio.gallery.results(job.id, job))
         return job.id, render("queue.row", stage, place)
 
-    def _waiting(self) -> list[str]:
-        return [job.id for job in self.queue.jobs(("waiting",), limit=-1)]
-
-    def _after(self, job: str) -> str:
-        """The job that is done after a waiting one, "" where that is the last; itself where it waits no more."""
-        waiting = self._waiting()
-        return next(iter(waiting[waiting.index(job) + 1 :]), "") if job in waiting else job
-
-    def _move(self, jobs: Sequence[str], where: str) -> Outcome:
-        """`where` is "first", "up", "down", or the job that is to come next; "" is the end of the queue."""
-        waiting = self._waiting()
+    def _move(self, jobs: Sequence[str], do: str) -> Outcome:
+        """Move waiting jobs: to the front ("first"), or by one place ("up", "down")."""
+        waiting = [job.id for job in self.queue.jobs(("waiting",), limit=-1)]
         for job in jobs:
             if job not in waiting:
                 raise Refused("page.queue.begun")
             at = waiting.index(job)
-            if where == "down":  # rather the next one up: it takes this one's priority, not this one that one's
-                if at + 1 < len(waiting):
-                    self.queue.move(waiting[at + 1], job)
-                continue
-            before = {"first": waiting[0], "up": waiting[max(0, at - 1)], "": waiting[-1]}.get(where, where)
-            if before not in waiting:
-                raise Refused("page.queue.begun")
-            if before != job:
-                self.queue.move(job, before)
-                if where == "":  # of the same priority by now
-                    self.queue.move(before, job)
+            if do != "down":
+                self.queue.move(job, waiting[0 if do == "first" else max(0, at - 1)])
+            elif at + 1 < len(waiting):  # the next one moves up: it takes the priority of this one
+                self.queue.move(waiting[at + 1], job)
         return None, []
 
     def _cancel(self, jobs: Sequence[str], do: str) -> Outcome:
@@ -152,7 +135,7 @@ def build(context: PageContext) -> None:
 
 
 def router(context: PageContext) -> APIRouter:
-    made, handlers = new_router(), QueueHandlers(context)
-    made.get("/jobs")(handlers.rows)
-    made.post("/jobs/act")(handlers.act)
-    return made
+    router, handlers = new_router(), QueueHandlers(context)
+    router.get("/jobs")(handlers.rows)
+    router.post("/jobs/act")(handlers.act)
+    return router

@@ -35,8 +35,8 @@ class SearchHandlers:
             yield render("parts.problem", refusal)
             return
         if not like:  # what says the words is found however near it lies
-            said = await asyncio.to_thread(self.studio.gallery.page, Filter(words=words), None, MOST)
-            numbers = {one.number for one in said}
+            matches = await asyncio.to_thread(self.studio.gallery.page, Filter(words=words), None, MOST)
+            numbers = {one.number for one in matches}
             hits = [hit for hit in hits if hit.score is None or hit.score >= NEAR or hit.picture.number in numbers]
         bare, foreign = not hits and not self.studio.gallery.count(Filter()), self.studio.foreign(self.context.model)
         yield render("search.found", hits, is_bare=bare, foreign=foreign)
@@ -81,7 +81,7 @@ def build(context: PageContext) -> None:
             form = Form("search", "search-")
             words, without, like = form.box("words"), form.box("without"), form.picture("like", 180)
             find = form.make("find")
-            copies = gr.Button(form.said("copies"), size="sm", elem_id="search-copies")
+            copies = gr.Button(form.text_of("copies"), size="sm", elem_id="search-copies")
         with gr.Column(scale=8, min_width=320):
             hits = context.html(elem_id="search-hits")
     context.on_load(lambda: render("search.nothing"), hits)

@@ -40,13 +40,13 @@ class SetsHandlers(ShowHandlers):
         listed = [word.strip() for word in SEPARATORS.split(words or "") if word.strip()]
         first = style if kind == "style" else first or ""
         fields = {"style": style or "", "seed": whole_number(seed), "model": self.context.model}
-        asked = make_set(kind, first, listed, **fields)
+        requests = make_set(kind, first, listed, **fields)
         if "read" in self.context.can.tasks:
-            refuse_unknown(asked, lambda subjects: self.context.read(*subjects))
-        jobs = plan([one.request for one in asked], backend, self.context.wildcards)
+            refuse_unknown(requests, lambda subjects: self.context.read(*subjects))
+        jobs = plan([one.request for one in requests], backend, self.context.wildcards)
         members = [
             Member(job.id, one.label, (f"{number:02}-{safe_name(one.label) or 'picture'}.png",), job.request)
-            for number, (one, job) in enumerate(zip(asked, jobs, strict=True), 1)
+            for number, (one, job) in enumerate(zip(requests, jobs, strict=True), 1)
         ]
         about = {"kind": kind, "digest": backend.digest(), "cover": 0, "outline": False}
         return self.series.begin(self.kind, first.strip()[:NAME_LIMIT], members, WATCHED, about)
@@ -56,12 +56,12 @@ class SetsHandlers(ShowHandlers):
 
     def change(self, series: Series, data: dict[str, str]) -> None:
         """Name, cover or outline; a value that won't do changes nothing."""
-        own, value, index = data.get("own", ""), data.get("value", "").strip(), data.get("index", "")
-        if own == "name":
+        action, value, index = data.get("own", ""), data.get("value", "").strip(), data.get("index", "")
+        if action == "name":
             self.series.change(series, title=value[:NAME_LIMIT])
-        elif own == "cover" and index.isdecimal() and len(index) < 4 and int(index) < series.jobs:
+        elif action == "cover" and index.isdecimal() and len(index) < 4 and int(index) < series.jobs:
             self.series.change(series, cover=int(index))
-        elif own == "outline":
+        elif action == "outline":
             self.series.change(series, outline=not series.about.get("outline"))
 
 
@@ -115,9 +115,9 @@ def _inputs(kind: str, form: Form) -> gr.Column:
 
 
 def router(context: PageContext) -> APIRouter:
-    made, store = new_router(), context.series
+    router, store = new_router(), context.series
 
-    @made.get("/series/{name}/pack/{app}.zip")
+    @router.get("/series/{name}/pack/{app}.zip")
     def packed(name: str, app: str) -> Response:
         series = series_of(store, name)
         if app not in APPS:
@@ -125,20 +125,20 @@ def router(context: PageContext) -> APIRouter:
         data, title = packed_for(store, series, app, context.larger), pack_name(no_slashes(series.title))
         return Response(data, media_type="application/zip", headers=attachment(title))
 
-    return made
+    return router
 
 
 def packed_for(store: SeriesStore, series: Series, app: str, larger: Larger) -> bytes:
     """A set as a pack for an app of APPS; Refused where the app takes no such pack, or the set is not all there."""
-    kept, outline, members = store.first_pictures(series), bool(series.about.get("outline")), store.members(series)
-    if any(one.id not in kept for one in members):
+    items, outline, members = store.first_pictures(series), bool(series.about.get("outline")), store.members(series)
+    if any(one.id not in items for one in members):
         raise Refused("page.sets.incomplete")
-    stickers = [_sticker(kept[one.id], one.label, outline, APPS[app], larger) for one in members]
+    stickers = [_sticker(items[one.id], one.label, outline, APPS[app], larger) for one in members]
     return pack(stickers, series.title, APPS[app], stickers[int(series.about.get("cover", 0))])
 
 
-def _sticker(kept: GalleryItem, label: str, outline: bool, app: App, larger: Larger) -> Sticker:
-    picture, more = both(kept.path, opened(kept.path), app.sizes[0], larger, outline)
-    facts = {"prompt": kept.prompt, "seed": kept.seed, "model": kept.model}
-    says = provenance_in(kept.path)
+def _sticker(item: GalleryItem, label: str, outline: bool, app: App, larger: Larger) -> Sticker:
+    picture, more = both(item.path, opened(item.path), app.sizes[0], larger, outline)
+    facts = {"prompt": item.prompt, "seed": item.seed, "model": item.model}
+    says = provenance_in(item.path)
     return Sticker(picture, label, says=says, facts=facts, larger=more, credits=says.credits if says else ())

@@ -98,8 +98,8 @@ def _unmoved(prompt: str) -> tuple[str, str]:
 def build(context: PageContext) -> None:
     handlers, form = VideoHandlers(context), Form("video", "video-", "making", context.can.lacks)
     if TASK in context.can.tasks:
-        told = gr.HTML(elem_id="video-told", elem_classes="told", render=False)
-        making.build(context, handlers, form, lambda: _inputs(handlers, form), told)
+        status = gr.HTML(elem_id="video-told", elem_classes="told", render=False)
+        making.build(context, handlers, form, lambda: _inputs(handlers, form), status)
         return
     unable(context, handlers.tab, TASK)
 
@@ -132,7 +132,7 @@ def _motions() -> str:
 
 
 def _more(handlers: VideoHandlers, form: Form) -> gr.Accordion:
-    with gr.Accordion(form.said("more"), open=False, elem_id="video-more") as accordion:
+    with gr.Accordion(form.text_of("more"), open=False, elem_id="video-more") as accordion:
         form.box("negative")
         making.put_seed(handlers, form)
         making.put_sampling(handlers, form)
