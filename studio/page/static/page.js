@@ -82,7 +82,8 @@
   });
 
   // What is typed outlives the page: it is loaded anew for another language or model, or when the studio was started again.
-  const PROMPTS = ['#prompt', '#video-prompt'], OTHERS = ['#batch-lines', '#compare-prompt']; // these no picture fills in
+  const FORM = ['#prompt', '#negative', '#seed', '#video-prompt', '#video-negative'];
+  const OTHERS = ['#batch-lines', '#compare-prompt']; // no picture fills these in
   const field = (name) => document.querySelector(`${name} textarea, ${name} input`);
   const type = (input, text) => {
     input.value = text;
@@ -92,11 +93,18 @@
   };
   const typed = JSON.parse(session.get('studio_typed')) || {};
   // The settings of a picture take the place of what was typed, also of what is in no input yet.
-  const forget = () => { for (const name of PROMPTS) delete typed[name]; };
+  const forget = () => { for (const name of FORM) delete typed[name]; };
   addEventListener('drop', forget, true);
   addEventListener('click', (event) => { if (event.target.closest?.('[data-do=settings]')) forget(); }, true);
+  // Gradio makes the inputs of a fold when it is first opened; a fold that has just appeared does not react to a click.
+  const unfold = () => {
+    if (!typed['#negative'] && !typed['#seed']) return;
+    document.querySelector('#more .label-wrap:not(.open)')?.click();
+    setTimeout(unfold, 500);
+  };
+  unfold();
   addEventListener('pagehide', () => {
-    for (const name of [...PROMPTS, ...OTHERS]) if (field(name)) typed[name] = field(name).value;
+    for (const name of [...FORM, ...OTHERS]) if (field(name)) typed[name] = field(name).value;
     session.set('studio_typed', JSON.stringify(typed));
   });
   const typing = new MutationObserver(() => { // a tab is made when it is opened first
