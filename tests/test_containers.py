@@ -1,4 +1,4 @@
-"""Metadata put into files of any container and taken out of them again: the content keeps its bytes."""
+"""Metadata put into files of any container and taken out of them again: the content stays as it is."""
 
 import io
 import json
@@ -156,11 +156,12 @@ def test_nothing_is_written_into_a_part_of_a_file(kind: str) -> None:
     whole = plain(kind)
     for length in range(16, len(whole) - 1, max(1, len(whole) // 50)):
         try:
-            write(whole[:length], media_type(whole, "it"), RECORD)
+            copy = write(whole[:length], media_type(whole, "it"), RECORD)
         except (Refused, ValueError) as error:
             assert "cut short" in str(error) or "this is no" in str(error)
         else:
-            assert "avif" in kind, "no box but that of its pixels, which come last, says how long they are"
+            # An AVIF's pixels come last and only their own box says how long they are; a film ends without frames.
+            assert "avif" in kind or (kind in FILMS and facts(copy) == facts(whole))
 
 
 def test_another_media_type_is_a_mistake_of_the_program() -> None:

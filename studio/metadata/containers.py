@@ -1,9 +1,10 @@
 """File containers: the metadata in a file, and the same file with other metadata. One row of CONTAINERS each.
 
-Nothing is decoded: pixels, frames, durations, loop count, colour profile and resolution stay as they are.
+Nothing is decoded: pixels, frames, durations, loop count, colour profile and resolution stay as they are. `av` copies
+the streams of films; Pillow would encode pictures anew, and it merges equal frames.
 
-Pillow is not used to read metadata. When it opens a JPEG or an AVIF it reads EXIF directories without a bound (a
-thousand tags that point at the same megabyte take a gigabyte), it takes UTF-8 in a PNG's tEXt for Latin-1, and one
+Pillow does not read the metadata either. When it opens a JPEG or an AVIF it reads EXIF directories without a bound (a
+thousand tags that point at the same megabyte take a gigabyte), it decodes UTF-8 in a PNG's tEXt as Latin-1, and one
 text that is too long makes it give up the whole file.
 """
 
@@ -12,10 +13,13 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any
+
+from PIL import Image
 
 from models.messages import Message, Refused
 from studio.media import riff_chunk
@@ -155,23 +159,16 @@ def _webp_with(data: bytes, metadata: Metadata) -> bytes:
     chunks = [(kind, body) for kind, body in _riff_chunks(_riff_content(data)) if kind in WEBP_CONTENT]
     flags = (HAS_EXIF if metadata.exif else 0) | (HAS_XMP if metadata.xmp else 0)
     if flags and all(kind != b"VP8X" for kind, _ in chunks):
-        chunks.insert(0, (b"VP8X", _webp_header(*(chunks or [(b"", b"")])[0])))
+        try:
+            with Image.open(io.BytesIO(data), formats=["WEBP"]) as picture:
+                sides = b"".join((side - 1).to_bytes(3, "little") for side in picture.size)
+                alpha = HAS_ALPHA if picture.mode == "RGBA" else 0
+        except (OSError, ValueError) as error:
+            raise Broken from error
+        chunks.insert(0, (b"VP8X", bytes([alpha, 0, 0, 0]) + sides))  # only files with metadata or frames need it
     chunks = [(kind, _webp_chunk_body(kind, body, flags)) for kind, body in chunks]
     chunks += [(kind, body) for kind, body in ((b"EXIF", metadata.exif), (b"XMP ", metadata.xmp)) if body]
     return riff_chunk(b"RIFF", b"WEBP" + b"".join(riff_chunk(*chunk) for chunk in chunks))
-
-
-def _webp_header(kind: bytes, body: bytes) -> bytes:
-    """The body of VP8X, which only files with metadata or several frames need, from the picture's own header."""
-    if len(body) < 10 or kind not in (b"VP8 ", b"VP8L"):
-        raise Broken
-    if kind == b"VP8L":
-        bits = int.from_bytes(body[1:5], "little")  # behind the signature: 14 bits width - 1, 14 height - 1, 1 alpha
-        width, height, alpha = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, bits >> 28 & 1
-    else:
-        width, height, alpha = *(side & 0x3FFF for side in struct.unpack_from("<HH", body, 6)), 0
-    sides = b"".join((max(side, 1) - 1).to_bytes(3, "little") for side in (width, height))
-    return bytes([HAS_ALPHA if alpha else 0, 0, 0, 0]) + sides
 
 
 def _webp_chunk_body(kind: bytes, body: bytes, flags: int) -> bytes:
@@ -348,23 +345,20 @@ def _text_with(data: bytes, metadata: Metadata) -> bytes:
     return _text_split(data)[0] + (TEXT_MARK + record + b"\n" if record else b"")
 
 
-# --- AVIF and MP4: ISO boxes (ISO 14496-12) ---------------------------------------------------------------------------
+# --- AVIF: ISO boxes (ISO 14496-12) -----------------------------------------------------------------------------------
 #
-# All places are counted from the file's beginning, so nothing can be cut out or put in: what is taken off is
-# overwritten with zeros and its length is set to zero. XMP is added behind the end, in the box that ISO's media files
-# have for it (XMP specification, part 3, 1.1.6), and so is EXIF (ExifTool's UUID-EXIF).
+# Places are counted from the file's beginning, so nothing is cut out: what is taken off is overwritten with zeros and
+# gets the length zero. XMP and EXIF are added behind the end, in `uuid` boxes (XMP specification, part 3, 1.1.6).
 
 AVIF_BRANDS, MP4_BRANDS = (b"avif", b"avis"), (b"isom", b"iso2", b"mp41", b"mp42", b"avc1", b"M4V ", b"qt  ")
-# Boxes whose body is boxes, with the bytes that stand before them.
-ISO_PARENTS = {b"meta": 4, b"moov": 0, b"trak": 0, b"mdia": 0, b"edts": 0, b"iprp": 0, b"ipco": 0}
-ISO_PARENTS |= {b"minf": 0, b"stbl": 0, b"stsd": 8, b"av01": 78}
+ISO_PARENTS = {b"meta": 4, b"moov": 0, b"trak": 0, b"mdia": 0, b"edts": 0}  # bytes before the boxes that they hold
 ISO_CLOCKS = (b"mvhd", b"tkhd", b"mdhd")  # they say when the file was made
 ISO_DURATIONS = {b"mvhd": 24, b"tkhd": 28}  # where they say how long all plays take
 ISO_EXTRAS = (b"uuid", b"udta", b"free", b"skip")  # may hold anything, and no picture
 ISO_META = (b"Exif", b"mime", b"uri ")  # kinds of items that are no picture
 ISO_XMP = b"application/rdf+xml"
-# Identifiers of `uuid` boxes.
-ISO_UUIDS = {bytes.fromhex("be7acfcb97a942e89c71999491e3afac"): XMP, b"JpgTiffExif->JP2": EXIF}
+XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+ISO_UUIDS = {XMP_UUID: XMP, b"JpgTiffExif->JP2": EXIF}
 ISO_BOXES = 4096  # boxes and pieces of items that are looked at: a tiny file can name billions of pieces without bytes
 
 
@@ -378,12 +372,10 @@ class _Box:
 
 @dataclass(frozen=True)
 class _Piece:
-    """Part of an item: where the field is that holds its length, and where it lies in the file."""
+    """Part of an item: the field that holds its length, and where it lies in the file."""
 
-    field: int
-    width: int
-    start: int
-    end: int
+    field: slice
+    place: slice
 
 
 def _is_of(brands: tuple[bytes, ...], data: bytes) -> bool:
@@ -391,12 +383,12 @@ def _is_of(brands: tuple[bytes, ...], data: bytes) -> bool:
     return data[4:8] == b"ftyp" and any(data[at : at + 4] in brands for at in range(8, min(size, 256), 4))
 
 
-def _iso_extras(data: bytes) -> Iterator[Extra]:
+def _avif_extras(data: bytes) -> Iterator[Extra]:
     boxes = _iso_boxes(data)
     for kind, pieces in _iso_items(data, boxes):
-        if sum(piece.end - piece.start for piece in pieces) > LIMIT:
+        if sum(piece.place.stop - piece.place.start for piece in pieces) > LIMIT:
             raise Broken("metadata.too_much")
-        body = b"".join(data[piece.start : piece.end] for piece in pieces)
+        body = b"".join(data[piece.place] for piece in pieces)
         if kind == b"Exif":  # it begins with the place of its TIFF block, counted from behind these four bytes
             yield EXIF, body[4 + int.from_bytes(body[:4]) :].removeprefix(EXIF_HEADER), False
         elif kind == ISO_XMP:
@@ -406,32 +398,28 @@ def _iso_extras(data: bytes) -> Iterator[Extra]:
             yield name, data[box.body + 16 : box.end], False
 
 
-def _iso_with(data: bytes, metadata: Metadata) -> bytes:
-    """With zeros in place of EXIF, XMP, boxes that show nothing, and the time when it was made."""
-    last, extras = list(_boxes_between(data, 0, len(data))), _iso_extra_kinds(data)
-    while last and last[-1].kind in extras:
+def _avif_with(data: bytes, metadata: Metadata) -> bytes:
+    last = list(_boxes_between(data, 0, len(data)))
+    while last and last[-1].kind in ISO_EXTRAS:
         data = data[: last.pop().start]
     plain, boxes = bytearray(data), _iso_boxes(data)
     for _, pieces in _iso_items(data, boxes):
-        for piece in pieces:
-            plain[piece.start : piece.end] = bytes(piece.end - piece.start)
-            plain[piece.field : piece.field + piece.width] = bytes(piece.width)
+        for place in (place for piece in pieces for place in (piece.field, piece.place)):
+            plain[place] = bytes(place.stop - place.start)
     for box in boxes:
-        if box.kind in extras:
+        if box.kind in ISO_EXTRAS:
             plain[box.start + 4 : box.start + 8] = b"free"
             plain[box.body : box.end] = bytes(box.end - box.body)
         elif box.kind in ISO_CLOCKS:
-            if box.end - box.body < 20:
-                raise Broken
-            times = (box.body + 4, box.body + (20 if data[box.body] else 12))
-            plain[slice(*times)] = bytes(times[1] - times[0])
+            plain[_iso_times(data, box)] = bytes(16 if data[box.body] else 8)
         if data[box.start : box.start + 4] == bytes(4):  # "up to the file's end", which is about to move
             plain[box.start : box.start + 4] = (box.end - box.start).to_bytes(4)
     blocks = {EXIF: metadata.exif, XMP: metadata.xmp}
-    for identifier, name in ISO_UUIDS.items():
-        if body := blocks[name]:
-            plain += struct.pack(">I4s", 24 + len(body), b"uuid") + identifier + body
-    return bytes(plain)
+    return bytes(plain) + b"".join(_uuid_box(uuid, blocks[name]) for uuid, name in ISO_UUIDS.items())
+
+
+def _uuid_box(uuid: bytes, body: bytes) -> bytes:
+    return struct.pack(">I4s", 24 + len(body), b"uuid") + uuid + body if body else b""
 
 
 def with_plays(data: bytes, plays: int) -> bytes:
@@ -443,7 +431,7 @@ def with_plays(data: bytes, plays: int) -> bytes:
     whole = (plays * int.from_bytes(once)).to_bytes(8)
     for box in boxes:
         if box.kind in ISO_CLOCKS:
-            changed[box.body + 4 : box.body + 20] = bytes(16)
+            changed[_iso_times(data, box)] = bytes(16)
         if box.kind == b"elst" and plays:
             changed[box.body + 3] = plays != 1
         elif plays and (at := ISO_DURATIONS.get(box.kind)):
@@ -451,19 +439,20 @@ def with_plays(data: bytes, plays: int) -> bytes:
     return bytes(changed)
 
 
-def _iso_extra_kinds(data: bytes) -> tuple[bytes, ...]:
-    """The boxes that show nothing. A film's `meta` is one of them; a picture's says where its pixels are."""
-    return ISO_EXTRAS if _is_of(AVIF_BRANDS, data) else (*ISO_EXTRAS, b"meta")
+def _iso_times(data: bytes, clock: _Box) -> slice:
+    """When it was made and changed: 8 bytes each in version 1, else 4."""
+    if clock.end - clock.body < 20:
+        raise Broken
+    return slice(clock.body + 4, clock.body + (20 if data[clock.body] else 12))
 
 
 def _iso_boxes(data: bytes) -> list[_Box]:
     """All boxes, those in ISO_PARENTS followed by what is in them."""
-    boxes, todo, extras = list[_Box](), [(0, len(data))], _iso_extra_kinds(data)
+    boxes, todo = list[_Box](), [(0, len(data))]
     while todo:
-        at, end = todo.pop()
-        for box in _boxes_between(data, at, end):
+        for box in _boxes_between(data, *todo.pop()):
             boxes.append(box)
-            if box.kind in ISO_PARENTS and box.kind not in extras:
+            if box.kind in ISO_PARENTS:
                 todo.append((box.body + ISO_PARENTS[box.kind], box.end))
             if len(boxes) > ISO_BOXES:
                 raise Broken
@@ -526,7 +515,7 @@ def _item_pieces(data: bytes, iloc: _Box, idat: _Box | None) -> Iterator[tuple[i
             field, length = file.tell(), _iso_number(file, length_size)
             if start + length > len(data):
                 raise Broken
-            pieces.append(_Piece(field, length_size, start, start + length))
+            pieces.append(_Piece(slice(field, field + length_size), slice(start, start + length)))
         yield item, pieces
 
 
@@ -539,118 +528,69 @@ def _iso_number(file: io.BytesIO, width: int, at: int | None = None) -> int:
     return int.from_bytes(data)
 
 
-# --- WebM: elements (RFC 8794; Matroska's are in RFC 9559) ------------------------------------------------------------
-#
-# Nothing is moved: what is taken off becomes a `Void` of the same length, and tags are added behind the segment's end.
-# A remux by FFmpeg loses the alpha channel and the duration of the last frame.
+# --- WebM and MP4, MKV and MOV: `av` copies the streams into a new file -----------------------------------------------
 
 WEBM = b"\x1a\x45\xdf\xa3"
-EBML_SEGMENT, EBML_INFO, EBML_TAGS, EBML_TAG = 0x18538067, 0x1549A966, 0x1254C367, 0x7373
-SIMPLE_TAG, TAG_NAME, TAG_TEXT = 0x67C8, 0x45A3, 0x4487
-EBML_VOID = 0xEC
-WEBM_EXTRAS = (EBML_TAGS, EBML_VOID, 0x1941A469, 0x1043A770)  # the last two are attached files and chapters
-WEBM_INFO_EXTRAS = (
-    0x7BA9,
-    0x4461,
-    0x73A4,
-    0xBF,
-)  # title, date, the file's random number, checksum
-TAG_PARAMETERS, TAG_RECORD = "COMMENT", "STUDIO"  # names of tags, beside "XMP"
-WEBM_KEYWORDS = {TAG_PARAMETERS: "parameters", "XMP": XMP}
-EBML_WIDTH = 8  # bytes of a length at most
-WEBM_ELEMENTS = 2**16  # elements that are looked at in one
+CUT = 0.1  # seconds by which the frames may end before the header says
+FILM_KEYWORDS = {"comment": "parameters", "xmp": XMP}  # by the name of a tag
 
 
-@dataclass(frozen=True)
-class _Element:
-    kind: int
-    start: int
-    body: int
-    end: int
+def _film_extras(data: bytes) -> Iterator[Extra]:
+    with _film(data) as film:
+        for name, text in film.metadata.items():
+            yield FILM_KEYWORDS.get(name.lower(), name.lower()), text.encode(errors="replace"), False
 
 
-def _webm_extras(data: bytes) -> Iterator[Extra]:
-    for tags in _ebml_elements(data, _webm_segment(data), EBML_TAGS):
-        for tag in _ebml_elements(data, tags, EBML_TAG):
-            for simple in _ebml_elements(data, tag, SIMPLE_TAG):
-                parts = {one.kind: data[one.body : one.end] for one in _ebml_elements(data, simple)}
-                name = parts.get(TAG_NAME, b"").decode(errors="replace")
-                yield WEBM_KEYWORDS.get(name, name.lower()), parts.get(TAG_TEXT, b""), False
+def _film_with(data: bytes, metadata: Metadata) -> bytes:
+    """Pictures and sound alone, without chapters, attached files and dates; Broken where the end is missing."""
+    import av
+    from av.stream import Disposition
 
-
-def _webm_with(data: bytes, metadata: Metadata) -> bytes:
-    segment = _webm_segment(data)
-    elements = list(_ebml_elements(data, segment))
-    while elements and elements[-1].kind in WEBM_EXTRAS:
-        elements.pop()
-    file = bytearray(data[: elements[-1].end if elements else segment.body])
-    removed = [element for element in elements if element.kind in WEBM_EXTRAS]
-    infos = [element for element in elements if element.kind == EBML_INFO]
-    removed += [part for info in infos for part in _ebml_elements(data, info) if part.kind in WEBM_INFO_EXTRAS]
-    for element in removed:
-        file[element.start : element.end] = _ebml_void(element.end - element.start)
-    file += _webm_tags(metadata)
-    length = slice(segment.start + 4, segment.body)
-    file[length] = _ebml_length(len(file) - segment.body, length.stop - length.start)
-    return bytes(file)
-
-
-def _webm_tags(metadata: Metadata) -> bytes:
-    texts = {TAG_PARAMETERS: metadata.texts.get("parameters", "").encode(), "XMP": metadata.xmp}
-    texts[TAG_RECORD] = metadata.texts.get("studio", "").encode()
-    tags = [
-        _ebml_element(SIMPLE_TAG, _ebml_element(TAG_NAME, name.encode()) + _ebml_element(TAG_TEXT, text))
-        for name, text in texts.items()
-        if text
-    ]
-    return _ebml_element(EBML_TAGS, _ebml_element(EBML_TAG, b"".join(tags))) if tags else b""
-
-
-def _ebml_element(kind: int, body: bytes) -> bytes:
-    return kind.to_bytes(-(-kind.bit_length() // 8)) + _ebml_length(len(body), EBML_WIDTH) + body
-
-
-def _ebml_void(size: int) -> bytes:
-    """An element of so many bytes that holds nothing."""
-    if size >= 9:
-        return _ebml_element(EBML_VOID, bytes(size - 9))
-    return bytes([EBML_VOID, 0x80 | size - 2]) + bytes(size - 2)
-
-
-def _ebml_length(size: int, width: int) -> bytes:
-    """A length in so many bytes; what they can't hold is "up to the end", all ones."""
-    return (min(size, (1 << 7 * width) - 1) | 1 << 7 * width).to_bytes(width)
-
-
-def _webm_segment(data: bytes) -> _Element:
-    for element in _ebml_elements(data, _Element(0, 0, 0, len(data)), EBML_SEGMENT):
-        return element
-    raise Broken
-
-
-def _ebml_elements(data: bytes, parent: _Element, kind: int | None = None) -> Iterator[_Element]:
-    """What lies in an element, those of a kind or all."""
-    at, left = parent.body, WEBM_ELEMENTS
-    while at < parent.end:
-        left -= 1
-        number, size_at, _ = _ebml_number(data, at, parent.end)
-        size, body, unknown = _ebml_number(data, size_at, parent.end)
-        width = body - size_at
-        end = parent.end if unknown else body + (size ^ 1 << 7 * width)
-        if end > parent.end or not left:
+    file, kind, end = io.BytesIO(), _film_kind(data), 0.0
+    tags = {"comment": metadata.texts.get("parameters"), "studio": metadata.texts.get("studio")}
+    options = {"fflags": "+bitexact"}
+    if kind in ("mp4", "mov"):
+        options["movflags"] = "use_metadata_tags"  # of any name
+    else:
+        tags["xmp"] = metadata.xmp.decode()
+    with _film(data) as film, av.open(file, "w", format=kind, container_options=options) as copy:
+        copy.metadata.update({name: text for name, text in tags.items() if text})
+        streams = {}
+        for stream in (*film.streams.video, *film.streams.audio):
+            if not stream.disposition & Disposition.attached_pic:
+                streams[stream.index] = copied = copy.add_stream_from_template(stream, opaque=True)
+                if stream in film.streams.video and stream.average_rate:  # else the last frame has no duration
+                    copied.codec_context.framerate = stream.average_rate
+                if stream.metadata.get("alpha_mode") == "1":  # else the copy does not say that it has transparency
+                    copied.codec_context.pix_fmt = "yuva420p"
+        for packet in film.demux():
+            if packet.pts is not None and packet.stream.index in streams:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                packet.stream = streams[packet.stream.index]
+                copy.mux(packet)
+        if not end or end + CUT < (film.duration or 0) / av.time_base:
             raise Broken
-        if kind in (None, number):
-            yield _Element(number, at, body, end)
-        at = end
+    return file.getvalue() + (_uuid_box(XMP_UUID, metadata.xmp) if "movflags" in options else b"")
 
 
-def _ebml_number(data: bytes, at: int, end: int) -> tuple[int, int, bool]:
-    """A number of 1 to 8 bytes with the bit that says how many, where it ends, and whether all others are ones."""
-    width = EBML_WIDTH + 1 - data[at].bit_length() if at < end else EBML_WIDTH + 1
-    if at + width > end or width > EBML_WIDTH:
-        raise Broken
-    value = int.from_bytes(data[at : at + width])
-    return value, at + width, value == (2 << 7 * width) - 1
+def _film_kind(data: bytes) -> str:
+    """FFmpeg's name of the format."""
+    if data.startswith(WEBM):
+        return "webm" if b"webm" in data[:64] else "matroska"
+    return "mov" if data[8:12] == b"qt  " else "mp4"
+
+
+@contextmanager
+def _film(data: bytes) -> Iterator[Any]:
+    """The file, opened as what it begins like; FFmpeg guesses no format. Broken where it can't be read."""
+    import av  # a twentieth of a second, which only films need
+
+    kind = "matroska" if data.startswith(WEBM) else "mov"
+    try:
+        with av.open(io.BytesIO(data), format=kind, options={"export_xmp": "1"}, metadata_errors="replace") as film:
+            yield film
+    except (av.FFmpegError, ValueError) as error:
+        raise error if isinstance(error, Broken) else Broken from error
 
 
 # --- The table --------------------------------------------------------------------------------------------------------
@@ -675,11 +615,11 @@ TEXT_ROW = Container(
 # Colours at full size: flat art with thin lines shows it at once when they are not.
 AVIF_OPTIONS = {"quality": 90, "subsampling": "4:4:4"}
 AVIF_ROW = Container(
-    "AVIF", "image/avif", ".avif", partial(_is_of, AVIF_BRANDS), _iso_extras, _iso_with, still=AVIF_OPTIONS
+    "AVIF", "image/avif", ".avif", partial(_is_of, AVIF_BRANDS), _avif_extras, _avif_with, still=AVIF_OPTIONS
 )
-MP4_ROW = Container("MP4", "video/mp4", ".mp4", partial(_is_of, MP4_BRANDS), _iso_extras, _iso_with)
+MP4_ROW = Container("MP4", "video/mp4", ".mp4", partial(_is_of, MP4_BRANDS), _film_extras, _film_with, keywords=True)
 WEBM_ROW = Container(
-    "WebM", "video/webm", ".webm", lambda data: data.startswith(WEBM), _webm_extras, _webm_with, keywords=True
+    "WebM", "video/webm", ".webm", lambda data: data.startswith(WEBM), _film_extras, _film_with, keywords=True
 )
 # By media type. AVIF before MP4: some AVIFs are of MP4's brands, too.
 CONTAINERS = {

@@ -1,9 +1,10 @@
 """Files that say where they come from: written, read and stripped, whatever is in them.
 
 `write`, `read_bytes` and `strip` take the bytes of a file of any of CONTAINERS and do not decode them; `read` and
-`stripped` take a path, `encoded` takes pictures. PNG holds A1111's text and our record as text chunks; WebP, AVIF, JPEG
-and GIF hold the text as EXIF UserComment (GIF: as comment), as A1111 writes it, and the record as a property of the XMP
-packet. A text file ends in an empty line and `studio: RECORD`. Pictures hold IPTC's mark for what a model made.
+`stripped` take a path, `encoded` takes pictures. PNG, WebM and MP4 hold A1111's text and our record as texts by
+keyword; WebP, AVIF, JPEG and GIF hold the text as EXIF UserComment (GIF: as comment), as A1111 writes it, and the
+record as a property of the XMP packet. A text file ends in an empty line and `studio: RECORD`. Pictures and films hold
+IPTC's mark for what a model made.
 
 Metadata is untrusted: sizes are limited, nothing in it is run or fetched, and it is only ever shown as text.
 """
@@ -70,7 +71,7 @@ class Texts:
 
 
 def write(data: bytes, media_type: str, says: Provenance) -> bytes:
-    """The file with this metadata in place of all that it had. Its content keeps its bytes.
+    """The file with this metadata in place of all that it had; pixels and frames stay as they are.
 
     ValueError where `data` is no file of that media type; Refused where it is damaged or has too little room (JPEG).
     """
@@ -122,7 +123,7 @@ def texts(data: bytes, name: Path | str, more: frozenset[str] = frozenset()) -> 
 
 
 def strip(data: bytes, name: Path | str) -> bytes:
-    """The file without metadata; pixels, colour profile, frames and orientation keep their bytes.
+    """The file without metadata; pixels, colour profile, frames and orientation stay as they are.
     Refused, by this `name`, where it is no whole file.
     """
     container = _container(name, data)
