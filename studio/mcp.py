@@ -6,7 +6,6 @@ pictures and links for people and models that read along.
 
 import asyncio
 import base64
-import dataclasses
 import functools
 import inspect
 import mimetypes
@@ -16,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -39,7 +38,7 @@ from studio.backends.base import offered, open_backend
 from studio.capabilities import Style
 from studio.doors import FAST_FIELD, ModelState, model_states, with_fast
 from studio.events import Progress, Saved, Unknown, not_drawn
-from studio.export.make import Wanted, exported
+from studio.export.make import Wanted, exported, wanted_fields
 from studio.files import UPLOAD, is_plain, make_folder, write_whole
 from studio.gallery import Gallery, GalleryItem
 from studio.metadata.files import credits_in
@@ -363,10 +362,9 @@ class Tools:
                 path = Path(self._path(files, picture, "picture"))
                 return self._written(exported(path, Wanted(**wanted), larger))
 
-        hints = get_type_hints(Wanted, include_extras=True)
         picture = Annotated[str, Field(description=f"{PICTURE}; or a clip.")]
         fields: dict[str, Any] = {"picture": (picture, ...), "model": (Model, "")}
-        fields |= {field.name: (hints[field.name], field.default) for field in dataclasses.fields(Wanted)}
+        fields |= {name: (field.annotation, field) for name, field in wanted_fields().items()}
         about = (
             "Make a picture or clip ready for a chat app, or write it in another format or size. Files stay for a day."
         )

@@ -87,20 +87,11 @@ class Folder:
         """run.json."""
         write_whole(self.path / "run.json", json.dumps(run, ensure_ascii=False).encode(errors="backslashreplace"))
 
-    def save_problems(self, problems: Iterable[Problem]) -> None:
-        """errors.jsonl."""
+    def save_plan(self, problems: Iterable[Problem], jobs: Iterable[Job], status: dict[str, str]) -> None:
+        """errors.jsonl, then jobs.jsonl, with which a batch has begun; `status` by the job's first file."""
         _write(self.path / "errors.jsonl", (problem.as_dict() for problem in problems))
-
-    def save_jobs(self, jobs: Iterable[Job], status: dict[str, str]) -> None:
-        """jobs.jsonl; `status` by the job's first file."""
         rows = ({**job.as_dict(), "status": status.get(job.files[0], "pending")} for job in jobs)
         _write(self.path / "jobs.jsonl", rows)
-
-    def save_credits(self, names: Iterable[str]) -> None:
-        """CREDITS.txt."""
-        owed = (credit for name in names for credit in credits_in(self.images / name))
-        for name, data in as_file(owed).items():
-            write_whole(self.path / name, data)
 
 
 @contextlib.contextmanager
@@ -272,9 +263,10 @@ class Runner:
             rows |= {name: _metadata(job, self.saved[name]) for name in job.files if name in self.saved}
         try:
             _write(self.folder.images / "metadata.jsonl", rows.values())
-            self.folder.save_credits(sorted(self.saved))
-            self.folder.save_problems(self.problems)
-            self.folder.save_jobs(self.plan.jobs, self.status)
+            owed = (credit for name in sorted(self.saved) for credit in credits_in(self.folder.images / name))
+            for name, data in as_file(owed).items():
+                write_whole(self.folder.path / name, data)
+            self.folder.save_plan(self.problems, self.plan.jobs, self.status)
         except Refused as refusal:
             self.problem = self.problem or str(refusal)
 
@@ -334,8 +326,7 @@ def run_files(
             else:
                 folder.check_free(work.jobs, facts)
                 folder.save_run({**facts, "more_errors": work.more})
-                folder.save_problems(work.problems)
-                folder.save_jobs(work.jobs, {})  # the last one: with it the batch has begun
+                folder.save_plan(work.problems, work.jobs, {})
             runner = Runner(backend, folder, work)
             watch(runner)
             ended = {"ended": _now(), "result": runner.as_dict() | {"errors": len(runner.problems)}}

@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -150,10 +150,14 @@ def request_options(kind: type[Request], *names: str, leave_out: Sequence[str] =
     default and help. "fast" is the option for the fast scheduler.
     """
     fields = {**fields_of(kind), "fast": FAST_FIELD}
-    chosen = names or [name for name in fields_of(kind) if name not in leave_out]
+    return options_of(fields, *(names or [name for name in fields_of(kind) if name not in leave_out]))
+
+
+def options_of(fields: Mapping[str, FieldInfo], *names: str) -> Callable[[F], F]:
+    """Decorator: an option for each of those fields, by name, with its type, default and help."""
 
     def add(function: F) -> F:
-        for name in reversed(chosen):
+        for name in reversed(names):
             function = _option(name, fields[name])(function)
         return function
 

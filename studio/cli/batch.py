@@ -11,7 +11,7 @@ import click
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
-from models.messages import Message, Refused
+from models.messages import Refused
 from studio.backends.base import open_backend
 from studio.batch.plan import Context, Job, Plan, plan, safe_name
 from studio.batch.readers import Problem, open_sources
@@ -33,7 +33,6 @@ from studio.run import holds_another
 from studio.sets import make_set, refuse_unknown
 
 LISTED = 20  # problems and words on the terminal
-AGAIN = ("again", "out", "as_json", "home")  # the options that `studio grid --again` reads
 LOOK = ("style", "negative", "seed", "steps", "guidance", "scheduler", "size")  # what sets and grids let users set
 
 
@@ -174,7 +173,8 @@ def grid(common: Common, prompt: str, x: str, y: str, again: Path | None, out: P
     put in their place.
     """
     if again:
-        _check_nothing_else(click.get_current_context())
+        if prompt or x or y:
+            raise Refused("cli.grid_again")
         sheet = Grid.from_file(again)
     elif x:
         request = make_request(prompt=prompt, **fields, model=common.model)
@@ -182,18 +182,6 @@ def grid(common: Common, prompt: str, x: str, y: str, again: Path | None, out: P
     else:
         raise Refused("cli.grid_what")
     _make_sheet(sheet, out or Path(sheet.name), common)
-
-
-def _check_nothing_else(context: click.Context) -> None:
-    """Refused where an option was typed that `--again` does not read, even with its default value."""
-    names = []
-    for option in context.command.params:
-        source = context.get_parameter_source(option.name or "")
-        if option.name not in AGAIN and source and source.name == "COMMANDLINE":
-            names.append(option.opts[0] if option.opts[0].startswith("-") else f"the {option.name}")
-    if names:
-        options = Message("cli.and", {"listed": names[:-1], "last": names[-1]}) if len(names) > 1 else names[0]
-        raise Refused("cli.grid_again", options=options)
 
 
 def _make_sheet(sheet: Grid, target: Path, common: Common) -> None:

@@ -18,10 +18,10 @@ from models.messages import Message, Refused
 from models.references.credits import Credit, as_file, by_set, lines
 from studio.backends.base import open_backend
 from studio.backends.embedded import Embedded
-from studio.cli.base import FILE, Common, command, each, leave
+from studio.cli.base import FILE, Common, command, each, leave, options_of
 from studio.clips import ClipFile, moves, video_format
 from studio.export import apps as app_table
-from studio.export.make import Wanted, exported, sticker_of, stills
+from studio.export.make import Wanted, exported, sticker_of, stills, wanted_fields
 from studio.export.pack import check_pack, pack, pack_name
 from studio.files import ready_folder, why, write_whole
 from studio.metadata.files import credits_in, credits_of_record, read, stripped
@@ -41,7 +41,7 @@ pack_option = click.option(
     help="Put them into one zip file for the app, with icons and licences.",
 )
 for_app_option = click.option("for_app", "--for", default="", metavar="APP", help="`studio apps` lists them.")
-outline_option = click.option("--outline", is_flag=True, help="With a white outline.")
+outline_option = options_of(wanted_fields(), "outline")
 TELLING = re.compile(r"[0-9a-f]{16}-\d+-\d+")  # as `studio.run.file_names`
 
 
@@ -212,19 +212,7 @@ def _takes(app: app_table.App) -> str:
     help="PNG, WebP, JPEG or GIF; those that move as they are.",
 )
 @for_app_option
-@click.option(
-    "kind",
-    "--format",
-    default="",
-    metavar="FORMAT",
-    help="webp, avif, jpeg, png; of a clip webp, apng, avif, gif, webm, mp4, sheet.",
-)
-@click.option("--size", type=int, help="Pixels of the longer side; larger ones by the upscaler.")
-@click.option("--fps", type=int, help="Frames a second; a clip keeps all its frames.")
-@outline_option
-@click.option("--matte", default="", metavar="COLOUR", help="Behind a GIF's faint edges, which are dithered otherwise.")
-@click.option("--ground", default="white", metavar="COLOUR", help="Behind an MP4, which can't be transparent.")
-@click.option("as_svg", "--svg", is_flag=True, help="Traced, as SVG.")
+@options_of(wanted_fields(), "format", "size", "fps", "outline", "matte", "ground", "svg")
 @pack_option
 @click.option("--cover", type=FILE, metavar="FILE", help="The pack's icon (else its first picture).")
 @click.option("--out", type=FILE, metavar="DIR", help="Where to put them (else beside each file).")
@@ -232,23 +220,17 @@ def export(
     common: Common,
     files: Sequence[Path],
     for_app: str,
-    kind: str,
-    size: int | None,
-    fps: int | None,
-    outline: bool,
-    matte: str,
-    ground: str,
-    as_svg: bool,
     pack_title: str,
     cover: Path | None,
     out: Path | None,
+    **fields: Any,
 ) -> None:
     """Make pictures and clips ready for a chat app, or for a web page: in another format or size, with a white outline,
     traced as SVG.
     """
-    if (pack_title or cover) and not (for_app and pack_title and not as_svg):
+    if (pack_title or cover) and not (for_app and pack_title and not fields["svg"]):
         raise Refused("cli.pack_without_svg")
-    wanted = Wanted(for_app, kind, as_svg, outline, size, fps, matte, ground, common.no_metadata)
+    wanted = Wanted(for_app, **fields, plain=common.no_metadata)
     if pack_title:
         check_pack(
             pack_title, len(files), app_table.app_named(for_app), sum(moves(file) for file in files if file.is_file())

@@ -51,19 +51,21 @@ def models(common: Common, do: str | None, names: Sequence[str], folders: Sequen
         {"info": _info, "verify": _verify, "add": _add, "remove": _remove, "use": _use}[do](common, names, everywhere)
 
 
-def _print_models(common: Common, models: Sequence[LocalModel]) -> None:
+def _print_models(common: Common, models: Sequence[LocalModel], details: bool = False) -> None:
+    """A line a model; with `details` all that is known of each, a line a fact."""
     here, digests = machine(settings.device()), Digests(common.root)
-    rows = [model_row(model, fit(model, here), digests.of_model(model)) for model in models]
-    common.print_rows(rows, _line)
+    rows = [
+        model_row(model, fit(model, here), digests.of_model(model, compute=details and not model.problem))
+        for model in models
+    ]
+    common.print_rows(rows, _facts if details else _line)
     if not rows:
         warn("There are none; studio models add ID downloads one.", program="")
 
 
 def _info(common: Common, names: Sequence[str], folders: list[Path]) -> None:
-    here, digests, there = machine(settings.device()), Digests(common.root), look(folders)
-    models = [named(name, there) for name in names]
-    rows = [model_row(model, fit(model, here), digests.of_model(model, compute=not model.problem)) for model in models]
-    common.print_rows(rows, lambda row: "\n".join(f"{name}: {value}" for name, value in row.items() if value != ""))
+    present = look(folders)
+    _print_models(common, [named(name, present) for name in names], details=True)
 
 
 def _verify(common: Common, names: Sequence[str], folders: list[Path]) -> None:
@@ -127,6 +129,10 @@ def model_row(model: LocalModel, fits: Fit | None, sha256: str) -> dict[str, Any
         **({"needs": fits.needs, "memory": fits.word, "estimate": str(fits.message)} if fits else NOTHING),
         "problem": str(model.problem),
     }
+
+
+def _facts(row: dict[str, Any]) -> str:
+    return "\n".join(f"{name}: {value}" for name, value in row.items() if value != "")
 
 
 def _line(row: dict[str, Any]) -> str:

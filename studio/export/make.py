@@ -3,12 +3,13 @@
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 from PIL import Image, ImageColor
 from pydantic import Field
+from pydantic.fields import FieldInfo
 
 from models.messages import Refused, did_you_mean
 from models.references.credits import Credit, as_file
@@ -78,6 +79,14 @@ class Wanted:
     def colours(self, kind: str) -> dict[str, Any]:
         """The encoder's argument for the background colour of a clip of that kind."""
         return {"gif": {"matte": self.matte}, "mp4": {"ground": self.ground}}.get(kind, {})
+
+
+def wanted_fields() -> dict[str, FieldInfo]:
+    """The fields of `Wanted` by name, with types, defaults and helps."""
+    hints = get_type_hints(Wanted, include_extras=True)
+    return {
+        field.name: FieldInfo.from_annotated_attribute(hints[field.name], field.default) for field in fields(Wanted)
+    }
 
 
 def exported(file: Path, wanted: Wanted, larger: Larger) -> dict[str, bytes]:
