@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # the page's process reads digests and must not wait for torc
     import torch
 
 MANIFEST = "manifest.json"
-MADE_WITH = "made_with.json"  # in a part's folder: digests of the frozen parts under it
+DEPENDENCIES = "made_with.json"  # in a part's folder: digests of the frozen parts under it
 JSON_BYTES, HEADER_BYTES = 16 * 2**20, 2**20  # ours take a megabyte and 20 kB at most
 INT8 = "int8.safetensors"  # a network's tensors, its matrices in 8 bits
 SCALE = ".scale"  # of a matrix's rows
@@ -43,10 +43,10 @@ def of_split(name: str, split: str = "") -> str:
 
 
 def save_part(
-    model: Any, name: str, root: Path, made_with: dict[str, str] | None = None, *, int8: bool = False
+    model: Any, name: str, root: Path, dependencies: dict[str, str] | None = None, *, int8: bool = False
 ) -> Path:
     """Save a network as bf16 safetensors (training goes on in fp32 from its own checkpoint) into `root/name`, and enter
-    it in the manifest. `made_with` are the digests of the parts that it was trained with: beside others it will not
+    it in the manifest. `dependencies` are the digests of the parts that it was trained with: beside others it will not
     load. With `int8` matrices are stored in 8 bits, in half the space; only `load_part` reads that."""
     import torch
     from safetensors.torch import save_file
@@ -68,8 +68,8 @@ def save_part(
         written = {file.name: file.replace(folder / file.name) for file in Path(fresh).iterdir()}
     for other in set(folder.glob("*.safetensors")) - set(written.values()):  # of the other kind, from before
         other.unlink()
-    if made_with:
-        record_dependencies(folder, made_with)
+    if dependencies:
+        record_dependencies(folder, dependencies)
     record_part(name, root)
     return folder
 
@@ -108,7 +108,7 @@ def _from_8_bits(stored: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]"
 
 def record_dependencies(folder: Path, digests: dict[str, str]) -> None:
     """Write into a part's folder what it was made with: {name: `weights_digest` of that part}."""
-    (folder / MADE_WITH).write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
+    (folder / DEPENDENCIES).write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
 
 
 def record_part(name: str, root: Path) -> None:
@@ -159,7 +159,7 @@ def part_folder(name: str, root: Path | None = None) -> Path:
         if not path.is_file():
             raise WeightsError("weights.file_missing", path=str(path))
         if (digest := file_sha256(path)) != expected:
-            raise WeightsError("weights.altered", path=str(path), found=digest[:12], expected=expected[:12])
+            raise WeightsError("weights.altered", path=str(path), actual=digest[:12], expected=expected[:12])
         if path.suffix == ".safetensors":
             _check_header(path)
     # A file that is not listed, and that a library might read instead of those that are.
@@ -236,10 +236,10 @@ def part_digests(names: tuple[str, ...], root: Path | None = None) -> dict[str, 
 
 def check_dependencies(folder: Path, root: Path | None, but: Collection[str] = ()) -> None:
     """WeightsError where a part in `root` is not the one that `folder` was made with, those of `but` left out."""
-    if not (folder / MADE_WITH).exists():
+    if not (folder / DEPENDENCIES).exists():
         return
     listed = listed_parts(root)
-    for name, digest in read_json(folder / MADE_WITH).items():
+    for name, digest in read_json(folder / DEPENDENCIES).items():
         if name in listed and name not in but and weights_digest((name,), root) != digest:
             raise WeightsError("weights.other_part", folder=str(folder), part=name)
 

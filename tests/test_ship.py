@@ -18,7 +18,7 @@ from models.train import ship as shipping
 from models.train.average import average_generators
 from models.train.ship import ship
 from models.weights import (
-    MADE_WITH,
+    DEPENDENCIES,
     MANIFEST,
     WeightsError,
     listed_parts,
@@ -232,7 +232,7 @@ def test_what_does_not_fit_together_is_refused(folders: list[Path], tmp_path: Pa
     save_part(DiT(**{**config, "width": 64}), "dit", folders[1], part_digests(FROZEN, folders[1]))
     with pytest.raises(ValueError, match="differ in width"):
         average_generators(folders[:2], tmp_path / "mean")
-    (folders[2] / "dit" / MADE_WITH).write_text("{}")
+    (folders[2] / "dit" / DEPENDENCIES).write_text("{}")
     record_part("dit", folders[2])
     with pytest.raises(ValueError, match="different parts"):
         average_generators([folders[0], folders[2]], tmp_path / "mean")

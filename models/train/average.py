@@ -15,7 +15,7 @@ from rich.console import Console
 
 from models.dit import DiT
 from models.train.recipes import command
-from models.weights import MADE_WITH, load_part, part_folder, save_part
+from models.weights import DEPENDENCIES, load_part, part_folder, save_part
 
 PART = "dit"
 
@@ -27,7 +27,7 @@ def average_generators(folders: Sequence[Path], out: Path) -> Path:
     """
     if len(folders) < 2:
         raise ValueError("an average needs two folders or more")
-    origins = {(part_folder(PART, folder) / MADE_WITH).read_text(encoding="utf-8") for folder in folders}
+    origins = {(part_folder(PART, folder) / DEPENDENCIES).read_text(encoding="utf-8") for folder in folders}
     if len(origins) > 1:
         raise ValueError("these generators were trained with different parts; average those of one release")
     networks: list[Any] = [load_part(DiT, PART, folder, torch.float32) for folder in folders]
