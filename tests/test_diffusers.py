@@ -87,6 +87,31 @@ def test_a_picture_is_that_of_a_bare_call_and_the_same_in_company(pipelines: Cal
     assert all(one.previews for one in steps)
 
 
+PICTURE = """
+import sys
+from studio.backends import diffusers, vectors
+from studio.backends.base import run
+from studio.planner import plan
+from studio.requests import make_request
+if sys.argv[2] == "without":
+    vectors.SemanticSpace.space = lambda self: ""
+backend = diffusers.Diffusers(sys.argv[1])
+(job,) = plan(make_request(prompt="a cat", seed=1, steps=1, model="diffusers:x"), backend)
+list(run(backend, job.request))
+print(*(name for name in sys.modules if name.startswith("models.")))
+"""
+NETWORKS = ("autoencoder", "captioner", "detector", "dit", "language", "space", "upscaler", "video", "vision")
+
+
+@pytest.mark.parametrize(("space", "loaded"), [("with", {"language", "space", "vision"}), ("without", set())])
+def test_a_picture_loads_none_of_our_networks_but_the_encoder_of_a_vector_that_is_wanted(
+    pipelines: Callable[[str], Path], space: str, loaded: set[str]
+) -> None:
+    command = [sys.executable, "-c", PICTURE, str(pipelines("sd")), space]
+    names = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert "models.messages" in names and {name for name in NETWORKS if f"models.{name}" in names} == loaded
+
+
 def test_a_single_file_draws_as_the_folder_it_was_made_of(pipelines: Callable[[str], Path], tmp_path: Path) -> None:
     file = tmp_path / "sd.safetensors"
     save_single_file(pipelines("sd"), file)
