@@ -2,7 +2,7 @@
 
 `assets/bench/prompts.jsonl` holds, of each prompt, its language, what is true of it (things, colours, numbers, places,
 the way that a clip moves), and for pictures the English caption that is right beside one that is wrong in one thing:
-the judge chooses (`eval.metrics.scenes`), and is right of all the real scenes.
+the judge chooses (`eval.metrics.image`), and is right of all the real scenes.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from eval.copies import shown_of
 from eval.extractors import SUFFIXES
 from eval.generator import draw
 from eval.judge import Judge
-from eval.metrics.scenes import right_choices
+from eval.metrics.image import right_choices
 from eval.report import add_outputs, publish, refusing
 from eval.rows import Row, share_row
 from models.assets import assets

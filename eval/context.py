@@ -179,9 +179,14 @@ class Context:
         return self.cache / "pictures" / f"{key[:32]}.npz"
 
     def _generated(self, blocks: Mapping[int, Block]) -> Iterator[tuple[int, Drawn]]:
-        if self.cluster and blocks:
-            return drawn_there(self.cluster, self.generator, blocks)
-        return ((number, drawn(self.generator, block)) for number, block in blocks.items())
+        """The media of each block under its number, in any order. Raises what the generator raises."""
+        if not (self.cluster and blocks):
+            yield from ((number, drawn(self.generator, block)) for number, block in blocks.items())
+            return
+        for number, media in self.cluster.share(deque(blocks), lambda number: (self.generator.name, blocks[number])):
+            if media is None or isinstance(media, Exception):
+                raise media or Refused("cluster.crashed", times=TRIES)
+            yield number, media
 
     def reconstruct(self, pixels: np.ndarray, by: Any = None) -> np.ndarray:
         """Pictures (N, 128, 128, 4) through the autoencoder of the generator, or of another one, and back."""
@@ -213,14 +218,6 @@ def opened(address: str | None, make: Make, root: Path | None) -> Cluster | None
     if address is None:
         return None
     return Cluster(address, partial(_maker, make, root and root.absolute(), _digest(root)))
-
-
-def drawn_there(cluster: Cluster, generator: Generator, blocks: Mapping[int, Block]) -> Iterator[tuple[int, Drawn]]:
-    """Each block under its number, in the order in which they come. Raises what the generator raises."""
-    for number, media in cluster.share(deque(blocks), lambda number: (generator.name, blocks[number])):
-        if media is None or isinstance(media, Exception):
-            raise media or Refused("cluster.crashed", times=TRIES)
-        yield number, media
 
 
 def _digest(root: Path | None) -> str:

@@ -139,10 +139,6 @@ class Vectors:
     ids: list[str] | None
 
 
-def needs_extractor(*paths: Path) -> bool:
-    return any(path.suffix not in (".npy", ".npz") for path in paths)
-
-
 def vectors_of(path: Path, extractor: Extractor | None) -> Vectors:
     """Refused where the file holds no vectors, or numbers that are not finite, or the extractor reads no texts."""
     if not path.exists():
@@ -187,7 +183,11 @@ def retrieval_rows(a: Vectors, b: Vectors) -> Iterator[Row]:
     """
     if a.vectors.shape[1] != b.vectors.shape[1]:
         raise Refused("eval.other_sizes", a=a.vectors.shape[1], b=b.vectors.shape[1])
-    keys, others = (_keys(side, other) for side, other in ((a, b), (b, a)))
+    keys, others = a.ids, b.ids
+    if keys is None or others is None:
+        if len(a.vectors) != len(b.vectors):
+            raise Refused("eval.other_counts", a=len(a.vectors), b=len(b.vectors))
+        keys = others = [str(row) for row in range(len(a.vectors))]
     scores, right = cosine(a.vectors, b.vectors), same(keys, others)
     for side, answers, way in ((a, right, 1), (b, right.T, 0)):
         if lonely := np.flatnonzero(~answers.any(1)).tolist():
@@ -197,14 +197,6 @@ def retrieval_rows(a: Vectors, b: Vectors) -> Iterator[Row]:
             )
     for name, s, r in (("A to B", scores, right), ("B to A", scores.T, right.T)):
         yield from direction_rows(name, s, r)
-
-
-def _keys(side: Vectors, other: Vectors) -> Sequence[object]:
-    if side.ids is not None and other.ids is not None:
-        return side.ids
-    if len(side.vectors) != len(other.vectors):
-        raise Refused("eval.other_counts", a=len(side.vectors), b=len(other.vectors))
-    return range(len(side.vectors))
 
 
 def direction_rows(name: str, scores: np.ndarray, right: np.ndarray) -> Iterator[Row]:
@@ -408,7 +400,8 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, list[Row]], dict[str, 
     if arguments.kind == "captions":
         rows = list(caption_rows(*captions_of(first, second)))
     else:
-        extractor = extractors_of(arguments, "space")[0] if needs_extractor(first, second) else None
+        stored = {first.suffix, second.suffix} <= {".npy", ".npz"}
+        extractor = None if stored else extractors_of(arguments, "space")[0]
         rows = list(retrieval_rows(vectors_of(first, extractor), vectors_of(second, extractor)))
     return {arguments.kind: rows}, {"A": {"path": str(first)}, "B": {"path": str(second)}}
 

@@ -71,7 +71,7 @@ def fixture_world() -> World:
                 colours=main_colours(pixels[index]), split=splits[concept, family],
             )
         )  # fmt: skip
-    return World(tuple(pictures), pixels, hashlib.sha256(pixels.tobytes()).hexdigest(), draw=draw)
+    return World(tuple(pictures), pixels, hashlib.sha256(pixels.tobytes()).hexdigest())
 
 
 def world_with_cooks(drawings: Sequence[tuple[str, str, str | None]]) -> World:

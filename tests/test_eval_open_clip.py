@@ -13,7 +13,7 @@ from tiny_parts import save_tiny_parts
 
 from eval.context import Context
 from eval.generator import Parts
-from eval.metrics.scenes import ATTRIBUTES
+from eval.metrics.image import ATTRIBUTES
 from eval.metrics.space import Answers, difference_row, open_clip_rows, retrieval_rows
 from eval.rows import MissingError, Row
 from models.open_clip import PART

@@ -11,7 +11,7 @@ from tiny_parts import save_tiny_parts
 from eval.context import Context
 from eval.generator import Parts
 from eval.judge import Judge
-from eval.metrics.scenes import AT_ONCE, ATTRIBUTES, held_out_choices, right_choices, scene_row, scene_rows
+from eval.metrics.image import AT_ONCE, ATTRIBUTES, held_out_choices, right_choices, scene_row, scene_rows
 from eval.rows import MissingError, Sizes
 from models.weights import save_part
 

@@ -11,7 +11,6 @@ from prompt_kit import BagOfWords, parser_of_concepts
 
 from eval.context import Context
 from eval.generator import Parts
-from eval.metrics import prompts
 from eval.metrics import space as module
 from eval.metrics.space import chinese_words, concept_shares, english_words, word_rows
 from eval.rows import MissingError, Sizes
@@ -20,7 +19,7 @@ from models.data.text import caption_words
 from models.data.world import World
 from models.prompts.build import build_parser
 from models.prompts.parsed import Concept
-from models.train.lexicon import is_held_out
+from models.train.documents import is_held_out
 
 CATS = [
     "tabby", "moggy", "tigress", "ocelot", "margay", "civet", "serval", "puma", "tomcat", "mouser", "wildcat", "lynx",
@@ -149,13 +148,13 @@ def test_the_real_words_are_in_no_caption() -> None:
 def test_what_is_read_is_compared_with_what_was_drawn(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     parser = build_parser(BagOfWords(), context.world)  # type: ignore[arg-type]
     context.parts.parser = parser  # type: ignore[misc]
-    rows = {row.name: row for row in prompts.reading_rows(context)}
-    assert all(0 <= row.value <= 1 and row.parts == prompts.ORIGIN["parts"] for row in rows.values()) and len(rows) == 5
+    rows = {row.name: row for row in module.reading_rows(context)}
+    assert all(0 <= row.value <= 1 and row.parts == module.READ["parts"] for row in rows.values()) and len(rows) == 5
     assert rows["captions read as they are"].value > 0.5
-    found = prompts._all_named(parser, ["a cat and a fish", "a cat", "a cat"], [{"fish", "cat"}, {"cat"}, {"fish"}])
+    found = module._all_named(parser, ["a cat and a fish", "a cat", "a cat"], [{"fish", "cat"}, {"cat"}, {"fish"}])
     assert found == [True, True, False]
     monkeypatch.setattr(parser, "encoded", lambda text: "a cat")
-    assert not any(row.value for row in prompts.reading_rows(context) if "as they are" in row.name)
+    assert not any(row.value for row in module.reading_rows(context) if "as they are" in row.name)
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
@@ -171,9 +170,9 @@ KNOWN = (
 def test_a_thing_is_found_by_any_of_its_names_and_by_no_other() -> None:
     told = ["a cat", "a cat and a dog", "a woman teacher", "a cat", "a cat and a dog", "a cat"]
     things = [{"cat"}, {"dog", "cat"}, {"woman teacher"}, {"dog"}, {"cat"}, {"dog", "cat"}]
-    assert prompts._all_named(parser_of_concepts(KNOWN), told, things) == [True, True, True, False, False, False]
+    assert module._all_named(parser_of_concepts(KNOWN), told, things) == [True, True, True, False, False, False]
 
 
 def test_the_nearest_thing_has_all_of_its_names() -> None:
-    assert prompts._nearest(parser_of_concepts(KNOWN), "a woman teacher") == {"teacher", "woman teacher"}
-    assert prompts._nearest(parser_of_concepts(KNOWN), "cat") == {"cat"}
+    assert module._nearest(parser_of_concepts(KNOWN), "a woman teacher") == {"teacher", "woman teacher"}
+    assert module._nearest(parser_of_concepts(KNOWN), "cat") == {"cat"}

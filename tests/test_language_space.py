@@ -16,9 +16,8 @@ from models.data.world import World
 from models.space import Embedder
 from models.train import contrastive as batches
 from models.train.contrastive import recall
-from models.train.documents import SOURCES, Document, Writer, document_rows, text_rows
+from models.train.documents import SOURCES, Document, Entry, Lexicon, Writer, document_rows, text_rows
 from models.train.language_space import STAGES, WEIGHTS, LanguageSpaceTask, source_weights, stage_at
-from models.train.lexicon import Entry, Lexicon
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
 
 ROOT = Path(__file__).parent.parent

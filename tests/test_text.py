@@ -20,8 +20,8 @@ from models.data.text import (
     words_of,
 )
 from models.data.world import data_folder
-from models.train import lexicon
-from models.train.lexicon import DIMENSION, Lexicon, is_held_out, meanings, sentence_encoder, text_targets
+from models.train import documents
+from models.train.documents import DIMENSION, Lexicon, is_held_out, meanings, sentence_encoder, text_targets
 
 WORLD = fixture_world()
 
@@ -142,7 +142,7 @@ def test_targets_are_cached_and_in_order(tmp_path: Path, monkeypatch: pytest.Mon
         calls.append(len(batch))
         return letters(batch)
 
-    monkeypatch.setattr("models.train.lexicon.BATCH", 3)
+    monkeypatch.setattr("models.train.documents.BATCH", 3)
     first = text_targets(texts, tmp_path, encode)
     assert first.argmax(1).tolist() == [5, 4, 18, 1]
     assert np.array_equal(text_targets(texts, tmp_path, encode), first) and calls == [3, 1]
@@ -192,8 +192,8 @@ def test_every_entry_has_the_meaning_that_is_its_own(whole_wordnet: Path, tmp_pa
     words = {entry.word for entry, _ in others}
     assert "tabby" in words and "moggy" not in words, "what is below a concept, but no slur"
     for entry, vector in others:
-        assert np.allclose(lexicon._unit(meanings([entry], cache, encode)[0]), vector, atol=1e-2), entry.word
-    assert np.allclose(lexicon._unit(meanings(own, cache, encode, sentence=True)), made.concepts, atol=1e-2)
+        assert np.allclose(documents._unit(meanings([entry], cache, encode)[0]), vector, atol=1e-2), entry.word
+    assert np.allclose(documents._unit(meanings(own, cache, encode, sentence=True)), made.concepts, atol=1e-2)
     first = {entry.word: row for row, entry in reversed(list(enumerate(own)))}
     for entry in chinese:  # means what its English name does
         assert np.allclose(made.vectors[made.entries.index(entry)], made.concepts[first[entry.gloss]], atol=1e-2)
@@ -201,6 +201,6 @@ def test_every_entry_has_the_meaning_that_is_its_own(whole_wordnet: Path, tmp_pa
 
 
 def test_what_is_held_out_is_in_no_group(whole_wordnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lexicon, "is_held_out", lambda word: word in ("tabby", "trout") or is_held_out(word))
+    monkeypatch.setattr(documents, "is_held_out", lambda word: word in ("tabby", "trout") or is_held_out(word))
     made = Lexicon.build(WORLD, tmp_path / "cache", whole_wordnet, encode)
     assert not {"tabby", "trout"} & {entry.word for entry in made.entries}

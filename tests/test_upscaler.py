@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from fixture_world import fixture_world
+from fixture_world import draw, fixture_world
 from test_build import offline  # noqa: F401 - a fixture
 from tiny_parts import awaken
 
@@ -126,18 +126,6 @@ def test_pixels_without_a_drawing_are_left_out() -> None:
     assert {picture.source for picture in choose(mixed, "train", 100)} == {"fixture"}
 
 
-def test_the_large_picture_is_that_of_the_small_one() -> None:
-    world = fixture_world()
-    pictures = world.pictures[::9]
-    read = large(world, pictures)
-    for picture in pictures:
-        pixels = read(picture)
-        assert pixels.shape == (LARGE, LARGE, 4) and (pixels[..., :3] <= pixels[..., 3:]).all()
-        reduced = pixels.reshape(128, 4, 128, 4, 4).mean((1, 3))
-        # The fixture's shapes end at whole pixels, which are smaller in a larger picture.
-        assert np.abs(reduced - world.pixels[picture.index]).mean() < 2.5
-
-
 @pytest.mark.usefixtures("offline")
 def test_svgs_are_rendered_once_and_go_on_where_they_were_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -177,6 +165,14 @@ def test_decoded_pictures_are_kept(tmp_path: Path) -> None:
 
 def options(parts: Path | None = None) -> TaskOptions:
     return TaskOptions("tiny", seed=3, world=fixture_world(), batch_size=lambda _: 8, parts=parts)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def drawn_large() -> Iterator[None]:
+    """Pictures of the fixture's world at 512 px, where training reads them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.train.upscaler.large", lambda *_: lambda picture: draw(picture, LARGE))
+        yield
 
 
 @pytest.fixture(scope="module")

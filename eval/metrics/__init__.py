@@ -38,7 +38,7 @@ METRICS = {
     "seen": Metric("eval.metrics.novelty:seen_rows", ("image",)),
     "novelty": Metric("eval.metrics.novelty:novelty_rows", ("image", "sources")),
     "steering": Metric("eval.metrics.novelty:steering_rows", ("image", "negative")),
-    "scenes": Metric("eval.metrics.scenes:scene_rows", ("image",)),
+    "scenes": Metric("eval.metrics.image:scene_rows", ("image",)),
     "clips": Metric("eval.metrics.clips:clip_rows", ("clip",)),
     "clip retrieval": Metric("eval.metrics.clips:retrieval_rows", ("embeddings",)),
     "captions": Metric("eval.metrics.captions:caption_rows", ("caption",)),
@@ -47,6 +47,6 @@ METRICS = {
     "words": Metric("eval.metrics.space:word_rows", ("embeddings",)),
     "unknown": Metric("eval.metrics.space:unknown_rows", ("vocabulary",)),
     "open_clip": Metric("eval.metrics.space:open_clip_rows", ("embeddings",)),
-    "reading": Metric("eval.metrics.prompts:reading_rows", ("parser",)),
+    "reading": Metric("eval.metrics.space:reading_rows", ("parser",)),
     "ratings": Metric("eval.rate:rating_rows"),
 }

@@ -32,20 +32,24 @@ def fresh_rows(context: Context) -> Iterator[Row]:
         fresh = load_fresh(context.world)
     pictures = sets.per_concept(fresh.pictures)[: context.sizes.gallery]
     pixels = fresh.pixels[[picture.index for picture in pictures]]
-    yield from named_rows(context, pictures, pixels)
-    yield from retrieval_rows(context, pictures, pixels)
-    yield from autoencoder_rows(context, pixels[: context.sizes.reconstructions])
-    yield copy_row(context, pixels)
-
-
-def named_rows(context: Context, pictures: Sequence[Picture], pixels: np.ndarray) -> Iterator[Row]:
-    """In both languages; and without flags, of which all artists draw the same."""
-    order = sorted(range(len(pictures)), key=lambda row: pictures[row].group == "flags")  # captions are kept in blocks
-    pictures, pixels = [pictures[row] for row in order], pixels[order]
+    # Flags are last: all artists draw the same, so one row leaves them out.
+    order = sorted(range(len(pictures)), key=lambda row: pictures[row].group == "flags")
+    ordered, shown = [pictures[row] for row in order], pixels[order]
     others = sum(picture.group != "flags" for picture in pictures)
-    yield named_row(context, "fresh pictures", pictures, "en", pixels=pixels, ways={"blind": BLIND})
-    yield named_row(context, "fresh pictures, Chinese", pictures, "zh", pixels=pixels, ways={})
-    yield named_row(context, "fresh pictures but flags", pictures[:others], "en", pixels=pixels[:others], ways={})
+    yield named_row(context, "fresh pictures", ordered, "en", pixels=shown, ways={"blind": BLIND})
+    yield named_row(context, "fresh pictures, Chinese", ordered, "zh", pixels=shown, ways={})
+    yield named_row(context, "fresh pictures but flags", ordered[:others], "en", pixels=shown[:others], ways={})
+    yield from retrieval_rows(context, pictures, pixels)
+    some = pixels[: context.sizes.reconstructions]
+    rebuilt = context.reconstruct(some, StickerGenerator(context.parts))
+    for name, unit, measure in (("PSNR on white", "dB", psnr_on_white), ("alpha IoU", "", alpha_iou)):
+        values = measure(some, rebuilt)
+        yield mean_row(f"autoencoder: {name}", values, unit=unit, parts=AUTOENCODER, shown=strips(values, rebuilt))
+    # What is as near to a training picture as a copy may be named from memory.
+    cells = context.features_of(sets.cells(context.world, context.sizes.cells), PRINTS)
+    near, of_cells = (distances(x, context.train_prints) < NEAR for x in (context.features(pixels, PRINTS), cells))
+    against = (("held-out cells", float(of_cells.mean())),)
+    yield share_row(f"within {NEAR} of a training picture", near, against=against, lower_is_better=True)
 
 
 def retrieval_rows(context: Context, pictures: Sequence[Picture], pixels: np.ndarray) -> Iterator[Row]:
@@ -57,20 +61,3 @@ def retrieval_rows(context: Context, pictures: Sequence[Picture], pixels: np.nda
         for way, scores in (("text to image", cosine(texts, images)), ("image to text", cosine(images, texts))):
             rows = prefixed(f"{spoken} captions of {len(pictures)}", direction_rows(way, scores, right))
             yield from (replace(row, seeds=f"captions {SEED}; bootstrap 0", parts=SPACE) for row in rows)
-
-
-def autoencoder_rows(context: Context, pixels: np.ndarray) -> Iterator[Row]:
-    rebuilt = context.reconstruct(pixels, StickerGenerator(context.parts))
-    for name, unit, measure in (("PSNR on white", "dB", psnr_on_white), ("alpha IoU", "", alpha_iou)):
-        values = measure(pixels, rebuilt)
-        yield mean_row(f"autoencoder: {name}", values, unit=unit, parts=AUTOENCODER, shown=strips(values, rebuilt))
-
-
-def copy_row(context: Context, pixels: np.ndarray) -> Row:
-    """How often a picture is as near to a training picture as a copy: what is named then could be remembered."""
-    real = sets.cells(context.world, context.sizes.cells)
-    near = [distances(prints, context.train_prints) < NEAR for prints in (
-        context.features(pixels, PRINTS), context.features_of(real, PRINTS),
-    )]  # fmt: skip
-    against = (("held-out cells", float(near[1].mean())),)
-    return share_row(f"within {NEAR} of a training picture", near[0], against=against, lower_is_better=True)

@@ -20,12 +20,14 @@ from eval import sets
 from eval.context import Context
 from eval.copies import NEAR, PRINTS, distances
 from eval.extractors import ROWS, extractor
-from eval.neighbours import concept_matches, cosine, nearest, ranked, same, style_share
+from eval.judge import Judge
+from eval.neighbours import concept_matches, cosine, nearest, preferred, ranked, same, style_share
 from eval.report import strips
-from eval.rows import SEED, MissingError, Row, beside, mean_row, prefixed, share_row
+from eval.rows import SEED, MissingError, Row, beside, mean_row, missing_where, prefixed, share_row
 from eval.statistics import NAME, FeatureStatistics, expected_floor, frechet_distance, kernel_distance
 from models.data.captions import display_name
 from models.data.pixels import SIZE
+from models.data.scenes import ATTRIBUTES, Attribute, Scene, choices
 from models.data.world import SPLITS, Picture
 
 # --- Sets of pictures -------------------------------------------------------------------------------------------------
@@ -301,3 +303,60 @@ def both_match(context: Context, pairs: list[sets.Pair], features: np.ndarray) -
     rows = nearest(features, context.drawing_features, max(1, round(SEARCHED * len(context.drawings))))
     first, second = (concept_matches(list(column), context.drawings, rows) for column in zip(*pairs, strict=True))
     return first & second
+
+
+# --- Scenes -----------------------------------------------------------------------------------------------------------
+
+
+TRUSTED = 0.95
+AT_ONCE = "drawn at once"
+MEANINGS = {
+    "colour": "which colour",
+    "binding": "which of two things has which colour",
+    "count": "how many",
+    "relation": "which of two things is where",
+}
+
+
+@missing_where(ValueError)
+def held_out_choices(context: Context, attribute: Attribute) -> tuple[list[Scene], list[str], list[str]]:
+    """Scenes of combinations and of pictures that no training scene has, what each is asked for by, and the caption of
+    its contrast; MissingError where the world is too small."""
+    seeds = range(SEED, SEED + context.sizes.scenes)
+    both = choices(context.world, attribute, seeds, "test", pictures="cell")
+    prompts, others = ([one.caption(SEED, "en", "short") for one in some] for some in both)
+    return both[0], prompts, others
+
+
+def right_choices(judge: Judge, pixels: np.ndarray, prompts: list[str], contrasts: list[str]) -> np.ndarray:
+    """(N,): whether the judge prefers the prompt to the contrast."""
+    return preferred(judge.scores(pixels, prompts), judge.scores(pixels, contrasts))
+
+
+def scene_rows(context: Context) -> Iterator[Row]:
+    """Each attribute in generated scenes, beside real ones, their reconstructions, those drawn at once and chance."""
+    for attribute in ATTRIBUTES:
+        scenes, prompts, contrasts = held_out_choices(context, attribute)
+        pictures = {"real": np.stack([scene.render(context.world) for scene in scenes])}
+        if context.can("autoencoder"):
+            pictures["reconstructed"] = context.reconstruct(pictures["real"])
+        pictures["generated"] = context.generate(prompts)
+        if context.can("references"):
+            pictures[AT_ONCE] = context.generate(prompts, references=False)
+        judge = context.parts.judge
+        right = {name: right_choices(judge, pixels, prompts, contrasts) for name, pixels in pictures.items()}
+        yield scene_row(attribute, right, context.drawn(), context.generator.parts)
+
+
+def scene_row(attribute: str, right: dict[str, np.ndarray], seeds: str = "", parts: tuple[str, ...] = ()) -> Row:
+    """The generated scenes' row, from right choices (N,) among them, real, reconstructed and other ones."""
+    share = {name: float(values.mean()) for name, values in right.items()}
+    doubtful = [
+        f"{share[name]:.3f} of {name} scenes" for name in ("real", "reconstructed") if share.get(name, 1) < TRUSTED
+    ]
+    void = f"; VOID: the judge gets {' and '.join(doubtful)} right, {TRUSTED} are needed" if doubtful else ""
+    return share_row(
+        attribute, right["generated"],
+        against=(("chance", 0.5), *((name, value) for name, value in share.items() if name != "generated")),
+        note=MEANINGS[attribute] + void, seeds=f"scenes {SEED}, {SEED + 1}, ...; {seeds}", parts=(*parts, "judge"),
+    )  # fmt: skip

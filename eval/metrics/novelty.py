@@ -24,8 +24,7 @@ from torch import Tensor
 from eval import sets
 from eval.context import Context
 from eval.copies import DISGUISES, FAR, NEAR, PRINTS, distances
-from eval.metrics.image import CONCEPT, NEIGHBOURS, STYLE, judge, judge_real
-from eval.metrics.scenes import right_choices
+from eval.metrics.image import CONCEPT, NEIGHBOURS, STYLE, judge, judge_real, right_choices
 from eval.neighbours import cosine, nearest, preferred
 from eval.rows import Row, beside, mean_row, prefixed, share_row
 from models.data.captions import display_name

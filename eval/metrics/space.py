@@ -1,5 +1,5 @@
 """The semantic space: retrieval of held-out cells, words in no caption ("words"), words from outside ("unknown"), and
-the same questions to models of open_clip ("open_clip").
+the same questions to models of open_clip ("open_clip"), and how the parser reads captions ("reading").
 
 Retrieval: a right answer is any picture (or caption) of the same concept, since several families draw it; the one
 picture itself stands in the note.
@@ -11,13 +11,16 @@ Unknown: inside words are below a trained concept in WordNet and in no caption; 
 above one, and those that chose the threshold are left out. A false alarm is an inside word that the space does not put
 where it belongs, and that no near concept excuses.
 
+Reading: all things that a caption names should be found, and a caption in the training wording should be kept as it
+is. Of an unseen concept the parser knows no name, so its captions should be kept as they are, too.
+
 A row of `open_clip` is a difference of shares, ours less the other's: the interval is over resampled questions, each of
 which both answered. Ours is 128 numbers; the other's are as many as it has.
 """
 
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
@@ -30,17 +33,18 @@ from eval import sets
 from eval.captions import tokens
 from eval.context import Context
 from eval.generator import SPACE
-from eval.metrics.scenes import held_out_choices
-from eval.neighbours import cosine, expected_recall, hubness, places, preferred, same
+from eval.metrics.image import held_out_choices
+from eval.neighbours import cosine, expected_recall, hubness, places, preferred, ranked, same
 from eval.rows import SEED, Row, mean_row, missing_where, named, share_row
 from models.assets import assets
 from models.data.captions import Language, caption, display_name
 from models.data.grammar import LANGUAGES
-from models.data.scenes import ATTRIBUTES
+from models.data.scenes import ATTRIBUTES, make_scene
 from models.data.text import Nouns, unseen_words
 from models.data.world import Picture, World
 from models.prompts.build import inside_words, is_for_calibration, outside_words
-from models.train.lexicon import is_held_out
+from models.prompts.parser import PromptParser
+from models.train.documents import is_held_out
 
 K = 10
 GOAL = 0.85
@@ -307,3 +311,51 @@ def _meant(words: Words, concepts: list[str]) -> np.ndarray:
 
 def recall_answers(scores: np.ndarray, right: np.ndarray, k: int = K) -> Answers:
     return Answers(places(scores, right).recall(k), expected_recall(right, k))
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
+READ = {"seeds": f"captions {SEED}", "parts": (*SPACE, "wording")}
+
+
+def reading_rows(context: Context) -> Iterator[Row]:
+    """Share of prompts whose things are found, all of them and no other; share that is read as it is."""
+    parser = context.generator.weights.parser
+    cells = sets.cells(context.world, context.sizes.gallery)
+    captions, things = [caption(picture, SEED) for picture in cells], [{p.names["en"].lower()} for p in cells]
+    near = np.mean([bool(names & _nearest(parser, text)) for text, names in zip(captions, things, strict=True)])
+    answers, nearest = _all_named(parser, captions, things), (("the nearest name alone", float(near)),)
+    yield share_row("captions whose thing is found", answers, against=nearest, **READ)
+    yield _unchanged("captions", parser, captions)
+    scenes = [make_scene(context.world, SEED + i, "test") for i in range(4 * context.sizes.scenes)]
+    captions = [scene.caption(0, grounded=True) for scene in scenes]
+    things = [{item.names["en"].lower() for item in scene.objects} for scene in scenes]
+    yield share_row("scenes whose things are all found", _all_named(parser, captions, things), **READ)
+    yield _unchanged("scenes", parser, captions)
+    unseen = sets.unseen(context.world, context.sizes.gallery)
+    yield _unchanged("captions of unseen concepts", parser, [caption(picture, SEED) for picture in unseen])
+
+
+def _unchanged(what: str, parser: PromptParser, captions: Sequence[str]) -> Row:
+    return share_row(f"{what} read as they are", [parser.encoded(text) == text for text in captions], **READ)
+
+
+def _nearest(parser: PromptParser, text: str) -> set[str]:
+    """All English names of the thing whose name is nearest to a text."""
+    return _names(
+        parser, int(ranked(np.asarray(parser.linker.cosines(parser.embedder.text([text])[0]))[None], 1)[0, 0])
+    )
+
+
+def _names(parser: PromptParser, number: int) -> set[str]:
+    return {name.lower() for name in parser.linker.concepts[number].names["en"]}
+
+
+def _all_named(parser: PromptParser, captions: Sequence[str], things: Sequence[set[str]]) -> list[bool]:
+    """For each text, whether the things that it is found to name are these, by any of their English names."""
+    answers = []
+    for text, wanted in zip(captions, things, strict=True):
+        named = [_names(parser, entity.concept) for entity in parser.entities(text)]
+        answers.append(len(named) == len(wanted) and all(names & wanted for names in named))
+    return answers

@@ -205,9 +205,7 @@ def choose(world: World, split: str, count: int) -> list[Picture]:
 
 def large(world: World, pictures: Sequence[Picture], workers: int | None = None) -> Callable[[Picture], np.ndarray]:
     """A function that reads one of `pictures` as premultiplied uint8 (512, 512, 4). Missing files are rendered now, by
-    `workers` processes (None: all cores). A world in memory draws them itself."""
-    if draw := world.draw:
-        return lambda picture: draw(picture, LARGE)
+    `workers` processes (None: all cores)."""
     if world.folder is None:
         raise ValueError("a world in memory has no drawings of another size; load the built one")
     lock, sources = read_lock(), dict[str, str]()  # id -> SVG

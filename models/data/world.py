@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -51,18 +51,13 @@ class Picture:
 class World:
     """All pictures, their pixels (N, 128, 128, 4) uint8 premultiplied, and the digest that names this very set.
 
-    `folder` is where it was built, None where it was drawn in memory; `draw` then draws a picture in another size.
+    `folder` is where it was built, None where it was drawn in memory.
     """
 
     def __init__(
-        self,
-        pictures: tuple[Picture, ...],
-        pixels: np.ndarray,
-        digest: str,
-        folder: Path | None = None,
-        draw: Callable[[Picture, int], np.ndarray] | None = None,
+        self, pictures: tuple[Picture, ...], pixels: np.ndarray, digest: str, folder: Path | None = None
     ) -> None:
-        self.pictures, self.pixels, self.digest, self.folder, self.draw = pictures, pixels, digest, folder, draw
+        self.pictures, self.pixels, self.digest, self.folder = pictures, pixels, digest, folder
 
     def split(self, name: str, allow_test: bool = False) -> list[Picture]:
         """Pictures of one split. A test split must be asked for by `allow_test=True`: no training draws from one."""
@@ -75,7 +70,7 @@ class World:
     def released(self) -> "World":
         """The same with no picture held out: of it is made what users have, and nothing that is measured."""
         pictures = tuple(replace(picture, split="train") for picture in self.pictures)
-        return World(pictures, self.pixels, self.digest, self.folder, self.draw)
+        return World(pictures, self.pixels, self.digest, self.folder)
 
     @cached_property
     def _by_split(self) -> dict[str, list[Picture]]:

@@ -41,8 +41,7 @@ from models.train.contrastive import (
     streams,
     visible_tokens,
 )
-from models.train.documents import SOURCES, Rows, Writer, build_tokenizer, document_rows, text_rows
-from models.train.lexicon import Lexicon
+from models.train.documents import SOURCES, Lexicon, Rows, Writer, build_tokenizer, document_rows, text_rows
 from models.train.loop import Task, TaskOptions
 from models.vision import VisionEncoder
 from models.weights import record_part, save_part

@@ -106,14 +106,11 @@ def command_line(recipes: Mapping[str, Recipe]) -> None:
         trunk: Annotated[
             str | None, typer.Option(help="of the recipe space: open_clip:MODEL:WEIGHTS or a folder")
         ] = None,
-        threads: Annotated[int, typer.Option(help="0: torch's own choice")] = 0,
         compiled: Annotated[bool, typer.Option("--compile", help="by torch.compile; for the image recipe")] = False,
     ) -> None:
         """Train one part."""
         if recipe not in recipes:
             raise ValueError(f"no recipe {recipe!r}; there are {', '.join(sorted(recipes))}")
-        if threads:
-            torch.set_num_threads(threads)
         out, length = out or Path("runs") / f"{recipe}-{preset or PRESET}", Length(steps, minutes)
         run(recipes[recipe], out, length, preset, seed, every, resume, init, parts, world, compiled, rate, trunk)
 
