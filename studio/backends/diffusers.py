@@ -3,7 +3,6 @@ before; `pipelines` says what a folder can do without it.
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ from studio.backends.pipelines import PARAMETERS, Pipeline, PipelineFolder
 from studio.backends.runtime import Returned, first_line, loading, running, stepwise
 from studio.backends.vectors import SemanticSpace
 from studio.capabilities import Capabilities
-from studio.disk import memory
 from studio.disk.models import LocalModel, read_header
 from studio.events import Progress
 from studio.files import sha256
@@ -134,7 +132,7 @@ class Diffusers(Backend):
             with weighted_prompt(pipeline, prompt.get("prompt", ""), negative) as words:
                 return runtime.call(pipeline, **dict.fromkeys(prompt, words), **arguments, **_callback(cls, report))
 
-        began, output = time.monotonic(), cast(Any, None)
+        output = cast(Any, None)
         with running(self.title), closing(stepwise(work)) as reports:
             for report in reports:
                 if isinstance(report, Returned):
@@ -146,19 +144,9 @@ class Diffusers(Backend):
                 preview = self._previews(latents, start.size) if previews else None
                 yield step, max(total or steps, step), media.quick_png(preview) if preview else b""
         frames: list[Image.Image] = list(output.images[:1] if hasattr(output, "images") else output.frames[0])
-        self._note_pace(time.monotonic() - began, steps, frames)
         if latents is not None:
             self._previews.learn(latents, frames[len(frames) // 2])
         yield Returned([start.composite(frame) for frame in frames])
-
-    def _note_pace(self, seconds: float, steps: int, frames: list[Image.Image]) -> None:
-        """Note the seconds of a picture, or clip, of the model's usual size and steps."""
-        can = self.capabilities()
-        width, height = sides(can.size)
-        usual = can.steps.usual * width * height * (can.frames.usual if "clip" in can.tasks else 1)
-        share = usual / (steps * len(frames) * frames[0].width * frames[0].height)
-        path = (self.folder.weights or self.folder.root).resolve()
-        memory.note_pace(path, runtime.device().type, seconds * share)
 
     def _with_control(self, cls: Pipeline, control: LocalModel) -> Pipeline:
         """The pipeline that does the same with that network; Refused where there is none."""

@@ -2,7 +2,6 @@
 seconds that a picture takes. torch is not imported.
 """
 
-import json
 import platform
 import shutil
 import subprocess
@@ -17,9 +16,7 @@ import numpy as np
 import psutil
 
 from models.messages import Message, Refused, did_you_mean
-from studio import settings
 from studio.disk.models import Component, LocalModel
-from studio.files import make_folder, write_whole
 
 TYPES = {"bf16": 2, "fp16": 2, "fp32": 4}  # bytes of a number
 AUTO = "auto"
@@ -36,7 +33,6 @@ STEPS, CELL = 30, 64  # of a picture, and pixels that a place of a latent stands
 # The share of those places at which a number of the generator is multiplied, in the middle: U-Nets compute mostly in
 # smaller layers (Stable Diffusion 1.5: 0.1, XL: 0.07), transformers read patches of 2 x 2 (0.25).
 SHARES = {"unet": 0.08, "transformer": 0.25, "generator": 0.08, "prior": 0.25}
-CHANGED = 0.1  # relative change of a pace that is noted
 
 _which = cache(shutil.which)
 
@@ -177,24 +173,16 @@ def needs(model: LocalModel, machine: Machine, memory: Memory, pixels: int = SID
 # --- Time -------------------------------------------------------------------------------------------------------------
 
 
-def note_pace(path: Path, device: str, seconds: float) -> None:
-    """Note the seconds of a picture of the usual size and steps."""
-    paces, key = _paces(), f"{path} {device}"
-    if abs(paces.get(key, 0) - seconds) > CHANGED * seconds:
-        make_folder(_pace_file().parent)
-        write_whole(_pace_file(), json.dumps(paces | {key: seconds}).encode(), "--home")
-
-
 def pace(model: LocalModel, machine: Machine, pixels: int) -> Message | str:
-    """How long a picture takes, as the end of a sentence: as the model's last picture took, else by the operations that
-    this processor does in a second. "" where nothing is known.
+    """How long a picture takes on this processor, by the operations that it does in a second, as the end of a sentence;
+    "" for other devices and for clips.
     """
-    seconds = _paces().get(f"{model.path.resolve()} {machine.device}", 0.0)
-    if not seconds and machine.device == "cpu" and model.task == "image":
-        work = sum(part.parameters * SHARES.get(part.name, 0) for part in model.components)
-        # A number is multiplied and added, twice a step: with the prompt and without.
-        seconds = 4 * work * pixels / CELL * STEPS / _operations()
-    return Message(f"fit.time.{model.task}", {"seconds": f"{float(f'{seconds:.2g}'):g}"}) if seconds else ""
+    if machine.device != "cpu" or model.task != "image":
+        return ""
+    work = sum(part.parameters * SHARES.get(part.name, 0) for part in model.components)
+    # A number is multiplied and added, twice a step: with the prompt and without.
+    seconds = 4 * work * pixels / CELL * STEPS / _operations()
+    return Message("fit.time", {"seconds": f"{float(f'{seconds:.2g}'):g}"}) if seconds else ""
 
 
 @cache
@@ -202,14 +190,3 @@ def _operations() -> float:
     """fp32 operations of the processor in a second, in a product of matrices."""
     square = np.ones((1024, 1024), np.float32)
     return 2 * 1024**3 / min(timeit.repeat(lambda: square @ square, number=1, repeat=3))
-
-
-def _paces() -> dict[str, float]:
-    try:
-        return {str(key): float(seconds) for key, seconds in json.loads(_pace_file().read_text("utf-8")).items()}
-    except (OSError, ValueError, AttributeError, TypeError):
-        return {}
-
-
-def _pace_file() -> Path:
-    return settings.home() / "cache" / "seconds.json"
