@@ -1,4 +1,4 @@
-"""The card: one picture in large, over whatever tab it was opened from, and what `data-do` buttons do on every tab."""
+"""The card: a dialog with one picture over any tab, and the handlers of `data-do` buttons on every tab."""
 
 import hashlib
 import tomllib
@@ -27,16 +27,16 @@ from studio.requests import only, stored_request
 from studio.run import GallerySink
 
 LISTS = ("tags", "boards")
-VARIATIONS = 4  # that one press makes
-GIVEN = ("image", "last", "like", "mask", "mix")  # what a picture is made from: without it, it would be another one
+VARIATIONS = 4  # made by one press
+GIVEN = ("image", "last", "like", "mask", "mix")  # inputs without which the result would differ
 USES: dict[str, dict[str, Any]] = tomllib.loads(Path(__file__).with_name("uses.toml").read_text(encoding="utf-8"))
-TASKS = ("image", "enlarge", "clip")  # that are made again
+TASKS = ("image", "enlarge", "clip")  # tasks that "again" repeats
 
 Answer = tuple[Any, Any, Any]  # card, handed, tabs
 
 
 def build(context: PageContext) -> None:
-    """Put the card over the page, out of sight until something opens it, and give `data-do` buttons their meaning."""
+    """Build the card, closed at first, and connect `data-do` buttons."""
     context.act = CardHandlers(context).act
     context.card = gr.HTML(js_on_load=script("card.js"), elem_id="card")
     context.card.click(context.act, None, [context.card, context.handed, context.tabs], **PRESSED)
@@ -47,7 +47,7 @@ class CardHandlers:
         self.context, self.gallery = context, context.studio.gallery
 
     def act(self, event: gr.EventData) -> Answer:
-        """Whatever was pressed; a picture that the gallery does not have is refused in a sentence."""
+        """Handle a `data-do` button; a picture that is not in the gallery gives a notice."""
         data = pressed_data(event)
         do, digest, value = data.get("do", ""), data.get("picture", ""), data.get("value", "")
         try:
@@ -58,25 +58,25 @@ class CardHandlers:
             if do in ("again", "vary"):
                 job = self._another(item, do)
                 return self._handed(tab_of(job.request.task), "watch", job=self.context.studio.submit(job))
-            # Its settings go to the tab that made it.
+            # Settings go to the tab of their task.
             if tab := tab_of(task_of(item.path)) if do == "settings" else USES.get(do, {}).get("tab"):
                 return self._handed(tab, do, picture=digest, style=value)
             if do == "frame":
                 taken = take_frame(self.gallery, item, whole_number(data.get("frame")))
                 return self.show(self.gallery.get(taken), done=text("card.taken")), gr.skip(), gr.skip()
             self._mark(item, do, value)
-        except Refused as refusal:  # what was typed is not lost
+        except Refused as refusal:  # typed text stays
             typed: dict[str, Any] = {"note": value} if do == "note" else {do: (value,)} if do in LISTS else {}
             return self.show(replace(item, **typed), problem=refusal), gr.skip(), gr.skip()
         return self.show(self.gallery.get(digest), again=do != "open"), gr.skip(), gr.skip()
 
     def _handed(self, tab: str, use: str, **what: Any) -> Answer:
-        """The card goes, and a tab is given something."""
+        """Close the card, and hand something to a tab."""
         return "", self.context.hand(tab, use, **what), gr.update(selected=tab)
 
     def show(self, item: GalleryItem, again: bool = False, problem: str | Refused = "", done: str = "") -> str:
-        """The card of a picture. One that is shown `again` takes the place of the card that is open. `problem` says why
-        what was pressed can't be done, `done` what was done.
+        """The card of a picture. With `again` it replaces the open card. `problem` is a refusal of the pressed button,
+        `done` its confirmation.
         """
         try:
             origin = read(item.path)
@@ -114,7 +114,7 @@ class CardHandlers:
             self.gallery.mark([item.sha256], **changes)
 
     def _another(self, item: GalleryItem, do: str) -> Job:
-        """The artifact's request with a new seed, or one for variations of it ("vary"), planned."""
+        """The planned job of the artifact's request with a new seed, or of its variations (`do` is "vary")."""
         start, record = {"path": str(item.path)}, read(item.path)
         restored = restore(record, self.context.can, self.context.studio.home / inputs.INPUTS, TASKS)
         fields = restored.fields
@@ -132,9 +132,9 @@ class CardHandlers:
 
 
 def take_frame(gallery: Gallery, clip: GalleryItem, number: object) -> str:
-    """Keep a frame of a clip (from 1) as a picture of the gallery -> its sha256. Refused where there is no such frame.
+    """Store a frame of a clip (counted from 1) in the gallery -> its sha256. Refused if there is no such frame.
 
-    Its file says what the clip's says, and the number of the frame.
+    The file has the metadata of the clip, and the number of the frame.
     """
     frames = open_clip(clip.path).frames
     if not isinstance(number, int) or not 1 <= number <= len(frames):

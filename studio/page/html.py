@@ -1,9 +1,9 @@
-"""HTML of the page and its texts in English and Chinese.
+"""HTML templates of the page, and its texts in English and Chinese.
 
-Texts (labels, sentences, errors) are in `assets/messages/<language>/page.json`, the Jinja2 templates in `templates/`,
-one file a tab, and what several of them share. Templates escape values; `gr.HTML` itself does not. Labels of Gradio's
-components are translated in the browser (`gr.I18n`), everything else on the server. Both follow the language that was
-chosen on the page, else the browser's first choice.
+Texts (labels, sentences, errors) are in `assets/messages/<language>/page.json`. The Jinja2 templates are in
+`templates/`: a file for each tab, and shared ones. Templates escape values; `gr.HTML` does not. Labels of Gradio's
+components are translated in the browser (`gr.I18n`), everything else on the server. Both use the language chosen on the
+page, else the browser's first language.
 """
 
 import re
@@ -38,7 +38,7 @@ ROUTE_LANGUAGE = ContextVar("language of a route's request", default=DEFAULT)
 
 
 def language_of(headers: Mapping[str, str]) -> str:
-    """ "zh" or "en": as chosen on the page, else the browser's first choice."""
+    """ "zh" or "en": as chosen on the page, else the browser's first language."""
     chosen = cookie_parser(headers.get("cookie", "")).get(COOKIE)
     if chosen in LANGUAGES:
         return chosen
@@ -46,7 +46,7 @@ def language_of(headers: Mapping[str, str]) -> str:
 
 
 def reader() -> str:
-    """The language of the reader: that of the running Gradio event, else of the route."""
+    """The language of the current request: of the Gradio event, else of the route."""
     event = LocalContext.request.get(None)
     return language_of(event.headers) if event else ROUTE_LANGUAGE.get()
 
@@ -57,7 +57,7 @@ def has_text(code: str) -> bool:
 
 
 def text(code: str, /, **values: Any) -> str:
-    """A text of the page with its values filled in; KeyError where there is none. Plain text, not HTML."""
+    """A text of the page, with its values filled in, as plain text; KeyError for an unknown code."""
     if not has_text(code):
         raise KeyError(code)
     return Message(AREA + code, values).text(reader())
@@ -69,12 +69,12 @@ def style_name(style: str) -> str:
 
 
 def error_text(error: Refused | Message | str) -> str:
-    """An error or a message in the reader's language. A sentence without a code stays as it is."""
+    """An error or a message in the reader's language; a string is returned as it is."""
     return error if isinstance(error, str) else error.text(reader())
 
 
 def label(code: str) -> Any:
-    """A text as Gradio's components take it: the browser translates it. KeyError where there is none."""
+    """A text for a Gradio component, translated in the browser; KeyError for an unknown code."""
     if not has_text(code):
         raise KeyError(code)
     return I18nData(_key(AREA + code))
@@ -90,7 +90,7 @@ def translations() -> dict[str, dict[str, str]]:
 
 
 def _key(code: str) -> str:
-    """Gradio's keys have no dots: it would take them for nested tables."""
+    """A key without dots: Gradio reads dots as nested tables."""
     return code.replace(".", "_")
 
 
@@ -117,19 +117,19 @@ def new_router() -> APIRouter:
 
 
 class OneLine(Extension):
-    """Line breaks in a template are layout of the source: none is left between tags, else one is a space."""
+    """Removes line breaks between tags; any other line break becomes a space."""
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
         return re.sub(r"\s*\n\s*", " ", re.sub(r"(?<=[>}])\s*\n\s*(?=[<{])", "", source)).strip()
 
 
 def name_of(path: str | Path) -> PurePath:
-    """The name of a file of the gallery, as the system that wrote it writes paths; its stem is the sha256."""
+    """The file name in a path of the gallery, written on any system; its stem is the sha256."""
     return PurePath(str(path).replace("\\", "/").rpartition("/")[2])
 
 
 def url(path: str | Path, small: bool = False) -> str:
-    """The address of a file of the gallery on the page, or of its thumbnail (`small`)."""
+    """The URL of a file of the gallery, or of its thumbnail (`small`)."""
     return f"/{'thumbnails' if small else 'pictures'}/{name_of(path)}"
 
 
@@ -152,11 +152,11 @@ ENVIRONMENT.filters |= {
 
 
 def render(name: str, /, *values: Any, **named: Any) -> Markup:
-    """The macro `name` ("file.macro") filled in."""
+    """Render the macro `name` ("file.macro")."""
     file, _, macro = name.partition(".")
     return Markup(getattr(ENVIRONMENT.get_template(f"{file}.html").module, macro)(*values, **named))
 
 
 def script(name: str) -> str:
-    """The text of a script of `static/`."""
+    """The source of a script of `static/`."""
     return (HERE / "static" / name).read_text(encoding="utf-8")

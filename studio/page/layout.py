@@ -1,4 +1,4 @@
-"""The page: its head, its tabs, its theme, and the card that opens over them."""
+"""Builds the page: head, tabs, theme, and the card over them."""
 
 import json
 from importlib import import_module
@@ -14,11 +14,11 @@ from studio.page.context import QUIET, PageContext
 from studio.page.html import HERE, render, script, translations
 from studio.page.tabs.models import build_picker
 
-EVENTS_MOST = 100  # events that wait; more are refused
+EVENTS_MOST = 100  # waiting events; Gradio refuses more
 
 
 def build(context: PageContext) -> gr.Blocks:
-    """The page, connected to `context.studio`."""
+    """Build the page for `context`."""
     with gr.Blocks(title="Studio 128", analytics_enabled=False, delete_cache=(3600, 86400), fill_width=True) as page:
         masthead = gr.HTML(render("parts.header"), elem_id="masthead")
         context.handed, context.tabs = gr.State(None), gr.Tabs(elem_id="tabs", render=False)
@@ -38,24 +38,24 @@ def build(context: PageContext) -> gr.Blocks:
 
 
 def tabs() -> list[Any]:
-    """The modules of the package `tabs`, by their `ORDER`: it finds them by itself."""
+    """All modules of the package `tabs`, sorted by `ORDER`."""
     names = [module.name for module in iter_modules(tab_package.__path__, f"{tab_package.__name__}.")]
     return sorted(map(import_module, names), key=lambda module: module.ORDER)
 
 
 def tab_names() -> list[str]:
-    """Ids of the tabs in their order."""
+    """Ids of the tabs, in order."""
     return [module.__name__.rpartition(".")[2] for module in tabs()]
 
 
 def head() -> str:
-    """What the page needs before Gradio begins."""
+    """HTML that must come before Gradio's: icon and page.js."""
     icon = f'<link rel="icon" href="data:image/svg+xml,{quote(render("parts.icon"))}">'
     return f"{icon}<script>{script('page.js')}</script>"
 
 
 def appearance() -> dict[str, Any]:
-    """How Gradio is to show it: theme, style sheets, labels."""
+    """Arguments of Gradio for theme, style sheets and labels."""
     return {
         "i18n": gr.I18n(**translations()),
         "theme": theme(),
@@ -66,7 +66,7 @@ def appearance() -> dict[str, Any]:
 
 
 def theme() -> gr.Theme:
-    """Soft shapes in violet, in a typeface that Gradio ships. The rest is in the style sheets."""
+    """Gradio's Soft theme in violet, with a font that Gradio ships."""
     font = gr.themes.LocalFont("Quicksand", weights=(400, 700))
     soft = gr.themes.Soft(
         primary_hue=gr.themes.colors.violet,

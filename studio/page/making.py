@@ -1,7 +1,7 @@
-"""What the tabs share that make something: inputs that each of them has, and the stage that shows what comes of it.
+"""What the tabs that generate share (Create, Video): common inputs, and the stage that shows the job.
 
-No event computes anything, or waits for it: requests go to the queue, and page.js polls how far they are. A page that
-is closed leaves the job running, and the page that is opened next shows it.
+No event generates or waits: requests go to the queue, and page.js polls their progress. A job goes on when its page is
+closed, and the page that is opened next shows it.
 """
 
 import time
@@ -26,18 +26,18 @@ from studio.page.polling import tab_of
 
 STRIP = 36  # artifacts shown below the stage
 HISTORY = 50  # earlier prompts
-COUNT_MOST = 12  # artifacts at once that the slider offers; the command takes more
-# The fields of a request that inputs of the same name hold, as they come.
+COUNT_MOST = 12  # maximum of the count slider; the command takes more
+# Request fields that are taken from inputs of the same name without conversion.
 PLAIN = ("negative", "style", "scheduler")
-SAMPLING = ("steps", "guidance")  # what some schedulers leave no choice of
-# Inputs that may be out of sight, by the name of what stands beside the button where they are set.
+SAMPLING = ("steps", "guidance")  # some schedulers fix them
+# Inputs in folds, by the name of the chip beside the button that shows that they are set.
 FOLDED: dict[str, tuple[str, ...]] = {name: (name,) for name in ("seed", "negative", "scheduler", *SAMPLING)}
 
-Restored = tuple[dict[str, Any], str]  # values of inputs by their names, what to say as HTML
+Restored = tuple[dict[str, Any], str]  # values of inputs by name, notes as HTML
 
 
 def task_of(path: Path) -> str:
-    """The task that a file says it was made by; "" where it says nothing that can be read."""
+    """The task in a file's metadata; "" if it has none."""
     try:
         return str(read(path).get("request", {}).get("task", ""))
     except Refused:
@@ -45,13 +45,13 @@ def task_of(path: Path) -> str:
 
 
 class MakeHandlers:
-    """What happens on such a tab.
+    """The event handlers of a tab that generates.
 
     Attributes:
-        tab, task: its name, and what it asks for.
-        wanted: which artifacts of the gallery stand below its stage.
-        beside: the input whose value counts when something is handed over.
-        folded: inputs that may be out of sight, by the name of what stands for them beside the button.
+        tab, task: the name of the tab and the task of its requests.
+        wanted: the filter of the gallery artifacts below its stage.
+        beside: the input whose value `handed` gets too.
+        folded: inputs in folds, by the name of their chip.
     """
 
     tab = task = beside = ""
@@ -62,7 +62,7 @@ class MakeHandlers:
         self.context, self.studio, self.poll = context, context.studio, context.poll
 
     def fields(self, given: dict[str, Any]) -> dict[str, Any]:
-        """What the inputs ask for, as fields of a request; `given` holds the value of each input by its name."""
+        """The fields of a request from the values of the inputs, `given` by name."""
         fields: dict[str, Any] = {name: given.get(name) or "" for name in PLAIN}
         fields |= {"prompt": given["prompt"] or "", "count": int(given["count"]), "seed": whole_number(given["seed"])}
         if fields["scheduler"] not in self.context.can.fixed:
@@ -70,27 +70,27 @@ class MakeHandlers:
         return {**fields, "model": self.context.model}
 
     def values(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """A request's fields as values of the inputs; what it does not ask for is as on a new page."""
+        """The values of the inputs from the fields of a request; fields that it lacks have their defaults."""
         can = self.context.can
         values: dict[str, Any] = {"prompt": "", "negative": "", "style": "", "scheduler": can.schedulers[0]}
         values |= {name: getattr(can, name).usual for name in SAMPLING}
         values |= {name: fields[name] for name in (*values, "count") if name in fields}
-        values["sampled"] = values["scheduler"]  # so that the numbers that come with it stay
+        values["sampled"] = values["scheduler"]  # keeps steps and guidance as restored
         return {**values, "seed": str(fields["seed"]) if fields.get("seed") is not None else ""}
 
     def handed(self, handed: dict[str, Any], beside: Any) -> Restored:
-        """Another part of the page handed something over to this tab."""
+        """Another part of the page handed something to this tab."""
         raise NotImplementedError
 
     def load(self) -> tuple[Any, ...]:
-        """A page was opened: show the job that is running, if there is one -> stage, strip, history."""
+        """A page was opened -> stage (of the running job, if any), strip, history."""
         job = self.poll.current()
         if job and tab_of(job.request.task) == self.tab:
             return self.poll.stage(job.id).html(), self.strip(), self.history()
         return render("stage.nothing_yet", self.tab, self._problem()), self.strip(), self.history()
 
     def _problem(self) -> str | Refused:
-        """Why the model can't work, "" where it can."""
+        """Why the model can't work; "" if it can."""
         try:
             open_backend(self.context.model).digest()
         except Refused as refusal:
@@ -98,7 +98,7 @@ class MakeHandlers:
         return ""
 
     def start(self, given: dict[str, Any]) -> tuple[str, Any, str]:
-        """Queue what the inputs ask for -> stage of the first job, history, notes on the files that it was given."""
+        """Queue the jobs -> stage of the first job, history, notes on the input files."""
         try:
             fields = {name: value for name, value in self.fields(given).items() if name not in self.context.can.lacks}
             jobs = self.studio.prepare(self.task, **fields)
@@ -109,7 +109,7 @@ class MakeHandlers:
         return self.poll.stage(first).html(mine=True), self.history(), notes(unknown=unknown)
 
     def stop(self, event: gr.EventData) -> None:
-        """A button on the stage: stop the job, or let it finish the artifact that it is at."""
+        """A button of the stage: stop the job at once, or after the current artifact."""
         data = pressed_data(event)
         if data.get("own") == "stop":
             self.studio.cancel(data.get("job", ""))
@@ -120,15 +120,15 @@ class MakeHandlers:
         return render("stage.strip", self.studio.gallery.page(self.wanted, limit=STRIP))
 
     def history(self) -> Any:
-        """Prompts that were asked for before, latest first."""
+        """Earlier prompts, latest first."""
         latest = self.studio.queue.latest(4 * HISTORY)
         prompts = list(dict.fromkeys(job.request.title for job in latest if job.request.title))[:HISTORY]
         return gr.update(choices=prompts, value=None, visible=bool(prompts))
 
     def sampling(self, scheduler: str, before: str) -> tuple[Any, ...]:
-        """Another scheduler was chosen -> steps and guidance, and that scheduler as the present one.
+        """Another scheduler was chosen -> steps, guidance, and that scheduler as the current one.
 
-        One that leaves no choice of them fixes them; after it they have their defaults again.
+        A scheduler may fix both; when another one follows it, both get their defaults again.
         """
         can, fixed = self.context.can, self.context.can.fixed.get(scheduler)
         values: dict[str, Any] = {}
@@ -140,7 +140,7 @@ class MakeHandlers:
         return (*sliders, scheduler)
 
     def active(self, form: Form, given: dict[str, Any]) -> str:
-        """What is set out of sight, each as a chip that takes it away; `given` is all but a canvas."""
+        """A chip for each folded input that is set, which resets it; `given` holds all inputs but the canvas."""
         usual, chips = self.values({}), list[tuple[str, str, str]]()
         hidden = SAMPLING if given["scheduler"] in self.context.can.fixed else ()
         for name, held in self.folded.items():
@@ -152,13 +152,13 @@ class MakeHandlers:
         return render("stage.active", form.prefix, chips)
 
     def last_seed(self) -> str:
-        """The seed of the newest of its artifacts, to be kept."""
+        """The seed of the newest artifact."""
         newest = self.studio.gallery.page(self.wanted, limit=1)
         return str(newest[0].seed) if newest else ""
 
 
 def notes(**sentences: Sequence[str]) -> Markup:
-    """A box for each sentence, by kinds."""
+    """A note for each sentence, by kind."""
     return Markup("").join(render("parts.note", kind, words) for kind, texts in sentences.items() for words in texts)
 
 
@@ -167,7 +167,7 @@ def notes(**sentences: Sequence[str]) -> Markup:
 
 @dataclass
 class Inputs:
-    """The inputs beside those of the form. `folds` are accordions, with the names of the inputs that open them."""
+    """Components beside the inputs of the form. `folds` are accordions, with the inputs whose values open them."""
 
     history: gr.Dropdown
     styles: gr.HTML
@@ -177,7 +177,7 @@ class Inputs:
 
 
 def put_prompt(context: PageContext, form: Form) -> gr.Dropdown:
-    """Put the prompt here, and below it its completion and chips where the model reads prompts, help, earlier ones."""
+    """Put the prompt here; below it completion and chips (if the model reads prompts), help, and earlier prompts."""
     form.box("prompt", lines=1, max_lines=5, autofocus=not form.prefix)
     for name in ("complete", "chips") if "read" in context.can.tasks else ():
         bar = gr.HTML(js_on_load=script(f"{name}.js"), elem_id=f"{form.prefix}{name}", elem_classes=name)
@@ -191,7 +191,7 @@ def put_prompt(context: PageContext, form: Form) -> gr.Dropdown:
 
 
 def put_loras(context: PageContext, form: Form) -> None:
-    """Put the LoRAs on this disk here, where the model draws with them: what is picked is written into the prompt."""
+    """Put a picker of the LoRAs on this disk here, if the model takes them. It writes the choice into the prompt."""
     if not context.can.loras:
         return
     with gr.Row(elem_id=f"{form.prefix}loras"):
@@ -209,7 +209,7 @@ def put_loras(context: PageContext, form: Form) -> None:
 
 
 def put_make(form: Form) -> tuple[gr.HTML, gr.Button]:
-    """Put the button here that makes it, in a bar that stays in sight, with what is set out of sight."""
+    """Put the main button here, in a bar that stays in sight, with the chips of folded inputs."""
     with gr.Column(elem_classes="make-bar"):
         return gr.HTML(js_on_load=LISTEN, elem_id=f"{form.prefix}active"), form.make()
 
@@ -224,7 +224,7 @@ def put_count(context: PageContext, form: Form, usual: int) -> None:
 
 
 def put_seed(handlers: MakeHandlers, form: Form) -> None:
-    """Put the seed here, and what draws it or keeps the last one."""
+    """Put the seed here, with buttons for a random one and for the last one."""
     seed = form.box("seed")
     with gr.Row():
         dice = gr.Button(form.text_of("dice"), size="sm", elem_id=f"{form.prefix}dice")
@@ -234,7 +234,7 @@ def put_seed(handlers: MakeHandlers, form: Form) -> None:
 
 
 def put_sampling(handlers: MakeHandlers, form: Form) -> None:
-    """Put the sampler and its settings here, those that the model leaves a choice of."""
+    """Put scheduler, steps and guidance here, as far as the model leaves a choice."""
     can = handlers.context.can
     steps = form.slider("steps", can.steps, step=1, visible=can.steps.least < can.steps.most)
     guidance = form.slider("guidance", can.guidance, step=0.5, visible=can.guidance.least < can.guidance.most)
@@ -250,23 +250,23 @@ def put_sampling(handlers: MakeHandlers, form: Form) -> None:
 def build(
     context: PageContext, handlers: MakeHandlers, form: Form, put: Callable[[], Inputs], status: gr.HTML
 ) -> tuple[list[Any], Callable[..., list[Any]]]:
-    """The tab: the inputs that `put` puts on one side, what they make on the other, below what is `status` of them.
+    """Build the tab: the inputs that `put` adds on the left; `status`, stage and strip on the right.
 
-    Returns what a request that is restored fills in, and the function that turns it into values of those.
+    Returns the components that restored settings fill in, and the function that turns settings into their values.
     """
     with gr.Tab(label(f"tab.{handlers.tab}"), id=handlers.tab) as tab, gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=320, elem_id=f"{form.prefix}controls"):
             side = put()
         with gr.Column(scale=7, min_width=320):
             status.render()
-            # What it shows at first comes by `load`: a value would come late, over what was asked for since.
+            # Its first content comes by `load`: an initial value would arrive late and replace a newer one.
             stage = context.html(script=script("stage.js"), elem_id=f"{form.prefix}stage")
             strip = context.html(elem_id=f"{form.prefix}strip")
     context.on_load(handlers.load, stage, strip, side.history)
     context.on_load(lambda: render("stage.active", form.prefix, []), side.active)
     stage.select(handlers.stop, None, None, **PRESSED)
     stage.change(handlers.strip, None, strip, **QUIET)
-    tab.select(handlers.strip, None, strip, **QUIET)  # a stage that was not open yet heard of nothing
+    tab.select(handlers.strip, None, strip, **QUIET)  # a stage that is not built yet gets no news
 
     def start(*values: Any) -> tuple[str, Any, str]:
         return handlers.start(dict(zip(form, values, strict=True)))
@@ -279,7 +279,7 @@ def build(
     def fill(values: dict[str, Any], words: str) -> list[Any]:
         opened = [gr.update(open=True) if any(map(values.get, names)) else gr.skip() for _, names in side.folds]
         picked = gr.skip()
-        if "style" in values:  # the time makes it another value, whatever was pressed since
+        if "style" in values:  # the time makes the value differ, so that Gradio updates it
             chosen = picker(context.can.styles, values["style"], f"{form.prefix}style")
             picked = f"{chosen}<!-- {time.time()} -->"
         return [*(values.get(name, gr.skip()) for name in form), *opened, picked, words or gr.skip()]
@@ -297,13 +297,13 @@ def build(
 
 
 def _seen(form: Form) -> tuple[list[str], list[Any]]:
-    """Names and inputs of all but a canvas: an event that need not see it would have its layers uploaded each time."""
+    """Names and components of all inputs but the canvas, whose layers would be uploaded with each event."""
     names = [name for name in form if name != "canvas"]
     return names, [form[name] for name in names]
 
 
 def _connect_active(handlers: MakeHandlers, form: Form, side: Inputs) -> None:
-    """What is set out of sight stands beside the button as chips, and goes with them."""
+    """Connect the chips of folded inputs that are set; pressing a chip resets its inputs."""
     seen, inputs = _seen(form)
     folded = [name for held in handlers.folded.values() for name in held]
 

@@ -1,7 +1,7 @@
-"""What is new, for every open page: one small answer that a page asks for again and again, with the job on its stage.
+"""The answer that every open page polls: fingerprints of gallery and queue, and the state of the job on its stage.
 
-It does not go through Gradio's events. Those end with their connection; a page that polls goes on after it was asleep,
-offline, or after the studio was started again.
+It does not use Gradio's events, which end with their connection. A page that polls goes on after sleep, after it was
+offline, and after a restart of the studio.
 """
 
 import contextlib
@@ -28,32 +28,32 @@ from studio.requests import sides
 from studio.studio import Studio
 
 NOT_BEGUN = Progress(0, 0)
-KNOWN_SPEEDS = 64  # jobs whose speed is items
-STEADY = 0.25  # the share by which the time of a job's end moves to where it is measured anew
-LOADS = 1.0  # seconds without a step after which it is the model that is being loaded
-NEWS = 1.0  # seconds between two looks at the database
+KNOWN_SPEEDS = 64  # jobs whose speed is remembered
+STEADY = 0.25  # weight of a new measurement in the moving average of a job's end
+LOADS = 1.0  # seconds without a step after which the page says that the model is being loaded
+NEWS = 1.0  # seconds between two queries of the database
 GALLERY = "SELECT max(number), count(*), (SELECT value FROM settings WHERE name = 'marked') FROM artifacts"
-# Sums in which each job counts by its number: two changes don't cancel out.
+# Each job is weighted by its number: two changes don't cancel out.
 QUEUE = (
     "SELECT state, count(*), total(position * number), total(priority * number),"
     " total((stop_request = 'finish') * number), total((stop_request = 'cancel') * number)"
     " FROM jobs WHERE NOT interactive GROUP BY state"
 )
 STAGES = 8  # of one page
-TABS: dict[str, str] = {}  # by task: the tab that shows its jobs, where Create does not; tabs enter themselves
-LOOKED_AT = 9  # first jobs of the queue: one more than are done together
+TABS: dict[str, str] = {}  # task -> the tab that shows its jobs, if that is not Create; tabs register themselves
+LOOKED_AT = 9  # first jobs of the queue: one more than a batch holds
 
 
 def tab_of(task: str) -> str:
-    """The tab on whose stage a job of that task is shown."""
+    """The tab whose stage shows jobs of a task."""
     return TABS.get(task, "create")
 
 
 @dataclass
 class Pace:
-    """How fast a job is, since the `first` step that was seen: before it the model was loaded.
+    """The speed of a job, measured from the `first` step seen: before it the model was loaded.
 
-    When it ends is measured with each step, and moves by a share of what was measured: what is left counts down.
+    Each step estimates the end anew; a moving average of the estimates makes the time left count down.
     """
 
     first: int
@@ -62,7 +62,7 @@ class Pace:
     end: float | None = None
 
     def left(self, step: int, total: int) -> float | None:
-        """Seconds, when so many steps are done; None before two were seen."""
+        """Seconds left after `step` of `total` steps; None before two steps were seen."""
         now = time.monotonic()
         if step > max(self.last, self.first):
             end = now + (now - self.since) / (step - self.first) * (total - step)
@@ -71,7 +71,7 @@ class Pace:
 
 
 class Poll:
-    """Answers the pages of one studio, whose model `can` do this and that. May be called from any thread."""
+    """Answers the pages of one studio; `can` are the capabilities of its model. Thread-safe."""
 
     def __init__(self, studio: Studio, can: Capabilities | None = None) -> None:
         self.studio, self.can = studio, can
@@ -79,7 +79,7 @@ class Poll:
         self._began: OrderedDict[str, Pace] = OrderedDict()  # by job
 
     def news(self, jobs: Sequence[str] = ()) -> dict[str, Any]:
-        """The job that is running, fingerprints that change with gallery and queue, and the stage of each of `jobs`."""
+        """The running job, fingerprints of gallery and queue, and the pieces of the stage of each of `jobs`."""
         current, stages = self.current(), {}
         for name in jobs[:STAGES]:
             with contextlib.suppress(KeyError):
@@ -88,11 +88,11 @@ class Poll:
         return {**self._fingerprints(), "current": current.id if current else "", "stages": pieces}
 
     def current(self) -> QueuedJob | None:
-        """The job that a page comes back to: the first that belongs to no series, for those have tabs of their own."""
+        """The job that a reloaded page shows: the first that belongs to no series. Series have their own tabs."""
         return next((job for job in self.studio.queue.jobs(limit=LOOKED_AT) if job.priority >= 0), None)
 
     def shown(self, job: str) -> dict[str, str]:
-        """The stage of a job that was begun elsewhere, and on which tab it is shown; nothing where nobody knows it."""
+        """The stage of a job that another page began, and its tab; empty if there is no such job."""
         try:
             stage = self.stage(job)
         except KeyError:
@@ -100,7 +100,7 @@ class Poll:
         return {"html": stage.html(), "tab": tab_of(stage.job.request.task)}
 
     def stage(self, job: str) -> "Stage":
-        """How far a job is; KeyError where nobody knows it."""
+        """The state of a job; KeyError if there is none."""
         queue = self.studio.queue
         state = queue.job(job)  # before the pictures: those of an ended job are all there
         progress = None if state.state == "waiting" else self.studio.store.progress.read(job)[1]
@@ -112,7 +112,7 @@ class Poll:
         return Stage(state, *how_far, saved, items, self.can)
 
     def _left(self, job: str, step: int, total: int) -> float | None:
-        """Seconds, None where that is not known yet."""
+        """Seconds left; None if not known yet."""
         if not step:
             self._began.pop(job, None)
             return None
@@ -122,7 +122,7 @@ class Poll:
         return pace.left(step, total)
 
     def _fingerprints(self) -> dict[str, str]:
-        """Looked up once a second at most, however many pages ask: a large gallery takes a moment to read through."""
+        """Computed at most once in NEWS seconds for all pages: a large gallery takes a moment."""
         with self._lock:
             if time.monotonic() >= self._stale:
                 self._news = {"gallery": fingerprint(self.studio, GALLERY), "queue": fingerprint(self.studio, QUEUE)}
@@ -131,7 +131,7 @@ class Poll:
 
 
 def fingerprint(studio: Studio, what: str) -> str:
-    """A hash of GALLERY or QUEUE as they are now: where it is the same, they look the same."""
+    """A hash of the state of GALLERY or QUEUE: equal hashes mean an equal state."""
     rows, queue = [tuple(row) for row in studio.store.database.rows(what)], studio.queue
     notice = (queue.is_paused(), studio.trouble() or queue.notice()) if what == QUEUE else ()
     return hashlib.sha256(repr((rows, notice)).encode()).hexdigest()[:12]
@@ -139,7 +139,7 @@ def fingerprint(studio: Studio, what: str) -> str:
 
 @dataclass
 class Stage:
-    """The job on show: seconds `left`, its pictures `items` by sha256, and what the model `can` do with each."""
+    """The job on show: `left` in seconds, its pictures `items` by sha256, and the model's capabilities `can`."""
 
     job: QueuedJob
     ahead: int = 0
@@ -152,44 +152,44 @@ class Stage:
 
     @property
     def uses(self) -> Sequence[str]:
-        """What can be done with a picture."""
+        """The actions offered below each picture."""
         return ("vary", "animate") if self.can and "clip" in self.can.tasks else ("vary",)
 
     @property
     def styles(self) -> Sequence[Style] | None:
-        """Those in which the caption of a picture can be drawn; None where the model writes none."""
+        """Styles in which a caption can be drawn; None if the model writes no captions."""
         return self.can.styles if self.can and "caption" in self.can.tasks else None
 
     @property
     def enlarges(self) -> bool:
-        """Whether its pictures can be made larger."""
+        """Whether the model can enlarge its pictures."""
         return self.can is not None and self.can.enlarges > max(sides(self.job.request.size or self.can.size))
 
     @property
     def loads(self) -> bool:
-        """Whether the model is being loaded: a warm one begins at once."""
+        """Whether the model is being loaded: a loaded one begins at once."""
         started = self.job.started
         return self.job.state == "running" and started is not None and time.time() - started > LOADS
 
     @property
     def together(self) -> int:
-        """How many of its artifacts are made at once, and so end together."""
+        """How many of its artifacts are in one batch, and so end at the same time."""
         request = self.job.request
         return max(1, (getattr(request, "shape", None) or 1) // (getattr(request, "best_of", None) or 1))
 
     @property
     def notes(self) -> list[Message]:
-        """What is worth knowing of the files that it was given."""
+        """Notes on the input files."""
         return inputs.notes(self.job.request)
 
     def html(self, mine: bool = False) -> str:
-        """The whole stage; page.js exchanges its pieces. One of this very page (`mine`) stays when other jobs begin."""
+        """The whole stage; page.js replaces its pieces. A job of this page (`mine`) stays when other jobs begin."""
         words = getattr(self.job.request, "prompt", "")
         reads = bool(words and self.can and "read" in self.can.tasks)
         return render("stage.stage", self.job, mine, tab_of(self.job.request.task), reads, **self.pieces())
 
     def pieces(self) -> dict[str, Any]:
-        """What it is doing and what went wrong, each picture or its place, and, as a class, how many there are."""
+        """The head (progress, error), the cells, the size class of the grid, and whether the job has ended."""
         count = self.job.request.count
         shown = [index for index in range(count) if not self.job.end or index in self.saved]
         return {

@@ -35,11 +35,11 @@ from studio.requests import has_words, make_request
 
 Text = Annotated[str, Query(max_length=2_000)]
 Jobs = Annotated[Sequence[str], Query()]
-UNCACHED = {"cache-control": "no-cache"}  # what is made of a picture changes with the studio
+UNCACHED = {"cache-control": "no-cache"}  # exports change with the version of the studio
 TYPES = {**media_types(), ".svg": "image/svg+xml", ".zip": "application/zip"}
 TYPES |= {one.suffix: one.media_type for one in FORMATS.values()}
 LARGE = "large"  # a PNG in the largest size that the model makes
-USES = {*APPS, *FORMATS, SHEET, LARGE, "png", "svg"}  # what a picture or clip can be made ready for
+USES = {*APPS, *FORMATS, SHEET, LARGE, "png", "svg"}  # apps and formats of a download
 
 
 def router(context: PageContext) -> APIRouter:
@@ -55,18 +55,18 @@ def router(context: PageContext) -> APIRouter:
 
     @router.get("/read")
     def chips(text: Text, negative: Text = "", fixed: bool = False) -> dict[str, str]:
-        """The chips of a prompt beside a negative one, as HTML; `fixed` ones change nothing."""
+        """The chips of a prompt and a negative prompt, as HTML; `fixed` ones have no buttons."""
         reading = context.read(text, negative=negative)[0] if has_words(text) else None
         return {"html": render("chips.chips", reading, fixed) if reading else ""}
 
     @router.get("/complete")
     def completion(text: Text) -> list[str]:
-        """The prompt with its last word completed, or nothing."""
+        """The prompt with its last word completed; empty if there is no completion."""
         return complete(text, count=1)
 
     @router.post("/captions/{digest}")
     async def caption(digest: str, again: bool = False) -> dict[str, str]:
-        """The caption of a picture or clip, as HTML; one that has a caption gets another where `again`."""
+        """The caption of a picture or clip, as HTML; `again` writes a new one."""
         try:
             item = context.studio.gallery.get(digest)
             if (again or not item.caption) and item.medium.visual:
@@ -114,8 +114,8 @@ def router(context: PageContext) -> APIRouter:
 
 
 def export_file(path: Path, use: str, outline: bool, larger: Larger, size: int = 512) -> tuple[bytes, str]:
-    """A picture or clip of the gallery as a file for `use`: one of APPS, a format, "svg" or LARGE (`size` pixels), with
-    a white outline or without -> data, file suffix. What apps get, and a PNG, says nothing of itself.
+    """Export a picture or clip for `use` (an app of APPS, a format, "svg", or LARGE with `size` pixels), optionally
+    with a white outline -> data, file suffix. Files for apps and PNGs hold no metadata.
     """
     opened(path)
     large: dict[str, Any] = {LARGE: {"format": "png", "size": size}, "svg": {"svg": True}}
@@ -126,7 +126,7 @@ def export_file(path: Path, use: str, outline: bool, larger: Larger, size: int =
 
 
 def opened(path: Path) -> Image.Image:
-    """The picture (RGBA) of a file of the gallery; Refused where it is not there or can't be read."""
+    """A picture file of the gallery as RGBA; Refused if it is missing or damaged."""
     try:
         with Image.open(path) as picture:
             return picture.convert("RGBA")
@@ -135,7 +135,7 @@ def opened(path: Path) -> Image.Image:
 
 
 def open_clip(path: Path) -> Clip:
-    """A clip of the gallery; Refused where it is gone or damaged."""
+    """A clip file of the gallery; Refused if it is missing or damaged."""
     try:
         return Clip.read(path)
     except Refused as refusal:
@@ -143,9 +143,9 @@ def open_clip(path: Path) -> Clip:
 
 
 def describe(context: PageContext, item: GalleryItem, language: str) -> GalleryItem:
-    """The picture with its caption. Waits for the worker; Refused where the model can't.
+    """Write and store the caption of a picture. Waits for the worker; Refused if the model can't.
 
-    Stored with the caption is the round trip: the cosine between it and the prompt that the picture was made from.
+    The round trip is stored with it: the cosine between the caption and the prompt of the picture.
     """
     studio, model = context.studio, context.model
     request = make_request("caption", image={"path": str(item.path)}, language=language, model=model)
@@ -160,7 +160,7 @@ def describe(context: PageContext, item: GalleryItem, language: str) -> GalleryI
 
 
 def series_of(store: SeriesStore, name: str, kind: str = "") -> Series:
-    """A series that an address names; 404 where there is none, or none of that kind."""
+    """The series of a URL; 404 if there is none, or none of that kind."""
     try:
         series = store.get(name)
     except KeyError as error:
@@ -171,34 +171,34 @@ def series_of(store: SeriesStore, name: str, kind: str = "") -> Series:
 
 
 def no_slashes(title: str) -> str:
-    """A title whose slashes are no folders."""
+    """A title without slashes."""
     return title.replace("/", " ").replace("\\", " ")
 
 
 def attachment(name: str) -> dict[str, str]:
-    """Headers that have the browser save an answer under a name."""
+    """Headers of a download with a file name."""
     return {"content-disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
 
 
 def zip_response(files: Iterable[tuple[str, Path | bytes]], name: str) -> StreamingResponse:
-    """Files, or what is in them, as a ZIP of that name."""
+    """Files (paths or bytes) as a ZIP of that name."""
     return StreamingResponse(zipped(files), media_type="application/zip", headers=attachment(name))
 
 
 class _Pieces(list[bytes]):
-    """What was written and not sent yet."""
+    """A write-only file that buffers what was not sent yet."""
 
     def write(self, data: bytes) -> int:
         self.append(bytes(data))
         return len(data)
 
     def flush(self) -> None:
-        """Nothing waits anywhere else."""
+        """Does nothing: there is no other buffer."""
 
 
 def zipped(files: Iterable[tuple[str, Path | bytes]]) -> Iterator[bytes]:
-    """The pieces of a ZIP with each file under its name, made while it is sent; a file that is gone by then is left
-    out. Pictures are compressed already: they are stored as they are. The last file says whom they are owed to.
+    """Stream a ZIP, without compression since pictures are compressed. Missing files are left out. The last file lists
+    the credits.
     """
     pieces, owed = _Pieces(), dict[Credit, None]()
     with ZipFile(cast("IO[bytes]", pieces), "w", ZIP_STORED) as archive:

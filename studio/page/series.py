@@ -1,9 +1,9 @@
-"""Series: jobs that were asked for together (a prompt file, a set, a grid), each in a file that every page finds again.
+"""Series: jobs submitted together (a prompt file, a set, a grid), stored in a file for each series.
 
-    series/<name>.jsonl      what it is, then a line a job; written whole before the first one is queued
-    series/<name>.lined      how many of them have been queued
+    series/<name>.jsonl      a head, then a line for each job; written completely before the first job is queued
+    series/<name>.lined      how many of the jobs have been queued
 
-What became of the jobs is in the queue and the gallery, and nowhere else.
+States and results of the jobs are in the queue and the gallery only.
 """
 
 import contextlib
@@ -32,17 +32,17 @@ from studio.studio import Studio
 
 FOLDER = "series"
 NAME = re.compile(r"[0-9a-f]{24}")
-CHUNK = 25  # jobs that are queued between two writes of how many there are
-MEMBERS_CACHED = 8  # series whose jobs are kept in memory
-WORDS = 20  # that were not drawn, named at most
-IDS_CACHED = 64  # series whose job ids are: more than any tab lists
-# Priorities in the queue: single jobs go first (0), then what a person looks at, then prompt files.
+CHUNK = 25  # jobs queued between two writes of the `.lined` file
+MEMBERS_CACHED = 8  # series whose jobs are cached
+WORDS = 20  # maximum of listed words that were not drawn
+IDS_CACHED = 64  # series whose job ids are cached: more than any tab lists
+# Priorities in the queue: single jobs have 0; series that a person watches come next, prompt files last.
 WATCHED, BACKGROUND = -1, -2
 AMONG = "IN (SELECT value FROM json_each(?))"  # the ids of a series
 
-LATEST = 200  # jobs by which the pace is measured
-# Jobs of one batch are begun and ended together, and some were found and not drawn: only pictures that were made
-# between a job's beginning and its end count, and time in which several jobs were drawn counts once.
+LATEST = 200  # jobs that the pace is measured on
+# Jobs of one batch start and end together, and some results come from the gallery: only pictures created between the
+# start and the end of their job count. `busy` counts the time of overlapping jobs once.
 DRAWN = """
 SELECT jobs.started, jobs.ended, count(*) * max(1, ifnull(json_extract(jobs.request, '$.steps'), 1)) AS work
 FROM (SELECT * FROM jobs WHERE state = 'done' AND started IS NOT NULL ORDER BY number DESC LIMIT ?) AS jobs
@@ -53,7 +53,7 @@ GROUP BY jobs.id ORDER BY jobs.started
 
 @dataclass(frozen=True)
 class Member:
-    """A job of a series: its label there, and the file names of its pictures."""
+    """A job of a series: its label, and the file names of its pictures."""
 
     id: str
     label: str
@@ -63,7 +63,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Series:
-    """A series. `created` is in seconds since the epoch, `jobs` counts them, `about` holds plain values of its tab."""
+    """A series. `created` is in seconds since the epoch; `jobs` is a number; `about` holds JSON values of its tab."""
 
     id: str
     kind: str
@@ -76,9 +76,9 @@ class Series:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many different jobs are in which state. `unqueued` are not in the queue (yet); `problem` says why, and
-    `queueing` whether they are on their way. `left` is in seconds, None if not known.
-    `unknown` are words of the prompts that were not drawn.
+    """How many distinct jobs are in which state. `unqueued` jobs are not in the queue (yet): `problem` says why, and
+    `queueing` whether a thread is queueing them. `left` is in seconds, None if unknown. `unknown` holds the words of
+    the prompts that were not drawn.
     """
 
     done: int = 0
@@ -98,19 +98,19 @@ class Counts:
 
     @property
     def ahead(self) -> int:
-        """Jobs that will still be done."""
+        """Jobs that are still to be done."""
         return self.open + (self.unqueued if self.queueing else 0)
 
     @property
     def stopped(self) -> int:
-        """Jobs that will not be done unless somebody says so."""
+        """Jobs that are done only if they are queued again."""
         return self.cancelled + (0 if self.queueing else self.unqueued)
 
 
 class SeriesStore:
-    """The series of a studio. All methods may be called from any thread.
+    """The series of a studio. Thread-safe.
 
-    `members` are the jobs of a series in order, `ids` their ids, which are read faster than the jobs themselves.
+    `members` returns the jobs of a series in order; `ids` returns their ids, which is faster.
     """
 
     def __init__(self, studio: Studio) -> None:
@@ -122,7 +122,7 @@ class SeriesStore:
     def begin(
         self, kind: str, title: str, members: Sequence[Member], priority: int, about: dict[str, Any] | None = None
     ) -> Series:
-        """Write a series and begin to queue its jobs, in a thread. Refused where it can't be written."""
+        """Write a series and start to queue its jobs, in a thread. Refused if it can't be written."""
         ready_folder(self.studio.gallery.folder, sum(one.request.count for one in members))
         name = f"{time.time_ns():016x}{secrets.token_hex(4)}"
         series = Series(name, kind, title, time.time(), len(members), priority, about or {})
@@ -134,7 +134,7 @@ class SeriesStore:
         return series
 
     def get(self, name: str) -> Series:
-        """One of them; KeyError where there is none of that name, which may come from a browser."""
+        """A series by name, which may come from a browser; KeyError if there is none."""
         try:
             with self._file(name).open("rb") as file:
                 head = json.loads(file.readline())
@@ -144,7 +144,7 @@ class SeriesStore:
             raise KeyError(name) from error
 
     def every(self) -> Iterator[Series]:
-        """All of them, newest first."""
+        """All series, newest first."""
         for path in sorted(self.folder.glob("*.jsonl"), reverse=True):
             with contextlib.suppress(KeyError):  # another process removed it just now
                 yield self.get(path.stem)
@@ -153,7 +153,7 @@ class SeriesStore:
         return list(itertools.islice((series for series in self.every() if series.kind == kind), limit))
 
     def change(self, series: Series, title: str = "", **about: Any) -> None:
-        """Another title, or other values of `about`; its jobs stay."""
+        """Change the title, or values of `about`."""
         with self._lock:
             head, _, rows = self._file(series.id).read_bytes().partition(b"\n")
             record = json.loads(head)
@@ -162,13 +162,13 @@ class SeriesStore:
             write_whole(self._file(series.id), json.dumps(record).encode() + b"\n" + rows, "--home")
 
     def remove(self, series: Series) -> None:
-        """Delete its file. Its pictures stay; jobs that wait are cancelled."""
+        """Delete a series. Its pictures stay; its open jobs are cancelled."""
         self.stop(series)
         for suffix in (".jsonl", ".lined"):
             self._file(series.id, suffix).unlink(missing_ok=True)
 
     def counts(self, series: Series) -> Counts:
-        """How many of its jobs are in which state, and how long they take if nothing comes between."""
+        """The states of its jobs, and the time left if no other jobs come between."""
         rows = self._rows(f"SELECT state, count(*) AS count FROM jobs WHERE id {AMONG} GROUP BY state", series)
         counts, left = Counter({row["state"]: row["count"] for row in rows}), None
         still = sum(counts[state] for state in OPEN)
@@ -182,26 +182,26 @@ class SeriesStore:
         return Counts(counts["done"], failed, counts["cancelled"], still, unqueued, *status, words)
 
     def states(self, series: Series, where: str = "true") -> dict[str, tuple[str, Message]]:
-        """State and message of its jobs that are or were in the queue, by id."""
+        """State and message of its jobs that have been queued, by id."""
         rows = self._rows(f"SELECT id, state, message FROM jobs WHERE id {AMONG} AND {where}", series)
         return {row["id"]: (row["state"], read_message(row["message"])) for row in rows}
 
     def failures(self, series: Series, limit: int = sys.maxsize) -> list[tuple[Member, Message]]:
-        """Jobs that failed or were quarantined, each with the message that says why."""
+        """Jobs that failed or were quarantined, each with its message."""
         states = self.states(series, "state IN ('failed', 'quarantined')")
         return [(one, states[one.id][1]) for one in self.members(series) if one.id in states][:limit]
 
     def pictures(self, series: Series, limit: int = -1) -> list[GalleryItem]:
-        """Its pictures that are in the gallery, newest first; -1 is all of them."""
+        """Its pictures in the gallery, newest first; `limit` -1 returns all."""
         sql = f"SELECT number FROM artifacts WHERE job {AMONG} AND deleted IS NULL ORDER BY number DESC LIMIT ?"
         return self.studio.gallery.numbered([row["number"] for row in self._rows(sql, series, limit)])
 
     def first_pictures(self, series: Series) -> dict[str, GalleryItem]:
-        """A picture of each job that has one."""
+        """The first picture of each job that has one, by job id."""
         return {one.job: one for one in self.pictures(series)}
 
     def files(self, series: Series) -> list[tuple[str, Path]]:
-        """(name, file) of each picture that is there, in the order of the jobs."""
+        """(name, file) of each picture in the gallery, in the order of the jobs."""
         paths = {(one.job, one.position): one.path for one in self.pictures(series)}
         named: dict[str, Path] = {}
         for member in self.members(series):
@@ -211,24 +211,24 @@ class SeriesStore:
         return list(named.items())
 
     def resume(self) -> None:
-        """Go on with the series that were not queued whole when the studio stopped."""
+        """Continue to queue the series that were not queued completely when the studio stopped."""
         for series in self.every():
             if self._queued(series.id) < series.jobs:
                 self._start_queueing(series)
 
     def retry(self, series: Series) -> None:
-        """Queue again what failed or was quarantined."""
+        """Queue failed and quarantined jobs again."""
         self.studio.queue.retry([one.id for one, _ in self.failures(series)])
         self.studio.open()
 
     def go_on(self, series: Series) -> None:
-        """Queue all that is not done: what was cancelled, what failed, what was never queued."""
+        """Queue all jobs that are not done: cancelled, failed, and never queued ones."""
         if series.id not in self._queueing:
             self._write_queued(series.id, 0)
             self._start_queueing(series)
 
     def stop(self, series: Series) -> None:
-        """Queue no more of it, and cancel what waits or runs."""
+        """Stop queueing, and cancel waiting and running jobs."""
         with self._lock:
             self._write_queued(series.id, series.jobs)
             self.studio.queue.cancel(set(self.ids(series)))
@@ -251,8 +251,8 @@ class SeriesStore:
             self._queueing.discard(series.id)
 
     def _queue_chunk(self, series: Series) -> bool:
-        """Queue the next CHUNK jobs -> whether there may be more. Whatever interrupts this, each job is queued once: an
-        id is one job, however often it is asked for.
+        """Queue the next CHUNK jobs -> whether there may be more. Submitting a job again after an interruption does
+        nothing: its id is in the queue.
         """
         with self._lock:  # `stop` waits, or jobs would be queued right after it
             first = self._queued(series.id)
@@ -300,14 +300,14 @@ class SeriesStore:
 
 
 def pace(studio: Studio, digest: str) -> float | None:
-    """Seconds a picture takes for each of its steps, by the model's latest jobs; None where there are none."""
+    """Seconds for each step of a picture, measured on the model's latest jobs; None if there are none."""
     rows = studio.store.database.rows(DRAWN, LATEST, digest)
     work = sum(row["work"] for row in rows)
     return busy((row["started"], row["ended"]) for row in rows) / work if work else None
 
 
 def busy(spans: Iterable[tuple[float, float]]) -> float:
-    """Seconds that lie in at least one of `spans`, which come in the order of their beginnings."""
+    """Length of the union of `spans` (start, end), sorted by start, in seconds."""
     total, until = 0.0, float("-inf")
     for begin, end in spans:
         total += max(0.0, end - max(begin, until))
@@ -316,6 +316,6 @@ def busy(spans: Iterable[tuple[float, float]]) -> float:
 
 
 def estimate(studio: Studio, digest: str, requests: Iterable[Any]) -> float | None:
-    """Seconds that `requests` take; None where the pace of the model is not known."""
+    """Seconds that `requests` take; None if the pace of the model is unknown."""
     speed = pace(studio, digest)
     return None if speed is None else speed * sum(one.count * (getattr(one, "steps", None) or 1) for one in requests)

@@ -1,7 +1,4 @@
-"""What the tabs with series share: what their buttons do, how far a series is, and one on show among the others.
-
-A series is several jobs that were asked for together: a set, a comparison, a prompt file.
-"""
+"""What the tabs with series (sets, comparisons, captions, prompt files) share: event handlers and panels."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,14 +13,14 @@ from studio.page.html import render, script, text
 from studio.page.series import Series
 
 ACTIONS = ("retry", "go_on", "stop", "remove")
-LISTED = 24  # series in small
+LISTED = 24  # series shown as tiles
 
 Shown = tuple[Any, ...]  # the series on show, its panel, the others
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A place of a series: its label, its picture where there is one, its job's state and error."""
+    """A place of a series: label, picture (if any), state and error of its job."""
 
     label: str
     item: GalleryItem | None
@@ -32,7 +29,7 @@ class Cell:
 
 
 class SeriesHandlers:
-    """What happens to the series of one kind, as its tab shows them."""
+    """The event handlers of a tab with series of one kind."""
 
     kind = ""
 
@@ -40,21 +37,21 @@ class SeriesHandlers:
         self.context, self.series = context, context.series
 
     def show(self, shown: str) -> Shown:
-        """The series on show, and the HTML of it and of the others."""
+        """The series on show, its HTML, and the HTML of the others."""
         raise NotImplementedError
 
     def change(self, series: Series, data: dict[str, str]) -> None:
-        """What a button of the tab's action does to a series; what is not known does nothing."""
+        """Handle a button of this tab; unknown actions do nothing."""
 
     def find(self, name: str) -> Series:
-        """A series of this kind; KeyError where there is none of that name, which may come from a browser."""
+        """A series of this kind by name, which may come from a browser; KeyError if there is none."""
         series = self.series.get(name)
         if series.kind != self.kind:
             raise KeyError(name)
         return series
 
     def pressed(self, shown: str, event: gr.EventData) -> Shown:
-        """A button of a series: it is done to that one, or that one comes on show."""
+        """Handle a button of a series."""
         data = pressed_data(event)
         action, name = data.get("own", ""), data.get("series", "")
         try:
@@ -72,12 +69,12 @@ class SeriesHandlers:
         return self.show("" if action in ("hide", "remove") and name == shown else shown)
 
     def refused(self, shown: str, why: Refused | str) -> Shown:
-        """As it stood, and above that why something can't be."""
+        """The panel as before, below a refusal."""
         shown, panel, *others = self.show(shown)
         return shown, render("parts.problem", why) + panel, *others
 
     def connect(self, tab: gr.Tab, shown: gr.State, panels: Sequence[gr.HTML]) -> tuple[list[Any], dict[str, Any]]:
-        """Connect the events of `panels`, which show series -> outputs and settings of whatever begins a new one."""
+        """Connect the events of `panels` -> outputs and settings of the event that begins a series."""
         outputs = [shown, *panels]
         pressed, refreshed = in_order(self.kind)
         gr.on([panel.select for panel in panels], self.pressed, shown, outputs, **pressed)
@@ -86,18 +83,16 @@ class SeriesHandlers:
 
 
 class ShowHandlers(SeriesHandlers):
-    """A tab that shows one series in full and the others in small. `texts` is its area of texts, with what its series
-    are called (`yours`) and what stands there before the first (`empty`).
-    """
+    """A tab that shows one series as a panel and the others as tiles. `texts` is the prefix of its texts."""
 
     texts = ""
 
     def panel(self, series: Series) -> str:
-        """A series as its tab shows it. KeyError where it was removed meanwhile."""
+        """The panel of a series. KeyError if it was removed meanwhile."""
         raise NotImplementedError
 
     def show(self, shown: str) -> Shown:
-        """The one on show, the newest where that is not there, its panel, and the latest ones in small."""
+        """The series on show (the newest if there is no such one), its panel, and tiles of the latest ones."""
         latest = self.series.latest(self.kind, LISTED)
         if shown not in [series.id for series in latest]:
             shown = latest[0].id if latest else ""
@@ -109,7 +104,7 @@ class ShowHandlers(SeriesHandlers):
         return shown, panel, render("series.tiles", tiles, shown, text(f"{self.texts}.yours"))
 
     def begun(self, shown: str, begin: Callable[..., Series], *given: Any) -> Shown:
-        """Begin a series -> it is on show; where it can't be, the one before stays, and why is said above it."""
+        """Begin a series and show it; if it is refused, the panel stays, with the refusal above it."""
         try:
             shown = begin(*given).id
         except Refused as refusal:
@@ -117,13 +112,13 @@ class ShowHandlers(SeriesHandlers):
         return self.show(shown)
 
     def cells(self, series: Series) -> list[Cell]:
-        """What has become of each of its jobs, in their order. KeyError where the series was removed meanwhile."""
+        """The cells of its jobs, in order. KeyError if the series was removed meanwhile."""
         states, items = self.series.states(series), self.series.first_pictures(series)
         members = self.series.members(series)
         return [Cell(one.label, items.get(one.id), *states.get(one.id, ("", ""))) for one in members]
 
     def _cover(self, series: Series) -> GalleryItem | None:
-        """The picture of a series in small: its cover, else the first that is there."""
+        """The picture of a tile: the cover, else the first picture."""
         try:
             ids, items = self.series.ids(series), self.series.first_pictures(series)
         except KeyError:
@@ -131,7 +126,7 @@ class ShowHandlers(SeriesHandlers):
         return items.get(ids[int(series.about.get("cover", 0))]) or next(iter(items.values()), None)
 
     def show_panels(self) -> list[gr.HTML]:
-        """HTML for the series on show, here; and for the others, which the tab renders below."""
+        """Put the panel here -> the panel, and the tiles, which the tab renders below."""
         nothing = render("series.nothing_yet", self.texts)
         panel = self.context.html(nothing, script("series.js"), elem_id=f"{self.kind}-show")
         return [panel, gr.HTML(js_on_load=LISTEN, elem_id=f"{self.kind}-list", render=False)]

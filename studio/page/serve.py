@@ -1,4 +1,4 @@
-"""Serves the page: `python app.py`, without torch. The models live in the worker's process."""
+"""Serves the page (`python app.py`), without torch: models run in the worker's process."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ M_MMAP_THRESHOLD = -3  # in malloc.h
 def open_page(
     home: Path, model: str, host: str, port: int, password: str | None, allow_network: bool, browser: bool
 ) -> None:
-    """Serve the page until it is stopped, which Ctrl-C does. Refused where it can't be."""
+    """Serve the page until Ctrl-C. Refused if it can't be served."""
     open_backend(model)
     word = _password(password)
     others = allow_network or bool(word)
@@ -46,7 +46,7 @@ def open_page(
 
 
 def _password(given: str | None) -> str:
-    """The password that was given in one way or the other, "" for none; Refused where anybody could guess it."""
+    """The password from the option or the environment, "" for none; Refused if it is too short."""
     password = settings.password(given)
     if (password or given is not None) and len(password) < PASSWORD_LEAST:
         raise Refused("page.serve.password_short", least=PASSWORD_LEAST)
@@ -54,7 +54,7 @@ def _password(given: str | None) -> str:
 
 
 def _listen(host: str, port: int, others: bool) -> socket.socket:
-    """A listening socket, before anything slow is imported: a second studio on the port learns at once."""
+    """A listening socket. It is bound before slow imports, so that a taken port is reported at once."""
     if not is_loopback(host) and not others:
         raise Refused("page.serve.host_open", host=host)
     if not 0 <= port <= 65535:
@@ -102,8 +102,8 @@ def _serve(listener: socket.socket, home: Path, model: str, password: str, anywh
 
 @contextlib.contextmanager
 def _nothing_collected() -> Iterator[None]:
-    """While the page is imported and built all that comes stays: looking for garbage among it takes half a second, and
-    what is there when it opens (300,000 objects, frozen then) would hold up each answer in which a collection falls.
+    """Disable garbage collection while the page is imported and built, which saves half a second. The 300,000 objects
+    that exist then are frozen, so that later collections do not traverse them.
     """
     gc.disable()
     try:
@@ -113,7 +113,7 @@ def _nothing_collected() -> Iterator[None]:
 
 
 def _return_memory() -> None:
-    """Give freed blocks of a megabyte and more back to the system at once: glibc keeps them in each thread's arena."""
+    """Return freed blocks of 1 MB and more to the system at once: glibc keeps them in each thread's arena."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # another C library
             ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**20)
@@ -127,7 +127,7 @@ def http_server(
 
     from studio.api.guard import BACKLOG, Connection
 
-    # Before others: the handler that the MCP package would put in imports what it needs when it first has to speak.
+    # Before the MCP package installs its own handler, which imports slow modules at its first record.
     logging.basicConfig(level=logging.WARNING)
     # Open pages hold a connection each; without a limit Ctrl-C would wait for the last tab to close.
     how: dict[str, Any] = {"http": Connection, "backlog": BACKLOG, "ws": "none", "timeout_graceful_shutdown": 1}
@@ -136,13 +136,13 @@ def http_server(
         ModelApps(context, lambda page: first() if page is context else build_app(page)), anywhere, password
     )
     server = uvicorn.Server(uvicorn.Config(guarded, log_level="warning", **how))
-    # That open tabs are cut off when the studio closes is no error.
+    # Connections that are cut at shutdown are no error.
     logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
     return server
 
 
 class ModelApps:
-    """The app of the served model. `build` makes the app of another model when it is first picked."""
+    """Dispatches to the app of the served model. `build` makes the app of another model when it is first chosen."""
 
     def __init__(self, context: "PageContext", build: Callable[["PageContext"], "FastAPI"]) -> None:
         self._context, self._build, self._apps = context, build, dict[str, "FastAPI"]()
@@ -156,8 +156,8 @@ class ModelApps:
             await self._app(scope, receive, send)
 
     def serve(self, model: str) -> None:
-        """Go over to a model; called by a thread that may wait. Refused where it can't be opened."""
-        # In a new context: inside of an event Gradio makes updates instead of components.
+        """Switch to a model; blocks. Refused if it can't be opened."""
+        # In a new context: inside an event, Gradio constructs updates instead of components.
         contextvars.Context().run(asyncio.run_coroutine_threadsafe, self._serve(model), self._loop).result()
         self._context.studio.open(model)
 
@@ -227,15 +227,15 @@ def build_app(context: "PageContext", ready: Callable[[], None] = lambda: None) 
     _fetch_nothing()
     _put_first(layout.head())
     page, pictures = layout.build(context), [str(studio.gallery.folder), str(studio.home / "inputs")]
-    page.has_launched = True  # else Gradio takes any file that a browser names for one that it uploaded
+    page.has_launched = True  # else Gradio accepts any path that a browser sends as an upload
     return gr.mount_gradio_app(
         app, page, path="/", show_error=False, allowed_paths=pictures, max_file_size=UPLOAD_LIMIT, **layout.appearance()
     )
 
 
 def _put_first(html: str) -> None:
-    """Put `html` at the beginning of the page. Gradio loads what is given as `head` after it has read the browser's
-    language and after it has painted: too late to choose either.
+    """Put `html` at the beginning of the page. Gradio inserts its own `head` option after it has read the language and
+    painted the page, which is too late to choose language and theme.
     """
     from gradio.routes import templates
 
@@ -248,9 +248,7 @@ def _put_first(html: str) -> None:
 
 
 def _fetch_nothing() -> None:
-    """Replace the functions by which Gradio fetches addresses: one that is given as an uploaded file, and one that is
-    asked for as a file.
-    """
+    """Replace the two functions by which Gradio fetches URLs: of uploaded files and of requested files."""
     import gradio as gr
     from gradio import processing_utils
     from gradio import routes as gradio_routes

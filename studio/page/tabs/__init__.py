@@ -1,9 +1,9 @@
-"""The tabs of the page, one module each; a module that is put here is a tab.
+"""The tabs of the page. Each module of this package is a tab.
 
-    ORDER            its place among the tabs
-    build(context)   draws it and connects its events
-    router(context)  its own routes, if it has any
+    ORDER            its position
+    build(context)   builds it and connects its events
+    router(context)  its routes (optional)
     TABS[task]       (of `studio.page.polling`) its name, if it shows the jobs of a task
 
-Tabs don't import each other: what several of them use is beside this folder.
+Tabs don't import each other. Shared code is in `studio/page`.
 """

@@ -1,4 +1,4 @@
-"""The Batch tab: a file of prompts is read, its jobs are queued, and how far they are is shown."""
+"""The Batch tab: reads prompt files, queues their jobs, and shows their progress."""
 
 import time
 from collections.abc import Callable
@@ -20,19 +20,19 @@ from studio.page.series import BACKGROUND, Member, Series, estimate
 from studio.page.series_tab import SeriesHandlers, Shown
 
 ORDER = 90
-JOBS = 20_000  # of one file: a page holds them all in memory until they are queued
-ROWS = 100  # of the table at once
+JOBS = 20_000  # maximum of one file: they are in memory until they are queued
+ROWS = 100  # of one page of the table
 LISTED = 12  # batches
-FAILED = 50  # jobs that failed, shown one by one
+FAILED = 50  # failed jobs that are listed
 PICTURES = 48
-PROBLEMS = 20  # bad lines that a batch remembers
-TEXT_MOST = 2**20  # characters that the box takes
+PROBLEMS = 20  # bad lines that are stored with a batch
+TEXT_MOST = 2**20  # characters of the text box
 EXAMPLE = Path(__file__).with_name("batch_example.txt").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
 class PromptFile:
-    """A prompt file that was read. `text` is what was pasted, "" for a file; `digest` names the model."""
+    """A parsed prompt file. `text` is the pasted text, "" for a file; `digest` is that of the model."""
 
     name: str
     text: str
@@ -41,14 +41,14 @@ class PromptFile:
 
     @property
     def bad(self) -> int:
-        """Lines that can't be done."""
+        """The number of invalid lines."""
         return len(self.plan.problems) + self.plan.more
 
 
 def read_source(context: PageContext, source: Source, pasted: str = "") -> PromptFile:
-    """Read a prompt file or `pasted` lines. Refused where it asks for more than JOBS.
+    """Parse a prompt file or `pasted` lines. Refused if it has more than JOBS jobs.
 
-    Pictures that the lines name must lie in the home: who sends a file need not be who may read this computer's files.
+    Pictures named in it must be in the home: the sender of a file may have no right to read other files here.
     """
     backend, home = open_backend(context.model), context.studio.home
     digest = backend.digest()
@@ -59,7 +59,7 @@ def read_source(context: PageContext, source: Source, pasted: str = "") -> Promp
 def plan_table(
     read: PromptFile, seconds: float | None, first: int = 0, only_bad: bool = False, error: str | Refused = ""
 ) -> Markup:
-    """What becomes of each line, ROWS at a time from row `first` on; `only_bad` shows the lines that can't be done."""
+    """The plan of each line, ROWS at a time from row `first` on; `only_bad` shows invalid lines only."""
     rows: list[Job | Problem] = [*([] if only_bad else read.plan.jobs), *read.plan.problems]
     rows.sort(key=lambda row: row.line)
     first = min(first, max(0, (len(rows) - 1) // ROWS * ROWS))
@@ -67,17 +67,17 @@ def plan_table(
     return render("batch.plan", read, seconds, rows[first : first + ROWS], turns, first, len(rows), only_bad, error)
 
 
-Read = tuple[PromptFile | None, str]  # what was read, the table
-Pressed = tuple[Any, Any, Any, Any, Any]  # what was read, the table, the box of lines, the batch on show, the batches
+Read = tuple[PromptFile | None, str]  # parsed file, table
+Pressed = tuple[Any, Any, Any, Any, Any]  # parsed file, table, text box, batch on show, batches
 
 
 class BatchHandlers(SeriesHandlers):
     kind = "batch"
 
     def dropped(self, event: gr.EventData) -> tuple[PromptFile | None, str, str]:
-        """A file was dropped or chosen -> what was read, the table, the box of lines (emptied).
+        """A file was dropped or chosen -> parsed file, table, empty text box.
 
-        The table names the file that it is of, which batch.js waits for; the time makes it another value each time.
+        The table names its file: batch.js waits for it. The time makes the value differ each time.
         """
         data = pressed_data(event)
         path, name = data.get("path", ""), Path(data.get("name", "")).name
@@ -91,7 +91,7 @@ class BatchHandlers(SeriesHandlers):
         return read, table + render("batch.read", path, time.time()), ""
 
     def pasted(self, typed: str, read: PromptFile | None) -> tuple[Any, Any]:
-        """The lines in the box have changed: typed, pasted, or put there with what was read of them."""
+        """The text box has changed, by a person or by this tab itself."""
         if typed == (read.text if read else ""):
             return gr.skip(), gr.skip()
         return self._read(typed)
@@ -103,7 +103,7 @@ class BatchHandlers(SeriesHandlers):
             return *self._read(EXAMPLE), EXAMPLE, shown, gr.skip()
         if action == "clear":
             return *self._read(""), "", shown, gr.skip()
-        if read is None:  # the studio was started again while the page was open: what was typed is not lost
+        if read is None:  # the studio was restarted while the page was open; typed text stays
             again, table = self._read(typed)
             notice = text("batch.read_again" if again else "batch.forgotten")
             return again, render("parts.notice", "unknown", notice) + table, typed, shown, gr.skip()
@@ -113,7 +113,7 @@ class BatchHandlers(SeriesHandlers):
         return read, self._table(read, start, data.get("only") == "yes"), typed, shown, gr.skip()
 
     def show(self, shown: str) -> Shown:
-        """The latest batches; `shown` is the one with its failures and pictures."""
+        """The latest batches; `shown` is listed with failures and pictures."""
         latest = self.series.latest(self.kind, LISTED)
         cards = [self._card(series, series.id == shown) for series in latest]
         return shown, render("batch.batches", [card for card in cards if card])
@@ -126,7 +126,7 @@ class BatchHandlers(SeriesHandlers):
         return self._tried(lambda: read_source(self.context, source, typed), PromptFile("", typed, "", Plan()))
 
     def _tried(self, reading: Callable[[], PromptFile], instead: PromptFile) -> Read:
-        """What was read; what can't be is said in place of the table."""
+        """The result of `reading`; a refusal is shown in place of the table."""
         try:
             read = reading()
             return read, self._table(read)
@@ -138,8 +138,8 @@ class BatchHandlers(SeriesHandlers):
         return plan_table(read, seconds, first, only_bad, error)
 
     def _queue(self, read: PromptFile, typed: str, shown: str) -> Pressed:
-        """Queue the jobs that are on show: those, with the seeds that are on show, and no others."""
-        if typed != read.text:  # typed while the table was still that of the lines before
+        """Queue exactly the jobs that are on show, with their seeds."""
+        if typed != read.text:  # the table is older than the text
             again, table = self._read(typed) if typed.strip() else (read, self._table(read))
             return again, render("parts.notice", "unknown", text("batch.changed")) + table, typed, shown, gr.skip()
         problems = [[problem.line, problem.column, problem.reason.text()] for problem in read.plan.problems[:PROBLEMS]]
@@ -153,7 +153,7 @@ class BatchHandlers(SeriesHandlers):
         return None, table, "", *self.show(series.id)
 
     def _card(self, series: Series, wide: bool) -> str:
-        """One batch as it stands; `wide` with what failed and what was made. "" where it was removed meanwhile."""
+        """The card of a batch, with failures and pictures if `wide`; "" if it was removed meanwhile."""
         try:
             failures = self.series.failures(series, FAILED) if wide else []
             pictures = self.series.pictures(series, PICTURES) if wide else []
@@ -163,7 +163,7 @@ class BatchHandlers(SeriesHandlers):
 
 
 def build(context: PageContext) -> None:
-    """Draw the tab. batch.js uploads what is dropped or chosen."""
+    """Build the tab. batch.js uploads dropped and chosen files."""
     handlers = BatchHandlers(context)
     with gr.Tab(label("tab.batch"), id="batch") as tab:
         read, shown = gr.State(None), gr.State("")
@@ -178,7 +178,7 @@ def build(context: PageContext) -> None:
     context.on_load(lambda: render("batch.nothing_yet"), table)
     pressed, refreshed = in_order(handlers.kind)
     drop.select(handlers.dropped, None, [read, table, lines], **pressed)
-    # Not `input`: Gradio leaves out the first one after a value that came from here; one may paste over the example.
+    # Not `input`: Gradio omits the first one after an update from here, such as one that pastes over the example.
     lines.change(handlers.pasted, [lines, read], [read, table], **refreshed)
     outputs, settings = handlers.connect(tab, shown, [batches])
     table.select(handlers.table_pressed, [read, lines, shown], [read, table, lines, *outputs], **settings)

@@ -1,4 +1,4 @@
-"""The Caption tab: pictures described in words, which can be corrected, copied, and taken along as a training set."""
+"""The Caption tab: captions of pictures, which can be corrected, copied, and downloaded as a training set."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ SMALL = 256  # pixels of the longer side of a picture beside its captions
 
 @dataclass(frozen=True)
 class Described:
-    """A picture that was given, the `number` of its first job, and its texts, (kind, cell, known) each."""
+    """An input picture, the `number` of its first job, and its texts as (kind, cell, known)."""
 
     number: int
     name: str
@@ -50,14 +50,14 @@ class CaptionHandlers(ShowHandlers):
     kind, texts = TASK, TASK
 
     def choices(self) -> list[Any]:
-        """The inputs in the reader's language: kinds of texts, and the language that they are in."""
+        """Updates of the inputs in the reader's language: kinds of texts, and their language."""
         can, kinds = self.context.can.languages, [kind for kind in FIELDS if kind not in self.context.can.lacks]
         named, spoken = [(text(f"caption.{kind}"), kind) for kind in kinds], [(NAMES.get(one, one), one) for one in can]
         group = gr.update(choices=named, value=[kind for kind in USUAL if kind in kinds], visible=len(kinds) > 1)
         return [group, gr.update(choices=spoken, value=reader() if reader() in can else can[0], visible=len(can) > 1)]
 
     def begin(self, files: Sequence[str] | None, kinds: Sequence[str], language: str) -> Series:
-        """Queue a job for each text of each file. Refused where there is nothing to be done, or none of it can be."""
+        """Queue a job for each text of each file. Refused if there is none, or all are invalid."""
         if not files or not kinds:
             raise Refused("page.caption.no_kinds" if files else "page.caption.no_files")
         if len(files) > FILES:
@@ -87,14 +87,14 @@ class CaptionHandlers(ShowHandlers):
         return render("caption.panel", series, self.series.counts(series), rows, problems, ready)
 
     def change(self, series: Series, data: dict[str, str]) -> None:
-        """A text was corrected; one that is emptied is the model's again."""
+        """Store a corrected text; an empty one restores the model's."""
         digest = data.get("picture", "")
         if data.get("own") == "text" and digest in [one.sha256 for one in self.series.pictures(series)]:
             value, item = " ".join(data.get("value", "").split()), self.context.studio.gallery.get(digest)
             self.context.studio.gallery.mark([digest], caption="" if value == item.text else value)
 
     def rows(self, series: Series) -> list[Described]:
-        """Each file with what has become of its texts."""
+        """Each file with its texts."""
         kinds, cells, rows = series.about["kinds"], self.cells(series), list[Described]()
         for number in range(0, len(cells), len(kinds)):
             texts = [(kind, cell, _known(cell)) for kind, cell in zip(kinds, cells[number:], strict=False)]
@@ -124,7 +124,7 @@ def _known(cell: Cell) -> bool:
 
 
 def training_examples(store: SeriesStore, series: Series, rows: Sequence[Described]) -> list[Example]:
-    """The still pictures that have a text, with all that they have."""
+    """The still pictures that have texts, with their texts."""
     members, examples = store.members(series), list[Example]()
     for row in rows:
         path = Path(members[row.number].request.image.path)
@@ -154,7 +154,7 @@ def build(context: PageContext) -> None:
     context.on_load(handlers.choices, kinds, language)
 
     def make(shown: str, *given: Any) -> Shown:
-        """What is on show then, and the input for files, empty once they are queued."""
+        """The series on show, and the file input, emptied once the jobs are queued."""
         now, *rest = handlers.begun(shown, handlers.begin, *given)
         return now, *rest, gr.skip() if now == shown else None
 
@@ -167,7 +167,7 @@ def router(context: PageContext) -> APIRouter:
 
     @router.get("/series/{name}/given/{number}.webp")
     def given(name: str, number: int) -> Response:
-        """A picture that was given, in small."""
+        """A thumbnail of an input picture."""
         members = store.members(series_of(store, name, TASK))
         if not 0 <= number < len(members):
             raise HTTPException(404, "no such picture")

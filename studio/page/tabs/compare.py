@@ -1,4 +1,4 @@
-"""The Compare tab: two settings on one labelled sheet that fills as its pictures come."""
+"""The Compare tab: a labelled grid of pictures over the values of one or two settings."""
 
 import contextlib
 import itertools
@@ -26,7 +26,7 @@ from studio.syntax import Wildcards
 
 ORDER = 50
 SETTINGS = ("style", "seed", "steps", "guidance", "scheduler", "prompt", "model")
-STYLES_FIRST = 4  # styles that are suggested
+STYLES_FIRST = 4  # suggested styles
 TITLE = 60  # characters
 
 
@@ -34,13 +34,13 @@ class CompareHandlers(ShowHandlers):
     kind, texts = "compare", "compare"
 
     def choices(self) -> list[list[tuple[str, str]]]:
-        """(words, name) of what can be chosen: settings across, down, styles."""
+        """Choices (label, name) of the inputs: settings across, settings down, styles."""
         settings = [(text(f"compare.setting.{name}"), name) for name in SETTINGS]
         styles = [(style_name(one.name), one.name) for one in self.context.can.styles]
         return [settings, [(text("compare.nothing"), ""), *settings], [(text("any"), ""), *styles]]
 
     def suggested(self, setting: str) -> str:
-        """Values to begin with, for a setting that was chosen."""
+        """Suggested values for a setting."""
         can = self.context.can
         return {
             "style": ", ".join(style.name for style in can.styles[:STYLES_FIRST]),
@@ -52,7 +52,7 @@ class CompareHandlers(ShowHandlers):
         }.get(setting, "")
 
     def preview(self, prompt: str, x: str, across: str, y: str, down: str, style: str, seed: str) -> str:
-        """How many pictures it would be and how long it would take, or what is wrong with it."""
+        """The number of pictures and the estimated time, or a refusal."""
         grid = seconds = refusal = None
         given = [prompt, across if x else "x", down if y else "x"]
         if all((one or "").strip() for one in given):
@@ -77,16 +77,16 @@ class CompareHandlers(ShowHandlers):
         return render("compare.panel", series, self.series.counts(series), grid, self.cells(series))
 
     def _grid(self, prompt: str, x: str, across: str, y: str, down: str, style: str, seed: str) -> Grid:
-        """What the inputs ask for. The settings come from a browser: `Axis` refuses what it does not know."""
+        """The grid of the inputs. Settings come from a browser: `Axis` refuses unknown ones."""
         axes = [Axis.parse(f"{name}={values or ''}") for name, values in ((x, across), (y, down)) if name]
         fields: dict[str, Any] = {"prompt": prompt or "", "style": style or "", "seed": whole_number(seed)}
         return Grid(make_request(**fields, model=self.context.model), *axes)
 
 
 def members(grid: Grid, lists: Wildcards, served: str) -> list[Member]:
-    """A job for each place, row by row, each model's in the shape that suits so many. Refused where a value won't do.
+    """A job for each place, row by row; jobs of one model share a batch shape. Refused if a value is invalid.
 
-    `served` is the model that the studio was started with.
+    `served` is the model of the page.
     """
     requests, jobs = grid.requests(), dict[int, Member]()
     columns, rows = grid.labels
@@ -128,7 +128,7 @@ def build(context: PageContext) -> None:
 
 
 def _inputs(handlers: CompareHandlers, form: Form) -> None:
-    """All inputs in the order in which the handlers take them."""
+    """Put all inputs, in the order of the handlers' arguments."""
     form.box("prompt")
     across, down, styles = handlers.choices()
     for name, settings, usual in (("x", across, "style"), ("y", down, "guidance")):

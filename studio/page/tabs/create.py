@@ -26,8 +26,8 @@ from studio.page.polling import tab_of
 
 ORDER = 10
 PAINT = "#ec4899"
-PAINTED = 8  # levels of 255: less is a brush's softest rim
-WHITE = 128  # levels of a mask that are painted
+PAINTED = 8  # minimum alpha of 255: less is the soft edge of a brush
+WHITE = 128  # minimum level of a mask that counts as painted
 
 
 class CreateHandlers(MakeHandlers):
@@ -59,7 +59,7 @@ class CreateHandlers(MakeHandlers):
         return fields | blend(given)
 
     def dropped(self, path: str | Path) -> Restored:
-        """A picture was dropped: its settings, else itself to start from."""
+        """A picture was dropped: restore its settings; without any, start from it."""
         try:
             record = read(Path(path))
         except Refused as refusal:
@@ -84,7 +84,7 @@ class CreateHandlers(MakeHandlers):
             return {}, ""
         if use == "settings":
             return self.dropped(path)
-        if use == "start":  # with its words: they say what it shows
+        if use == "start":  # with its prompt, which describes it
             item = self.studio.gallery.get(handed["picture"])
             words = {"prompt": item.words or item.prompt, "style": item.style}
             return {**on_canvas(str(path)), **words}, notes(good=[text("making.given")])
@@ -111,7 +111,7 @@ def build(context: PageContext) -> None:
     filled, fill = making.build(context, handlers, form, lambda: _inputs(handlers, form), drop)
 
     def dropped(event: gr.EventData) -> list[Any]:
-        """A file was dropped: its settings go to the tab that made it; without any it is used on the tab shown."""
+        """A file was dropped: its settings go to the tab of their task; without any, it is an input of the open tab."""
         data = pressed_data(event)
         path = context.uploaded(data.get("path", ""))
         task = making.task_of(path)
@@ -167,7 +167,7 @@ def _blend(form: Form, shown: bool) -> gr.Accordion:
 
 
 def _control(context: PageContext, form: Form) -> gr.Accordion:
-    """A picture that a network reads, where the model takes such."""
+    """The inputs of ControlNets, shown if the model takes them."""
     about: Any = {"open": False, "elem_id": "guided", "visible": context.can.controls}
     with gr.Accordion(label("create.guided"), **about) as accordion:
         form.picture("control")
@@ -199,7 +199,7 @@ def _more(handlers: CreateHandlers, form: Form) -> gr.Accordion:
 
 
 def start_fields(given: dict[str, Any], home: Path, can: Capabilities) -> dict[str, Any]:
-    """The picture to start from, with the mask that was painted over it or the border that is to be drawn."""
+    """The fields of the picture to start from, with its painted mask or the border to draw."""
     canvas = given.get("canvas") or {}
     if not canvas.get("background"):
         return {}
@@ -213,7 +213,7 @@ def start_fields(given: dict[str, Any], home: Path, can: Capabilities) -> dict[s
 
 
 def painted(layers: list[Path]) -> Image.Image | None:
-    """White where any layer was painted on, black elsewhere; None where none was."""
+    """A mask: white where any layer is painted; None if none is."""
     masks = [np.asarray(read_picture(str(layer)).convert("RGBA"))[..., 3] > PAINTED for layer in layers]
     masks = [mask for mask in masks if mask.any()]
     if not masks:
@@ -224,7 +224,7 @@ def painted(layers: list[Path]) -> Image.Image | None:
 
 
 def blend(given: dict[str, Any]) -> dict[str, Any]:
-    """A mix of two pictures; of one, where the other is missing or the slider is at its end."""
+    """The mix of the two pictures; pictures of weight 0 are left out."""
     second = float(given.get("between") or 0)
     weights = ((given.get("first"), 1 - second), (given.get("second"), second))
     parts = [{"weight": weight, "picture": {"path": path}} for path, weight in weights if path and weight > 0]
@@ -232,7 +232,7 @@ def blend(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def on_canvas(picture: str, mask: str = "") -> dict[str, Any]:
-    """Values of the inputs that have a picture on the canvas, painted where the mask is white."""
+    """Values of the inputs for a picture on the canvas, painted where the mask is white."""
     layers = []
     if mask:
         grey = levels(read_picture(mask)).point(lambda level: 255 * (level >= WHITE))
@@ -243,7 +243,7 @@ def on_canvas(picture: str, mask: str = "") -> dict[str, Any]:
 
 
 def picture_values(fields: dict[str, Any], can: Capabilities) -> dict[str, Any]:
-    """Values of all picture inputs for a request's fields."""
+    """Values of all picture inputs from the fields of a request."""
     values: dict[str, Any] = {"canvas": None, "pictured": False, "first": None, "second": None, "between": 0.5}
     values |= {"expand": bool(fields.get("expand")), "strength": fields.get("strength") or can.strength.usual}
     if fields.get("image"):
@@ -260,7 +260,7 @@ def picture_values(fields: dict[str, Any], can: Capabilities) -> dict[str, Any]:
 
 
 def beyond(fields: dict[str, Any], can: Capabilities) -> list[str]:
-    """What of a request the inputs can't hold: its mix, the width of its border, its strength."""
+    """Names of the fields whose values the inputs can't hold: mix, border, strength."""
     partly = fields.get("mask") or fields.get("expand")
     strength, held = fields.get("strength"), blend(picture_values(fields, can))
     is_beyond = {
@@ -277,7 +277,7 @@ def _plain(mix: Sequence[dict[str, Any]]) -> list[tuple[str, float]]:
 
 
 def _write_mask(mask: Image.Image, home: Path) -> Path:
-    """The mask as a file: the request is resolved from it, and the queue keeps a copy under its content."""
+    """Write the mask to a file for the request; the queue copies it."""
     data = encoded(mask, None, "png")
     path = settings.uploads(home) / f"mask-{hashlib.sha256(data).hexdigest()[:32]}.png"
     make_folder(path.parent)

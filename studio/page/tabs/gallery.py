@@ -1,7 +1,7 @@
-"""The Gallery tab: all pictures, searched, marked, collected, deleted.
+"""The Gallery tab: filters, annotations, boards, zip, bin.
 
-Its script fetches pages of pictures from plain routes rather than through Gradio's events: they answer at once, and
-again after the studio was started anew. What comes from a browser may be anything: what is not known is refused.
+Its script fetches pages of cells from routes instead of Gradio's events: routes answer at once, also after a restart of
+the studio. Values from a browser are validated.
 """
 
 import contextlib
@@ -30,9 +30,9 @@ from studio.page.routes import zip_response
 ORDER = 70
 ZIP_PICTURES = 1000  # in one zip
 ZIP_BYTES = 256 * 2**20
-AT_ONCE = 100  # pictures of one change: the script sends more in slices, so that none takes long
-EARLIEST, LATEST = date(1970, 1, 2), date(9000, 1, 1)  # that any system can turn into seconds
-# What can be done to pictures, by its name and with its value.
+AT_ONCE = 100  # pictures of one change; the script splits larger ones
+EARLIEST, LATEST = date(1970, 1, 2), date(9000, 1, 1)  # that every system converts to seconds
+# Actions on pictures by name; each takes a value.
 ACTIONS: dict[str, Callable[[Gallery, list[str], str], None]] = {
     "star": lambda gallery, pictures, _: gallery.mark(pictures, star=True),
     "unstar": lambda gallery, pictures, _: gallery.mark(pictures, star=False),
@@ -45,18 +45,18 @@ ACTIONS: dict[str, Callable[[Gallery, list[str], str], None]] = {
     "unboard": lambda gallery, pictures, names: _label(gallery, pictures, "boards", names, False),
 }
 
-# What the script says by itself; the rest comes from the server as HTML.
+# Texts that the script needs; other texts come as HTML.
 SCRIPT_TEXTS = ["chosen", "at_work", "sure_yes", "too_many", "no_label"]
 SCRIPT_TEXTS += [f"was_{action}" for action in (*ACTIONS, "zip", "empty")]
 
 
 def _rating(value: str) -> int:
-    """0 to 5; anything else is out of range, and the gallery says so."""
+    """A rating from 0 to 5; -1, which the gallery refuses, for anything else."""
     return int(value) if value.isdecimal() and len(value) == 1 else -1
 
 
 def _label(gallery: Gallery, pictures: list[str], kind: Literal["tags", "boards"], names: str, on: bool) -> None:
-    """Every name of a line, as on the card; where there is none, the gallery says what is wrong with it."""
+    """Set or remove each label of a line. The gallery refuses an empty line."""
     for name in labels_in(names) or ("",):
         gallery.label(pictures, kind, name, on)
 
@@ -68,14 +68,14 @@ Text = Annotated[str, Query(max_length=500)]
 def filtered(
     chosen: Chosen, words: Text = "", since: date | None = None, until: date | None = None, bin: bool = False
 ) -> Filter:
-    """What the filters of the page say."""
+    """The filter of a query string."""
     first = None if since is None else seconds(since)
     after = None if until is None else seconds(min(until, LATEST) + timedelta(days=1))
     return replace(chosen, since=first, until=after, deleted=bin, words=words.strip())
 
 
 def seconds(day: date) -> float:
-    """When a day begins here, in seconds since the epoch."""
+    """The local start of a day, in seconds since the epoch."""
     return time.mktime(min(max(day, EARLIEST), LATEST).timetuple())
 
 
@@ -83,7 +83,7 @@ Wanted = Annotated[Filter, Depends(filtered)]
 
 
 class Change(BaseModel):
-    """What is to be done to which pictures."""
+    """An action on pictures."""
 
     do: str = Field(max_length=20)
     value: str = Field("", max_length=500)
@@ -91,7 +91,7 @@ class Change(BaseModel):
 
 
 class Choice(BaseModel):
-    """Pictures for a zip. More than fit into one are refused with a sentence."""
+    """Pictures for a zip. `files` refuses more than ZIP_PICTURES."""
 
     pictures: list[str] = Field(max_length=100_000)
 
@@ -101,9 +101,9 @@ class GalleryHandlers:
         self.context, self.gallery = context, context.studio.gallery
 
     def page(self, wanted: Wanted, before: Number = None) -> dict[str, Any]:
-        """The newest pictures that came before number `before`, as (number, HTML), and what stands round them.
+        """The newest pictures with a number below `before`, as (number, HTML), with counts and filter choices.
 
-        `low` is the last number of a full page: below it there may be more. None says that there is nothing.
+        `low` is the last number of a full page, below which there may be more; None on the last page.
         """
         now = fingerprint(self.context.studio, GALLERY)  # before the pictures: what comes between them is news
         items, everything = self.gallery.page(wanted, before), Filter(deleted=wanted.deleted)
@@ -123,7 +123,7 @@ class GalleryHandlers:
         }
 
     def act(self, change: Change) -> dict[str, Any]:
-        """Change pictures -> those that were changed, and a sentence where something is wrong."""
+        """Change pictures -> the changed ones, and a sentence if something is wrong."""
         here = self.gallery.known(change.pictures)
         gone = len(set(change.pictures)) - len(here)
         try:
@@ -138,7 +138,7 @@ class GalleryHandlers:
 
     def empty_bin(self) -> dict[str, Any]:
         done = self.gallery.empty_bin()
-        with contextlib.suppress(OSError):  # another page removed something at the same time: the next time, then
+        with contextlib.suppress(OSError):  # another page removed files meanwhile; the next call removes the rest
             remove_unneeded(self.context.studio.store)
         return {"done": done}
 
@@ -147,9 +147,9 @@ class GalleryHandlers:
         return zip_response(self.files(choice.pictures), f"studio-{time.strftime('%Y%m%d-%H%M%S')}.zip")
 
     def files(self, digests: Sequence[str]) -> list[tuple[str, Path]]:
-        """(name, file) of the pictures of a zip; Refused where they are too many or too large, or none is here.
+        """(name, file) of the pictures of a zip; Refused if they are too many or too large, or none exists.
 
-        No word of a prompt gets into a name.
+        File names contain no words of prompts.
         """
         if len(digests) > ZIP_PICTURES:
             raise Refused("page.gallery.too_many", count=ZIP_PICTURES)
@@ -162,7 +162,7 @@ class GalleryHandlers:
         return files
 
     def _choices(self) -> dict[str, list[tuple[str, str]]]:
-        """The values of each filter that pictures have, with what they are called."""
+        """The choices (value, label) of each filter, from the values in the gallery."""
         values = {column: self._values(column) for column in ("kind", "style", "model")}
         kinds = [(kind, text(code) if has_text(code := f"gallery.{kind}s") else kind) for kind in values["kind"]]
         return {
@@ -182,7 +182,7 @@ def _cells(pictures: Sequence[GalleryItem]) -> list[tuple[int, str]]:
 
 
 def tab_html() -> str:
-    """The tab without its cells: the script fetches these, and fills in what its texts leave open."""
+    """The tab without cells, which the script fetches; `{count}` and `{total}` stay for the script."""
     texts = {name: text(f"gallery.{name}", count="{count}", total="{total}") for name in SCRIPT_TEXTS}
     return render("gallery.tab", json.dumps(texts, ensure_ascii=False), ZIP_PICTURES)
 

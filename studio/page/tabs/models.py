@@ -1,7 +1,4 @@
-"""The Models tab: what is installed, what it knows, and a look for trouble. Weights are verified, and never loaded.
-
-What is known of the models comes from the parts that ship, their cards, and the words they were taught.
-"""
+"""The Models tab: installed models, verified without loading them, their cards, and a check of the home (`doctor`)."""
 
 import re
 import shutil
@@ -37,7 +34,7 @@ MARKDOWN = MarkdownIt("js-default")  # without HTML
 
 @dataclass(frozen=True)
 class Card:
-    """A model card: its licence ("" if it names none), and all of it as HTML."""
+    """A model card: its licence ("" if it names none), and its text as HTML."""
 
     licence: str = ""
     html: str = ""
@@ -45,7 +42,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the model. `problem` says why it can't be used, "" where its files are those that were measured."""
+    """A part of the model. `problem` says why it can't be used; "" if its files match the manifest."""
 
     name: str
     installed: bool
@@ -56,7 +53,7 @@ class Part:
 
 
 def parts(root: Path) -> list[Part]:
-    """The parts that drawing needs and others that are there, verified. WeightsError for a damaged manifest."""
+    """The required and the other listed parts, verified. WeightsError for a damaged manifest."""
     listed = listed_parts(root)
     return [_part(name, listed.get(name), root) for name in dict.fromkeys([*PARTS, *listed])]
 
@@ -75,7 +72,7 @@ def _part(name: str, files: dict[str, str] | None, root: Path) -> Part:
 
 
 def read_card(path: Path) -> Card:
-    """A model card; empty where there is none. No HTML in it is HTML here."""
+    """A model card; empty if there is none. HTML in it is escaped."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -86,7 +83,7 @@ def read_card(path: Path) -> Card:
 
 
 def attribution() -> str:
-    """ATTRIBUTION.md: beside the assets in a checkout, with the licences in an installed package; "" where neither."""
+    """ATTRIBUTION.md, from the checkout or from the installed package; "" if there is none."""
     beside = assets().parent / "ATTRIBUTION.md"
     if beside.is_file():
         return beside.read_text(encoding="utf-8")
@@ -99,7 +96,7 @@ def attribution() -> str:
 
 @dataclass
 class Model:
-    """A backend as it stands. `problem` says why it can't work, `parts_problem` why its parts can't be listed."""
+    """The state of a backend. `problem` says why it can't work, `parts_problem` why its parts can't be listed."""
 
     name: str
     can: Capabilities | None = None
@@ -114,13 +111,13 @@ class Model:
 
     @property
     def about(self) -> str:
-        """What it is, in a sentence."""
+        """A sentence about the backend."""
         code = f"models.about_{self.kind}"
         return text(code) if has_text(code) else KINDS[self.kind].about
 
 
 def read_model(name: str) -> Model:
-    """A backend as it stands, its files read through."""
+    """The state of a backend; reads and verifies its files."""
     model = Model(name)
     backend = open_backend(name)
     try:
@@ -142,25 +139,25 @@ class ModelsHandlers:
         self.context, self.store = context, context.studio.store
 
     def load(self) -> str:
-        """The tab was opened -> the models."""
+        """The overview of the models."""
         served = self.context.model
         others = [read_model(name) for name in MODELS if name != served.partition(":")[0] and name != "fake"]
         return render("models.overview", read_model(served), others, samples(self.context.can.styles))
 
     def disk(self) -> Markup:
-        """The models on this disk, read from their headers alone, as HTML."""
+        """The models on this disk, as HTML; only their headers are read."""
         here = machine(settings.device())
         models = look(settings.model_folders(self.context.studio.home))
         return render("models.disk", [(one, fit(one, here)) for one in models])
 
     def trouble(self, findings: str = "") -> Markup:
-        """The folder of the studio's files and the look for trouble, with its latest `findings`, as HTML."""
+        """The panel of the home and of the latest `findings`, as HTML."""
         home = self.context.studio.home
         free, notice = shutil.disk_usage(home).free / 1e9, self.store.queue.notice()
         return render("models.trouble", str(home), self.store.gallery.count(), free, notice, Markup(findings))
 
     def doctor(self) -> Iterator[tuple[str, str]]:
-        """Look for trouble, as `studio doctor` does -> the panel, its findings."""
+        """Check the home, as `studio doctor` does -> panel, findings."""
         yield self.trouble(render("models.looking")), ""
         try:
             findings = render("models.findings", list(maintenance.inspect(self.store)), self.store.gallery.count())
@@ -170,7 +167,7 @@ class ModelsHandlers:
 
 
 def build(context: PageContext) -> None:
-    """Draw the tab. It is filled when it is opened: weights are read through, which takes a moment."""
+    """Build the tab. Opening it fills it: verifying weights takes a moment."""
     handlers = ModelsHandlers(context)
     with gr.Tab(label("tab.models"), id="models") as tab:
         models = gr.HTML(js_on_load=None, elem_id="models")
@@ -191,7 +188,7 @@ def build(context: PageContext) -> None:
 
 
 def build_picker(context: PageContext) -> None:
-    """The pickers above the tabs, where there is a choice: the model, and how much memory it may take."""
+    """Put the pickers of the model and of its memory above the tabs, hidden if there is no choice."""
     limited = context.can.memory
     with gr.Row(elem_id="serving", visible=limited) as row:
         model = gr.Dropdown([(context.can.title, context.model)], label=label("serving.model"), elem_id="model")
@@ -223,7 +220,7 @@ def build_picker(context: PageContext) -> None:
         return _estimate(_local_models(context).get(context.model))
 
     context.on_load(load, row, model, status)
-    reload = "(picked) => { if (picked) location.reload(); }"  # page.js keeps what was typed
+    reload = "(picked) => { if (picked) location.reload(); }"  # page.js restores typed text
     model.input(pick, model, [status, picked_model], **QUIET).then(
         None, picked_model, None, js=reload, api_visibility="private"
     )
@@ -232,12 +229,12 @@ def build_picker(context: PageContext) -> None:
 
 
 def _local_models(context: PageContext) -> dict[str, LocalModel]:
-    """The models on this disk that make something here, by what `--model` takes."""
+    """The usable models on this disk, by their `--model` names."""
     models = look(settings.model_folders(context.studio.home))
     return {one.model: one for one in models if one.model and not one.problem}
 
 
 def _estimate(local: LocalModel | None) -> str:
-    """Whether a model fits, in the way that is chosen."""
+    """A note whether a model fits into memory, with the chosen memory setting."""
     fits = fit(local, machine(settings.device()), word=settings.memory() or AUTO) if local else None
     return notes(note=[text("serving.fit", estimate=error_text(fits.message))]) if fits else ""

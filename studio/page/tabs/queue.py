@@ -1,7 +1,6 @@
-"""The Queue tab: what is being made, what waits, what went wrong, what has just been made.
+"""The Queue tab: running, waiting, failed and recent jobs.
 
-Its script fetches the rows from plain routes, as the gallery's. Ids come from a browser: one that nobody knows is
-refused.
+Its script fetches the rows from routes, as the gallery's does. Ids come from a browser: unknown ones are refused.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,15 +18,15 @@ from studio.planner import Job
 from studio.queue import OPEN, QueuedJob
 
 ORDER = 80
-SHOWN = 100  # waiting and running jobs that are listed
+SHOWN = 100  # listed waiting and running jobs
 FAILED = 50
-PAST = 20  # that ended otherwise
+PAST = 20  # done and cancelled jobs
 
-Outcome = tuple[Message | None, list[str]]  # what to say, and the jobs that an undo queues again
+Outcome = tuple[Message | None, list[str]]  # confirmation, jobs that an undo queues again
 
 
 class Change(BaseModel):
-    """An action and the jobs that it is for."""
+    """An action and its jobs."""
 
     do: str = Field(max_length=20)
     jobs: list[str] = Field([], max_length=100_000)
@@ -66,7 +65,7 @@ class QueueHandlers:
         }
 
     def act(self, change: Change) -> dict[str, Any]:
-        """Change the queue -> a sentence, and the jobs that an undo queues again."""
+        """Change the queue -> a confirmation, and the jobs that an undo queues again."""
         do = change.do
         if do not in self._actions:
             raise Refused("page.unknown_request")
@@ -79,7 +78,7 @@ class QueueHandlers:
         return {"sentence": error_text(message) if message else "", "undo": undo}
 
     def _row(self, job: QueuedJob, place: int = 0) -> tuple[str, str]:
-        """A job as HTML; `place` counts those that wait."""
+        """A job as HTML; `place` is its position among the waiting ones."""
         if job.state == "running":
             stage = self.context.poll.stage(job.id)
         else:
@@ -116,10 +115,10 @@ class QueueHandlers:
 
     def _retry(self, jobs: Sequence[str], do: str) -> Outcome:
         stopping = [job for job in map(self.queue.job, jobs) if job.state == "running"]
-        for job in stopping:  # asked for anew, it is queued again when it has stopped
+        for job in stopping:  # submitted again, it is queued when it has stopped
             self.queue.submit(Job(job.request, job.id, ""))
         count = len(stopping) + self.queue.retry(None if do == "retry_all" else jobs)
-        self.studio.open()  # the worker may have been given up
+        self.studio.open()  # the worker may have been stopped after crashes
         return Message("page.queue.was_retried", {"count": count}), []
 
     def _pause(self, _: Sequence[str], do: str) -> Outcome:

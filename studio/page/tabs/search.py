@@ -1,4 +1,4 @@
-"""The Search tab: pictures of the gallery by what they mean, by a picture, and by what they should not be."""
+"""The Search tab: semantic search by words, by a picture and without something; near-duplicates."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from studio.page.html import label, render
 from studio.search import NEAR
 
 ORDER = 60
-MOST = 60  # pictures of one answer
+MOST = 60  # results
 
 
 class SearchHandlers:
@@ -22,7 +22,7 @@ class SearchHandlers:
         self.context, self.studio = context, context.studio
 
     async def search(self, words: str, like: str | None, without: str) -> AsyncIterator[str]:
-        """That it looks, then what was found. The worker answers between two steps, but first loads the model."""
+        """Yield a notice, then the results. The worker may have to load the model first."""
         if not (words or "").strip() and not like:
             yield render("search.unsaid")
             return
@@ -34,7 +34,7 @@ class SearchHandlers:
         except Refused as refusal:
             yield render("parts.problem", refusal)
             return
-        if not like:  # what says the words is found however near it lies
+        if not like:  # pictures that contain the words stay, whatever their score
             matches = await asyncio.to_thread(self.studio.gallery.page, Filter(words=words), None, MOST)
             numbers = {one.number for one in matches}
             hits = [hit for hit in hits if hit.score is None or hit.score >= NEAR or hit.picture.number in numbers]
@@ -42,12 +42,12 @@ class SearchHandlers:
         yield render("search.found", hits, is_bare=bare, foreign=foreign)
 
     async def duplicates(self) -> AsyncIterator[str]:
-        """That it looks, then the groups of near-duplicates."""
+        """Yield a notice, then the groups of near-duplicates."""
         yield render("search.looking")
         yield await asyncio.to_thread(self._groups)
 
     def thin(self, event: gr.EventData) -> Any:
-        """A button of a group: its others go to the bin, or come out of it again."""
+        """A button of a group: put its other pictures in the bin, or restore them."""
         data = pressed_data(event)
         digests = self.studio.gallery.known(data.get("pictures", "").split())
         if data.get("own") == "bin":
@@ -65,7 +65,7 @@ class SearchHandlers:
             return render("parts.problem", refusal)
 
     async def handed(self, what: dict[str, Any] | None) -> AsyncIterator[tuple[Any, ...]]:
-        """Another part of the page handed a picture over -> words, picture, what not, and what is like it."""
+        """Another part of the page handed over a picture -> words, picture, without, and the results."""
         path = self.context.file((what or {}).get("picture", ""), "image", "clip")
         if path is None or (what or {}).get("use") != "find":
             yield (gr.skip(),) * 4

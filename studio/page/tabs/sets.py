@@ -1,4 +1,4 @@
-"""The Sets tab: stickers that belong together, shown as their pictures come, named, given a cover and packed."""
+"""The Sets tab: sets of stickers with a name and a cover, exported as packs for chat apps."""
 
 import re
 from typing import Any
@@ -33,7 +33,7 @@ class SetsHandlers(ShowHandlers):
     kind, texts = "set", "sets"
 
     def begin(self, kind: str, first: str, words: str, style: str, seed: str) -> Series:
-        """Queue a set. Refused where it can't be made."""
+        """Queue a set. Refused if an input is invalid."""
         if kind == "style" and not style:
             raise Refused("page.sets.need_style")
         backend = open_backend(self.context.model)
@@ -55,7 +55,7 @@ class SetsHandlers(ShowHandlers):
         return render("sets.panel", series, self.series.counts(series), self.cells(series), APPS.values())
 
     def change(self, series: Series, data: dict[str, str]) -> None:
-        """Name, cover or outline; a value that won't do changes nothing."""
+        """Change name, cover or outline; an invalid value changes nothing."""
         action, value, index = data.get("own", ""), data.get("value", "").strip(), data.get("index", "")
         if action == "name":
             self.series.change(series, title=value[:NAME_LIMIT])
@@ -66,7 +66,7 @@ class SetsHandlers(ShowHandlers):
 
 
 def choose_kind(event: gr.EventData) -> tuple[Any, ...]:
-    """A kind was chosen -> the input that holds it, and the inputs of each kind, seen or not."""
+    """A kind was chosen -> the input that holds it, and the visibility of the inputs of each kind."""
     value = pressed_data(event).get("value", "")
     kind = value if value in KINDS else FIRST
     return kind, *(gr.update(visible=name == kind) for name in KINDS)
@@ -106,7 +106,7 @@ def build(context: PageContext) -> None:
 
 
 def _inputs(kind: str, form: Form) -> gr.Column:
-    """A column with the inputs of a kind: its first word and the others."""
+    """A column with the inputs of a kind."""
     with gr.Column(visible=kind == FIRST) as column:
         if kind != "style":
             form.box(KINDS[kind])
@@ -129,7 +129,7 @@ def router(context: PageContext) -> APIRouter:
 
 
 def packed_for(store: SeriesStore, series: Series, app: str, larger: Larger) -> bytes:
-    """A set as a pack for an app of APPS; Refused where the app takes no such pack, or the set is not all there."""
+    """A set as a pack for an app of APPS; Refused if the app takes no such pack, or the set is incomplete."""
     items, outline, members = store.first_pictures(series), bool(series.about.get("outline")), store.members(series)
     if any(one.id not in items for one in members):
         raise Refused("page.sets.incomplete")

@@ -1,4 +1,4 @@
-"""The Video tab: clips from words, from a first picture, or from a first and a last one."""
+"""The Video tab: clips from a prompt, from a first frame, or from a first and a last frame."""
 
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,9 @@ TASK = "clip"
 TABS[TASK] = "video"
 NUMBERS = ("frames", "fps", "motion_strength")
 SWITCHES = {"extend": False, "loop": True}  # as they are at first
-PICTURES = ("image", "last")  # the first frame, or the clip that goes on, and the last frame
-USUAL = ("jump", "bounce", "spin", "shake")  # motions that stand before the others
-JOINTS = {"en": ", ", "zh": "，"}  # between what moves and how
+PICTURES = ("image", "last")  # the first frame (or the clip to extend) and the last frame
+USUAL = ("jump", "bounce", "spin", "shake")  # motions that are listed first
+JOINTS = {"en": ", ", "zh": "，"}  # between the thing and its motion
 
 
 class VideoHandlers(MakeHandlers):
@@ -60,7 +60,7 @@ class VideoHandlers(MakeHandlers):
             return {}, notes(problem=[error_text(refusal)])
 
     def _of_clip(self, path: Path, extend: bool) -> Restored:
-        """The settings of a clip; with `extend` for another one that goes on from it."""
+        """The settings of a clip; with `extend`, those of a clip that continues it."""
         restored = restore(read(path), self.context.can, self.studio.home / inputs.INPUTS, (TASK,))
         values = self.values(restored.fields)
         if not extend:
@@ -69,7 +69,7 @@ class VideoHandlers(MakeHandlers):
         return values, notes(good=[text("video.extended")])
 
     def moved(self, prompt: str, event: gr.EventData) -> str:
-        """A motion was pressed: its words end the prompt, in place of another motion's; pressed once more, they go."""
+        """A motion was pressed: append its words in place of another motion's; remove them if they are there."""
         motion = pressed_data(event).get("motion", "")
         if motion not in MOTIONS:
             return prompt
@@ -81,12 +81,12 @@ class VideoHandlers(MakeHandlers):
 
 
 def words_of(motion: str, language: str) -> str:
-    """The first words that the table has for a motion: "sliding left", "向左滑动"."""
+    """The first words of a motion in the table: "sliding left", "向左滑动"."""
     return MOTIONS[motion].zh[0] if language == "zh" else MOTIONS[motion].en[0][1]
 
 
 def _unmoved(prompt: str) -> tuple[str, str]:
-    """A prompt without a motion's words at its end, and those."""
+    """A prompt split into the text before the words of a motion, and those words ("" if none)."""
     for language, joint in JOINTS.items():
         for words in (words_of(motion, language) for motion in MOTIONS):
             thing = prompt.removesuffix(words).removesuffix(joint)
