@@ -1,5 +1,5 @@
-// A prompt file, dropped or chosen. Until its plan is there the one on show can't be put in line: it is another's.
-const GIVEN_UP = 120_000; // ms: where no plan ever comes, another try is possible
+// Uploads a dropped or chosen prompt file. The plan on show is inert until the plan of this file arrives.
+const GIVEN_UP = 120_000; // ms without a plan, after which the old plan is usable again
 const zone = () => element.querySelector('[data-drop]');
 const plan = () => document.querySelector('#batch-plan');
 let awaited = null, patience;
@@ -27,7 +27,7 @@ const take = async (file) => {
 element.addEventListener('change', (event) => {
   if (!event.target.matches('input[type=file]')) return;
   take(event.target.files[0]);
-  event.target.value = ''; // the same file, changed meanwhile, may be chosen again
+  event.target.value = ''; // so that the same file can be chosen again
 });
 for (const [name, over] of [['dragover', true], ['dragleave', false], ['drop', false]])
   element.addEventListener(name, (event) => {

@@ -1,4 +1,4 @@
-// The card is a real dialog: it keeps the focus, Escape closes it, and the focus returns to what opened it.
+// The card: a modal dialog. When it closes, the focus returns to the element that opened it.
 studio.listen(element, trigger);
 
 let opener = null, shown = false;
@@ -6,7 +6,7 @@ const dialog = () => element.querySelector('dialog');
 const say = (words) => { const status = element.querySelector('.files .fetching'); if (status) status.textContent = words; };
 const closed = () => {
   shown = false;
-  props.value = ''; // else the same card would be no news the next time
+  props.value = ''; // else opening the same card again would not change the value
   opener?.focus?.();
 };
 const show = () => {
@@ -14,7 +14,7 @@ const show = () => {
   studio.replay(element);
   if (!card) shown = false;
   if (!card || card.open) return;
-  // The answer to a change may come when its card was closed already.
+  // The answer to a change may arrive after its card was closed.
   if (!shown && 'again' in card.dataset) { props.value = ''; return; }
   if (!shown) opener = held;
   card.showModal();
@@ -25,7 +25,7 @@ const show = () => {
   studio.showBackground();
   card.onclose = closed;
 };
-// The picture as it was chosen to be seen: enlarged or not, with an outline or without. So it stays from card to card.
+// Shows the picture enlarged or not, with an outline or without. The choice stays from card to card.
 const seen = { outline: false, large: false };
 const draw = () => {
   const box = element.querySelector('[data-outline]'), enlarge = element.querySelector('[data-enlarge]');
@@ -48,23 +48,23 @@ const draw = () => {
   picture.src = src;
 };
 
-// The pictures that stood round the one that was opened, and the way from one to the next.
+// Steps through the pictures of the list that the card was opened from.
 const around = () => [...(opener?.closest('.cells, .row, .picks, .hits, .tiles, table') || element).querySelectorAll('[data-do=open]')];
 const step = (by) => {
   const all = around(), next = all[all.findIndex((one) => one.dataset.picture === dialog().dataset.picture) + by];
   if (!next || next.dataset.picture === dialog().dataset.picture) return;
   opener = next;
-  next.scrollIntoView({ block: 'nearest' }); // where more are fetched as one goes
+  next.scrollIntoView({ block: 'nearest' }); // the gallery fetches more as it scrolls
   trigger('click', { ...next.dataset });
 };
-// The ways to the neighbours; there is none at either end.
+// Disables a step at either end of the list.
 const mark = () => {
   const all = around(), at = all.findIndex((one) => one.dataset.picture === dialog().dataset.picture);
   for (const button of element.querySelectorAll('[data-step]'))
     button.setAttribute('aria-disabled', String(at < 0 || !all[at + Number(button.dataset.step)]));
 };
 const copy = async (button) => {
-  try { // a page that came over plain HTTP from another computer has no clipboard
+  try { // a page over plain HTTP from another computer has no clipboard
     const blob = fetch(element.querySelector('#card-image').src).then((answer) => answer.blob());
     await navigator.clipboard.write([new ClipboardItem({ 'image/png': blob })]);
     button.textContent = button.dataset.done;

@@ -1,8 +1,8 @@
-// What was understood of the prompt, as chips. They follow what stands in the box, whoever wrote it there; a chip acts on
-// the very text that it was made of.
-const WAIT = 300; // ms for which the text has stood still
+// The chips of a prompt. They follow the text in the box, by polling since scripts change it too; a chip edits only the
+// text that it was made of.
+const WAIT = 300; // ms between polls; the text must be unchanged for that long
 const holder = () => element.querySelector('.chips-of');
-// What is to be left out, which may stand in a fold that was never opened: the stage's chips of what is set know it.
+// The negative prompt, from the chips beside the button: its input exists only once its fold was opened.
 const without = () => document.querySelector(`#${holder()?.dataset.prompt.replace('prompt', 'active')} [data-name=negative]`)?.dataset.value ?? '';
 const box = () => document.querySelector(`#${holder()?.dataset.prompt} :is(textarea, input)`);
 let seen = '', shown = '', beside = '', asking = new AbortController(), composing = false;
@@ -29,7 +29,7 @@ const write = (text, at) => {
   input.focus();
   input.setSelectionRange(at, at);
 };
-// Offsets count characters as Python does, of which a text of two code units is one.
+// Offsets count code points, as in Python.
 const replaced = ({ start, words }, by) => {
   const letters = [...shown], at = Number(start), before = letters.slice(0, at).join('');
   const after = letters.slice(at + [...words].length).join('');

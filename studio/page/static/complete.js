@@ -1,5 +1,5 @@
-// The completion of the prompt's last word: offered below it while one types, and taken by Tab; where nothing is offered, Tab
-// is the browser's. A completion that was taken offers no other before the next key.
+// Offers a completion of the prompt's last word while one types; Tab takes it. Without an offer, Tab moves the focus as
+// usual. After a completion was taken, the next offer comes after the next key.
 const WAIT = 150, MOST = 1000; // ms after the last key; characters
 const find = (selector) => element.querySelector(selector);
 const box = () => document.querySelector(`#${find('[data-prompt]')?.dataset.prompt} :is(textarea, input)`);

@@ -1,7 +1,7 @@
-// A picture dropped anywhere on the page, but for the inputs that take pictures themselves.
-let inside = false; // browsers list a dragged picture of the page itself as a file, too
+// Files dropped anywhere on the page, except on inputs that take files themselves.
+let inside = false; // browsers list a dragged picture of the page as a file, too
 addEventListener('dragstart', () => { inside = true; }, true);
-// There is no end where the picture is gone by then; but while something is dragged, no pointer moves.
+// If the dragged picture was removed, there is no dragend; the next pointermove means that the drag has ended.
 for (const end of ['dragend', 'pointermove']) addEventListener(end, () => { inside = false; }, true);
 const own = (event) => event.target.closest?.('.takes-files, [data-drop]');
 const files = (event) => !inside && event.dataTransfer?.types.includes('Files');

@@ -1,8 +1,8 @@
-// The pictures: a page of cells is fetched where one is missing, and put in its place by number. What stands there
-// already stays as it is, so that neither the place, the focus nor what is selected is lost when something changes.
+// Fetches pages of cells where they are missing or stale, and inserts them by number. Existing cells stay, so that scroll
+// position, focus and selection survive changes.
 studio.listen(element, trigger);
 
-const AHEAD = 1500; // px below the window that are filled before one gets there
+const AHEAD = 1500; // px below the window that are filled in advance
 const RETRY = 3000; // ms
 const find = (selector) => element.querySelector(selector);
 const grid = () => find('.picks');
@@ -10,20 +10,20 @@ const shown = () => Boolean(grid()?.offsetParent);
 const { say, silent } = studio.outcome(element, shown);
 
 let wanted = '';         // the filters as a query
-let news = 1;            // counts changes of the gallery; a cell that was fetched before the latest is stale
-let fingerprint = '';    // the gallery's, as of which the last page was read
-let bottom = 0;          // as of which news nothing follows the last cell
+let news = 1;            // counts changes of the gallery; cells fetched before the latest change are stale
+let fingerprint = '';    // of the gallery at the last fetch
+let bottom = 0;          // the value of `news` when the last page had no successor
 let anew = true;         // the cells belong to other filters
 let running = false;
 let fetching = new AbortController();
-let newest = 0;          // the number of the newest picture that fits
+let newest = 0;          // the number of the newest matching picture
 
 const text = (name, values = {}) =>
   JSON.parse(find('.gallery-tab').dataset.texts)[name].replace(/{(\w+)}/g, (_, name) => Number(values[name]).toLocaleString());
 
 const { fresh, hide, write } = studio;
 
-// The first cell, from the newest on, for which `after` holds; `after` is false for some and then true for all.
+// Binary search for the first cell for which `after` holds; it must be monotonic.
 const firstCell = (after) => {
   const cells = grid().children;
   let low = 0, high = cells.length;
@@ -41,7 +41,7 @@ const inSight = () => {
   return cells;
 };
 
-// What is to be fetched next: pictures that come before a number, null for the newest; undefined where all is well.
+// The page to fetch next: pictures below a number, null for the newest; undefined if none is missing.
 const missing = () => {
   if (anew) return null;
   const stale = inSight().find((cell) => cell.news < news);
@@ -62,7 +62,7 @@ const keepUp = async () => {
   running = false;
 };
 
-// An answer of the studio; null where the filters have changed meanwhile.
+// Fetches from the studio; null if the filters have changed meanwhile.
 const ask = async (what) => {
   try {
     return await studio.fetchJson(`/gallery/${what}`, { signal: fetching.signal });
@@ -78,14 +78,14 @@ const load = async (before) => {
   if (before !== null) query.set('before', before);
   const page = await ask(`page?${query}`);
   if (!page || asked !== wanted) return;
-  if (page.fingerprint !== fingerprint) { fingerprint = page.fingerprint; since = news += 1; } // what was read before is of another gallery
+  if (page.fingerprint !== fingerprint) { fingerprint = page.fingerprint; since = news += 1; } // the gallery has changed since the last page
   if (anew) { grid().replaceChildren(); bottom = 0; }
   anew = false;
   put(before ?? Infinity, page, since);
   surround(page);
 };
 
-// Puts a page into its place; between `before` and its last number nothing is but what it holds.
+// Inserts a page; cells between `before` and its last number that are not in it are removed.
 const put = (before, page, since) => {
   const low = page.low ?? -Infinity;
   let at = firstCell((cell) => cell.key < before);
@@ -101,11 +101,11 @@ const put = (before, page, since) => {
   }
   while (at && at.key >= low) remove();
   if (page.low === null) bottom = since;
-  if (!grid().querySelector('[tabindex="0"]')) grid().querySelector('.board')?.setAttribute('tabindex', '0'); // by Tab one is reached
+  if (!grid().querySelector('[tabindex="0"]')) grid().querySelector('.board')?.setAttribute('tabindex', '0'); // one cell is in the tab order
   update();
 };
 
-// What stands round the pictures.
+// Updates counts, choices of filters and notices.
 const surround = (page) => {
   newest = page.newest;
   studio.exchange(find('.counted'), page.counted);
@@ -124,13 +124,13 @@ const choices = (name, html) => {
   const value = select.value;
   select.innerHTML = select.html = html;
   select.value = value;
-  if (select.selectedIndex < 0) select.add(new Option(value, value, true, true)); // the last picture that had it is gone
+  if (select.selectedIndex < 0) select.add(new Option(value, value, true, true)); // no picture has this value any more
   hide(select.parentElement, select.options.length < 2);
   const list = find(`#choices-${name}`);
   if (list) list.innerHTML = html;
 };
 
-// Pictures that came while one searches further down would move all that one sees: a button says that they are there.
+// New pictures would move the cells in view: a button shows that there are some.
 const lookUp = () => {
   const first = grid().firstElementChild;
   hide(find('[data-act=newer]'), !first || newest <= first.key);
@@ -165,7 +165,7 @@ const begin = () => {
   const filters = find('.filters');
   filters.addEventListener('submit', (event) => { event.preventDefault(); narrow(); });
   filters.addEventListener('change', narrow);
-  const typed = (event) => { // by an input method a word is there when it is composed
+  const typed = (event) => { // with an input method, wait until the word is composed
     clearTimeout(typing);
     if (event.target.name === 'words' && !event.isComposing) typing = setTimeout(narrow, 200);
   };
@@ -183,11 +183,11 @@ studio.follow({
   silent,
 });
 studio.whenShown(watch, () => find('.gallery-tab'), keepUp, begin);
-// --- What is selected, and what is done with it ------------------------------------------------------------------------
+// --- Selection and actions ---------------------------------------------------------------------------------------------
 
-const SLICE = 50; // pictures of one request: none takes long, and one sees how far it is
-let from = null;          // where a range begins
-const undone = [];        // what undoes the last changes, the latest last
+const SLICE = 50; // pictures of one request: short requests show progress
+let from = null;          // start of a range
+const undone = [];        // stack of undo actions
 
 const cellOf = (node) => node?.closest?.('.pick');
 const cellWith = (digest) => element.querySelector(`.pick[data-picture="${digest}"]`);
@@ -213,7 +213,7 @@ const update = () => {
   write(find('.chosen b'), text('chosen', { count }));
 };
 
-// Does one thing to pictures, slice by slice -> those to which it was done.
+// Applies an action to pictures in slices -> the changed pictures.
 const changeAll = async (act, value, pictures) => {
   const done = [];
   for (let start = 0; start < pictures.length; start += SLICE) {
@@ -229,10 +229,10 @@ const changeAll = async (act, value, pictures) => {
 
 const OPPOSITE = { delete: 'restore', restore: 'delete' };
 
-// What goes wrong is said.
+// Shows an error in the outcome bar.
 const tried = (what) => what().catch((problem) => say(studio.why(problem), 'problem'));
 
-// What is pressed while another change is being made comes after it: what is undone is the last that was pressed.
+// Changes run one after another, so that undo reverts the last one pressed.
 let turn = Promise.resolve();
 const inTurn = (what) => (turn = turn.catch(() => {}).then(what));
 
@@ -253,7 +253,7 @@ const carryOut = async (act, value, pictures, undoing = false) => {
   await keepUp();
 };
 
-// A cell whose picture went elsewhere; the one after it takes the focus.
+// Removes a cell; the next one takes its focus.
 const away = (digest) => {
   const cell = cellWith(digest);
   if (!cell) return;
@@ -261,7 +261,7 @@ const away = (digest) => {
   const next = cell.nextElementSibling || cell.previousElementSibling;
   cell.remove();
   if (next && (focused || tabbed)) focus(next, focused);
-  else if (focused) find('[data-act=undo]').focus(); // else Ctrl+Z would be heard by nobody
+  else if (focused) find('[data-act=undo]').focus(); // so that Ctrl+Z still works
   update();
 };
 
@@ -313,7 +313,7 @@ const ACTS = {
   tag: () => label('tag'), untag: () => label('untag'), board: () => label('board'), unboard: () => label('unboard'),
 };
 
-// Before `data-do` is heard: with Ctrl or Shift a click selects.
+// In the capture phase, before `data-do`: with Ctrl or Shift a click selects.
 element.addEventListener('click', (event) => {
   const cell = cellOf(event.target);
   if (cell && event.target === box(cell)) return select(cell, event.target.checked, event.shiftKey);
@@ -331,7 +331,7 @@ element.addEventListener('change', (event) => {
   event.target.value = '';
 });
 
-// One cell at a time is in the order of Tab; arrows move it.
+// Roving tabindex: one cell is in the tab order; arrows move it.
 const focus = (cell, really = true) => {
   cell.parentElement.querySelector('[tabindex="0"]')?.setAttribute('tabindex', '-1');
   const board = cell.querySelector('.board');
@@ -381,7 +381,7 @@ element.addEventListener('keydown', (event) => {
   } else if (cell && !held && !event.altKey) done = onCell(event, cell);
   if (done) event.preventDefault();
 });
-// A button is pressed when the space bar is let go.
+// Space selects a cell: keyup would press its button, too.
 element.addEventListener('keyup', (event) => { if (event.key === ' ' && cellOf(event.target)) event.preventDefault(); });
 element.addEventListener('focusin', (event) => {
   const cell = cellOf(event.target);

@@ -1,14 +1,13 @@
-// Runs before Gradio does. What a person chose on this page is kept in the browser: language, light or dark, and the
-// background of pictures.
+// Runs before Gradio. Stores choices in the browser: language, theme, and the background of pictures.
 (() => {
-  const kept = (storage) => ({ // in a private window: nothing
+  const safely = (storage) => ({ // a private window has no storage
     get: (key) => { try { return storage().getItem(key); } catch { return null; } },
     set: (key, value) => { try { storage().setItem(key, value); } catch { /* nothing */ } },
   });
-  const store = kept(() => localStorage), session = kept(() => sessionStorage);
+  const store = safely(() => localStorage), session = safely(() => sessionStorage);
   const root = document.documentElement;
 
-  // Gradio asks the navigator for the language; the server reads the cookie.
+  // Gradio reads navigator.language; the server reads the cookie.
   const chosen = document.cookie.match(/(?:^|; )studio_language=(en|zh)/);
   const language = chosen ? chosen[1] : navigator.language.startsWith('zh') ? 'zh' : 'en';
   const locale = language === 'zh' ? 'zh-CN' : 'en';
@@ -16,7 +15,7 @@
     Object.defineProperty(navigator, 'language', { get: () => locale });
     Object.defineProperty(navigator, 'languages', { get: () => [locale] });
   }
-  // Gradio writes its own choice into <html lang>; screen readers need ours.
+  // Gradio overwrites <html lang>, which screen readers use.
   root.lang = locale;
   new MutationObserver(() => { if (root.lang !== locale) root.lang = locale; })
     .observe(root, { attributes: true, attributeFilter: ['lang'] });
@@ -42,7 +41,7 @@
       if (dark() !== wanted) document.body.classList.toggle('dark', wanted);
     };
     apply();
-    // Gradio sets its own once, when it starts.
+    // Gradio sets its own theme once, when it starts.
     const watcher = new MutationObserver(apply);
     watcher.observe(document.body, { attributes: true, attributeFilter: ['class'] });
     setTimeout(() => watcher.disconnect(), 8000);
@@ -81,9 +80,9 @@
     }
   });
 
-  // What is typed outlives the page: it is loaded anew for another language or model, or when the studio was started again.
+  // Typed text is restored after a reload: for another language or model, or after a restart of the studio.
   const FORM = ['#prompt', '#negative', '#seed', '#video-prompt', '#video-negative'];
-  const OTHERS = ['#batch-lines', '#compare-prompt']; // no picture fills these in
+  const OTHERS = ['#batch-lines', '#compare-prompt']; // restored settings don't fill these
   const field = (name) => document.querySelector(`${name} textarea, ${name} input`);
   const type = (input, text) => {
     input.value = text;
@@ -92,11 +91,11 @@
     input.setSelectionRange(text.length, text.length);
   };
   const typed = JSON.parse(session.get('studio_typed')) || {};
-  // The settings of a picture take the place of what was typed, also of what is in no input yet.
+  // Restored settings of a picture replace typed text, also where the input does not exist yet.
   const forget = () => { for (const name of FORM) delete typed[name]; };
   addEventListener('drop', forget, true);
   addEventListener('click', (event) => { if (event.target.closest?.('[data-do=settings]')) forget(); }, true);
-  // Gradio makes the inputs of a fold when it is first opened; a fold that has just appeared does not react to a click.
+  // Gradio builds the content of a fold when it is first opened; a click right after the fold appears is lost, so retry.
   const unfold = () => {
     if (!typed['#negative'] && !typed['#seed']) return;
     document.querySelector('#more .label-wrap:not(.open)')?.click();
@@ -107,7 +106,7 @@
     for (const name of [...FORM, ...OTHERS]) if (field(name)) typed[name] = field(name).value;
     session.set('studio_typed', JSON.stringify(typed));
   });
-  const typing = new MutationObserver(() => { // a tab is made when it is opened first
+  const typing = new MutationObserver(() => { // a tab is built when it is first opened
     for (const [name, text] of Object.entries(typed)) {
       const box = field(name);
       if (!box) continue;
@@ -120,7 +119,7 @@
   });
   typing.observe(root, { childList: true, subtree: true });
 
-  // News from the studio: polled several times a second while a job is on show, else now and then. Followers hear of it.
+  // Polls the studio, several times a second while a job is on show, and notifies followers.
   const QUICK = 150, SLOW = 1500, ASLEEP = 5000; // ms
   const followers = [];
   let news = {}, timer = 0, polling = false;
@@ -151,19 +150,19 @@
   };
   addEventListener('visibilitychange', () => { if (!document.hidden) poll(); });
 
-  // Makes one element like another and touches only what differs: focus, pictures and what is typed stay.
+  // Makes one element equal to another and touches only differences: focus, pictures and typed text stay.
   const morph = (old, made) => {
     if (old.nodeName !== made.nodeName) { old.replaceWith(made); return; }
     if (old.nodeType !== Node.ELEMENT_NODE) { if (old.data !== made.data) old.data = made.data; return; }
     for (const { name } of [...old.attributes]) if (!made.hasAttribute(name)) old.removeAttribute(name);
     for (const { name, value } of made.attributes)
-      if (old.getAttribute(name) !== value && name !== 'tabindex') old.setAttribute(name, value); // its script moves that
+      if (old.getAttribute(name) !== value && name !== 'tabindex') old.setAttribute(name, value); // gallery.js sets tabindex
     const fresh = [...made.childNodes];
     fresh.forEach((node, index) => { old.childNodes[index] ? morph(old.childNodes[index], node) : old.append(node); });
     while (old.childNodes.length > fresh.length) old.lastChild.remove();
   };
 
-  // The same for what is in an element, from HTML.
+  // The same for the content of an element, from HTML.
   const exchange = (holder, html) => {
     if (holder.html === html) return;
     const made = holder.cloneNode(false);
@@ -172,7 +171,7 @@
     holder.html = html;
   };
 
-  // The same for a list whose children are known by a key: (key, HTML) of each. What does not move keeps the focus.
+  // The same for a list of (key, HTML). Children that don't move keep the focus.
   const fill = (list, rows) => {
     const wanted = new Set(rows.map(([key]) => key)), old = new Map();
     for (const row of [...list.children]) wanted.has(row.key) ? old.set(row.key, row) : row.remove();
@@ -186,7 +185,7 @@
     }
   };
 
-  // What the studio answers. Where it refuses, or nobody answers, that is thrown, and `why` says it in a sentence.
+  // Fetches from the studio. Throws refusals and network errors; `why` gives their sentence.
   const ask = async (address, settings) => {
     const answer = await fetch(address, settings);
     if (answer.ok) return answer;
@@ -199,7 +198,7 @@
   const silence = () => document.querySelector('[data-silent]').dataset.silent;
   const why = ({ sentence }) => (typeof sentence === 'string' ? sentence : silence());
 
-  // Saves what was answered as a file, under the name that the answer gives it.
+  // Saves a response as a file, under the name in its headers.
   const save = async (answer, name) => {
     const given = (answer.headers.get('content-disposition') || '').split("''")[1] || '';
     const link = document.createElement('a');
@@ -212,7 +211,7 @@
   const hide = (node, hidden) => { if (node.hidden !== hidden) node.hidden = hidden; };
   const write = (node, text) => { if (node.textContent !== text) node.textContent = text; };
 
-  // What is this? The answer takes the place of the button, and the focus goes along.
+  // "What is this?": the caption replaces the button and takes its focus.
   const describe = async (button) => {
     const part = button.closest('.answer'), status = part.querySelector('.fetching');
     if (status.textContent === button.dataset.busy) return;
@@ -225,12 +224,11 @@
     } catch (problem) { write(status, why(problem)); }
   };
 
-  // Files that take a moment to make: the nearest `fetching` element says that one is being made, or why it can't. They are
-  // fetched one after the other.
+  // Downloads of exports, one after another: the nearest `fetching` element shows progress or an error.
   const statusNear = (node) => node && (node.querySelector('.fetching') || statusNear(node.parentElement));
   let turn = Promise.resolve();
   const download = async (link, address, name) => {
-    const say = (words) => { // else it is the card of another picture
+    const say = (words) => { // else the card shows another picture
       if (link.isConnected && link.href === address) write(statusNear(link), words);
     };
     say(link.dataset.fetch);
@@ -248,8 +246,8 @@
     turn = turn.then(() => download(link, href, name));
   });
 
-  // Copies the words of a text as they stand in its box.
-  const COPIED = 2000; // ms for which the button says so
+  // Copies the text of a caption's box.
+  const COPIED = 2000; // ms for which the button confirms
   const copyText = async (button) => {
     const words = button.textContent, box = button.closest('.caption').querySelector('textarea');
     try { // a page that came over plain HTTP from another computer has no clipboard
@@ -270,10 +268,10 @@
       element.scrollIntoView({ behavior: calm.matches ? 'auto' : 'smooth' });
   };
 
-  // Where HTML was exchanged, its players are as they came from the studio: they show again what is so.
+  // Replaced HTML resets the controls of its players: show their state again.
   const replay = (element) => { for (const player of element.querySelectorAll('clip-player')) player.show(); };
 
-  // The bar at the foot of a tab that says what was done, with its undo; and that nobody answers.
+  // The bar at the foot of a tab: a confirmation with undo, or that the studio does not answer.
   const outcome = (element, shown) => {
     const bar = () => element.querySelector('.outcome');
     const say = (sentence, kind = '', undoable = false) => {
@@ -290,7 +288,7 @@
     return { say, silent };
   };
 
-  // Calls `draw` whenever a part that comes with its element's value is shown, after `begin` for a new one.
+  // Calls `begin` once for each new part of an element's value, and `draw` whenever the part becomes visible.
   const whenShown = (watch, part, draw, begin) => {
     const start = () => {
       const root = part();
@@ -301,10 +299,10 @@
       draw();
     };
     watch('value', start);
-    queueMicrotask(start); // when the scripts below have been read
+    queueMicrotask(start); // after the rest of the script
   };
 
-  // What HTML parts of the page share: `data-do` is for the whole page, `data-own` for the part that it stands in.
+  // Shared by the scripts of HTML parts. The card handles `data-do`, the part itself `data-own`.
   window.studio = {
     follow: (one) => { followers.push(one); poll(); },
     ...{ morph, exchange, fill, ask, fetchJson, asJson, why, save, fresh, hide, write, scrollTo, outcome, whenShown, showBackground, replay, type, session },
@@ -323,8 +321,8 @@
   };
 })();
 
-// A clip's frames lie on one sheet, row by row, in as many columns as make it square; the canvas shows one of them. So
-// what is seen is always a frame of the file, and can be stopped, gone through and taken.
+// Plays a clip from a sheet of its frames, row by row, with ceil(sqrt(n)) columns. So playback can stop at, step through
+// and take exact frames.
 (() => {
   const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
@@ -345,7 +343,7 @@
       const sheet = new Image();
       this.change({ at: 0, sheet: null, plays: !calm.matches });
       sheet.src = this.dataset.sheet;
-      try { await sheet.decode(); } catch { return; } // it was removed meanwhile
+      try { await sheet.decode(); } catch { return; } // removed meanwhile
       if (sheet.getAttribute('src') === this.dataset.sheet) this.change({ sheet });
     }
 
@@ -364,7 +362,7 @@
     get next() { return (this.at + 1) % this.frames; }
     get wait() { return 1000 / this.dataset.fps / this.querySelector('select').value; }
 
-    // Shows what is so now, and the next frame when it is due.
+    // Changes the state, shows it, and schedules the next frame.
     change(now) {
       Object.assign(this, now);
       clearTimeout(this.timer);
@@ -391,13 +389,12 @@
   });
 })();
 
-// Runs before Gradio does. Gradio's server ends the stream of answers once all that it was asked for is answered. What
-// is asked for while the news of that end is on its way is never heard of again: its answer waits for a stream, and
-// Gradio's client, which takes the old one for open, asks for none. So the end is passed on only where nothing is
-// waited for; else the next stream takes the place of the one that ended, and the client sees one.
+// Works around a race in Gradio. Its server closes the event stream once all events are answered. An event that is sent
+// while that close is on its way gets no answer: the answer waits for a stream, but the client believes that the old one
+// is open. So the close is passed on only if no event is pending; else a new stream continues the old one unseen.
 (() => {
   const plain = window.fetch.bind(window);
-  const waiting = new Set(), early = new Set(); // asked for and not answered; answered before it was known by its number
+  const waiting = new Set(), early = new Set(); // pending events; events answered before their number was known
 
   const ask = async (asked) => {
     const unnumbered = {};
@@ -442,7 +439,7 @@
       controller.close();
     };
     const start = (controller) => relay(controller).catch((error) => {
-      waiting.clear(); // of a broken stream Gradio answers nothing more
+      waiting.clear(); // Gradio answers nothing more after a broken stream
       throw error;
     });
     const cancel = (reason) => {

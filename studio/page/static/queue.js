@@ -1,15 +1,15 @@
-// The jobs as they stand: fetched when the queue changes, and now and then while something is being made. Rows are known
-// by their job; what did not change is not touched, so that nothing flickers and the focus stays.
+// Fetches the rows when the queue changes, and periodically while a job is running. Rows are keyed by job; unchanged rows
+// are not touched, so that nothing flickers and the focus stays.
 studio.listen(element, trigger);
 
-const OFTEN = 700; // ms, while something is being made
+const OFTEN = 700; // ms, while a job is running
 const { hide } = studio;
 const find = (selector) => element.querySelector(selector);
 const shown = () => Boolean(find('.jobs')?.offsetParent);
 const outcome = studio.outcome(element, shown);
 
 let busy = false, drawing = false, again = false;
-let fingerprint = ''; // the queue's, as of which the rows are
+let fingerprint = ''; // of the queue at the last fetch
 
 const draw = async () => {
   if (!shown()) return;
@@ -35,7 +35,7 @@ const put = (answer) => {
   if (active && document.activeElement !== active) refocus(active, job);
 };
 
-// A row that moves, or a button that goes, takes the focus with it.
+// Restores the focus after its row has moved or its button has gone.
 const refocus = (active, job) => {
   const act = active.dataset.act;
   const row = job && find(`.job[data-job="${job}"]`);

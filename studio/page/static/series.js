@@ -1,12 +1,12 @@
-// Series on show follow the queue and the gallery.
+// Refreshes the series on show when queue or gallery change.
 studio.listen(element, trigger);
 const refresh = () => { if (element.offsetParent) trigger('input'); };
 studio.follow({ queue: refresh, gallery: refresh });
 
-// What was asked for is below the inputs on a phone: scroll to it once it is there, or once it is said why it can't be.
+// On a phone the panel is below the inputs: scroll to it once a new series or a refusal is there.
 const tab = (at) => at.closest('[role=tabpanel]');
 const shown = () => element.querySelector('[data-series]')?.dataset.series;
-let before = null; // what was on show when it was asked for: a refresh that was on its way then may still come first
+let before = null; // the series on show when the button was pressed: an earlier refresh may arrive first
 document.addEventListener('click', (event) => {
   const make = event.target.closest?.('.make');
   if (make && tab(make) === tab(element)) before = { shown: shown() };

@@ -1,10 +1,10 @@
-// The job on show. page.js polls the studio for news of it; only what changed is exchanged, so that pictures don't
-// flicker and the focus stays where it is.
+// The job on show. page.js polls its state; only changed pieces are replaced, so that pictures don't flicker and the focus
+// stays.
 studio.listen(element, trigger);
 
 const stage = () => element.querySelector('.stage');
 const idle = () => !stage()?.dataset.job || Boolean(stage().dataset.ended && stage().dataset.mine === undefined);
-// A job that was begun elsewhere comes on the stage, if it belongs here and the stage is still free when it comes.
+// Shows a job that another page began, if it belongs to this tab and the stage is still free when the answer arrives.
 const adopt = async (job) => {
   const { html, tab } = await studio.fetchJson(`/stage/${job}`);
   if (html && tab === stage()?.dataset.tab && idle()) props.value = html;
@@ -16,7 +16,7 @@ studio.follow({
   adopt,
   stage: (news) => {
     const cells = stage().querySelector('.cells');
-    studio.exchange(stage().querySelector('.head'), news.head); // a button that is held stays the one that is let go
+    studio.exchange(stage().querySelector('.head'), news.head); // a button stays the same element while it is held
     cells.className = `cells ${news.size}`;
     studio.exchange(cells, news.cells);
     studio.replay(cells);
@@ -28,7 +28,7 @@ studio.follow({
   silent: (silent) => stage()?.classList.toggle('silent', silent),
   gallery: () => trigger('change'),
 });
-// What was understood of its prompt, once it is drawn.
+// The chips of its prompt, once the job has ended.
 const tell = async (said) => {
   if (!said || said.dataset.told) return;
   said.dataset.told = 'true';
@@ -38,13 +38,13 @@ const tell = async (said) => {
 const begin = () => {
   studio.showBackground();
   studio.replay(element);
-  for (const part of element.querySelectorAll('.head, .cells')) part.html = null; // it is another job's now
+  for (const part of element.querySelectorAll('.head, .cells')) part.html = null; // another job
   if (stage()?.dataset.mine !== undefined) studio.scrollTo(stage()); // on a phone it is below the settings
   studio.pollNow();
-  // What is on show outlives the page, as what is typed does: its job may end before the page is there again.
+  // The job on show is restored after a reload, even if it has ended meanwhile.
   const { job, tab } = stage()?.dataset ?? {}, key = `studio_stage_${tab}`;
   if (job) studio.session.set(key, job);
   else if (stage()?.querySelector('.empty') && studio.session.get(key)) adopt(studio.session.get(key));
 };
 watch('value', begin);
-queueMicrotask(begin); // a tab is made when it is opened first, and may have been handed a job by then
+queueMicrotask(begin); // a tab is built when it is first opened, and may have a job by then
