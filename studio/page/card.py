@@ -120,15 +120,13 @@ class CardHandlers:
         fields = restored.fields
         if do == "vary":
             same = {name: fields[name] for name in ("style", "steps", "guidance", "scheduler") if name in fields}
-            varied = {"prompt": item.prompt, "image": start, "variations": VARIATIONS}
-            return self._planned(varied | same)
-        if any(record.get("request", {}).get(name) and name not in fields for name in GIVEN):
+            fields = same | {"prompt": item.prompt, "image": start, "variations": VARIATIONS}
+        elif any(record.get("request", {}).get(name) and name not in fields for name in GIVEN):
             raise Refused(restored.lost[0])
-        return self._planned({**fields, "seed": None})
-
-    def _planned(self, fields: dict[str, Any]) -> Job:
-        same = {"task": "image", **fields, "shape": None, "model": self.context.model}
-        return only(self.context.studio.prepare(**same))
+        else:
+            fields = {**fields, "seed": None}
+        request = {"task": "image", **fields, "shape": None, "model": self.context.model}
+        return only(self.context.studio.prepare(**request))
 
 
 def take_frame(gallery: Gallery, clip: GalleryItem, number: object) -> str:

@@ -296,15 +296,10 @@ def build(
     return filled, fill
 
 
-def _seen(form: Form) -> tuple[list[str], list[Any]]:
-    """Names and components of all inputs but the canvas, whose layers would be uploaded with each event."""
-    names = [name for name in form if name != "canvas"]
-    return names, [form[name] for name in names]
-
-
 def _connect_active(handlers: MakeHandlers, form: Form, side: Inputs) -> None:
     """Connect the chips of folded inputs that are set; pressing a chip resets its inputs."""
-    seen, inputs = _seen(form)
+    seen = [name for name in form if name != "canvas"]  # its layers would be uploaded with each event
+    inputs = [form[name] for name in seen]
     folded = [name for held in handlers.folded.values() for name in held]
 
     def active(*values: Any) -> str:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field
 
 from models.messages import Refused
 from studio.api.gallery import Chosen
-from studio.gallery import PAGE, Filter, Gallery, GalleryItem, labels_in
+from studio.gallery import PAGE, Filter, Gallery, labels_in
 from studio.inputs import remove_unneeded
 from studio.page.context import PageContext
 from studio.page.html import error_text, has_text, label, new_router, render, script, style_name, text
@@ -112,7 +112,7 @@ class GalleryHandlers:
         stand = {"is_narrowed": wanted != everything, "in_bin": wanted.deleted}
         return {
             "fingerprint": now,
-            "cells": _cells(items),
+            "cells": [(item.number, render("gallery.cell", item)) for item in items],
             "low": items[-1].number if len(items) == PAGE else None,
             "newest": newest[0].number if newest else 0,
             "found": count,
@@ -175,10 +175,6 @@ class GalleryHandlers:
     def _values(self, column: str) -> list[str]:
         sql = f"SELECT DISTINCT {column} AS value FROM artifacts WHERE {column} != '' ORDER BY value"
         return [row["value"] for row in self.context.studio.store.database.rows(sql)]
-
-
-def _cells(pictures: Sequence[GalleryItem]) -> list[tuple[int, str]]:
-    return [(one.number, render("gallery.cell", one)) for one in pictures]
 
 
 def tab_html() -> str:
