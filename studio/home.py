@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from studio.database import Database, migrations
 from studio.events import End, Progress, Saved, Unknown
 from studio.gallery import Gallery
 from studio.queue import Queue
-from studio.search import Search
+
+if TYPE_CHECKING:
+    from studio.search import Search
 
 DATABASE = "studio.db"
 
@@ -20,8 +24,14 @@ class Home:
         self.root = root
         self.database = Database(root / database, migrations("home"))
         self.queue, self.gallery = Queue(self.database), Gallery(root, self.database)
-        self.search = Search(self.gallery)
         self.progress = ProgressStore(root / "cache" / "live.db")
+
+    @cached_property
+    def search(self) -> "Search":
+        """The vectors of the gallery's pictures."""
+        from studio.search import Search
+
+        return Search(self.gallery)
 
 
 class ProgressStore:

@@ -26,6 +26,7 @@ SEEDS = 2**32
 CANDIDATE_STRIDE = 0x9E3779B1
 PROMPT_LIMIT = 2_000  # characters; the model reads the first 31 tokens
 MIX_LIMIT = 8  # things in one picture
+SUBTRACTED = -0.5  # weight of a part that is taken away
 # They turn text round on screen, so that a file name or a log line reads as something else.
 BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # Endings of files that are read as pictures and clips.

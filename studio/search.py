@@ -16,12 +16,11 @@ from models.messages import Refused
 from studio.events import Answer, Vector
 from studio.gallery import Filter, Gallery, GalleryItem
 from studio.media import from_bytes
-from studio.requests import EmbedRequest, SearchRequest, make_request
+from studio.requests import SUBTRACTED, EmbedRequest, SearchRequest, make_request
 
 # Of 64 prompts and the pictures that were drawn for them, three in four are as near as this, and of pictures that were
 # drawn for others one in twenty.
 NEAR = 0.4
-SUBTRACTED = -0.5  # the weight of what is taken away
 EMBED_BATCH = 32  # texts and pictures of one interactive job: as many as the space reads in one go
 SPARE = 32  # pictures read beyond those wanted, since some may be deleted
 MORE = 4  # times as many are read where too many are

@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any
 
 from models.messages import Message, Refused, did_you_mean
-from studio.yaml_file import load_yaml
 
 CHOICES = 10_000  # in one prompt, those in the lines of wildcards included
 LENGTH = 100_000  # characters on the way; what comes out has the prompt's own limit
@@ -96,6 +95,8 @@ class Wildcards:
     @cached_property
     def _known(self) -> dict[str, tuple[Path, list[str] | None]]:
         """Where each list is, and its lines where it is part of a YAML file."""
+        from studio.yaml_file import load_yaml
+
         known: dict[str, tuple[Path, list[str] | None]] = {}
         for path in self._files():
             if path.suffix.lower() == ".txt":

@@ -21,7 +21,6 @@ from studio import media
 from studio.backends.base import Backend, Event, Handler, per_request
 from studio.backends.inputs import Batches, ClipEnds, given_frames, given_pixels, start, to_describe, to_enlarge
 from studio.backends.runtime import weights_needed
-from studio.backends.vectors import vectors
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
 from studio.events import Progress, Unknown
 from studio.media import Artifact
@@ -279,6 +278,8 @@ class Embedded(Backend):
             yield media.caption(caption.text, caption.others, known, request.language, seed=request.seed or 0, **facts)
 
     def _vectors(self, request: EmbedRequest) -> Iterator[Event]:
+        from studio.backends.vectors import vectors
+
         yield from vectors(self._loaded().embedder, request)
 
     def embedder(self) -> "Embedder":

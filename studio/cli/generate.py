@@ -23,6 +23,7 @@ from studio.metadata.files import read
 from studio.planner import Job, plan, plan_with, resolve
 from studio.requests import (
     PICTURES,
+    SUBTRACTED,
     CaptionRequest,
     ClipRequest,
     ImageRequest,
@@ -33,7 +34,6 @@ from studio.requests import (
     media_tasks,
 )
 from studio.run import BareFolderSink, FolderSink, GallerySink, Sink, file_names
-from studio.search import SUBTRACTED
 
 A = TypeVar("A")
 
