@@ -91,16 +91,6 @@ def test_words_that_the_seed_draws_are_one_job_a_picture(api: httpx.Client) -> N
     }
 
 
-def test_lists_of_words_are_read_as_they_are_now(api: httpx.Client, server: Server) -> None:
-    (server.home / "wildcards").mkdir(exist_ok=True)
-    for word in ("fox", "owl"):
-        (server.home / "wildcards" / "things.txt").write_text(word)
-        assert ask(api, prompt="my __things__", steps=1)["request"]["prompt"] == f"my {word}"
-        with httpx.Client(base_url=f"{server.url}/sdapi/v1", timeout=TIMEOUT) as other:
-            results = other.post("/txt2img", json={"prompt": "a __things__", "steps": 1}).json()
-            assert json.loads(results["info"])["prompt"] == f"a {word}"
-
-
 def test_events_from_beginning_to_end_and_for_latecomers(api: httpx.Client) -> None:
     job = ask(api, prompt="an axolotl in the news", count=2, seed=1, steps=20)
     answer = events(api, job["id"])
@@ -278,16 +268,6 @@ def test_small_pictures_of_large_ones(api: httpx.Client) -> None:
             assert picture.size == (128, 128) and answer.headers["content-type"] == f"image/{picture.format.lower()}"
             sizes[size] = picture.format
     assert sizes == {128: "PNG", 512: "WEBP"}
-
-
-def test_search_by_words_and_by_likeness(api: httpx.Client, three: list[str]) -> None:
-    hits = api.get("/search", params={"words": "gallery zebra", "meaning": False}).json()["hits"]
-    assert {hit["picture"]["sha256"] for hit in hits} == set(three)
-    alike = api.get("/search", params={"like": three[0], "k": 2}).json()["hits"]
-    assert len(alike) == 2 and alike[0]["score"] >= alike[1]["score"]
-    assert api.get("/search", params={"words": "zebra", "style": "outline", "meaning": False}).json()["hits"] == []
-    assert api.get("/search", params={"like": NOBODY}).status_code == 404
-    assert len(api.get("/search", params={"like": three[0], "meaning": True, "k": 500}).json()["hits"]) > 2
 
 
 def test_a_search_leads_away_from_words_or_a_picture(api: httpx.Client, three: list[str]) -> None:

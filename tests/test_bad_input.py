@@ -110,16 +110,13 @@ def test_out_is_a_file(refuse: Callable[..., str], tmp_path: Path) -> None:
     assert "is not a folder" in refuse("a cat", "--out", tmp_path / "file")
     assert "studio export --format" in refuse("a cat", "--out", tmp_path / "cat.avi")
     assert "is not a folder" in refuse("a cat", "--out", tmp_path / "file" / "deeper")
+    assert "too long" in refuse("a cat", "--out", tmp_path / ("n" * 300))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc and /sys are Linux's")
 @pytest.mark.parametrize("out", ["/proc/studio", "/sys/studio/deeper", "/dev/null/x"])
 def test_out_can_not_be_written(refuse: Callable[..., str], out: str) -> None:
     assert "--out" in refuse("a cat", "--out", out)
-
-
-def test_out_has_a_name_that_is_too_long(refuse: Callable[..., str], tmp_path: Path) -> None:
-    assert "too long" in refuse("a cat", "--out", tmp_path / ("n" * 300))
 
 
 def test_out_is_full(refuse: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,16 +172,3 @@ def test_a_second_studio_on_the_port() -> None:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1 and "is taken, perhaps by another studio" in done.stderr
-
-
-def test_addresses_and_models(studio: Callable[..., Output], subtests: pytest.Subtests) -> None:
-    for *arguments, says in (
-        ("--host", "0.0.0.0", "--allow-network"),
-        ("--host", "::", "--allow-network"),
-        ("--host", "example.com", "--allow-network"),
-        ("--port", "70000", "--port must be between"),
-        ("--model", "fakee", "did you mean 'fake'?"),
-    ):
-        with subtests.test(arguments=arguments):
-            done = studio("open", "--no-browser", "--model", "fake", *arguments)
-            assert (done.code, done.out) == (2, "") and done.err.count("\n") == 1 and says in done.err

@@ -72,14 +72,6 @@ def test_every_dialect_asks_for_the_same(tmp_path: Path, name: str, named: bool)
     ]
 
 
-@pytest.mark.parametrize("path", sorted((assets() / "prompts").glob("batch.*")), ids=lambda path: path.name)
-def test_the_examples_that_ship_are_good(path: Path) -> None:
-    results = plan([Source(path.name, path.read_bytes(), path.parent)], DESK)
-    assert not results.problems and len(results.jobs) >= 4
-    assert not any(set("{}") & set(job.request.prompt.replace("\\{", "").replace("\\}", "")) for job in results.jobs)
-    assert {f".{kind}" for kind in ("txt", "jsonl", "csv", "yaml")} <= set(READERS)
-
-
 def test_seeds_counts_and_names(tmp_path: Path) -> None:
     made = planned(tmp_path / "a.txt", "a cat --d 1,2 --n_iter 2 --batch_size 3 --f pics/cat.png\na dog --d -1\n")
     assert [(job.request.seed, job.request.count) for job in made.jobs[:2]] == [(1, 6), (2, 6)]
@@ -137,7 +129,6 @@ def test_cells_are_text_and_sizes_are_told_of(tmp_path: Path) -> None:
         ("a.txt", "a cat --s many", "steps must be a whole number, not 'many'"),
         ("a.txt", "a cat --s", "--s has no value"),
         ("a.txt", "a cat --s 5 --steps 6", "steps is given twice, the second time as steps"),
-        ("a.txt", "a cat --s 5 --s 6", "s is given twice"),
         ("a.txt", "--prompt a cat", "cat is no flag"),
         ("a.txt", '--prompt "a cat', "a quotation mark is open"),
         ("a.txt", "--prompt", "--prompt has no value"),
@@ -147,25 +138,19 @@ def test_cells_are_text_and_sizes_are_told_of(tmp_path: Path) -> None:
         ("a.txt", "a __cta__", "there is no wildcard __cta__"),
         ("a.txt", "a (cat:99)", "the weight of 'cat' is 99"),
         ("a.txt", "a cat --model embedded", "asks for the model 'embedded'"),
-        ("a.txt", "x" * 3000, "3,000 characters"),
         ("a.txt", "x" * 70_000, "longer than 64 KB"),
         ("a.txt", "a\x1b[31mcat", "control character"),
-        ("a.txt", "a \0cat", "control character"),
         ("a.jsonl", "{", "this is no JSON"),
         ("a.jsonl", "[1]", "a job is an object"),
         ("a.jsonl", '{"prompt": "a", "prompt": "b"}', "prompt is given twice"),
         ("a.jsonl", '{"prompt": 5}', "prompt must be text"),
         ("a.jsonl", '{"prompt": "a", "steps": "5"}', "steps must be a whole number"),
-        ("a.jsonl", '{"prompt": "a", "steps": true}', "steps must be a whole number"),
         ("a.jsonl", '{"prompt": "a", "seed": 1e999}', "seed must be a whole number"),
         ("a.jsonl", '{"prompt": "a", "guidance": NaN}', "guidance must be a number"),
         ("a.jsonl", '{"prompt": "a", "seed": ' + "9" * 5000 + "}", "no JSON"),
         ("a.jsonl", "[" * 30_000, "this is no JSON (maximum recursion depth"),
-        ("a.jsonl", '{"prompt": "a", "expand": "yes"}', "expand"),
         ("a.jsonl", '{"prompt": "a", "name": 1}', "name must be text"),
-        ("a.jsonl", '{"prompt": "a", "like": "missing.png"}', "missing.png does not exist"),
         ("a.jsonl", '{"prompt": "a", "like": "a\\u0000.png"}', "does not exist"),
-        ("a.jsonl", '{"prompt": "a", "mix": [{"text": "b", "weight": 99}]}', "the weight of a mix"),
         ("a.jsonl", '{"prompt": "a", "\\ud800": 1}', "there is no setting"),
         ("a.jsonl", '{"prompt": "a", "task": "embed"}', "there is no task 'embed'; there are image, clip, caption"),
     ],
@@ -182,15 +167,12 @@ def test_a_bad_line_is_its_own_fault(tmp_path: Path, name: str, line: str, says:
     ("name", "data", "line", "says"),
     [
         ("a.txt", b"a cat\n\xff\xfe cat\n", 2, "byte 1 is not UTF-8"),
-        ("a.json", "[{}", 1, "no JSON"),
         ("a.json", '[{"prompt": "a"}\n,\n{"prompt": }]', 3, "no JSON"),
         ("a.json", '[{"prompt": "a"}]\nx', 2, "no JSON"),
         ("a.json", "[" * 100_000, 1, "no JSON"),
         ("a.csv", "prompt,promt\na,b\n", 1, "no setting 'promt' (did you mean 'prompt'?)"),
-        ("a.csv", "prompt,prompt\na,b\n", 1, "prompt is given twice"),
         ("a.csv", "prompt,seed\na,1,2\n", 2, "cell 3 ('2') is under no name"),
         ("a.csv", 'prompt\n"a\nb\n', 2, "the table is broken here"),
-        ("a.csv", 'prompt\n"a"b\n', 2, "the table is broken here"),
         ("a.csv", ",,\n", 1, "the header is empty"),
         ("a.yaml", "jobs: [a\n", 2, "expected"),
         ("a.yaml", "jbos: [a]", 1, "'jbos' means nothing there (did you mean 'jobs'?)"),

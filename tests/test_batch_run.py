@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from conftest import Output
 from PIL import Image
-from rich.progress import Progress as Bar
 from waiting import TIMEOUT, until
 
 from models.assets import assets
@@ -179,16 +178,6 @@ def test_what_somebody_else_put_there_stays(batch: Callable[..., Output], tmp_pa
     assert {path.name for path in out.rglob("*") if path.is_file()} <= {".lock", Path(name).name}
 
 
-def test_what_was_stopped_before_it_began_begins_and_finds_its_pictures(
-    batch: Callable[..., Output], tmp_path: Path
-) -> None:
-    asked, out = written(tmp_path / "a.txt", "a cat --d 1 --f cat", "a dog --bogus 1"), tmp_path / "out"
-    batch(asked, "--out", out)
-    for name in ("jobs.jsonl", "images/metadata.jsonl"):
-        (out / name).unlink()
-    assert batch(asked, "--out", out, "--json").json["found"] == 1
-
-
 def test_a_damaged_plan_is_refused(batch: Callable[..., Output], tmp_path: Path) -> None:
     asked, out = written(tmp_path / "a.txt", "a cat --d 1"), tmp_path / "out"
     batch(asked, "--out", out)
@@ -299,24 +288,6 @@ def test_stopped_before_it_begins_it_leaves_nothing(tmp_path: Path) -> None:
         err = process.communicate(timeout=TIMEOUT)[1]
     assert process.returncode == 130 and "Traceback" not in err, err
     assert not (tmp_path / "out").exists()
-
-
-def test_an_interrupt_between_two_events_is_a_stop(
-    batch: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked, out, real = written(tmp_path / "a.txt", "a --d 1", "b --d 2", "c --d 3"), tmp_path / "out", Bar.update
-
-    def update(self: Bar, task: Any, completed: float) -> None:
-        real(self, task, completed=completed)
-        if completed > 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as broken:
-        broken.setattr(Bar, "update", update)
-        said = batch(asked, "--out", out, "--json")
-    whole = len(rows(out / "images/metadata.jsonl"))  # the last picture may be whole and its job not yet called done
-    assert said.code == 130 and said.json["done"] == 2 and whole == len(pictures(out)) in (2, 3)
-    assert batch(asked, "--out", out, "--json").json["found"] == whole
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no kill -9")

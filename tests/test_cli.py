@@ -17,8 +17,8 @@ from queue_kit import ask, claims, planned
 from waiting import TIMEOUT, until
 
 from models.assets import prompt_list
-from models.messages import Message, Refused
-from studio import cli, run, sheet
+from models.messages import Message
+from studio import cli, sheet
 from studio.events import Failed
 from studio.home import Home
 
@@ -104,22 +104,6 @@ def test_what_it_does_not_know_is_said(studio: Callable[..., Output], tmp_path: 
     result = faces(studio, "an axolotl", "--out", tmp_path)
     assert "I don't know axolotl; nearest: lizard, fish." in result.err
     assert result.json[0]["unknown"] == [{"word": "axolotl", "nearest": ["lizard", "fish"]}]
-
-
-def test_a_disk_that_fills_up_leaves_what_is_done(
-    studio: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write, written = run.write_whole, []
-
-    def full_after_two(path: Path, data: bytes) -> None:
-        if len(written) == 2:
-            raise Refused("the disk is full.")
-        written.append(path)
-        write(path, data)
-
-    monkeypatch.setattr(run, "write_whole", full_after_two)
-    result = faces(studio, "a b", "b c", "c d", "--out", tmp_path / "out")
-    assert result.code == 1 and len(result.json) == 2 and result.err.strip().endswith("studio: the disk is full.")
 
 
 def test_a_model_that_fails_is_explained(

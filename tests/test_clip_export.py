@@ -76,9 +76,6 @@ def test_a_clip_is_within_all_that_an_app_says(name: str) -> None:
         assert ((alpha > 60) & (alpha < 120)).mean() > 0.01, "a shadow that is half there"
 
 
-RATES = st.integers(1, 100)
-
-
 @given(st.sampled_from(sorted(MOVING)), st.integers(2, 130), st.integers(5, 900))
 @settings(max_examples=150)
 def test_times_are_those_of_the_app_or_it_says_how_to_make_them_so(name: str, count: int, time: int) -> None:

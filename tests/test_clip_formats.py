@@ -12,9 +12,8 @@ from picture_kit import over
 from PIL import Image, ImageDraw
 from tiny_files import artifact_of, job_of
 
-from models.messages import Refused
 from studio.export.clips import FORMATS, Clip, clip_file, sheet, webm, whole
-from studio.metadata.files import read_bytes, strip
+from studio.metadata.files import read_bytes
 from studio.metadata.origin import provenance
 
 FILMS = ("webm", "mp4")
@@ -103,16 +102,6 @@ def compare(was: np.ndarray, now: np.ndarray, kind: str) -> None:
         assert abs(now - was)[alpha[..., 0] == 255].mean() < 6
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_a_file_says_where_it_comes_from_and_can_be_silenced(kind: str) -> None:
-    clip = clip_of(3)
-    told = clip_file(clip, kind, SAYS)
-    assert read_bytes(told, "it")["request"]["prompt"] == "一只猫 🐱"
-    assert read_back(told, kind).times == read_back(clip_file(clip, kind), kind).times
-    plain = strip(told, "it")
-    assert read_bytes(plain, "it") == {} and b"job_id" not in plain
-
-
 def test_a_gifs_edge_is_dithered_and_stands_still_or_lies_on_a_colour() -> None:
     clip = Clip((faint(0, 40, 40).resize((160, 160)),) * 2, (100, 100))
     assert min(Clip.read("", clip_file(clip.at(200), "gif")).times) == 20, "faster ones are shown slower than said"
@@ -163,16 +152,3 @@ def test_fewer_more_and_faster_frames(count: int, n: int, fps: int) -> None:
     assert fewer.seconds == more.seconds == clip.seconds and more.every(n) == clip
     assert clip.at(fps).seconds == pytest.approx(count / fps, abs=0.001) and fewer.larger == fewer.frames
     assert clip.lasting(3).seconds == 3
-
-
-@given(st.sampled_from(FILMS), st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=9))
-@settings(max_examples=200)
-def test_a_damaged_film_is_refused_or_read(kind: str, changes: list[tuple[int, int]]) -> None:
-    data = bytearray(clip_file(clip_of(2), kind, SAYS))
-    for place, value in changes:
-        data[place % len(data)] = value
-    for do in (read_bytes, strip):
-        try:
-            do(bytes(data), "it")
-        except Refused as refusal:
-            assert "it " in str(refusal)

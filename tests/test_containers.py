@@ -2,7 +2,6 @@
 
 import io
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,15 +15,11 @@ from tiny_files import artifact_of, frames_of, job_of, picture_of, text_of
 from models.messages import Refused
 from studio.export.clips import Clip, clip_file
 from studio.metadata.files import (
-    CONTAINERS,
-    NAMESPACE,
     media_type,
     read_bytes,
     strip,
     texts,
     write,
-    xmp_packet,
-    xmp_settings,
 )
 from studio.metadata.origin import Provenance, provenance
 
@@ -83,15 +78,6 @@ def test_written_read_and_taken_out_again(kind: str, says: Provenance) -> None:
     assert b"job_id" not in without and b"Steps" not in without and b"trainedAlgorithmicMedia" not in without
     assert strip(write(without, media_type(before, "it"), RECORD), "it") == without
     assert texts(told, "it").texts["parameters"] == says.parameters
-
-
-@pytest.mark.parametrize("kind", MOVING)
-def test_moving_files_keep_frames_times_and_loop(kind: str) -> None:
-    told = write(plain(kind), media_type(plain(kind), "it"), RECORD)
-    shown = frames_of(told)
-    assert [duration for _, duration in shown] == TIMES and len({pixels for pixels, _ in shown}) == len(TIMES)
-    with Image.open(io.BytesIO(told)) as picture:
-        assert picture.info.get("loop") == (None if "avif" in kind else 3)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if not {*kind.split()} & {"gif", "avif", *FILMS}])
@@ -162,31 +148,6 @@ def test_nothing_is_written_into_a_part_of_a_file(kind: str) -> None:
         else:
             # An AVIF's pixels come last and only their own box says how long they are; a film ends without frames.
             assert "avif" in kind or (kind in FILMS and facts(copy) == facts(whole))
-
-
-def test_another_media_type_is_a_mistake_of_the_program() -> None:
-    for media in ("image/webp", "video/mp4", "audio/mpeg"):
-        with pytest.raises(ValueError, match=f"this is no {media} file"):
-            write(plain("png"), media, RECORD)
-
-
-def test_settings_too_long_for_a_jpeg_are_refused_in_both_languages() -> None:
-    with pytest.raises(Refused) as refused:
-        write(plain("jpeg"), "image/jpeg", Provenance("🐶" * 20_000, "{}"))
-    assert str(refused.value) == "the settings are too long for a jpeg file; choose png, webp or avif."
-    assert refused.value.text("zh") == "设置太长，jpeg 文件放不下；请选择 png、webp 或 avif。"
-
-
-def test_xmp_of_a_million_levels_is_read_in_no_time() -> None:
-    deep = f"<x xmlns='{NAMESPACE}'>" + "<a>" * 500_000 + "<settings>1</settings>" + "</a>" * 500_000 + "</x>"
-    began = time.process_time()
-    assert xmp_settings(deep.encode()) in ("", "1")
-    assert time.process_time() - began < 20
-    assert xmp_settings(xmp_packet("{}").encode()) == "{}"
-
-
-def test_every_container_has_a_media_type_of_its_own() -> None:
-    assert all(container.suffix.startswith(".") for container in CONTAINERS.values())
 
 
 def test_info_and_strip_of_clips_and_captions(studio: Callable, tmp_path: Path) -> None:

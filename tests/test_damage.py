@@ -5,7 +5,6 @@ import random
 import re
 import shutil
 import stat
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +23,6 @@ from studio.database import StoreTrouble
 from studio.events import Failed
 from studio.gallery import Annotations, Gallery, beside, read_annotations
 from studio.home import Home
-from studio.metadata.readers import parse_parameters
 from studio.page import routes
 from studio.page.context import PageContext
 from studio.queue import read_message
@@ -203,13 +201,6 @@ def test_a_pipe_in_the_place_of_a_list_or_a_picture_is_not_waited_for(tmp_path: 
         os.mkfifo(tmp_path / name)
     assert "is no file" in refusal(lambda: Wildcards(tmp_path).entries("lines"))
     assert refusal(lambda: picture_of(tmp_path / "a.png"))
-
-
-@pytest.mark.parametrize("piece", ['ab: "\\\\",', "ab", 'ab: "', "a a: ", "\\"])
-def test_settings_of_any_length_are_read_in_a_moment(piece: str) -> None:
-    began = time.process_time()
-    parse_parameters("a cat\n" + piece * (2**18 // len(piece)))
-    assert time.process_time() - began < 0.2
 
 
 def test_a_home_that_can_not_be_rebuilt_is_one_sentence(

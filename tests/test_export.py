@@ -18,7 +18,7 @@ from models.data.pixels import png, premultiply
 from models.messages import Refused
 from studio.backends.embedded import Embedded
 from studio.export.apps import APPS, app_named, fit, placed, within
-from studio.export.drawing import SEEN, Drawing, both, indexed, outlined, resized, seen_box, svg
+from studio.export.drawing import Drawing, both, indexed, outlined, resized, seen_box, svg
 from studio.metadata.files import provenance_in, read
 from studio.metadata.origin import Provenance as Says
 from studio.page.routes import export_file as page_file
@@ -262,13 +262,6 @@ def test_what_is_made_larger_has_its_whole_rim_and_the_small_one_is_the_same_pic
     assert nothing is None and np.array_equal(np.asarray(alone), np.asarray(outlined(disc(128, 63.5))))
 
 
-def test_size_and_nothing():
-    assert outlined(noise(33, 77)).size == (33, 77)
-    empty = Image.new("RGBA", (20, 20))
-    assert not np.asarray(outlined(empty))[..., 3].any()
-    assert np.array_equal(np.asarray(outlined(face(), 0))[..., 3], np.asarray(face())[..., 3])
-
-
 # --- The command ------------------------------------------------------------------------------------------------------
 
 
@@ -361,8 +354,3 @@ def test_apps_are_listed_and_found_by_other_names(studio):
     rows = studio("apps", "--json").json
     assert [row["app"] for row in rows] == list(APPS)
     assert app_named("LINE") is APPS["line-sticker"] and app_named("Discord Emoji") is APPS["discord-emoji"]
-
-
-def test_fainter_than_seen_is_nothing():
-    faint = Image.new("RGBA", (9, 9), (255, 0, 0, SEEN - 1))
-    assert seen_box(np.asarray(faint)[..., 3]) == (0, 0, 9, 9)

@@ -1,6 +1,5 @@
 """Comparison grids: values as A1111 reads them, a sheet that can be made again. And sets: one seed, labels, packs."""
 
-import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,6 @@ from conftest import Output, refusal
 from hypothesis import given
 from hypothesis import strategies as st
 from picture_kit import face
-from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from models.compose.lettering import font_for
@@ -75,21 +73,10 @@ def grid(x: str = "seed=1-3", y: str | None = "style=noto, outline", prompt: str
     return Grid(request, Axis.parse(x), Axis.parse(y) if y else None)
 
 
-def test_requests_go_row_by_row():
-    asked = grid().requests()
-    assert [(one.style, one.seed) for one in asked] == [(s, n) for s in ("noto", "outline") for n in (1, 2, 3)]
-    assert {one.prompt for one in asked} == {"a happy cat"}
-
-
 def test_prompt_is_search_and_replace_on_both_axes():
     asked = grid("prompt=cat, dog", "prompt=happy, very sad", negative="cat hair").requests()
     assert [one.prompt for one in asked] == ["a happy cat", "a happy dog", "a very sad cat", "a very sad dog"]
     assert [one.negative for one in asked] == ["cat hair", "dog hair"] * 2
-
-
-def test_all_have_one_seed():
-    made = grid("steps=1-3", None)
-    assert len({one.seed for one in made.requests()}) == 1 and made.request.seed is not None
 
 
 def test_a_grid_that_makes_no_sense_is_refused():
@@ -126,13 +113,6 @@ def test_labels_are_drawn_also_in_chinese_and_never_past_their_place():
     lines = lines_of(long, font_for(long, 14), 128, 3)
     assert len(lines) == 3 and lines[-1].endswith("…")
     assert all(font_for(long, 14).getlength(line) <= 128 for line in lines)
-
-
-def test_a_font_for_chinese_comes_with_the_studio():
-    font = font_for("会飞的熊猫 panda ，。", 14)
-    assert Path(str(font.path)).name == "NotoSansSC-GB2312.otf"
-    shapes = {bytes(font.getmask(character)) for character in "会飞的熊猫"}
-    assert len(shapes) == 5, "no boxes"
 
 
 @given(st.text(max_size=200), st.integers(1, 4), st.integers(20, 300))
@@ -208,14 +188,6 @@ def test_what_a_sheet_made_again_would_not_look_at_is_refused(studio: Callable[.
     for arguments in (("a cat",), ("--x", "seed=1"), ("--y", "steps=1-3")):
         said = studio("grid", "--again", sheet, *arguments, "--out", out, "--json")
         assert said.code == 2 and "--again makes the grid of a sheet again as it was" in said.err and not out.exists()
-
-
-def test_a_large_picture_is_shown_smaller():
-    one = grid("seed=1", None).sheet([face(512)])
-    assert one.height < 512
-    data = io.BytesIO()
-    one.save(data, "PNG")
-    assert Image.open(data).mode == "RGBA"
 
 
 # --- Sets -------------------------------------------------------------------------------------------------------------

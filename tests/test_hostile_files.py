@@ -18,11 +18,13 @@ from tiny_files import MOVING, SUFFIXES, picture_of, write, write_moving
 from waiting import bounded
 
 from models.messages import Refused
+from studio.export.clips import Clip, clip_file
 from studio.metadata.containers import LIMIT, png_chunk
 from studio.metadata.files import NAMESPACE, encoded, read, stripped, xmp_packet
 from studio.metadata.origin import Provenance
 
 KINDS = (*SUFFIXES, "gif")
+FILMS = ("webm", "mp4")
 
 
 def refusal(path: Path, do: Callable[[Path], object] = read) -> str:
@@ -42,6 +44,9 @@ def sample(path: Path, kind: str) -> bytes:
     """A file with settings, of any kind."""
     if kind == "gif":
         Image.new("P", (8, 8)).save(path, "GIF", comment="a\nSteps: 1, Seed: 2, Size: 3x3")
+    elif kind in FILMS:
+        frame = Image.new("RGBA", (32, 32), (60, 200, 30, 255))
+        path.write_bytes(clip_file(Clip((frame, frame), (100, 100)), kind, Provenance("a", "{}")))
     elif kind.startswith("moving "):
         write_moving(path, kind.removeprefix("moving "))
     else:
@@ -164,7 +169,7 @@ def test_xmp_that_is_none(tmp_path: Path) -> None:
     for packet in (
         NAMESPACE,
         f"<x xmlns='{NAMESPACE}'>",
-        "<a>" * 100_000 + NAMESPACE,
+        f"<x xmlns='{NAMESPACE}'>" + "<a>" * 500_000 + "</a>" * 500_000 + "</x>",
         xmp_packet("{}").encode("utf-16"),
     ):
         data = packet if isinstance(packet, bytes) else packet.encode()
@@ -202,7 +207,7 @@ def test_files_that_are_cut_short(tmp_path: Path, kind: str) -> None:
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     folder = tmp_path_factory.mktemp("samples")
-    return [sample(folder / "a", kind) for kind in (*KINDS, *(f"moving {kind}" for kind in MOVING))]
+    return [sample(folder / "a", kind) for kind in (*KINDS, *FILMS, *(f"moving {kind}" for kind in MOVING))]
 
 
 @settings(max_examples=300)

@@ -45,14 +45,9 @@ CHANGES = [
     ("POST", "/mcp"),
 ]
 READS = [("GET", "/"), ("GET", f"/pictures/{NOBODY}.png"), ("GET", "/api/v1/gallery"), ("GET", "/sdapi/v1/options")]
-STRANGERS = {
+STRANGERS = {  # tests/test_guard.py has more
     "foreign origin": {"Origin": "https://evil.example"},
-    "null origin": {"Origin": "null"},
-    "origin of another port": {"Origin": "http://127.0.0.1:9"},
-    "origin that is none": {"Origin": "http://[::1"},
     "rebound name": {"Host": "evil.example"},
-    "name that begins like ours": {"Host": "127.0.0.1.evil.example"},
-    "address of a network": {"Host": "192.168.1.5"},
     "another site's script": {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
 }
 
@@ -215,12 +210,8 @@ def test_what_is_no_request(doors: Server, subtests: pytest.Subtests) -> None:
 
 
 CHOICES: list[tuple[str, dict[str, Any], int]] = [
-    ("/sdapi/v1/txt2img", {"styles": ["/etc/passwd"]}, 422),
-    ("/sdapi/v1/txt2img", {"sampler_name": "../../etc"}, 404),
-    ("/sdapi/v1/txt2img", {"override_settings": {"sd_model_checkpoint": "/etc/passwd"}}, 404),
     ("/sdapi/v1/txt2img", {"override_settings": {"sd_model_checkpoint": "fake:600"}}, 404),
     ("/sdapi/v1/txt2img", {"override_settings": {"sd_model_checkpoint": {"a": 1}}}, 404),
-    ("/sdapi/v1/txt2img", {"script_name": "../x.py"}, 422),
     ("/sdapi/v1/txt2img", {"batch_size": 10**9, "n_iter": 10**9, "prompt": "{a|b}"}, 422),
     ("/sdapi/v1/options", {"sd_model_checkpoint": "/etc/passwd"}, 404),
     ("/sdapi/v1/extra-single-image", {"upscaler_1": "/etc/passwd", "image": "@"}, 404),

@@ -14,16 +14,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny_files import (
     CAN,
-    MOVING,
     SUFFIXES,
     a1111,
     file_of,
-    frames_of,
     job_of,
     picture_of,
     text_of,
     write,
-    write_moving,
 )
 
 from models.messages import Refused
@@ -92,16 +89,6 @@ def test_any_text_is_the_same_for_all_readers(kind: str, text: str) -> None:
     found = texts(data, "the file").texts
     assert found["parameters"] == text
     assert json.loads(found["studio"]) == {"x": text}
-
-
-@pytest.mark.parametrize("kind", MOVING)
-def test_moving_pictures_say_it_too(tmp_path: Path, kind: str) -> None:
-    job = write_moving(tmp_path / "a", kind, prompt="一只猫 🐱, spinning")
-    data = (tmp_path / "a").read_bytes()
-    frames = frames_of(data)
-    assert [duration for _, duration in frames] == [100] * 4 and len({pixels for pixels, _ in frames}) == 4
-    assert read(tmp_path / "a")["job_id"] == job.id
-    assert a1111(text_of(data))[0] == "一只猫 🐱, spinning"
 
 
 @pytest.mark.parametrize("kind", KINDS)

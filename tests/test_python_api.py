@@ -3,14 +3,12 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Output
 from PIL import Image
 from queue_kit import Entry, keep, open_tiny
 from test_answers import direct
@@ -249,17 +247,3 @@ def test_a_batch_whose_task_is_cancelled_stops_and_goes_on(shared: Studio, tmp_p
     assert 0 < made < 20
     told = shared.batch(file, tmp_path / "out", model="fake:0.02")
     assert told["found"] == made and told["done"] == 20 - made
-
-
-def test_the_command_searches(studio: Callable[..., Output], tmp_path: Path) -> None:
-    for prompt in ("a cat", "a dog"):
-        studio("generate", prompt, "--model", "fake", "--seed", 1)
-    said = studio("search", "a dog", "--model", "fake", "--json")
-    assert said.code == 0 and [row["prompt"] for row in said.json] == ["a dog", "a cat"]
-    assert set(said.json[0]) == {"path", "score", "prompt"} and Path(said.json[0]["path"]).is_file()
-    like = studio("search", "--image", said.json[0]["path"], "--model", "fake", "--json")
-    assert [row["prompt"] for row in like.json]
-    bare = studio("search", "a", "--without", "dog", "--no-meaning", "--model", "fake", "--json")
-    assert [row["prompt"] for row in bare.json] == ["a cat"]
-    assert studio("search", "--image", tmp_path / "none.png", "--model", "fake").code == 2
-    assert studio("search", "--model", "fake").code == 2, "say what to look for"

@@ -159,21 +159,6 @@ def test_what_is_sent_back(http: httpx.Client) -> None:
     assert kept["parameters"]["init_images"] == [red]
 
 
-def test_null_is_the_same_as_nothing_said(http: httpx.Client) -> None:
-    names = (
-        "negative_prompt",
-        "styles",
-        "seed",
-        "sampler_name",
-        "scheduler",
-        "steps",
-        "cfg_scale",
-        "override_settings",
-    )
-    answer = http.post("/txt2img", json={"prompt": "null", "what_a_fork_adds": 1, **dict.fromkeys(names)})
-    assert answer.status_code == 200 and json.loads(answer.json()["info"])["steps"] == 16
-
-
 # --- What goes on -----------------------------------------------------------------------------------------------------
 
 
@@ -262,11 +247,6 @@ def test_larger_pictures(api: Any, upscaler: str) -> None:
     assert wide.size == (400, 200) and wide.getpixel((200, 100)) == (200, 30, 30, 255)
     sized = {"resize_mode": 1, "upscaling_resize_w": 300, "upscaling_resize_h": 300, "upscaler_1": upscaler}
     assert api.extra_single_image(whole, **sized).image.size == (300, 300)
-
-
-def test_to_a_size_without_cutting_fills_it(api: Any) -> None:
-    sized = {"resize_mode": 1, "upscaling_resize_w": 300, "upscaling_resize_h": 300, "upscaling_crop": False}
-    assert api.extra_single_image(RED.resize((100, 50)), **sized).image.size == (600, 300)
 
 
 def test_the_network_takes_nothing_away_from_a_large_picture(api: Any) -> None:
