@@ -31,7 +31,7 @@ from studio.events import Content, Done, Progress
 from studio.gallery import Filter
 from studio.home import Home
 from studio.mcp import server
-from studio.metadata.files import provenance_in, read, stripped, write
+from studio.metadata.files import read, stripped
 from studio.page import tabs
 from studio.page.card import CardHandlers
 from studio.page.context import PageContext
@@ -132,14 +132,6 @@ def test_the_command(studio: Command, home: Home, red: Path, tmp_path: Path) -> 
     assert {one.kind for one in home.gallery.page()} == {"clip", "text"} and home.gallery.count() == 2
 
 
-def test_the_command_lists_jobs_of_every_task(studio: Command, home: Home, red: Path) -> None:
-    for job in (clip_job(), caption_job(red)):
-        home.queue.submit(job)
-    said = studio("queue", "--json").json
-    assert [(row["request"]["task"], row["prompt"]) for row in said] == [("clip", "a red cat"), ("caption", "")]
-    assert len(studio("queue").out.splitlines()) == 2
-
-
 def test_a_batch(studio: Command, tmp_path: Path, red: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, out = tmp_path / "a.jsonl", tmp_path / "out"
     rows = [
@@ -212,21 +204,6 @@ def test_info(studio: Command, files: tuple[Path, Path]) -> None:
     assert (text["request"]["task"], text["request"]["image"]["path"]) == ("caption", "red.png")
     said = studio("info", *files)
     assert said.code == 0 and "prompt: a red cat" in said.out and "task: caption" in said.out
-
-
-def test_verify(studio: Command, files: tuple[Path, Path], tmp_path: Path) -> None:
-    said = studio("verify", *files, "--json")
-    assert said.code == 0 and [row["result"] for row in said.json] == ["identical", "identical"]
-    clip, text = files
-    changed, says = media.frames(clip.read_bytes()), provenance_in(clip)
-    changed[4].paste("blue", (60, 60, 64, 64))
-    assert says
-    clip.write_bytes(write(media.clip(changed, 5).data, "image/webp", says))
-    text.write_bytes(text.read_bytes().replace(b"happy", b"angry", 1))
-    said = studio("verify", *files, "--json")
-    assert said.code == 1 and [row["result"] for row in said.json] == ["different", "different"]
-    whys = [f"the {what} changed after it was made" for what in ("pixels were", "content was")]
-    assert [row["why"] for row in said.json] == whys
 
 
 def test_strip(studio: Command, files: tuple[Path, Path]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from conftest import Output, refusal
 from page_kit import client_of
 from PIL import Image
-from queue_kit import Entry, keep, made
+from queue_kit import made
 from test_clip_inputs import STEP, frame, written
 
 from models.data.pixels import fit
@@ -22,12 +22,10 @@ from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
 from studio.backends.inputs import ClipEnds
 from studio.events import Vector
-from studio.home import Home
 from studio.mcp import jobs_result
 from studio.page.polling import Poll
 from studio.planner import resolve
 from studio.requests import make_request
-from studio.search import Hit, query
 from studio.studio import Studio
 
 CAN = Fake().capabilities()
@@ -171,33 +169,6 @@ def test_a_clip_has_a_vector_that_is_its_frames_mean(tiny: Embedded, tmp_path: P
     alone = [one.vector for one in run(tiny, resolve(request, tiny.capabilities())) if isinstance(one, Vector)]
     mean = np.mean(alone, 0)
     assert np.allclose(matches[2].vector, mean / np.linalg.norm(mean), atol=1e-5)
-
-
-def test_a_clip_of_the_gallery_is_found_by_words_and_by_a_file_of_it(tiny: Embedded, tmp_path: Path) -> None:
-    home, can, space, rows = Home(tmp_path / "home"), tiny.capabilities(), tiny.space(), {}
-
-    def found(**fields: Any) -> Hit:
-        request = make_request("search", k=1, **fields)
-        looked_for = query(resolve(request, can), space)
-        assert looked_for.embed
-        answers = [event for event in run(tiny, looked_for.embed) if isinstance(event, Vector)]
-        (hit,) = home.search.find(looked_for, answers, k=1)
-        return hit
-
-    for name, colour in (("red", (200, 0, 0, 255)), ("blue", (0, 0, 200, 100)), ("grey", (90, 90, 90, 255))):
-        pictures = [Image.new("RGBA", (128, 128), colour) for _ in range(4)]
-        for number, one in enumerate(pictures):
-            one.paste((255, 255, 255, 255), (20 * number, 30, 20 * number + 30, 60 + 20 * len(name)))
-        (file := tmp_path / f"{name}.webp").write_bytes(media.clip(pictures, 8).data)
-        pictures[0].save(tmp_path / f"{name}.png", save_all=True, append_images=pictures[1:], duration=50)
-        request = resolve(make_request("embed", images=({"path": str(file)},)), can)
-        (vector,) = (event.vector for event in run(tiny, request) if isinstance(event, Vector))
-        entry = Entry(name, 0, 0, f"a {name} square slides", space=space, vector=vector)
-        rows[name] = keep(home.gallery, file.read_bytes(), entry, "image/webp")
-    for name, path in rows.items():
-        assert found(words=f"{name} square").picture.path == path
-        hit = found(like={"path": str(tmp_path / f"{name}.png")})
-        assert hit.picture.path == path and hit.picture.kind == "clip" and hit.score == pytest.approx(1, abs=0.01)
 
 
 def test_a_clip_is_embedded_described_and_shown_by_its_frames(studio: Command, house: Studio, tmp_path: Path) -> None:

@@ -79,15 +79,6 @@ def test_tab_takes_what_is_offered_and_nothing_else(part: Callable[..., Any]) ->
     assert page.evaluate("document.activeElement.tagName") == "BUTTON", "nothing is offered: Tab goes on"
 
 
-def test_tab_is_not_stolen_where_nothing_is_offered(part: Callable[..., Any]) -> None:
-    page = part(HTML, "complete.js", answers={"complete": []})
-    page.click("textarea")
-    with page.expect_response("**/complete**"):
-        page.keyboard.type("a cat")
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.id") == "next" and page.input_value("textarea") == "a cat"
-
-
 def test_the_page_completes_a_word(visit: Callable[..., Any]) -> None:
     page = visit()
     page.click(PROMPT)

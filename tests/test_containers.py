@@ -2,8 +2,6 @@
 
 import io
 import json
-from collections.abc import Callable
-from pathlib import Path
 
 import av
 import pytest
@@ -148,20 +146,3 @@ def test_nothing_is_written_into_a_part_of_a_file(kind: str) -> None:
         else:
             # An AVIF's pixels come last and only their own box says how long they are; a film ends without frames.
             assert "avif" in kind or (kind in FILMS and facts(copy) == facts(whole))
-
-
-def test_info_and_strip_of_clips_and_captions(studio: Callable, tmp_path: Path) -> None:
-    for name, data, media in (
-        ("clip.webp", plain("moving webp"), "image/webp"),
-        ("clip.gif", plain("moving gif"), "image/gif"),
-        ("caption.txt", b"a smiling cat", "text/plain"),
-    ):
-        (tmp_path / name).write_bytes(write(data, media, RECORD))
-        said = studio("info", tmp_path / name, "--json")
-        assert said.code == 0 and said.json["request"]["prompt"] == "戴帽子的小狗 🐶"
-        out = Path(studio("strip", tmp_path / name).out.strip())
-        assert out.name == name.replace(".", "-plain.")
-        if media == "text/plain":
-            assert out.read_bytes() == data
-        else:
-            assert facts(out.read_bytes()) == facts(data)

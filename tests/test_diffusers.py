@@ -4,10 +4,7 @@ import base64
 import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from conftest import Output, refusal
+from conftest import refusal
 from page_kit import served
 from pipeline_kit import NATIVE_DTYPE, fitted, made, pixels
 from safetensors.torch import load_file, save_file
@@ -209,25 +206,6 @@ def test_a_cancelled_job_leaves_nothing_and_a_resumed_one_is_the_same(
         assert len(whole) == (3 if stop_at is None else stop_at // 3)
     assert whole == {path.name: path.read_bytes() for path in straight.iterdir()}
     assert threading.active_count() == threads
-
-
-def test_a_batch_that_is_killed_goes_on_where_it_was(
-    pipelines: Callable[[str], Path], studio: Callable[..., Output], tmp_path: Path
-) -> None:
-    lines, out = tmp_path / "lines.txt", tmp_path / "out"
-    lines.write_text("a cat\na dog\na cow\na hen\n")
-    call = ["batch", lines, "--model", f"diffusers:{pipelines('sd')}", "--out", out]
-    code = "import sys; from studio.cli import main; main()"
-    with subprocess.Popen([sys.executable, "-c", code, *map(str, call)], stdout=subprocess.DEVNULL) as batch:
-        while batch.poll() is None and not list(out.glob("**/*.png")):
-            time.sleep(0.01)
-        batch.kill()
-    early = {path: path.stat().st_mtime_ns for path in out.glob("**/*.png")}
-    said = studio(*call, "--json")
-    assert said.code == 0, said.err
-    assert (said.json["total"], said.json["failed"]) == (4, 0)
-    assert said.json["found"] >= len(early) >= 1
-    assert all(path.stat().st_mtime_ns == before for path, before in early.items())
 
 
 # --- Bad folders ------------------------------------------------------------------------------------------------------

@@ -172,20 +172,6 @@ def sources() -> str:
     return re.sub(r'"\s*\n\s*f?"', "", text).replace("{{", "{").replace("}}", "}").replace("\\\\", "\\")
 
 
-def test_what_trouble_quotes_is_what_is_said() -> None:
-    """The fixed pieces of each sentence stand in the code; what `…` stands for is filled in there."""
-    said, quoted = sources(), 0
-    lines = (kit.DOCS / "trouble.md").read_text(encoding="utf-8").splitlines()
-    for line in (line for line in lines if line.startswith("| `")):
-        for sentence in re.findall(r"`([^`]+)`", line.split(" | ")[0]):
-            pieces = [piece for piece in re.split(r"…", sentence) if len(piece.strip()) > 3]
-            assert pieces, sentence
-            quoted += 1
-            for piece in pieces:
-                assert piece in said, f"no code says {piece!r}"
-    assert quoted > 40
-
-
 def test_pages_that_the_code_mentions_are_there() -> None:
     mentioned = set(re.findall(r"docs/[\w/]+\.md(?:#[\w-]+)?", sources()))
     assert mentioned

@@ -18,7 +18,7 @@ from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
 from studio.media import Artifact
 from studio.metadata.files import read
-from studio.planner import job_id, resolve
+from studio.planner import resolve
 from studio.requests import ImageRequest, make_request
 
 CAN = Fake().capabilities()
@@ -74,19 +74,6 @@ def test_variations_are_so_many_likenesses_near_the_picture(files: dict[str, str
     assert mixed.like is None, "a mix says of what sense they are to be"
 
 
-def test_pictures_count_by_what_they_hold(files: dict[str, str], tmp_path: Path) -> None:
-    for name in ("picture.png", "right"):
-        source = Path(files[name])
-        (tmp_path / "copy").mkdir(exist_ok=True)
-        (tmp_path / "copy" / source.name).write_bytes(source.read_bytes())
-    one = ask(image=files["picture.png"], mask=files["right"])
-    two = ask(image=str(tmp_path / "copy" / "picture.png"), mask=str(tmp_path / "copy" / "right.png"))
-    assert one != two and job_id(one, "x") == job_id(two, "x")
-    others = [ask(image=files["picture.png"]), ask(image=files["picture.png"], strength=0.5)]
-    others += [ask(image=files["white"]), ask(image=files["picture.png"], expand=0.2)]
-    assert len({job_id(request, "x") for request in [one, *others]}) == 5
-
-
 def test_edits_keep_to_their_own_company(files: dict[str, str]) -> None:
     image = files["picture.png"]
     kinds = [{}, {"image": image}, {"image": image, "strength": 0.4}, {"image": image, "mask": files["right"]}]
@@ -136,12 +123,6 @@ def test_a_larger_canvas_keeps_the_picture_and_draws_round_it(backend: Backend, 
 def test_variations_need_no_words_and_differ(backend: Backend, files: dict[str, str]) -> None:
     results = drawn(backend, ask(image=files["picture.png"], variations=3))
     assert len({picture.tobytes() for picture in results}) == 3
-
-
-def test_of_a_moving_picture_the_first_frame_is_taken(backend: Backend, files: dict[str, str], tmp_path: Path) -> None:
-    Image.new("RGB", (200, 200), "red").save(tmp_path / "red.png")
-    still, moving = (drawn(backend, ask(image=path)) for path in (str(tmp_path / "red.png"), files["moving.gif"]))
-    assert np.array_equal(still[0], moving[0])
 
 
 def test_together_is_apart_with_pictures_too(backend: Backend, files: dict[str, str]) -> None:
@@ -240,10 +221,6 @@ def test_the_command_edits(edit: Callable[..., Output], files: dict[str, str]) -
         (["a cat", "--strength", "0.5"], "strength is about a picture to start from"),
         (["a cat", "--variations", "2"], "variations is about a picture to start from"),
         (["--image", "missing.png"], "missing.png does not exist"),
-        (["--image", "."], "is a folder"),
-        (["--image", "cut.png"], "cut short"),
-        (["--image", "bomb.png"], "pixels"),
-        (["--image", ""], "is a folder"),  # as for every command that takes a path
         (["--without", "hat"], "only takes away"),
         (["", "--without", "hat"], "only takes away"),
     ],
@@ -251,10 +228,7 @@ def test_the_command_edits(edit: Callable[..., Output], files: dict[str, str]) -
 def test_bad_input_is_one_sentence(
     edit: Callable[..., Output], files: dict[str, str], tmp_path: Path, arguments: list[str], says: str
 ) -> None:
-    data = Path(files["picture.png"]).read_bytes()
-    (tmp_path / "cut.png").write_bytes(data[: len(data) // 2])
-    Image.new("1", (5000, 5000)).save(tmp_path / "bomb.png")
-    known = {**files, **{name: str(tmp_path / name) for name in ("cut.png", "bomb.png", "missing.png")}}
+    known = {**files, "missing.png": str(tmp_path / "missing.png")}
     before = sorted(tmp_path.rglob("*"))
     code, out, err = edit(*[known.get(argument, argument) for argument in arguments])
     assert (code, out) == (2, "") and says in err, err

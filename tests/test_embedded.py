@@ -17,7 +17,6 @@ from models.data.grammar import STYLES
 from models.data.pixels import fit
 from models.dit import DiT
 from models.messages import Refused
-from models.pipelines.image import BATCH
 from models.pipelines.sticker import StickerPipeline
 from models.prompts.parser import PromptParser
 from models.prompts.vocabulary import Vocabulary, Words
@@ -25,13 +24,11 @@ from models.sampling.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 from models.vision import VisionEncoder
 from models.weights import load_part, part_digests, save_part, weights_digest
 from studio.backends.base import run
-from studio.backends.embedded import PARTS, SHAPES, Embedded, phrase
+from studio.backends.embedded import PARTS, Embedded, phrase
 from studio.capabilities import FAST
-from studio.events import Progress, Saved, Vector
+from studio.events import Progress, Saved
 from studio.media import Artifact
 from studio.metadata.files import read
-from studio.planner import resolve
-from studio.requests import make_request
 from studio.run import FolderSink
 
 
@@ -43,10 +40,6 @@ def backend(parts: Path) -> Embedded:
 @pytest.fixture
 def broken(parts: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(parts, tmp_path / "broken"))
-
-
-def test_the_shapes_offered_are_the_pipelines() -> None:
-    assert SHAPES == (1, BATCH)
 
 
 def pictures(backend: Embedded, **fields: object) -> list[np.ndarray]:
@@ -168,13 +161,6 @@ def test_what_is_read_of_a_prompt_is_said_and_drawn(backend: Embedded, monkeypat
     assert np.array_equal(drawn, literal)
 
 
-def test_closing_stops_between_steps(backend: Embedded) -> None:
-    events = run(backend, ask(backend, steps=50))
-    assert isinstance(next(events), Progress)
-    events.close()
-    assert list(events) == []
-
-
 def test_files_carry_the_shape_they_were_made_in(backend: Embedded, tmp_path: Path) -> None:
     saved = [
         event
@@ -185,32 +171,12 @@ def test_files_carry_the_shape_they_were_made_in(backend: Embedded, tmp_path: Pa
     assert found["how"]["batch"] == 1 and "float" in found["how"]["dtype"] and found["digest"] == backend.digest()
 
 
-def test_words_and_pictures_get_places(backend: Embedded, tmp_path: Path) -> None:
-    Image.new("RGBA", (64, 64), "red").save(tmp_path / "red.png")
-    request = resolve(
-        make_request("embed", texts=("a cat", "猫"), images=({"path": str(tmp_path / "red.png")},)),
-        backend.capabilities(),
-    )
-    places = [event for event in run(backend, request) if isinstance(event, Vector)]
-    assert [place.kind for place in places] == ["text", "text", "image"]
-    assert all(len(place.vector) == 128 and abs(np.linalg.norm(place.vector) - 1) < 1e-3 for place in places)
-
-
 def test_styles_are_said_in_the_language_of_the_prompt() -> None:
     assert phrase("a cat", "") == "a cat"
     assert phrase("a cat", "fluent 3d") == "a cat, fluent 3d style"
     assert phrase("猫", "fluent 3d") == "猫，fluent 3d风格"
     assert phrase("", "noto") == "noto style"
     assert phrase(' "a cat" ', "noto") == '"a cat, noto style"' and phrase("「猫」", "noto") == "「猫，noto风格」"
-
-
-def test_a_picture_that_changed_meanwhile_is_refused(backend: Embedded, tmp_path: Path) -> None:
-    path = tmp_path / "red.png"
-    Image.new("RGBA", (64, 64), "red").save(path)
-    request = ask(backend, like={"path": str(path)})
-    Image.new("RGBA", (64, 64), "blue").save(path)
-    with pytest.raises(Refused, match="was changed"):
-        list(run(backend, request))
 
 
 def test_a_mix_that_cancels_out_is_refused(backend: Embedded) -> None:

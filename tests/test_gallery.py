@@ -21,7 +21,6 @@ from studio.backends.fake import Fake
 from studio.files import remove_parts
 from studio.gallery import Annotations, Filter, Gallery, beside, match, read_annotations
 from studio.home import Home
-from studio.media import as_bytes, from_bytes
 from studio.run import GallerySink
 
 
@@ -235,11 +234,6 @@ def test_any_text_can_be_searched_for(text: str) -> None:
     connection.execute("CREATE VIRTUAL TABLE words USING fts5 (prompt)")
     if query := match(text):
         connection.execute("SELECT rowid FROM words WHERE words MATCH ?", (query,)).fetchall()
-
-
-def test_vectors_survive_as_bytes() -> None:
-    vector = np.random.default_rng(1).normal(size=128).astype(np.float16)
-    assert np.array_equal(from_bytes(as_bytes(vector))[0], vector.astype(np.float32))
 
 
 # --- Care -------------------------------------------------------------------------------------------------------------

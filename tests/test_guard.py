@@ -202,7 +202,7 @@ def test_half_a_request_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPa
     head = b"POST /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n" % port
     whole = b"GET /api/v1/health HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % port
     with monkeypatch.context() as patch:
-        patch.setattr(module, "TIMEOUT", 0.2)
+        patch.setattr(module, "PATIENCE", 0.2)
         patch.setattr(module, "BODY_LOOKS", 3)
         for words in (b"", head, head + b"Content-Length: 9\r\n\r\n{", whole + head):
             with silent(port, 1, words) as (opened,):

@@ -1,9 +1,7 @@
 """`/api/v1/health`: whether pictures can be made, said at once; and what would hold up the page's answers."""
 
-import gc
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +16,6 @@ from studio.backends.base import Backend
 from studio.backends.fake import Fake
 from studio.disk import digests
 from studio.events import Done
-from studio.page import serve
 from studio.studio import Studio
 
 
@@ -54,23 +51,6 @@ def test_it_says_whether_the_model_is_in_memory(tmp_path: Path) -> None:
         assert list(studio.events(job))[-1] == Done()
         assert health(studio)["loaded"] == "loaded" and health(studio, "fake:0.1")["loaded"] == "not loaded"
     assert health(studio)["loaded"] == "not loaded", "it went with its worker"
-
-
-def test_the_collector_leaves_alone_what_is_there_when_the_page_opens(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def opened(context: Any, ready: Any, *_: Any) -> Any:
-        assert not gc.isenabled(), "nothing is collected while it is built"
-        gc.collect()
-        ready()
-        assert gc.isenabled() and gc.get_freeze_count() > 9 * len(gc.get_objects())
-        return SimpleNamespace(run=lambda sockets: None)
-
-    monkeypatch.setattr(serve, "http_server", opened)
-    try:
-        serve.open_page(tmp_path, "fake", "127.0.0.1", 0, None, False, False)
-    finally:
-        gc.unfreeze()
 
 
 def test_of_a_new_model_no_weights_are_read_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 from queue_kit import claims, planned, put, run_job, waiting
 
 from models.messages import Message
-from studio import gallery, maintenance
+from studio import maintenance
 from studio.backends.fake import Fake
 from studio.events import Cancelled, Done, Failed, Saved
 from studio.gallery import Filter
@@ -315,16 +315,3 @@ def test_a_home_stays_true() -> None:
 @pytest.mark.slow
 def test_a_home_stays_true_for_two_thousand_steps() -> None:
     run_state_machine_as_test(HomeMachine, settings=settings(SHORT, max_examples=50, stateful_step_count=50))
-
-
-@pytest.mark.parametrize("bug", ["marks stay in the row alone", "the dead are forgiven", "the bin forgets the file"])
-def test_a_planted_bug_is_found(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if bug == "marks stay in the row alone":
-        monkeypatch.setattr(gallery, "write_annotations", lambda *_: None)
-    elif bug == "the dead are forgiven":
-        monkeypatch.setattr("studio.queue.MAX_CRASHES", 3)
-    else:
-        monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
-    hunting = settings(max_examples=300, stateful_step_count=40, phases=[Phase.generate], database=None)
-    with pytest.raises(AssertionError):
-        run_state_machine_as_test(HomeMachine, settings=hunting)

@@ -1,15 +1,17 @@
 """The card of a picture and what is pressed in haste: nothing is left out, nothing comes back by itself."""
 
-import urllib.request
+import re
 from collections.abc import Callable
+from html import unescape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
-from page_kit import PROMPT, get, make, turn_to
+from conftest import Output
+from page_kit import PROMPT, make, turn_to
 from PIL import Image
 from series_kit import idle_frame, keep, spoken, told  # noqa: F401 - a fixture
-from waiting import TIMEOUT
 
 from studio.gallery import Gallery
 from studio.page.card import CardHandlers
@@ -82,6 +84,17 @@ def test_what_is_refused_is_said_on_the_card_and_what_was_typed_stays(context: P
         assert says in head and 'class="note problem"' in head and f'value="{typed}"' in below
         assert "data-again" not in html and all(one == gr.skip() for one in rest)
     assert gallery(context.studio.home).get(digest).tags == ()
+
+
+def test_without_its_start_a_picture_is_not_made_again(
+    context: PageContext, studio: Callable[..., Output], tmp_path: Path
+) -> None:
+    Image.new("RGBA", (128, 128), "red").save(tmp_path / "red.png")
+    made = studio("generate", "a cat", "--image", tmp_path / "red.png", "--strength", 0.5, "--model", "fake", "--json")
+    press = told(do="again", picture=Path(made.json[0]["path"]).stem)
+    card = unescape(CardHandlers(context).act(press)[0])
+    assert re.search(r'class="note problem"[^>]*>[^<]*\'red\.png\' that it was made from is not beside it', card)
+    assert not context.studio.queue.jobs()
 
 
 def test_a_note_and_a_star_at_once(opened: Any, home: Any) -> None:
@@ -181,14 +194,6 @@ def test_copying_says_where_it_cannot(opened: Any) -> None:
     page.press(KEPT.format("note"), "Control+Enter")
     page.wait_for_timeout(500)
     assert page.get_attribute("#stage .stage", "data-job") == job
-
-
-def test_a_file_made_ready_is_asked_for_anew(opened: Any, url: str, home: Any) -> None:
-    digest = gallery(home).page(limit=1)[0].sha256
-    for path, kept in ((f"downloads/{digest}/png", False), (f"pictures/{digest}.png", True)):
-        with urllib.request.urlopen(f"{url}/{path}", timeout=TIMEOUT) as answer:
-            assert ("immutable" in answer.headers["cache-control"]) is kept
-    assert get(f"{url}/downloads/{digest}/svg")[0] == 200
 
 
 def test_what_is_typed_outlives_the_page(visit: Callable[..., Any]) -> None:

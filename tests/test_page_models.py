@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from disk_kit import checkpoint
 from markupsafe import escape
-from page_kit import HOSTILE, PHONE, make, stays_text, turn_to
+from page_kit import HOSTILE, make, stays_text, turn_to
 
 from models.messages import Message
 from models.weights import MANIFEST, listed_parts, weights_root
@@ -144,11 +144,3 @@ def test_a_person_looks_at_the_models_and_finds_a_lost_picture(visit: Callable[.
     assert page.locator("#trouble td:has-text('missing file')").count() == 1, "it stays"
     page.click("#attribution button")
     page.wait_for_selector("#attribution td:has-text('noto-v1')")
-
-
-def test_the_models_on_a_phone_in_chinese(visit: Callable[..., Any]) -> None:
-    page = visit("模型", locale="zh-CN", **PHONE)
-    page.wait_for_selector("#models h2:has-text('它会什么')")
-    page.click("#attribution button")
-    page.wait_for_selector("#attribution td:has-text('noto-v1')")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390, "tables scroll, the page does not"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from page_kit import HOSTILE, PHONE, client_of, stays_text
+from page_kit import HOSTILE, client_of, stays_text
 from queue_kit import claims, planned
 
 from models.messages import Message
@@ -154,14 +154,3 @@ def test_two_tabs_agree_and_a_job_is_followed_to_its_end(visit: Callable[..., An
     becomes(other, [])
     one.click(f'.job.done[data-job="{b}"] .made button >> nth=0')
     one.wait_for_selector("dialog.card[open] h2:has-text('b')")
-
-
-def test_on_a_phone_in_chinese(visit: Callable[..., Any], home: Path) -> None:
-    queue = Home(home).queue
-    queue.pause()
-    put(queue, "a very long prompt about a red rocket that flies over the sea while a sad fish looks up " * 3)
-    page = visit("队列", locale="zh-CN", color_scheme="dark", **PHONE)
-    page.wait_for_selector(".job.waiting")
-    assert "已暂停" in page.inner_text(".jobs-head")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390, "nothing to scroll sideways"
-    queue.pause(False)

@@ -21,9 +21,7 @@ from studio.queue import QueuedJob
 from studio.requests import make_request
 
 GALLERY = ("gallery.js",)
-REVEAL = "series.js"
 SILENT = '<div data-silent="Nobody answers."></div>'
-DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="  # one that is there can be dragged
 DRAG = """(from) => {
   const given = new DataTransfer();
   given.items.add(new File(['x'], 'sticker.png', { type: 'image/png' }));
@@ -62,14 +60,6 @@ def test_a_button_that_is_held_while_there_is_news_is_pressed(part: Callable[...
     page.mouse.up()
     page.wait_for_function("heard.length")
     assert [(name, said["own"]) for name, said in page.evaluate("heard")] == [("select", "stop")]
-
-
-def test_the_head_of_another_job_is_not_taken_for_the_last_ones(part: Callable[..., Any]) -> None:
-    page = part(holder(Stage(job("running")).html()), "stage.js")
-    stale = (
-        "(() => { const head = document.querySelector('.head'); head.html = 'x'; watched[0](); return head.html; })()"
-    )
-    assert page.evaluate(stale) is None
 
 
 def test_another_job_does_not_come_on_a_stage_that_was_taken_meanwhile(part: Callable[..., Any]) -> None:
@@ -260,28 +250,4 @@ def test_a_file_that_cannot_be_made_says_why_and_that_nobody_answers_in_our_word
         page.wait_for_function("said => document.querySelector('.fetching').textContent === said", arg=said)
 
 
-def test_files_that_are_asked_for_in_haste_are_all_made(part: Callable[..., Any]) -> None:
-    links = "".join(f'<a href="/{name}" download="{name}.svg" data-fetch="Making…">{name}</a>' for name in "ab")
-    html = SILENT + holder(f'{links}<p class="fetching" role="status"></p>')
-    page, names = part(html, answers={"a": "1", "b": "2"}), []
-    page.on("download", lambda download: names.append(download.suggested_filename))
-    page.evaluate("document.querySelectorAll('a').forEach(link => link.click())")
-    page.wait_for_function("document.querySelector('.fetching').textContent === ''")
-    until(lambda: page.wait_for_timeout(20) or len(names) == 2)  # which has them noted
-    assert sorted(names) == ["a.svg", "b.svg"]
-
-
 # --- Series -----------------------------------------------------------------------------------------------------------
-
-
-def test_what_was_asked_for_comes_into_view_once_it_is_there_or_refused(part: Callable[..., Any]) -> None:
-    high = '<div style="height: 2000px"></div>'
-    page = part(f'<div role="tabpanel"><button class="make">Make</button>{high}{holder("")}{high}</div>', REVEAL)
-    for found in ('<section data-series="new"></section>', '<div class="notice">No.</div><section data-series="new">'):
-        page.evaluate("scrollTo(0, 0)")
-        page.click(".make")
-        page.evaluate("watched[0]()")  # a look that was on its way
-        page.wait_for_timeout(200)
-        assert page.evaluate("scrollY") == 0
-        page.evaluate("html => { document.querySelector('#part').innerHTML = html; watched[0](); }", found)
-        page.wait_for_function("scrollY > 1000")

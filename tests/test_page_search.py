@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from page_kit import HOSTILE, PHONE, stays_text
+from page_kit import HOSTILE, stays_text
 from PIL import Image
 from queue_kit import Entry, keep
 from series_kit import spoken
@@ -106,13 +106,3 @@ def test_words_and_likeness_find_and_a_card_leads_here(visit: Callable[..., Any]
     page.wait_for_function(f"() => document.querySelectorAll('{HITS} figure').length === 4")
     assert page.input_value(WORDS) == page.input_value("#search-without :is(input, textarea)") == ""
     assert page.locator("img[onerror]").count() == 0
-
-
-def test_on_a_phone_in_chinese(visit: Callable[..., Any], home: Path) -> None:
-    fill(Home(home).gallery)
-    page = visit("搜索", locale="zh-CN", color_scheme="dark", **PHONE)
-    page.fill(WORDS, "a cat")
-    page.click(FIND)
-    page.wait_for_selector(f"{HITS} figure")
-    assert "最接近的在前" in page.inner_text("#search-hits")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390, "nothing to scroll sideways"

@@ -18,7 +18,6 @@ from models.messages import Refused
 from studio.export.apps import APPS
 from studio.export.pack import Sticker, pack
 from studio.grid import Axis, Grid
-from studio.page.card import CardHandlers
 from studio.page.context import PageContext
 from studio.page.html import render
 from studio.page.layout import build
@@ -116,15 +115,6 @@ def test_name_cover_and_outline_are_kept_and_go_into_the_pack(context: PageConte
     rimmed = packed_for(handlers.series, SeriesStore(context.studio).get(series.id), "telegram", doubled)
     with zipfile.ZipFile(io.BytesIO(plain)) as a, zipfile.ZipFile(io.BytesIO(rimmed)) as b:
         assert a.namelist() == b.namelist() and a.read("01.png") != b.read("01.png")
-
-
-def test_the_card_names_apps_in_the_language_of_the_page(context: PageContext) -> None:
-    handlers = SetsHandlers(context)
-    finish(context, handlers, series := made(handlers))
-    digest = handlers.series.pictures(series)[0].sha256
-    for language, title in (("en", "Telegram sticker"), ("zh", "Telegram 贴纸")):
-        with spoken(language):
-            assert f">{title}<" in CardHandlers(context).show(context.studio.gallery.get(digest))
 
 
 def test_a_pack_waits_for_all_pictures_and_names_what_an_app_wants(context: PageContext) -> None:
@@ -307,8 +297,3 @@ def test_a_refresh_never_answers_after_a_press_that_it_began_before(context: Pag
     assert queues["show"] == queues["pressed"] == ["batch", "caption", "compare", "set"]
     assert queues["make"] == ["caption", "compare", "set"]
     assert queues["pasted"] == queues["table_pressed"] == ["batch"] and "batch" in queues["dropped"]
-
-
-def test_what_is_said_of_a_dropped_picture_is_over_when_something_is_made(context: PageContext) -> None:
-    starts = [event for event in build(context).fns.values() if event.name == "start"]
-    assert any("drop" in [one.elem_id for one in event.outputs] for event in starts)

@@ -115,19 +115,6 @@ def test_pictures_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.
     assert embedded.images[0].path == str(tmp_path / "a.png")
 
 
-def test_a_picture_counts_by_what_it_holds(tmp_path: Path) -> None:
-    ids = []
-    for name, colour in (("one.png", "red"), ("two.png", "red"), ("three.png", "blue")):
-        Image.new("RGBA", (9, 9), colour).save(tmp_path / name)
-        fields = {
-            "seed": 1,
-            "like": {"path": str(tmp_path / name)},
-            "mix": [{"picture": {"path": str(tmp_path / name)}}],
-        }
-        ids.append(job_id(resolve(make_request("image", **fields), CAN), "a"))
-    assert ids[0] == ids[1] != ids[2]
-
-
 @given(st.text(max_size=300))
 def test_any_text_is_taken_or_refused(text: str) -> None:
     try:
@@ -271,6 +258,7 @@ def test_where_the_files_lie_does_not_count_and_what_they_hold_does(
             {"prompt": "a cat"},
             ({"prompt": "a dog"}, {"frames": 5}, {"fps": 3}, {"motion_strength": 0.5}, {"loop": False}, {"steps": 3}),
         ),
+        ("image", {"image": SMALL}, ({"strength": 0.5}, {"expand": 0.2}, {"mask": {"path": "mask.png"}})),
         ("clip", {"image": SMALL}, ({"last": SMALL}, {"negative": "dog"}, {"style": "noto"}, {"count": 2})),
         ("caption", {"image": SMALL}, ({"language": "zh"}, {"long": True}, {"candidates": 1}, {"seed": 2})),
     ],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from models.messages import Refused
 from models.prompts.weighting import plain
 from studio.backends.fake import Fake
-from studio.planner import job_id, resolve, split
+from studio.planner import job_id, resolve
 from studio.requests import make_request
 from studio.syntax import Wildcards, draw, is_dynamic, literal
 
@@ -159,12 +159,3 @@ def test_requests_are_refused(lists: Wildcards, fields: dict, says: str) -> None
     with pytest.raises(Refused) as caught:
         resolve(make_request(**{"prompt": "a cat", **fields}), CAN, lists)
     assert says in str(caught.value)
-
-
-def test_every_picture_has_words_of_its_own(lists: Wildcards) -> None:
-    words = make_request(prompt="a {red|blue} cat", count=8, seed=1)
-    several = [resolve(one, CAN, lists) for one in split(words, CAN)]
-    assert [one.seeds() for one in several] == [[seed] for seed in range(1, 9)]
-    assert {one.prompt for one in several} == {"a red cat", "a blue cat"}
-    still = make_request(prompt="a cat", count=8)
-    assert split(still, CAN) == [still]
