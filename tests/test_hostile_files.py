@@ -226,27 +226,6 @@ def test_any_bytes_give_settings_or_a_sentence(
     _tried(tmp_path_factory.getbasetemp() / "fuzz", bytes(changed))
 
 
-BEGINNINGS = st.sampled_from(
-    [
-        b"",
-        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
-        b"\xff\xd8\xff\xe1",
-        b"GIF89a",
-        b"\0\0\0\x14ftypavif\0\0\0\0avif\0\0\0\x20meta",
-    ]
-)
-
-
-@settings(max_examples=200)
-@given(beginning=BEGINNINGS, rest=st.binary(max_size=200))
-def test_any_beginning_gives_settings_or_a_sentence(
-    tmp_path_factory: pytest.TempPathFactory, beginning: bytes, rest: bytes
-) -> None:
-    riff = b"RIFF" + struct.pack("<I", len(rest) + 4) + b"WEBP" + rest
-    for whole in (beginning + rest, riff):
-        _tried(tmp_path_factory.getbasetemp() / "fuzz", whole)
-
-
 def _tried(path: Path, data: bytes) -> None:
     path.write_bytes(data)
     for do in (read, stripped):
@@ -257,17 +236,6 @@ def _tried(path: Path, data: bytes) -> None:
         else:
             assert isinstance(found, dict | bytes)
     assert path.read_bytes() == data
-
-
-def test_reading_never_writes(tmp_path: Path) -> None:
-    write(tmp_path / "a.png")
-    (tmp_path / "a.png").chmod(0o444)
-    before = (tmp_path / "a.png").stat()
-    read(tmp_path / "a.png")
-    stripped(tmp_path / "a.png")
-    after = (tmp_path / "a.png").stat()
-    assert (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_png_texts_without_a_keyword_are_passed_over(tmp_path: Path) -> None:

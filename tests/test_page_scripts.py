@@ -9,7 +9,6 @@ from typing import Any
 from page_kit import PART, source
 from waiting import until
 
-from models.messages import Refused
 from studio.backends.fake import Fake
 from studio.events import Progress
 from studio.gallery import GalleryItem
@@ -73,25 +72,6 @@ def test_another_job_does_not_come_on_a_stage_that_was_taken_meanwhile(part: Cal
         page.wait_for_function("window.answered")
         page.wait_for_timeout(100)
         assert page.evaluate("props.value") == shown
-
-
-def test_what_was_on_show_comes_back_with_the_page(part: Callable[..., Any]) -> None:
-    """Its job may have ended meanwhile; a refusal stays."""
-    page = part(
-        holder(Stage(job("running")).html()), "stage.js", answers={"stage/a%20cat": {"html": "x", "tab": "create"}}
-    )
-    refused = render("stage.refused", Refused("job.cancelled"))
-    for html, shown in (
-        (refused, None),
-        (render("stage.nothing_yet", "video"), None),
-        (render("stage.nothing_yet", "create"), "x"),
-    ):
-        page.evaluate("(html) => { document.querySelector('#part').innerHTML = html; watched[0](); }", html)
-        if shown:
-            page.wait_for_function("(shown) => props.value === shown", arg=shown)
-        else:
-            page.wait_for_timeout(100)
-            assert page.evaluate("props.value ?? null") is None
 
 
 def test_a_picture_of_the_page_that_is_dropped_on_it_is_no_file(part: Callable[..., Any]) -> None:

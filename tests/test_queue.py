@@ -135,15 +135,6 @@ def test_a_job_is_found_by_the_start_of_its_id(queue: Queue) -> None:
 # --- Who holds what ---------------------------------------------------------------------------------------------------
 
 
-def test_what_a_worker_says_counts_only_while_it_holds_the_job(queue: Queue) -> None:
-    put(queue, "a")
-    claims(queue, "old").claim()
-    claims(queue, "new").recover()
-    assert not claims(queue, "old").end("a", Done())
-    assert claims(queue, "new").claim()[0].id == "a"
-    assert not claims(queue, "old").end("a", Failed(Message("late"))) and claims(queue, "new").end("a", Done())
-
-
 def test_a_job_that_ends_its_worker_twice_is_put_aside_with_the_reason(queue: Queue) -> None:
     put(queue, "bad", "good")
     for turn in range(MAX_CRASHES):
