@@ -1,35 +1,43 @@
-"""The studio's own models behind the backend's door, on tiny untrained parts: same laws, seconds instead of hours."""
+"""The studio's own models behind the backend's door, on tiny untrained parts: pictures, clips and captions."""
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import one_sentence
+from fixture_world import fixture_world
 from PIL import Image
 from prompt_kit import FEW, parser_of_concepts
 from queue_kit import ask_of as ask
 from queue_kit import picture, planned, run_job
+from tiny_parts import save_tiny_captioner, save_tiny_parts, save_tiny_video
 
 from models.assets import preset
 from models.autoencoder import Autoencoder
 from models.data.grammar import STYLES
-from models.data.pixels import fit
+from models.data.pixels import fit, png
 from models.dit import DiT
 from models.messages import Refused
+from models.pipelines import caption
 from models.pipelines.sticker import StickerPipeline
 from models.prompts.parser import PromptParser
+from models.prompts.still import still_prompt
 from models.prompts.vocabulary import Vocabulary, Words
 from models.sampling.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 from models.vision import VisionEncoder
-from models.weights import load_part, part_digests, save_part, weights_digest
-from studio.backends.base import run
+from models.weights import load_part, part_digests, record_part, save_part, weights_digest
+from studio import media
+from studio.backends.base import run, run_batch
 from studio.backends.embedded import PARTS, Embedded, phrase
 from studio.capabilities import FAST
-from studio.events import Progress, Saved
+from studio.events import Progress, Saved, Vector
 from studio.media import Artifact
 from studio.metadata.files import read
-from studio.run import FolderSink
+from studio.planner import plan_with, resolve
+from studio.requests import make_request
+from studio.run import FolderSink, run_jobs
 
 
 @pytest.fixture(scope="module")
@@ -216,3 +224,169 @@ def test_weights_that_were_trained_beside_others_are_named(broken: Path) -> None
 def test_other_weights_are_another_job(broken: Path, backend: Embedded) -> None:
     save_part(VisionEncoder(**preset("vision", "tiny")), "vision", broken)
     assert Embedded(str(broken)).digest() != backend.digest()
+
+
+PROMPT = "a star spins fast"
+
+
+@pytest.fixture(scope="module")
+def clip_backend(tmp_path_factory: pytest.TempPathFactory) -> Embedded:
+    root = save_tiny_parts(tmp_path_factory.mktemp("parts"))
+    before = Embedded(str(root)).capabilities()
+    assert "clip" not in before.tasks and not before.video  # weights without the part are whole
+    save_tiny_video(root)
+    return Embedded(str(root))
+
+
+def events(clip_backend: Embedded, task: str, **fields: object) -> list[Progress | Artifact]:
+    asked = make_request(task, **{"prompt": PROMPT, "seed": 1, "steps": 2, **fields})
+    return [
+        event
+        for event in run(clip_backend, resolve(asked, clip_backend.capabilities()), True)
+        if isinstance(event, Progress | Artifact)
+    ]
+
+
+def test_a_clip_from_words_is_the_picture_of_its_words_moved(
+    clip_backend: Embedded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.pipelines.video.room", lambda _: (1.0, np.zeros(2)))  # as if it needed none
+    settings = {"frames": 3, "fps": 4, "loop": False}
+    clips = [event for event in events(clip_backend, "clip", count=2, **settings) if isinstance(event, Artifact)]
+    said = [(clip.frames, clip.seconds, clip.seed, clip.index, len(clip.vector)) for clip in clips]
+    assert said == [(3, 0.75, 1, 0, 128), (3, 0.75, 2, 1, 128)]
+    picture = events(clip_backend, "image", prompt=still_prompt(PROMPT), seed=2)[-1]
+    assert isinstance(picture, Artifact)
+    (file := tmp_path / "star.png").write_bytes(picture.data)
+    moved = events(clip_backend, "clip", image={"path": str(file)}, seed=2, **settings)[-1]
+    assert isinstance(moved, Artifact) and moved.data == clips[1].data
+
+
+def test_progress_goes_to_its_end_and_shows_what_moves(clip_backend: Embedded) -> None:
+    progress = [event for event in events(clip_backend, "clip", count=2, frames=3) if isinstance(event, Progress)]
+    steps = [event.step for event in progress]
+    assert steps == sorted(steps) and steps[-1] == progress[-1].total == 2 * (2 + 4)
+    shown = media.frames(progress[-1].previews[1])
+    assert len(shown) == 3 and not np.array_equal(*map(np.asarray, shown[:2]))
+
+
+def test_a_clip_is_refused_once_its_generator_is_another(clip_backend: Embedded) -> None:
+    asked = resolve(make_request("clip", prompt=PROMPT, seed=1), clip_backend.capabilities())
+    save_tiny_video(clip_backend.root, seed=1)
+    with pytest.raises(Refused, match="ask again"):
+        list(run(clip_backend, asked))
+
+
+def test_a_clip_goes_on_and_its_vector_is_that_of_the_whole(clip_backend: Embedded, tmp_path: Path) -> None:
+    (first,) = (event for event in events(clip_backend, "clip", frames=4, fps=5) if isinstance(event, Artifact))
+    (file := tmp_path / "first.webp").write_bytes(first.data)
+    given = {"image": {"path": str(file)}, "extend": True, "frames": 4, "loop": False}
+    longer, wilder = (events(clip_backend, "clip", **given, motion_strength=strength)[-1] for strength in (1.0, 2.0))
+    assert isinstance(longer, Artifact) and isinstance(wilder, Artifact) and longer.data != wilder.data
+    assert (longer.frames, longer.seconds) == (7, 1.4)
+    before, after = media.frames(first.data), media.frames(longer.data)
+    assert all(np.array_equal(fit(one), fit(two)) for one, two in zip(before, after, strict=False))
+    (whole := tmp_path / "longer.webp").write_bytes(longer.data)
+    asked = resolve(make_request("embed", images=({"path": str(whole)},)), clip_backend.capabilities())
+    (vector,) = (event.vector for event in run(clip_backend, asked) if isinstance(event, Vector))
+    assert np.allclose(vector, longer.vector, atol=0.02)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caption, "LONGEST", 6)
+
+
+@pytest.fixture(scope="module")
+def captioner(tmp_path_factory: pytest.TempPathFactory) -> Embedded:
+    root = save_tiny_parts(tmp_path_factory.mktemp("parts"))
+    before = Embedded(str(root)).capabilities()
+    assert "caption" not in before.tasks and not before.languages  # weights without the part are whole
+    save_tiny_captioner(root)
+    return Embedded(str(root))
+
+
+@pytest.fixture(scope="module")
+def apple(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    png(fixture_world().pixels[0]).save(file := tmp_path_factory.mktemp("picture") / "apple.png")
+    return file
+
+
+def described(captioner: Embedded, apple: Path, **fields: object) -> Artifact:
+    asked = make_request("caption", image={"path": str(apple)}, **fields)
+    *_, made = run(captioner, resolve(asked, captioner.capabilities()))
+    assert isinstance(made, Artifact)
+    return made
+
+
+def test_a_caption_is_the_best_of_its_candidates_and_the_same_again(captioner: Embedded, apple: Path) -> None:
+    made = described(captioner, apple, seed=3, candidates=5)
+    scores = [made.score or 0, *(score for _, score in made.candidates)]
+    assert (made.kind, made.seed, len(made.vector)) == ("text", 3, 128) and made.data == made.text.encode()
+    assert scores == sorted(scores, reverse=True) and len(scores) <= 5
+    assert described(captioner, apple, seed=3, candidates=5) == made
+    others = [{"seed": 4}, {"long": True}, {"tags": True}, {"language": "zh"}]
+    assert all(described(captioner, apple, candidates=5, **other).text for other in others)
+    assert described(captioner, apple, candidates=5, **others[0]) != made
+
+
+def test_pictures_are_described_together_and_each_as_it_is_alone_in_that_shape(
+    captioner: Embedded, apple: Path, tmp_path: Path
+) -> None:
+    Image.new("RGB", (9, 9), "blue").save(tmp_path / "blue.png")
+    Image.new("RGBA", (9, 9)).save(tmp_path / "clear.png")
+    can, digest = captioner.capabilities(), captioner.digest()
+    files = (apple, tmp_path / "blue.png", apple, tmp_path / "clear.png")
+    asked = [make_request("caption", image={"path": str(one)}, seed=n, candidates=2) for n, one in enumerate(files)]
+    jobs = plan_with(asked, can, digest)
+    assert caption.SHAPES == can.described == (1, 16)
+    assert {job.request.shape for job in jobs} == {16} and len({job.batch_key for job in jobs}) == 1
+    (alone,) = plan_with([asked[0].model_copy(update={"shape": 16})], can, digest)
+    assert alone == jobs[0] and plan_with([asked[0]], can, digest)[0].request.shape == 1
+    other = plan_with([one.model_copy(update={"language": "zh"}) for one in asked[:2]], can, digest)
+    assert other[0].batch_key != jobs[0].batch_key
+    together = [one for _, one in run_batch(captioner, [job.request for job in jobs[:3]]) if isinstance(one, Artifact)]
+    for job, made in zip(jobs, together, strict=False):
+        assert [event for event in run(captioner, job.request) if isinstance(event, Artifact)] == [made]
+        assert made.how["batch"] == 16
+    list(run_jobs(captioner, jobs, FolderSink(tmp_path), previews=False))
+    assert len(list(tmp_path.glob("*.txt"))) == 3, "what can't be described spoils none of the others"
+
+
+def test_what_is_not_known_is_said_to_be_unknown(captioner: Embedded, apple: Path, tmp_path: Path) -> None:
+    config = captioner.root / "captioner" / "config.json"
+    before = config.read_text()
+    never = {"cosine": 0, "agreement": 0, "likelihood": 0, "nearest": 0, "bias": 0, "threshold": 0.9}
+    config.write_text(json.dumps({**json.loads(before), "ranking": {"single": never}}))
+    record_part("captioner", captioner.root)
+    again = Embedded(str(captioner.root))
+    guess = described(again, apple).candidates[0][0]
+    made = described(again, apple)
+    assert (made.text, made.known) == (f"I don't know this; it may be: {guess}", False)
+    assert described(again, apple, language="zh").text.startswith("我不认识")
+    config.write_text(before)
+    record_part("captioner", captioner.root)
+
+
+def test_bad_requests_are_refused(captioner: Embedded, apple: Path) -> None:
+    with pytest.raises(Refused, match="not both"):
+        make_request("caption", image={"path": str(apple)}, long=True, tags=True)
+    asked = resolve(make_request("caption", image={"path": str(apple)}), captioner.capabilities())
+    save_tiny_captioner(captioner.root, seed=1)
+    with pytest.raises(Refused, match="ask again"):
+        list(run(captioner, asked))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 900)])
+@pytest.mark.parametrize("mode", ["RGBA", "1", "CMYK", "I;16", "P"])
+def test_any_picture_is_described(captioner: Embedded, tmp_path: Path, size: tuple[int, int], mode: str) -> None:
+    file = tmp_path / ("odd.jpg" if mode == "CMYK" else "odd.png")
+    Image.new(mode, size, "red" if mode == "RGBA" else 0).save(file)
+    made = described(captioner, file, candidates=1)
+    assert made.kind == "text" and made.known == (size != (1, 1)), "of one colour all over is a apple of nothing"
+
+
+def test_a_picture_of_nothing_is_refused(captioner: Embedded, tmp_path: Path) -> None:
+    Image.new("RGBA", (9, 9)).save(tmp_path / "clear.png")
+    with pytest.raises(Refused, match="transparent all over"):
+        described(captioner, tmp_path / "clear.png")

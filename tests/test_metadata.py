@@ -1,31 +1,53 @@
-"""Files that say where they come from, to us and to the programs that read A1111's text; and requests from them."""
+"""Files that say where they come from: written, read by us and by other programs, restored, and stripped again."""
 
 import io
 import json
 import struct
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from picture_kit import as_file
+from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 from tiny_files import (
     CAN,
+    MOVING,
     SUFFIXES,
     a1111,
+    artifact_of,
     file_of,
+    frames_of,
     job_of,
     picture_of,
     text_of,
     write,
+    write_moving,
 )
 
 from models.messages import Refused
-from studio.metadata.files import encoded, read, texts
-from studio.metadata.origin import Provenance
+from studio.export.clips import Clip, clip_file
+from studio.metadata.containers import png_chunk
+from studio.metadata.files import (
+    encoded,
+    media_type,
+    read,
+    read_bytes,
+    strip,
+    stripped,
+    texts,
+)
+from studio.metadata.files import (
+    write as write_into,
+)
+from studio.metadata.origin import Provenance, provenance
 from studio.metadata.readers import parse_parameters
 from studio.metadata.restore import restore
 from studio.planner import resolve
@@ -297,3 +319,348 @@ def test_any_record_gives_fields_that_the_model_takes(fields: dict[str, Any], ou
     again = restore(found, CAN, Path("/nowhere"))
     resolve(make_request(**{"prompt": "a", **again.fields}), CAN)
     json.dumps(list(map(str, again.lost)))
+
+
+TIMES = [40, 80, 120, 200]  # milliseconds of the frames
+STILL: dict[str, tuple[str, dict[str, object]]] = {
+    "png": ("PNG", {}),
+    "webp lossless": ("WEBP", {"lossless": True}),
+    "webp lossy": ("WEBP", {"quality": 60}),
+    "webp opaque": ("WEBP", {"quality": 60}),
+    "jpeg": ("JPEG", {}),
+    "gif": ("GIF", {}),
+    "avif": ("AVIF", {}),
+}
+MOVING_FORMATS = {"moving png": "PNG", "moving webp": "WEBP", "moving gif": "GIF", "moving avif": "AVIF"}
+FILMS = ("webm", "mp4")
+CONTAINER_KINDS = (*STILL, *MOVING_FORMATS, *FILMS)
+RECORD = provenance(job_of(prompt="戴帽子的小狗 🐶"), artifact_of())
+ODD = Provenance('a "b", <c> & ]]>\nSteps: 1, Seed: 2, Size: 3x3', RECORD.record)
+
+
+def plain(kind: str) -> bytes:
+    """A file with an odd width that says nothing of itself."""
+    file = io.BytesIO()
+    frames = [Image.new("RGBA", (33, 20), (60 * i, 200 - 60 * i, 30, 255)) for i in range(len(TIMES))]
+    if kind in FILMS:
+        return clip_file(Clip(tuple(frames), tuple(TIMES)), kind)
+    if kind in MOVING_FORMATS:
+        frames[0].save(file, MOVING_FORMATS[kind], save_all=True, append_images=frames[1:], duration=TIMES, loop=3)
+    else:
+        format, options = STILL[kind]
+        picture = picture_of(33).crop((0, 0, 33, 20))
+        (picture.convert("RGB") if kind in ("jpeg", "webp opaque") else picture).save(file, format, **options)
+    return file.getvalue()
+
+
+def facts(data: bytes) -> list[object]:
+    """What a viewer shows: size, mode, loop, and all frames with their times."""
+    if media_type(data, "it").startswith("video/"):
+        with av.open(io.BytesIO(data)) as film:
+            shown = [(packet.pts, bytes(packet)) for packet in film.demux(video=0) if packet.size]
+            stream = film.streams.video[0]
+            return [stream.width, stream.height, film.duration, stream.average_rate, shown]
+    with Image.open(io.BytesIO(data)) as picture:
+        return [picture.size, picture.mode, picture.info.get("loop"), frames_of(data)]
+
+
+@pytest.mark.parametrize("kind", CONTAINER_KINDS)
+@pytest.mark.parametrize("says", [RECORD, ODD])
+def test_written_read_and_taken_out_again(kind: str, says: Provenance) -> None:
+    before = plain(kind)
+    told = write_into(before, media_type(before, "it"), says)
+    assert facts(told) == facts(before)
+    assert read_bytes(told, "it") == json.loads(says.record)
+    without = strip(told, "it")
+    assert facts(without) == facts(before) and read_bytes(without, "it") == {}
+    assert b"job_id" not in without and b"Steps" not in without and b"trainedAlgorithmicMedia" not in without
+    assert strip(write_into(without, media_type(before, "it"), RECORD), "it") == without
+    assert texts(told, "it").texts["parameters"] == says.parameters
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CONTAINER_KINDS if not {*kind.split()} & {"gif", "avif", *FILMS}])
+def test_other_programs_find_the_text_where_a1111_writes_it(kind: str) -> None:
+    assert text_of(write_into(plain(kind), media_type(plain(kind), "it"), ODD)) == ODD.parameters
+
+
+def test_a_gif_says_it_in_its_comment() -> None:
+    told = write_into(plain("moving gif").replace(b"GIF89a", b"GIF87a"), "image/gif", Provenance("猫" * 300, "{}"))
+    assert told.startswith(b"GIF89a"), "the older version has no comments"
+    with Image.open(io.BytesIO(told)) as picture:
+        assert picture.info["comment"].decode() == "猫" * 300
+
+
+@pytest.mark.parametrize("kind", CONTAINER_KINDS)
+def test_what_was_said_before_is_replaced(kind: str) -> None:
+    before = plain(kind)
+    once = write_into(before, media_type(before, "it"), ODD)
+    assert read_bytes(once, "it")["request"]["prompt"] == "戴帽子的小狗 🐶"
+    other = provenance(job_of(prompt="a fox"), artifact_of())
+    twice = write_into(once, media_type(before, "it"), other)
+    assert read_bytes(twice, "it")["request"]["prompt"] == "a fox"
+    assert facts(twice) == facts(before) and "小狗".encode() not in twice
+    assert twice == write_into(before, media_type(before, "it"), other)
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "JPEG"])
+def test_orientation_and_colours_stay(format: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a secret"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    info: dict[str, object] = {"pnginfo": PngInfo()} if format == "PNG" else {}
+    noise = Image.effect_noise((33, 20), 90).convert("RGB")
+    told = write_into(as_file(noise, format, exif=exif, icc_profile=profile, **info), f"image/{format.lower()}", RECORD)
+    with Image.open(io.BytesIO(told)) as picture:
+        assert picture.getexif()[0x0112] == 6 and picture.info["icc_profile"] == profile
+    assert text_of(told) == RECORD.parameters and b"a secret" not in told
+    assert read_bytes(told, "it") == json.loads(RECORD.record)
+
+
+def test_a_text_ends_in_its_record() -> None:
+    for words in ("a smiling cat", "a cat\n", "", "一只猫。\n\n第二段\n\nstudio: not a record\n", "studio: {}\n"):
+        told = write_into(words.encode(), "text/plain", RECORD)
+        assert told.startswith(words.encode()), "a program that reads the first line gets the caption"
+        assert media_type(told, "it") == "text/plain"
+        assert read_bytes(told, "it") == json.loads(RECORD.record)
+        assert strip(told, "it") == words.encode()
+        assert write_into(told, "text/plain", RECORD) == told
+
+
+def test_a_text_without_a_record_is_no_file_of_ours() -> None:
+    for words in (b"a cat", b"a\n\nstudio: {\n", b"a\n\nstudio: {}", b"a\n\nstudio: {}\nb\n"):
+        with pytest.raises(Refused, match="is not a picture that can be read"):
+            strip(words, "it")
+        with pytest.raises(Refused, match="is not a picture that can be read"):
+            read_bytes(words, "it")
+    assert read_bytes(b"a\n\nstudio: {}\n", "it") == {}, "nothing that is a record of ours"
+
+
+@pytest.mark.parametrize("kind", CONTAINER_KINDS)
+def test_nothing_is_written_into_a_part_of_a_file(kind: str) -> None:
+    whole = plain(kind)
+    for length in range(16, len(whole) - 1, max(1, len(whole) // 50)):
+        try:
+            copy = write_into(whole[:length], media_type(whole, "it"), RECORD)
+        except (Refused, ValueError) as error:
+            assert "cut short" in str(error) or "this is no" in str(error)
+        else:
+            # An AVIF's pixels come last and only their own box says how long they are; a film ends without frames.
+            assert "avif" in kind or (kind in FILMS and facts(copy) == facts(whole))
+
+
+STRIP_KINDS = (*SUFFIXES, *(f"moving {kind}" for kind in MOVING))
+SECRET = "Zxqv 一只猫"
+TURNED = 6  # EXIF's number for a picture that lies on its side
+ONLY_TURNED = bytes.fromhex("49492a00 08000000 0100 1201 0300 01000000 06000000 00000000")
+
+
+def make(path: Path, kind: str, **fields: object) -> bytes:
+    (write_moving if kind.startswith("moving") else write)(path, kind.removeprefix("moving "), **fields)
+    return path.read_bytes()
+
+
+def traces(data: bytes) -> list[str]:
+    """How the secret, or what belongs to it, still shows in the bytes."""
+    words = ("Zxqv", "一只猫", "digitalsourcetype", "trainedAlgorithmicMedia", "Steps", "Seed", "studio", "xmpmeta")
+    codes = ("utf-8", "utf-16-be", "utf-16-le")
+    found = [word for word in words for code in codes if word.encode(code) in data]
+    return found + ["EXIF"] * any(word in data for word in (b"UNICODE\0", b"II*\0", b"MM\0*"))
+
+
+@pytest.mark.parametrize("kind", STRIP_KINDS)
+def test_no_trace_is_left_and_no_pixel_changes(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a"
+    data = make(path, kind, prompt=SECRET, negative=SECRET)
+    assert traces(data), "there was something to take off"
+    plain = stripped(path)
+    assert traces(plain) == []
+    assert frames_of(plain) == frames_of(data)
+    assert path.read_bytes() == data, "the file itself is not touched"
+    path.write_bytes(plain)
+    assert read(path) == {} and stripped(path) == plain
+    with Image.open(path) as picture:
+        assert {"exif", "xmp", "parameters", "studio", "XML:com.adobe.xmp"} & set(picture.info) <= {"exif"}
+        assert not picture.getexif()
+
+
+@settings(max_examples=20)
+@given(pixels=st.binary(min_size=7 * 5 * 4, max_size=7 * 5 * 4))
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "JPEG", "AVIF", "GIF"])
+def test_any_pixels_stay(tmp_path_factory: pytest.TempPathFactory, form: str, pixels: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "pixels"
+    picture = Image.frombytes("RGBA", (7, 5), pixels)
+    picture = picture.convert("RGB") if form == "JPEG" else picture
+    options = {"comment": SECRET} if form == "GIF" else {"xmp": SECRET.encode()} if form != "PNG" else {}
+    picture.save(path, form, **options)
+    plain = stripped(path)
+    assert traces(plain) == [] and frames_of(plain) == frames_of(path.read_bytes())
+
+
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def turned() -> bytes:
+    block = Image.Exif()
+    block[0x0112], block[0x010E] = TURNED, SECRET
+    block.get_ifd(0x8825)[1] = "N"  # where it was taken
+    return block.tobytes()
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "JPEG", "AVIF"])
+def test_colours_and_the_way_it_is_turned_stay(tmp_path: Path, form: str) -> None:
+    noise = Image.effect_noise((40, 24), 90).convert("RGB")
+    more = {"progressive": True, "comment": SECRET, "xmp": SECRET.encode()} if form == "JPEG" else {}
+    noise.save(tmp_path / "a", form, icc_profile=PROFILE, exif=turned(), **more)
+    data = (tmp_path / "a").read_bytes()
+    plain = stripped(tmp_path / "a")
+    assert not traces(plain.replace(ONLY_TURNED, b"")) and frames_of(plain) == frames_of(data)
+    with Image.open(io.BytesIO(plain)) as picture, Image.open(io.BytesIO(data)) as before:
+        assert before.info["icc_profile"] == picture.info["icc_profile"] == PROFILE
+        assert picture.getexif().get(0x0112) == before.getexif().get(0x0112) == TURNED
+        assert 0x010E not in picture.getexif() and not picture.getexif().get_ifd(0x8825)
+
+
+def test_colours_of_an_adobe_jpeg_stay(tmp_path: Path) -> None:
+    """Its Adobe segment says that the three channels are red, green and blue; without it they are taken for others."""
+    noise = Image.merge("RGB", [Image.effect_noise((40, 24), 90) for _ in "RGB"])
+    file = as_file(noise, "JPEG", comment=SECRET)
+    jfif, adobe = file[2:20], b"\xff\xee\0\x0eAdobe\0\x64" + bytes(5)
+    data = file.replace(jfif, adobe, 1)
+    (tmp_path / "a").write_bytes(data)
+    assert frames_of(data) != frames_of(file)
+    assert frames_of(stripped(tmp_path / "a")) == frames_of(data)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        png_chunk(b"tEXt", b"Comment\0Zxqv"),
+        png_chunk(b"zTXt", b"Zxqv\0\0" + zlib.compress(b"x")),
+        png_chunk(b"caBX", b"Zxqv"),
+        png_chunk(b"prVt", b"Zxqv"),
+        png_chunk(b"tIME", struct.pack(">HBBBBB", 2026, 1, 2, 3, 4, 5)),
+    ],
+)
+def test_any_chunk_of_a_png_that_is_no_picture_goes(tmp_path: Path, extra: bytes) -> None:
+    info = PngInfo()
+    info.add(b"prVt", b"Zxqv", after_idat=True)
+    Image.effect_noise((9, 9), 90).save(tmp_path / "a", "PNG", pnginfo=info, dpi=(72, 72))
+    whole = (tmp_path / "a").read_bytes()
+    (tmp_path / "a").write_bytes(whole[:33] + extra + whole[33:] + b"Zxqv behind the end")
+    plain = stripped(tmp_path / "a")
+    assert b"Zxqv" not in plain and extra not in plain and b"pHYs" in plain
+    assert frames_of(plain) == frames_of(whole)
+
+
+def riff(kind: bytes, body: bytes) -> bytes:
+    return kind + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+
+
+def test_unknown_chunks_of_a_webp_go_also_within_frames(tmp_path: Path) -> None:
+    data = make(tmp_path / "a", "moving webp", prompt=SECRET)
+    at = data.index(b"ANMF")
+    size = struct.unpack_from("<I", data, at + 4)[0]
+    frame = riff(b"ANMF", data[at + 8 : at + 8 + size] + riff(b"prVt", b"Zxqv!"))
+    body = data[12:at] + frame + data[at + 8 + size + size % 2 :] + riff(b"C2PA", b"Zxqv")
+    (tmp_path / "a").write_bytes(b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body + b"Zxqv")
+    plain = stripped(tmp_path / "a")
+    assert not traces(plain) and frames_of(plain) == frames_of(data)
+
+
+def test_when_an_avif_was_made_is_not_told(tmp_path: Path) -> None:
+    data, clocks = bytearray(make(tmp_path / "a", "moving avif")), []
+    for box in (b"mvhd", b"tkhd", b"mdhd"):
+        at, wide = data.index(box) + 4, data[data.index(box) + 4] == 1
+        clocks.append(slice(at + 4, at + (20 if wide else 12)))
+        data[clocks[-1]] = b"\1" * len(data[clocks[-1]])  # ours say nothing of it
+    (tmp_path / "a").write_bytes(data)
+    plain = stripped(tmp_path / "a")
+    assert not any(any(plain[times]) for times in clocks)
+    extra = struct.pack(">I", 12) + b"uuid" + b"Zxqv"
+    (tmp_path / "a").write_bytes(data + extra)
+    assert b"Zxqv" not in stripped(tmp_path / "a") and frames_of(stripped(tmp_path / "a")) == frames_of(data)
+
+
+def test_the_name_of_a_stripped_file_tells_no_seed(studio: Callable, tmp_path: Path) -> None:
+    path = tmp_path / f"{'0' * 16}-0-42.png"
+    write(path, prompt=SECRET)
+    for more in ((), ("--out", tmp_path / "out")):
+        name = Path(studio("strip", path, *more, "--json").json["out"]).name
+        assert len(name) == 20 and "42" not in name.replace(name[:16], "") and "0" * 16 not in name
+
+
+# --- The command ------------------------------------------------------------------------------------------------------
+
+
+def test_strip_writes_beside_or_into_a_folder(studio: Callable, tmp_path: Path) -> None:
+    write(tmp_path / "a.png", prompt=SECRET)
+    write(tmp_path / "b.webp", "webp", prompt=SECRET)
+    said = studio("strip", tmp_path / "a.png", tmp_path / "b.webp", "--json")
+    assert said.code == 0
+    assert said.json == [
+        {"path": str(tmp_path / "a.png"), "out": str(tmp_path / "a-plain.png")},
+        {"path": str(tmp_path / "b.webp"), "out": str(tmp_path / "b-plain.webp")},
+    ]
+    assert not traces((tmp_path / "a-plain.png").read_bytes())
+    assert studio("strip", tmp_path / "a.png").out.strip() == str(tmp_path / "a-plain.png"), "again is no harm"
+    said = studio("strip", tmp_path / "a.png", "--out", tmp_path / "deep" / "out")
+    assert said.out.strip() == str(tmp_path / "deep" / "out" / "a.png")
+
+
+def test_strip_overwrites_nothing(studio: Callable, tmp_path: Path) -> None:
+    write(tmp_path / "a.png")
+    (tmp_path / "a-plain.png").write_bytes(b"mine")
+    (tmp_path / "out" / "a.png").mkdir(parents=True)
+    before = (tmp_path / "a.png").read_bytes()
+    for arguments in ([], ["--out", tmp_path], ["--out", tmp_path / "out"]):
+        said = studio("strip", tmp_path / "a.png", *arguments)
+        assert said.code == 2 and "is there already" in said.err and said.out == ""
+    assert ((tmp_path / "a.png").read_bytes(), (tmp_path / "a-plain.png").read_bytes()) == (before, b"mine")
+    said = studio("strip", tmp_path / "a.png", "--out", tmp_path / "a.png")
+    assert said.code == 2 and "not a folder" in said.err
+
+
+def test_files_that_can_not_be_stripped_do_not_stop_the_others(studio: Callable, tmp_path: Path) -> None:
+    write(tmp_path / "a.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:-20])
+    said = studio("strip", tmp_path / "cut.png", tmp_path / "a.png", "--json")
+    assert said.code == 1 and len(said.json) == 1 and "cut.png is damaged or cut short." in said.err
+    assert studio("strip", tmp_path / "cut.png", tmp_path / "none.png").code == 2
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["a-plain.png", "a.png", "cut.png"]
+
+
+def test_info_of_several_files(studio: Callable, tmp_path: Path) -> None:
+    write(tmp_path / "a.png")
+    write(tmp_path / "b.jpg", "jpeg", prompt=SECRET)
+    said = studio("info", tmp_path / "a.png", tmp_path / "b.jpg", "--json")
+    assert said.code == 0 and [row["request"]["prompt"] for row in said.json] == ["a cat", SECRET]
+    said = studio("info", tmp_path / "a.png", tmp_path)
+    assert said.code == 1 and "prompt: a cat" in said.out and "is a folder" in said.err
+    said = studio("info", tmp_path / "b.jpg", "--json")
+    assert json.loads(said.out)["path"] == str(tmp_path / "b.jpg")
+
+
+def test_no_metadata_makes_files_that_say_nothing(studio: Callable, tmp_path: Path) -> None:
+    ask = ("generate", SECRET, "--seed", 1, "--count", 2, "--model", "fake", "--json", "--out", tmp_path / "out")
+    told = studio(*ask)
+    plain = studio(*ask, "--no-metadata")
+    assert told.code == plain.code == 0 and [row["seed"] for row in plain.json] == [1, 2]
+    for one, other in zip(told.json, plain.json, strict=True):
+        data = Path(other["path"]).read_bytes()
+        assert not traces(data) and frames_of(data) == frames_of(Path(one["path"]).read_bytes())
+        assert one["job_id"][:16] not in other["path"]
+    assert [row["seconds"] for row in studio(*ask).json] == [0, 0], "the files that tell are found as before"
+    again = studio(*ask, "--no-metadata")
+    assert [row["path"] for row in again.json] == [row["path"] for row in plain.json]
+    assert all(row["seconds"] for row in again.json), "plain ones are not found but made again"
+    assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+def test_no_metadata_leaves_nothing_where_it_fails(
+    studio: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("studio.backends.fake._draw", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    said = studio("generate", "a", "--model", "fake", "--no-metadata", "--out", tmp_path / "out")
+    assert said.code == 2 and list(tmp_path.iterdir()) == []
