@@ -234,16 +234,16 @@ def _check(path: Path, width: int, height: int, frames: int, seconds: float = 0.
 def _pillow_clip(path: Path, data: bytes) -> ClipFile:
     with _opened(path, data) as file, Image.open(file, formats=FORMATS) as picture:
         width, height, kind, times = *picture.size, str(picture.format), [0]
-        said = 1 if kind == "GIF" else getattr(picture, "n_frames", 1)  # Pillow would walk through all of a GIF
-        _check(path, width, height, said)
+        stated = 1 if kind == "GIF" else getattr(picture, "n_frames", 1)  # Pillow would walk through all of a GIF
+        _check(path, width, height, stated)
         with contextlib.suppress(EOFError):
             for number in count():
                 _check(path, width, height, number)
                 picture.seek(number)
                 picture.load()  # WebP says a frame's duration once it is decoded
                 times.append(times[-1] + (picture.info.get("duration") or UNSAID))
-        if len(times) <= said and said > 1:
-            raise ValueError(f"it has {len(times) - 1} of {said} frames")
+        if len(times) <= stated and stated > 1:
+            raise ValueError(f"it has {len(times) - 1} of {stated} frames")
         plays = picture.info.get("loop", 1 if kind == "GIF" else 0)
         if kind == "GIF" and "loop" in picture.info:
             plays = plays and plays + 1  # it counts how often it is shown again

@@ -44,16 +44,16 @@ class Database:
     @property
     def connection(self) -> sqlite3.Connection:
         """This thread's connection, in autocommit; use `writing` for a transaction."""
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if found and self._gone():
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection and self._gone():
             if self._durable:
                 raise StoreTrouble("store.vanished", path=str(self.path))
             self.close()
-            found = None
-        if found is None:
-            found = self._local.connection = self._connect()
+            connection = None
+        if connection is None:
+            connection = self._local.connection = self._connect()
             self._local.files = {}
-        return found
+        return connection
 
     def _gone(self) -> bool:
         """Whether a file is not there any more, or another one is: nobody would see what is written into it."""
@@ -98,8 +98,8 @@ class Database:
         except UnicodeDecodeError as error:  # in a text of the file, or in what SQLite quotes of it
             raise StoreTrouble("store.damaged", path=str(self.path)) from error
         except sqlite3.Error as error:
-            said = str(error).lower()
-            known = (code for code, signs in SIGNS.items() if any(sign in said for sign in signs))
+            problem = str(error).lower()
+            known = (code for code, signs in SIGNS.items() if any(sign in problem for sign in signs))
             raise StoreTrouble(next(known, "store.unusable"), path=str(self.path), problem=str(error)) from error
 
     def close(self) -> None:

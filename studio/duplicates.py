@@ -42,14 +42,14 @@ class Duplicates:
 
     def groups(self) -> list[Group]:
         """The groups among the NEWEST pictures and clips that are not in the bin, the largest first."""
-        kept = [one for one in self._gallery.page(Filter(), limit=NEWEST) if one.medium.visual]
-        known = self._prints(kept)
-        kept = [one for one in kept if one.sha256 in known]
-        found = _components(len(kept), _pairs(np.array([known[one.sha256] for one in kept], np.float32)))
-        ranked = [sorted((kept[i] for i in group), key=_worth, reverse=True) for group in found]
+        items = [one for one in self._gallery.page(Filter(), limit=NEWEST) if one.medium.visual]
+        known = self._prints(items)
+        items = [one for one in items if one.sha256 in known]
+        groups = _components(len(items), _pairs(np.array([known[one.sha256] for one in items], np.float32)))
+        ranked = [sorted((items[i] for i in group), key=_worth, reverse=True) for group in groups]
         return [Group(best, tuple(others)) for best, *others in sorted(ranked, key=len, reverse=True)]
 
-    def _prints(self, kept: Iterable[GalleryItem]) -> dict[str, np.ndarray]:
+    def _prints(self, items: Iterable[GalleryItem]) -> dict[str, np.ndarray]:
         """By sha256; what can't be read is left out."""
         known: dict[str, np.ndarray] = {}
         try:
@@ -57,8 +57,12 @@ class Duplicates:
                 known = dict(zip(stored["names"].tolist(), stored["prints"], strict=True))
         except (OSError, ValueError, KeyError, BadZipFile):  # there is none, or it is damaged
             pass
-        wanted = {one.sha256: known[one.sha256] for one in kept if one.sha256 in known}
-        new = {one.sha256: found for one in kept if one.sha256 not in wanted and (found := self._seen(one)) is not None}
+        wanted = {item.sha256: known[item.sha256] for item in items if item.sha256 in known}
+        new = {
+            item.sha256: fingerprint
+            for item in items
+            if item.sha256 not in wanted and (fingerprint := self._seen(item)) is not None
+        }
         if new:
             file, every = io.BytesIO(), wanted | new
             np.savez(file, names=np.array(list(every)), prints=np.array(list(every.values()), np.float16))
@@ -66,9 +70,9 @@ class Duplicates:
             write_whole(self._cache, file.getvalue())
         return wanted | new
 
-    def _seen(self, one: GalleryItem) -> np.ndarray | None:
+    def _seen(self, item: GalleryItem) -> np.ndarray | None:
         try:
-            with Image.open(io.BytesIO(self._gallery.thumbnail(one.sha256))) as picture:
+            with Image.open(io.BytesIO(self._gallery.thumbnail(item.sha256))) as picture:
                 return picture_print(picture)
         except (KeyError, OSError, ValueError, Image.DecompressionBombError):
             return None
@@ -101,13 +105,13 @@ def _pairs(prints: np.ndarray) -> Iterator[tuple[int, int]]:
 def _components(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     """Numbers that hang together, groups of two and more."""
     group = {number: [number] for number in range(count)}
-    for one, other in pairs:
-        if group[one] is not group[other]:
-            small, large = sorted((group[one], group[other]), key=len)
+    for first, second in pairs:
+        if group[first] is not group[second]:
+            small, large = sorted((group[first], group[second]), key=len)
             large += small
             group |= dict.fromkeys(small, large)
-    return [found for number, found in group.items() if len(found) > 1 and found[0] == number]
+    return [members for number, members in group.items() if len(members) > 1 and members[0] == number]
 
 
-def _worth(one: GalleryItem) -> tuple[object, ...]:
-    return one.star, one.rating, one.width * one.height, one.number
+def _worth(item: GalleryItem) -> tuple[object, ...]:
+    return item.star, item.rating, item.width * item.height, item.number

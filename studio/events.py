@@ -22,8 +22,10 @@ class Unknown:
 def not_drawn(unknown: Sequence[Unknown]) -> list[Message]:
     """What is said of words that are not drawn."""
     left_out = [one.word for one in unknown if not one.nearest]
-    said = [Message("reading.unknown", {"word": one.word, "nearest": one.nearest}) for one in unknown if one.nearest]
-    return said + ([Message("reading.left_out", {"words": left_out})] if left_out else [])
+    messages = [
+        Message("reading.unknown", {"word": one.word, "nearest": one.nearest}) for one in unknown if one.nearest
+    ]
+    return messages + ([Message("reading.left_out", {"words": left_out})] if left_out else [])
 
 
 @dataclass(frozen=True)

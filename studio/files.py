@@ -69,17 +69,17 @@ def ready_folder(folder: Path, pictures: int, option: str = "--out") -> list[Pat
     Refused, and nothing left behind, where it can't be written or has no room for so many `pictures`; `option` is what
     chose it.
     """
-    made: list[Path] = []
+    created: list[Path] = []
     try:
-        made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+        created = [parent for parent in (folder, *folder.parents) if not parent.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(folder).free < pictures * PICTURE_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        remove_empty(made)
+        remove_empty(created)
         raise Refused(why(error, folder, option)) from error
-    return made
+    return created
 
 
 def sha256(path: Path) -> str:

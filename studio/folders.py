@@ -74,11 +74,11 @@ class Folders:
         assert place is not None
         rows = self._rows(folder)
         scores = from_bytes(b"".join(row["vector"] for row in rows), len(place)) @ place
-        found = [Found(Path(row["path"]), float(score), row["prompt"]) for row, score in zip(rows, scores, strict=True)]
-        found.sort(key=lambda one: (not _says(one, looked_for.words), -one.score))
+        hits = [Found(Path(row["path"]), float(score), row["prompt"]) for row, score in zip(rows, scores, strict=True)]
+        hits.sort(key=lambda one: (not _says(one, looked_for.words), -one.score))
         if unsaid := looked_for.without:
-            found = [one for one in found if not _says(one, unsaid)]
-        return [one for one in found if one.path.is_file()][:k]
+            hits = [one for one in hits if not _says(one, unsaid)]
+        return [one for one in hits if one.path.is_file()][:k]
 
     def _new(self, folder: Path, there: dict[str, os.stat_result]) -> list[str]:
         known = {row["path"]: (row["bytes"], row["modified"]) for row in self._rows(folder)}
@@ -109,8 +109,8 @@ def index_gallery(studio: Studio, model: str = "embedded") -> Iterator[Step]:
     yield Step(0, len(numbers))
     for done, number in enumerate(numbers, 1):
         problem = ""
-        for kept in gallery.numbered([number]):
-            given = {"pictures": [kept.path]} if kept.medium.visual else {"texts": [kept.text or kept.prompt]}
+        for item in gallery.numbered([number]):
+            given = {"pictures": [item.path]} if item.medium.visual else {"texts": [item.text or item.prompt]}
             try:
                 (place,) = studio.embed(**given, model=model)
                 _replace_vector(gallery.database, number, space, as_bytes(place.vector))
@@ -136,8 +136,8 @@ def _pictures(folder: Path) -> dict[str, os.stat_result]:
     return {str(path): path.stat() for path in files if path.is_file()}
 
 
-def _says(found: Found, words: str) -> bool:
-    text = f"{found.path.stem} {found.prompt}".casefold()
+def _says(hit: Found, words: str) -> bool:
+    text = f"{hit.path.stem} {hit.prompt}".casefold()
     return bool(words) and all(word in text for word in words.casefold().split())
 
 

@@ -55,9 +55,9 @@ class Batch:
         return exit_code(bool(self.problems), bool(self.rows), self.stopped)
 
 
-def exit_code(wrong: bool, made: bool, stopped: bool) -> int:
+def exit_code(wrong: bool, any_done: bool, stopped: bool) -> int:
     """0 done, 1 partly done, 2 nothing done, 130 stopped."""
-    return STOPPED if stopped else (1 if made else 2) if wrong else 0
+    return STOPPED if stopped else (1 if any_done else 2) if wrong else 0
 
 
 def run(backend: Backend, jobs: list[Job], folder: Path, sink: Sink | None = None) -> Batch:
@@ -66,7 +66,7 @@ def run(backend: Backend, jobs: list[Job], folder: Path, sink: Sink | None = Non
     One that fails does not spoil the others. Stopped with Ctrl-C, it leaves whole
     files only. Raises Refused where `folder` won't do, before any work.
     """
-    made = ready_folder(folder, sum(job.request.count for job in jobs))
+    created = ready_folder(folder, sum(job.request.count for job in jobs))
     batch, rows = Batch(), dict[tuple[int, int], Row]()
     try:
         with bar_on_stderr() as bar:
@@ -80,7 +80,7 @@ def run(backend: Backend, jobs: list[Job], folder: Path, sink: Sink | None = Non
         batch.problems.append(str(explain(error)))
     batch.rows = [rows[place] for place in sorted(rows)]
     if not batch.rows:
-        remove_empty(made)
+        remove_empty(created)
     return batch
 
 

@@ -375,8 +375,8 @@ def read_annotations(path: Path) -> Annotations:
     try:
         if not is_plain(beside(path)):
             return Annotations()
-        found = json.loads(beside(path).read_text(encoding="utf-8"))
-        known = {name: found[name] for name in Annotations.__dataclass_fields__ if name in found}
+        stored = json.loads(beside(path).read_text(encoding="utf-8"))
+        known = {name: stored[name] for name in Annotations.__dataclass_fields__ if name in stored}
         for name in ("tags", "boards"):
             known[name] = tuple(known.get(name, ()))
         check(known)

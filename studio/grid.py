@@ -113,9 +113,9 @@ class Grid:
             raise Refused("series.too_many_cells", most=CELLS, columns=columns, rows=rows)
         seed = secrets.randbelow(SEEDS) if self.request.seed is None else self.request.seed
         object.__setattr__(self, "request", self.request.model_copy(update={"seed": seed, "count": 1}))
-        said = f"{self.request.prompt}\n{self.request.negative}"
+        words = f"{self.request.prompt}\n{self.request.negative}"
         for axis in self.axes:
-            if axis.setting == "prompt" and str(axis.values[0]) not in said:
+            if axis.setting == "prompt" and str(axis.values[0]) not in words:
                 raise Refused("series.not_in_prompt", words=str(axis.values[0]))
 
     @property
@@ -135,12 +135,12 @@ class Grid:
 
     def requests(self) -> list[ImageRequest]:
         """One request a picture, row by row; Refused where a value won't do."""
-        made = [self.request]
+        requests = [self.request]
         for axis in reversed(self.axes):
-            made = [_with(request, axis, value) for request in made for value in axis.values]
+            requests = [_with(request, axis, value) for request in requests for value in axis.values]
         # What a scheduler leaves no choice of is left out, unless that is what varies.
         common = {"steps", "guidance"} - {axis.setting for axis in self.axes}
-        return [one.model_copy(update=dict.fromkeys(common)) if one.scheduler == FAST else one for one in made]
+        return [one.model_copy(update=dict.fromkeys(common)) if one.scheduler == FAST else one for one in requests]
 
     def sheet(self, pictures: Sequence[Image.Image | None]) -> Image.Image:
         """All pictures (RGBA, in the order of `requests`; None where there is none) with their labels, opaque RGBA."""
@@ -152,8 +152,8 @@ class Grid:
 
     def file(self, pictures: Sequence[Image.Image | None], credits: Iterable[Credit] = ()) -> bytes:
         """The sheet as a PNG file that says what it was made from, in our words and A1111's, and its credits."""
-        told = Provenance(self._parameters(), self.record(), KEYWORD, tuple(dict.fromkeys(credits)))
-        return encoded(self.sheet(pictures), told, "png", optimize=True)
+        provenance = Provenance(self._parameters(), self.record(), KEYWORD, tuple(dict.fromkeys(credits)))
+        return encoded(self.sheet(pictures), provenance, "png", optimize=True)
 
     def record(self) -> str:
         """What it takes to make the grid again, as JSON."""
@@ -169,9 +169,9 @@ class Grid:
     @staticmethod
     def from_record(record: str) -> "Grid":
         """The grid that `record` tells of; some ValueError, KeyError or TypeError where it tells of none."""
-        said = json.loads(record)
-        axes = [Axis(setting, tuple(values)) for name in "xy" for setting, values in said.get(name, {}).items()]
-        return Grid(make_request(**said["request"]), *axes)
+        fields = json.loads(record)
+        axes = [Axis(setting, tuple(values)) for name in "xy" for setting, values in fields.get(name, {}).items()]
+        return Grid(make_request(**fields["request"]), *axes)
 
     @staticmethod
     def from_file(path: Path) -> "Grid":
@@ -205,8 +205,8 @@ def _with(request: ImageRequest, axis: Axis, value: Value) -> ImageRequest:
     fields = {name: getattr(request, name) for name in ImageRequest.model_fields}
     if axis.setting != "prompt":
         return make_request(**{**fields, axis.setting: value})
-    said = {name: fields[name].replace(str(axis.values[0]), str(value)) for name in ("prompt", "negative")}
-    return make_request(**{**fields, **said})
+    replaced = {name: fields[name].replace(str(axis.values[0]), str(value)) for name in ("prompt", "negative")}
+    return make_request(**{**fields, **replaced})
 
 
 def _listed(text: str) -> list[str]:

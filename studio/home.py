@@ -87,9 +87,9 @@ class ProgressStore:
 
     def keep_only(self, jobs: Iterable[str], tables: Sequence[str] = ("progress", "previews")) -> None:
         """Forget all but these; of the previews alone, how far the others came, and words that they said, stays."""
-        kept = json.dumps(list(jobs))
+        names = json.dumps(list(jobs))
         for table in tables:
-            self._database.write(f"DELETE FROM {table} WHERE job NOT IN (SELECT value FROM json_each(?))", kept)
+            self._database.write(f"DELETE FROM {table} WHERE job NOT IN (SELECT value FROM json_each(?))", names)
 
 
 class JobEvents:
@@ -106,9 +106,9 @@ class JobEvents:
         if state.state != "waiting":  # what an earlier try came to is no longer true
             self._revision, progress = self._home.progress.read(self._job, self._revision)
             news += [progress] if progress else []
-        found = self._home.gallery.results(self._job, state)
-        news += [found[index] for index in found if index not in self._reported]
-        self._reported |= set(found)
+        saved = self._home.gallery.results(self._job, state)
+        news += [saved[index] for index in saved if index not in self._reported]
+        self._reported |= set(saved)
         if state.end:
             news.append(state.end)
             self.ended = True

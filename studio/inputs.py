@@ -40,12 +40,12 @@ def pictures_in(folder: Path) -> list[Path]:
     Refused where there is none, or more than FILES.
     """
     files = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file())
-    found = sorted(itertools.islice(files, FILES + 1))
-    if not found:
+    pictures = sorted(itertools.islice(files, FILES + 1))
+    if not pictures:
         raise Refused("folder.empty", folder=str(folder), endings=PICTURES)
-    if len(found) > FILES:
+    if len(pictures) > FILES:
         raise Refused("folder.too_many", folder=str(folder), most=FILES)
-    return found
+    return pictures
 
 
 def credits_given(request: MediaRequest) -> tuple[Credit, ...]:
@@ -58,11 +58,11 @@ def notes(request: MediaRequest) -> list[Message]:
     """What is worth knowing of the files that a request names: of which of them one frame alone is taken."""
     whole = {"like", *(["image"] if getattr(request, "extend", False) else [])}  # all frames of these count
     named = {name: value for name, value in vars(request).items() if isinstance(value, Picture) and name not in whole}
-    code, found = "clip.middle_frame" if request.task == "caption" else "clip.first_frame", []
+    code, messages = "clip.middle_frame" if request.task == "caption" else "clip.first_frame", []
     for name, picture in named.items():
         with contextlib.suppress(Refused):  # it is gone; whoever needs it will say so
-            found += [Message(code, {"name": name})] if moves(picture.path) else []
-    return found
+            messages += [Message(code, {"name": name})] if moves(picture.path) else []
+    return messages
 
 
 def _copied(picture: Picture, folder: Path) -> Picture:

@@ -21,20 +21,20 @@ def words(prompt: str) -> str:
 
 def marked(prompt: str, name: str, weight: float) -> str:
     """The prompt with a LoRA in that weight, in the place of what it says of that one; without it where that is 0."""
-    kept = _TAG.sub(lambda tag: "" if tag[1].strip() == name else tag[0], prompt).strip()
-    return f"{kept} <lora:{name}:{weight:g}>".strip() if weight else kept
+    others = _TAG.sub(lambda tag: "" if tag[1].strip() == name else tag[0], prompt).strip()
+    return f"{others} <lora:{name}:{weight:g}>".strip() if weight else others
 
 
 def named(prompt: str) -> dict[str, float]:
     """The weights of the LoRAs that a prompt names, which add up; Refused where one is no number."""
     weights: dict[str, float] = {}
-    for name, said in _TAG.findall(prompt):
+    for name, text in _TAG.findall(prompt):
         try:
-            weight = float(said or 1)
+            weight = float(text or 1)
         except ValueError:
             weight = float("nan")
         if not abs(weight) <= MOST:
-            raise Refused("lora.weight", name=name.strip(), weight=said, most=f"{MOST:g}")
+            raise Refused("lora.weight", name=name.strip(), weight=text, most=f"{MOST:g}")
         weights[name.strip()] = weights.get(name.strip(), 0.0) + weight
     return weights
 
@@ -53,17 +53,17 @@ def resolved(prompt: str) -> tuple[Lora, ...]:
 
 def files() -> dict[str, Path]:
     """The LoRAs that are there, by name: in the home's folder, and in the folders with models."""
-    found = [one for folder in _folders() if folder.is_dir() for one in below(folder)]
+    models = [one for folder in _folders() if folder.is_dir() for one in below(folder)]
     home = settings.home() / FOLDER
-    mine = [one for one in found if one.kind == "lora" or one.path.parent == home]
+    mine = [one for one in models if one.kind == "lora" or one.path.parent == home]
     return {one.path.stem: one.path for one in reversed(mine)}
 
 
 def nets() -> dict[str, LocalModel]:
     """The networks that read a picture for a pipeline (ControlNets, IP-Adapters), by name."""
-    found = [one for folder in _folders() if folder.is_dir() for one in below(folder)]
+    models = [one for folder in _folders() if folder.is_dir() for one in below(folder)]
     return {
-        one.path.stem: one for one in reversed(found) if one.kind in ("controlnet", "ip_adapter") and not one.problem
+        one.path.stem: one for one in reversed(models) if one.kind in ("controlnet", "ip_adapter") and not one.problem
     }
 
 
@@ -73,15 +73,15 @@ def net(name: str) -> tuple[LocalModel, str]:
     if name not in there:
         folders = [str(folder) for folder in _folders()]
         raise Refused("control.unknown", name=name, hint=did_you_mean(name, there), folders=folders)
-    found, digests = there[name], Digests(settings.home())
-    if found.kind == "ip_adapter":  # what reads the picture first may lie beside it
-        return found, digests.of_files([found.path, *encoder(found).rglob("*.safetensors")], found.path.parent)
-    return found, digests.of_model(found, compute=True)
+    model, digests = there[name], Digests(settings.home())
+    if model.kind == "ip_adapter":  # what reads the picture first may lie beside it
+        return model, digests.of_files([model.path, *encoder(model).rglob("*.safetensors")], model.path.parent)
+    return model, digests.of_model(model, compute=True)
 
 
-def encoder(found: LocalModel) -> Path:
+def encoder(model: LocalModel) -> Path:
     """The folder beside an IP-Adapter with the network that it reads pictures by, as the hub has them."""
-    return found.path.parent / "image_encoder"
+    return model.path.parent / "image_encoder"
 
 
 def _folders() -> list[Path]:

@@ -107,7 +107,7 @@ def _swap(home: Home, path: Path, result: Rebuilt) -> None:
         new.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         new.close()
         if path.exists():
-            result.old = str(_aside(path))
+            result.old = str(_rename_old(path))
         remove_sidecars(new.path)
         new.path.replace(path)
 
@@ -137,7 +137,7 @@ def _salvage(old: Path, new: Path) -> None:
     target.close()
 
 
-def _aside(path: Path) -> Path:
+def _rename_old(path: Path) -> Path:
     """Move a database with what lies beside it to a name that is free."""
     target = path.with_name(f"{path.stem}.old-{time.strftime('%Y%m%d-%H%M%S')}-{time.monotonic_ns() % 10**6}.db")
     for suffix in ("-wal", "-shm", ""):  # the database last: beside a new one its log would be taken for that one's

@@ -29,7 +29,7 @@ PNG_END = b"IEND\xaeB`\x82"  # Pillow reads a PNG that lacks it
 class Sink(Protocol):
     """A place for finished artifacts."""
 
-    def found(self, job: Job) -> dict[int, Saved]:
+    def results(self, job: Job) -> dict[int, Saved]:
         """The job's artifacts that are here and whole, by index."""
 
     def keep(self, job: Job, artifact: Artifact) -> Path:
@@ -53,8 +53,8 @@ class FolderSink(Sink):
     def __init__(self, folder: Path, named: Callable[[Job], Sequence[str]] = file_names) -> None:
         self.folder, self._named = folder, named
 
-    def found(self, job: Job) -> dict[int, Saved]:
-        saved = (_found(self.folder / name, job) for name in self._named(job))
+    def results(self, job: Job) -> dict[int, Saved]:
+        saved = (_result(self.folder / name, job) for name in self._named(job))
         return {one.index: one for one in saved if one}
 
     def keep(self, job: Job, artifact: Artifact) -> Path:
@@ -69,7 +69,7 @@ class BareFolderSink(Sink):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def found(self, job: Job) -> dict[int, Saved]:
+    def results(self, job: Job) -> dict[int, Saved]:
         return {}
 
     def keep(self, job: Job, artifact: Artifact) -> Path:
@@ -84,7 +84,7 @@ class GallerySink(Sink):
     def __init__(self, gallery: Gallery) -> None:
         self.gallery = gallery
 
-    def found(self, job: Job) -> dict[int, Saved]:
+    def results(self, job: Job) -> dict[int, Saved]:
         return self.gallery.results(job.id)
 
     def keep(self, job: Job, artifact: Artifact) -> Path:
@@ -106,7 +106,7 @@ def holds_another(path: Path, job: str) -> bool:
         return True
 
 
-def _found(path: Path, job: Job) -> Saved | None:
+def _result(path: Path, job: Job) -> Saved | None:
     """The artifact of this job that `path` holds already, if it is whole."""
     try:
         origin, data = read(path), content(path)
@@ -133,9 +133,9 @@ def run_jobs(
     yield from ((number, Progress(0, 0)) for number in range(len(jobs)))  # begun, before anything can go wrong
     began, groups = time.monotonic(), dict[object, list[_Part]]()
     for number, job in enumerate(jobs):
-        found = sink.found(job)
-        yield from ((number, saved) for saved in found.values())
-        tracked = _Tracked(number, job, set(found))
+        present = sink.results(job)
+        yield from ((number, saved) for saved in present.values())
+        tracked = _Tracked(number, job, set(present))
         if not tracked.left:
             yield number, Done()
         for part in tracked.parts:
@@ -143,7 +143,7 @@ def run_jobs(
     if groups:
         backend.load()
     for group in groups.values():
-        for part, event in _made(backend, group, previews):
+        for part, event in _run_parts(backend, group, previews):
             for reported in part.whole.take(part, event, sink, time.monotonic() - began):
                 yield part.whole.number, reported
 
@@ -153,11 +153,11 @@ class _Tracked:
     else a request for each, since each has a seed and a shape of its own.
     """
 
-    def __init__(self, number: int, job: Job, found: set[int]) -> None:
+    def __init__(self, number: int, job: Job, present: set[int]) -> None:
         self.number, self.job, request = number, job, job.request
-        self.left = set(range(request.count)) - found
+        self.left = set(range(request.count)) - present
         missing = [_Part(self, i, request.alone(i)) for i in sorted(self.left)]
-        self.parts = missing if found else [_Part(self, 0, request)]
+        self.parts = missing if present else [_Part(self, 0, request)]
 
     @functools.cached_property
     def given(self) -> tuple[Credit, ...]:
@@ -200,7 +200,9 @@ class _Part:
         return any(self.first + index in self.whole.left for index in range(self.request.count))
 
 
-def _made(backend: Backend, parts: list[_Part], previews: bool) -> Iterator[tuple[_Part, Progress | Artifact | Failed]]:
+def _run_parts(
+    backend: Backend, parts: list[_Part], previews: bool
+) -> Iterator[tuple[_Part, Progress | Artifact | Failed]]:
     """Parts made together. Where one of them fails, those that are still open are made each on its own."""
     try:
         for number, event in run_batch(backend, [part.request for part in parts], previews):
@@ -214,7 +216,7 @@ def _made(backend: Backend, parts: list[_Part], previews: bool) -> Iterator[tupl
             return
         for part in parts:
             if part.open:
-                yield from _made(backend, [part], previews)
+                yield from _run_parts(backend, [part], previews)
 
 
 def explain(error: Exception) -> Message:

@@ -52,15 +52,15 @@ class Query:
         return (total / max(1e-6, float(np.linalg.norm(total)))).astype(np.float32)
 
 
-def query(asked: SearchRequest, space: str) -> Query:
+def query(request: SearchRequest, space: str) -> Query:
     """A planned search as a query; words alone where `space` is ""."""
-    texts = [(weight, text) for weight, text in ((1.0, asked.words), (SUBTRACTED, asked.without)) if text]
-    pictures = [(weight, one) for weight, one in ((1.0, asked.like), (SUBTRACTED, asked.unlike)) if one]
+    texts = [(weight, text) for weight, text in ((1.0, request.words), (SUBTRACTED, request.without)) if text]
+    pictures = [(weight, one) for weight, one in ((1.0, request.like), (SUBTRACTED, request.unlike)) if one]
     weights = (*(weight for weight, _ in texts), *(weight for weight, _ in pictures))
     if not space or max(weights, default=-1.0) < 0:
-        return Query(asked.words, asked.without)
+        return Query(request.words, request.without)
     fields = {"texts": tuple(text for _, text in texts), "images": tuple(one for _, one in pictures)}
-    return Query(asked.words, asked.without, space, weights, make_request("embed", **fields, model=asked.model))
+    return Query(request.words, request.without, space, weights, make_request("embed", **fields, model=request.model))
 
 
 def search_request(
@@ -72,13 +72,13 @@ def search_request(
     return make_request("search", **fields, **unlike, model=model)
 
 
-def embed_parts(asked: EmbedRequest) -> list[EmbedRequest]:
+def embed_parts(request: EmbedRequest) -> list[EmbedRequest]:
     """A planned request as several, each small enough to be answered in one go, in the same order."""
-    if len(asked.texts) + len(asked.images) <= EMBED_BATCH:
-        return [asked]
-    texts = [(asked.texts[i : i + EMBED_BATCH], ()) for i in range(0, len(asked.texts), EMBED_BATCH)]
-    images = [((), asked.images[i : i + EMBED_BATCH]) for i in range(0, len(asked.images), EMBED_BATCH)]
-    return [asked.model_copy(update={"texts": text, "images": image}) for text, image in [*texts, *images]]
+    if len(request.texts) + len(request.images) <= EMBED_BATCH:
+        return [request]
+    texts = [(request.texts[i : i + EMBED_BATCH], ()) for i in range(0, len(request.texts), EMBED_BATCH)]
+    images = [((), request.images[i : i + EMBED_BATCH]) for i in range(0, len(request.images), EMBED_BATCH)]
+    return [request.model_copy(update={"texts": text, "images": image}) for text, image in [*texts, *images]]
 
 
 @dataclass(frozen=True)
@@ -104,19 +104,19 @@ class Search:
         row = self._gallery.database.row(f"{there} AND space != ?", space)
         return row["count"] if row else 0
 
-    def find(self, asked: Query, answers: Sequence[Answer], wanted: Filter | None = None, k: int = 20) -> list[Hit]:
+    def find(self, query: Query, answers: Sequence[Answer], wanted: Filter | None = None, k: int = 20) -> list[Hit]:
         """At most `k` artifacts, best first: those that say the words, those nearest to the vector first; then what is
         near it and does not say them. `answers` are those to `asked.embed`.
         """
-        wanted, vector = replace(wanted or Filter(), without=asked.without), asked.vector(answers)
-        if vector is None or not asked.words.strip():
-            return self(asked.words, vector, asked.space, wanted, k)
-        found: dict[int, Hit] = {}
+        wanted, vector = replace(wanted or Filter(), without=query.without), query.vector(answers)
+        if vector is None or not query.words.strip():
+            return self(query.words, vector, query.space, wanted, k)
+        hits: dict[int, Hit] = {}
         # Those that say the words and lie in another space, or in none, come between.
-        for said, place in ((asked.words, vector), (asked.words, None), ("", vector)):
-            for hit in self(said, place, asked.space, wanted, k) if len(found) < k else ():
-                found.setdefault(hit.picture.number, hit)
-        return list(found.values())[:k]
+        for words, place in ((query.words, vector), (query.words, None), ("", vector)):
+            for hit in self(words, place, query.space, wanted, k) if len(hits) < k else ():
+                hits.setdefault(hit.picture.number, hit)
+        return list(hits.values())[:k]
 
     def __call__(
         self,
@@ -142,10 +142,10 @@ class Search:
         while seen < len(scores) and len(hits) < k:
             order = best(scores, count)
             first, seen, count = order[seen:], len(order), MORE * count
-            found = {one.number: one for one in self._gallery.numbered(numbers[first].tolist())}
+            items = {one.number: one for one in self._gallery.numbered(numbers[first].tolist())}
             pairs = zip(numbers[first].tolist(), scores[first].tolist(), strict=True)
             # Where every picture was asked, so were those in the bin.
-            there = ((found[number], score) for number, score in pairs if number in found)
+            there = ((items[number], score) for number, score in pairs if number in items)
             hits += [Hit(picture, score) for picture, score in there if not (every and picture.deleted)]
         return hits[:k]
 

@@ -50,14 +50,14 @@ def make_set(kind: str, first: str, words: Sequence[str] = (), **fields: Any) ->
     usual: dict[str, Sequence[str]] = {"emotions": EMOTIONS, "subjects": subjects}
     words = _words(words or usual.get(kind, ()))
     if kind == "emotions":
-        asked = [(feeling(word, first), felt(word, first), first) for word in words]
+        members = [(feeling(word, first), felt(word, first), first) for word in words]
     elif kind == "subjects":
-        asked = [(word, felt(first, word), word) for word in words]
+        members = [(word, felt(first, word), word) for word in words]
     else:
-        asked, fields["style"] = [(word, word, word) for word in words], first
+        members, fields["style"] = [(word, word, word) for word in words], first
     seed = fields.get("seed")
     same = {**fields, "seed": secrets.randbelow(SEEDS) if seed is None else seed, "count": 1}
-    return [Member(label, make_request(**{**same, "prompt": prompt}), subject) for label, prompt, subject in asked]
+    return [Member(label, make_request(**{**same, "prompt": prompt}), subject) for label, prompt, subject in members]
 
 
 def refuse_unknown(members: Sequence[Member], read: Callable[[Sequence[str]], Sequence[Reading]]) -> None:
@@ -89,9 +89,9 @@ def _mood(word: str) -> Mood | None:
 
 
 def _words(words: Iterable[str]) -> list[str]:
-    kept = list(dict.fromkeys(word.strip() for word in words if word.strip()))
-    if not kept:
+    unique = list(dict.fromkeys(word.strip() for word in words if word.strip()))
+    if not unique:
         raise Refused("series.no_words")
-    if len(kept) > MOST:
-        raise Refused("series.too_many", most=MOST, count=len(kept))
-    return kept
+    if len(unique) > MOST:
+        raise Refused("series.too_many", most=MOST, count=len(unique))
+    return unique

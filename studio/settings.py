@@ -52,9 +52,9 @@ def choose(root: Path, **values: Any) -> None:
     """Note what is chosen from now on; None forgets it."""
     from studio.files import make_folder, write_whole  # which import psutil
 
-    kept = {name: value for name, value in {**chosen(root), **values}.items() if value is not None}
+    choices = {name: value for name, value in {**chosen(root), **values}.items() if value is not None}
     make_folder(root)
-    write_whole(root / CHOSEN, json.dumps(kept, ensure_ascii=False, indent=1).encode(), "--home")
+    write_whole(root / CHOSEN, json.dumps(choices, ensure_ascii=False, indent=1).encode(), "--home")
 
 
 def usual_model(root: Path) -> str:
@@ -117,9 +117,14 @@ def place(
 ) -> None:
     """What a command was told of these, for this process and the worker that it starts."""
     folders = os.pathsep.join(str(Path(one).absolute()) for one in models)
-    told = {"STUDIO_MEMORY": memory, "STUDIO_DEVICE": device, "STUDIO_MODELS": folders, "STUDIO_EMBEDDER": embedder}
-    told["STUDIO_HOME"] = str(home)
-    for name, value in told.items():
+    variables = {
+        "STUDIO_MEMORY": memory,
+        "STUDIO_DEVICE": device,
+        "STUDIO_MODELS": folders,
+        "STUDIO_EMBEDDER": embedder,
+    }
+    variables["STUDIO_HOME"] = str(home)
+    for name, value in variables.items():
         if value:
             os.environ[name] = value
 

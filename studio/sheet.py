@@ -31,10 +31,10 @@ def draw(model: str, folder: Path) -> None:
     can = backend.capabilities()
     lines, names = prompt_list("sheet"), [style.name for style in can.styles]
     shape = can.shape(len(lines) + len(names))
-    asked = _numbered(lines, shape=shape)
-    asked += [{"prompt": SUBJECT, "style": name, "seed": SEED, "shape": shape} for name in names]
-    with tempfile.TemporaryDirectory() as made:
-        pictures = [load_picture(path) for path in _drawn(backend, model, asked, made)]
+    rows = _numbered(lines, shape=shape)
+    rows += [{"prompt": SUBJECT, "style": name, "seed": SEED, "shape": shape} for name in names]
+    with tempfile.TemporaryDirectory() as temporary:
+        pictures = [load_picture(path) for path in _drawn(backend, model, rows, temporary)]
     (folder / "styles").mkdir(parents=True, exist_ok=True)
     captioned(pictures[: len(lines)], lines).save(folder / "sheet.webp", quality=85, method=6)
     for name, picture in zip(names, pictures[len(lines) :], strict=True):
@@ -46,8 +46,8 @@ def draw(model: str, folder: Path) -> None:
 def _draw_clips(backend: Backend, model: str, target: Path) -> None:
     """All clips play at once, as long as the shortest."""
     lines = prompt_list("clips")
-    with tempfile.TemporaryDirectory() as made:
-        files = [ClipFile.open(path) for path in _drawn(backend, model, _numbered(lines, task="clip"), made)]
+    with tempfile.TemporaryDirectory() as temporary:
+        files = [ClipFile.open(path) for path in _drawn(backend, model, _numbered(lines, task="clip"), temporary)]
         clips = [[fit(frame.picture()) for frame in file.frames()] for file in files]
     sheets = [captioned(list(frames), lines) for frames in zip(*clips, strict=False)]
     sheets[0].save(
@@ -59,8 +59,8 @@ def _numbered(lines: list[str], **fields: Any) -> list[dict[str, Any]]:
     return [{"prompt": line, "seed": number, **fields} for number, line in enumerate(lines, 1)]
 
 
-def _drawn(backend: Backend, model: str, asked: list[dict[str, Any]], folder: str) -> list[Path]:
-    jobs = plan([make_request(**fields, model=model) for fields in asked], backend)
+def _drawn(backend: Backend, model: str, rows: list[dict[str, Any]], folder: str) -> list[Path]:
+    jobs = plan([make_request(**fields, model=model) for fields in rows], backend)
     batch = run(backend, jobs, Path(folder))
     if batch.code:
         raise Refused(next(iter(batch.problems), "series.stopped"))

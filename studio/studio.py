@@ -148,10 +148,10 @@ class Studio:
         """Planned jobs, not yet submitted: one, or one an artifact where the seed draws words. Refused as `make`."""
         return self.plan(make_request(task, model=model, **fields))
 
-    def plan(self, asked: MediaRequest | Sequence[MediaRequest]) -> list[Job]:
+    def plan(self, requests: MediaRequest | Sequence[MediaRequest]) -> list[Job]:
         """Jobs for requests of one model, planned with the lists of this home; Refused where they can't be done."""
-        first = asked if isinstance(asked, MediaRequest) else asked[0]
-        jobs = plan(asked, self._opener(first.model), Wildcards(settings.wildcards(self.home)))
+        first = requests if isinstance(requests, MediaRequest) else requests[0]
+        jobs = plan(requests, self._opener(first.model), Wildcards(settings.wildcards(self.home)))
         ready_folder(self.gallery.folder, sum(job.request.count for job in jobs))
         return jobs
 
@@ -247,8 +247,8 @@ class Studio:
         They have length 1. Refused where a text is empty or a file can't be read.
         """
         images = tuple({"path": str(path)} for path in pictures)
-        asked = self._resolve(make_request("embed", texts=tuple(texts), images=images, model=model))
-        answers = [answer for part in embed_parts(asked) for answer in self.ask(part)]
+        request = self._resolve(make_request("embed", texts=tuple(texts), images=images, model=model))
+        answers = [answer for part in embed_parts(request) for answer in self.ask(part)]
         vectors = [answer for answer in answers if isinstance(answer, Vector)]
         names = [*texts, *map(str, pictures)]
         return [replace(vector, input=name) for name, vector in zip(names, vectors, strict=True)]
@@ -259,8 +259,8 @@ class Studio:
 
         Where one names nothing that can be drawn, `instead` holds prompts to take. Refused where one is empty.
         """
-        asked = self._resolve(make_request("read", texts=texts, negative=negative, model=model))
-        return [answer for answer in self.ask(asked) if isinstance(answer, Reading)]
+        request = self._resolve(make_request("read", texts=texts, negative=negative, model=model))
+        return [answer for answer in self.ask(request) if isinstance(answer, Reading)]
 
     def enlarge(self, picture: str | Path, size: int = 512, *, model: str = "embedded") -> Image.Image:
         """A picture file made larger, `size` pixels a side, and stored nowhere; `make("enlarge", ...)` stores it.
@@ -270,8 +270,8 @@ class Studio:
         Straight RGBA. What is not square stands in the middle of a transparent square. Refused where it can't be read
         and where the model has no such size.
         """
-        asked = make_request("enlarge", image={"path": str(picture)}, size=size, model=model)
-        (answer,) = (one for one in self.ask(self._resolve(asked)) if isinstance(one, Content))
+        request = make_request("enlarge", image={"path": str(picture)}, size=size, model=model)
+        (answer,) = (one for one in self.ask(self._resolve(request)) if isinstance(one, Content))
         with Image.open(io.BytesIO(answer.data)) as enlarged:
             return enlarged.convert("RGBA")
 
@@ -294,10 +294,10 @@ class Studio:
         file = Path(file)
         folder = Path(out) if out else file.parent
         ready_folder(folder, 1)
-        made = exported(file, Wanted(**wanted), functools.partial(self.larger, model=model))
-        for name, data in made.items():
+        files = exported(file, Wanted(**wanted), functools.partial(self.larger, model=model))
+        for name, data in files.items():
             write_whole(folder / name, data)
-        return [folder / name for name in made]
+        return [folder / name for name in files]
 
     def search(
         self,
@@ -320,8 +320,8 @@ class Studio:
             studio.search("cat", without="hat", wanted=Filter(style="noto"))
             studio.search(like="cat.png", without=Path("dog.png"))
         """
-        asked = self.query(search_request(words, like, without, k, meaning, model))
-        return self.store.search.find(asked, self.ask(asked.embed) if asked.embed else (), wanted, k)
+        query = self.query(search_request(words, like, without, k, meaning, model))
+        return self.store.search.find(query, self.ask(query.embed) if query.embed else (), wanted, k)
 
     def duplicates(self) -> list[Group]:
         """Groups of near-duplicates in the gallery: one drawing again, moved, in another size or other colours.
@@ -331,13 +331,13 @@ class Studio:
         """
         return Duplicates(self.gallery, self.home / "cache" / "prints.npz").groups()
 
-    def query(self, asked: SearchRequest) -> Query:
+    def query(self, request: SearchRequest) -> Query:
         """What a search looks for; without `embed` where only words are matched. Errors are those of `search`."""
-        pictures, space = bool(asked.like or asked.unlike), ""
-        self._opener(asked.model)
+        pictures, space = bool(request.like or request.unlike), ""
+        self._opener(request.model)
         with contextlib.nullcontext() if pictures else contextlib.suppress(Refused):
-            space = self.space(asked.model) if asked.meaning or pictures else ""
-        return query(self._resolve(asked) if pictures else asked, space)
+            space = self.space(request.model) if request.meaning or pictures else ""
+        return query(self._resolve(request) if pictures else request, space)
 
     def foreign(self, model: str = "embedded") -> Message | None:
         """That artifacts have vectors of another model than this one; None where none has, or it is not installed."""
@@ -406,8 +406,8 @@ class Studio:
 
     # --- Parts --------------------------------------------------------------------------------------------------------
 
-    def _resolve(self, asked: Any) -> Any:
-        return resolve(asked, self._opener(asked.model).capabilities())
+    def _resolve(self, request: Any) -> Any:
+        return resolve(request, self._opener(request.model).capabilities())
 
     def _wait(self) -> None:
         """Until the next poll; Stopped where the caller was cancelled."""

@@ -46,12 +46,12 @@ class Tree:
     def members(self, *allowed: str) -> "dict[str, Tree]":
         """The parts of a mapping by key; Refused where one is not among those `allowed`."""
         _check_keys(self._node, self._loader.name)
-        found = {str(key.value): Tree(self._loader, node) for key, node in self._node.value}
-        for key, part in found.items():
+        parts = {str(key.value): Tree(self._loader, node) for key, node in self._node.value}
+        for key, part in parts.items():
             if key not in allowed:
                 hint = did_you_mean(key, allowed) or Message("syntax.there_are", {"names": list(allowed)})
                 raise _at(self._loader.name, Message("syntax.unknown_key", {"key": key, "hint": hint}), part.line)
-        return found
+        return parts
 
 
 def read_tree(text: str, source: str) -> Tree | None:
@@ -113,7 +113,7 @@ def _refused(error: Exception, source: str, line: int | None = None) -> Refused:
     """What the parser says, on one line and cut."""
     if isinstance(error, RecursionError):
         return _at(source, Message("syntax.too_deep"))
-    said = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error) or "no plain value"
-    problem = Message(f"{' '.join(str(said).split())[:150].rstrip('.')}.")
+    reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error) or "no plain value"
+    problem = Message(f"{' '.join(str(reason).split())[:150].rstrip('.')}.")
     mark = getattr(error, "problem_mark", None)
     return _at(source, problem, mark.line + 1, mark.column + 1) if mark else _at(source, problem, line)

@@ -174,7 +174,7 @@ class Runner:
         self.saved: dict[str, Saved] = {}
         self.status: dict[str, str] = {}
         for job in self.jobs:
-            present = self._sink([job]).found(self._planned(job))
+            present = self._sink([job]).results(self._planned(job))
             self.saved |= {Path(saved.path).name: saved for saved in present.values()}
             if len(present) == len(job.files):
                 self.status[job.files[0]] = "found"
