@@ -13,8 +13,10 @@ from eval.context import Context
 from eval.extractors import Extractor
 from eval.features import stored_features
 from eval.generator import Generator, Parts
+from eval.judge import Judge
 from eval.rows import Sizes
 from eval.statistics import FeatureStatistics, ReferenceStatistics
+from models.weights import save_part
 
 SIZES = Sizes(gallery=8, cells=4, distribution=6, reconstructions=6, conditions=3, scenes=2)
 
@@ -32,6 +34,10 @@ def drawn_context(
     made.world_features = features()
     made.reference = ReferenceStatistics.fit(FeatureStatistics.of(made.features_of(made.train)), made.world.digest, 8)
     return made
+
+
+def save_tiny_judge(root: Path) -> None:
+    save_part(Judge(channels=(8, 8, 16), blocks=(1, 1), width=16, heads=2, rounds=1, buckets=64), "judge", root)
 
 
 def _small(picture: Image.Image) -> torch.Tensor:

@@ -176,6 +176,9 @@ def parser_of(world: str) -> PromptParser:
 
 @functools.cache
 def known(world: str) -> PromptParser:
+    """The parser of a world: of the parts that ship, of the drawn world, or of one of CONCEPTS."""
+    if world == "drawn":
+        return build_parser(BagOfWords(), fixture_world())  # type: ignore[arg-type]
     return PromptParser.load(Embedder.load()) if world == "shipped" else parser_of(world)
 
 

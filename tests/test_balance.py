@@ -1,20 +1,17 @@
 """Experts compute what a plain loop computes, alone and in two processes, and their load evens out."""
 
-import copy
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from training_kit import in_two_processes
 from transformers.distributed import DistributedConfig
 
 from models.assets import preset
-from models.language import Experts, LanguageConfig, LanguageModel, Mixture, Router
+from models.language import Experts, LanguageConfig, LanguageModel, Router
 from models.train.language_space import update_router_bias
 
 
@@ -67,54 +64,6 @@ def test_experts_equal_a_dense_loop(implementation: str, granule: int, monkeypat
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
-def test_an_expert_of_another_process_adds_nothing() -> None:
-    experts = make_experts()
-    rows, chosen, weights = routed(9)
-    away = chosen >= 4
-    expected = experts(rows, chosen, weights.masked_fill(away, 0))
-    away_marked = experts(rows, chosen.masked_fill(away, 8), weights.masked_fill(away, 0))
-    torch.testing.assert_close(away_marked, expected)
-
-
-class Products(TorchDispatchMode):
-    """Notes the types that grouped products run in."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.types: list[torch.dtype] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.ops.aten._grouped_mm.default:
-            self.types.append(args[0].dtype)
-        return func(*args, **(kwargs or {}))
-
-
-@pytest.mark.parametrize(("autocast", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_autocast_reaches_the_experts(autocast: bool, dtype: torch.dtype) -> None:
-    model = make_model()
-    ids = torch.randint(3, 512, (2, 8))
-    with Products() as products:
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            loss = model(ids, labels=ids).loss
-        loss.backward()
-    assert len(products.types) == 2 * 6  # two layers; two products, each with two of the backward pass
-    assert set(products.types) == {dtype}
-    assert model.model.layers[0].mixture.experts.gate_up_proj.grad.dtype == torch.float32
-
-
-@torch.no_grad()
-def test_experts_in_another_order_are_the_same_mixture() -> None:
-    model = make_model()
-    mixture = model.model.layers[0].mixture
-    mixture.router.bias.normal_(std=0.1)
-    other: Mixture = copy.deepcopy(mixture)
-    order = torch.randperm(8)
-    for tensor in (other.router.weight, other.router.bias, other.experts.gate_up_proj, other.experts.down_proj):
-        tensor.copy_(tensor[order].clone())
-    x = torch.randn(2, 9, 32)
-    torch.testing.assert_close(other(x, None), mixture(x, None))
-
-
 def test_the_bias_moves_the_choice_and_not_the_weight() -> None:
     router = make_model().model.layers[0].mixture.router
     rows = torch.randn(50, 32)
@@ -148,17 +97,6 @@ def test_the_update_evens_a_skewed_stream() -> None:
     assert violation() < 0.3
     assert abs(router.bias.mean()) < 1e-6
     assert router.load.sum() == 0
-
-
-@torch.no_grad()
-def test_the_update_follows_the_sign_of_the_load() -> None:
-    model = make_model()
-    first, second = (layer.mixture.router for layer in model.model.layers)
-    first.load.copy_(torch.tensor([9, 1, 5, 5, 5, 5, 5, 5]))
-    update_router_bias(model, 0.01)
-    torch.testing.assert_close(first.bias, torch.tensor([-0.01, 0.01, 0, 0, 0, 0, 0, 0]))
-    assert (second.bias == 0).all()  # it saw nothing
-    assert (first.load == 0).all()
 
 
 def test_only_training_counts_and_padding_never() -> None:

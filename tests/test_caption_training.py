@@ -17,16 +17,9 @@ from models.data.pixels import to_tensor
 from models.data.scenes import make_scene
 from models.data.variety import outside_picture
 from models.pipelines import caption
-from models.pipelines.caption import (
-    Candidates,
-    CaptionPipeline,
-    Decoding,
-    probabilities,
-    ranking_figures,
-    ranking_of,
-)
+from models.pipelines.caption import Candidates, CaptionPipeline, Decoding, probabilities, ranking_figures, ranking_of
 from models.space import Embedder
-from models.train.caption import CaptionSource, CaptionTask, captions_of, degraded
+from models.train.caption import CaptionSource, CaptionTask, captions_of
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
 from models.weights import load_part, save_part
 
@@ -105,14 +98,6 @@ def test_every_caption_names_what_is_shown_and_its_ground() -> None:
         for ask, text in captions_of(shown, rng, 6):
             assert all(namer.names(text, TASKS[ask][1], concept) for concept in concepts), text
             assert not (shown.grounded and ("transparent" in text or "透明" in text))
-
-
-def test_degraded_pictures_keep_what_they_show() -> None:
-    for number in range(20):
-        pixels, grounded = degraded(WORLD.pixels[0], np.random.default_rng(number))
-        assert pixels[..., 3].any() and (not grounded or (pixels[..., 3] == 255).mean() > 0.5)
-    same, grounded = degraded(WORLD.pixels[0], np.random.default_rng(0), share=0)
-    assert np.abs(same.astype(int) - WORLD.pixels[0]).max() <= 2 and not grounded
 
 
 def test_what_is_drawn_repeats_in_any_company(pipeline: CaptionPipeline) -> None:

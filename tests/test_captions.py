@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 from fixture_world import fixture_world
 
-from models.data.captions import caption, moods_of, telling_keywords
+from models.data.captions import caption, moods_of
 from models.data.colours import COLOURS
 from models.data.grammar import STYLES, article, english_list, fit, is_plural, plural, regular, singular, size
 from models.data.world import Picture
@@ -90,10 +90,6 @@ def test_skin_tone_is_said() -> None:
     p = dataclasses.replace(picture("cat"), skin="medium-dark")
     assert sum("medium-dark skin" in caption(p, seed, "en").lower() for seed in range(200)) > 80
     assert sum("中深肤色" in caption(p, seed, "zh") for seed in range(200)) > 80
-
-
-def test_keywords_that_say_nothing_are_dropped() -> None:
-    assert telling_keywords(("143", "ily", "red", "dog face", "face", "puppy", "红色", "红"), "dog face") == ("puppy",)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Laws of clips and of their captions: pure by seed, loops close, directions are what they say."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from fixture_world import fixture_world
@@ -17,7 +15,6 @@ from models.data.clips import (
     Move,
     Track,
     direction_of,
-    draw_move,
     eased,
     linear_map,
     make_clip,
@@ -57,7 +54,9 @@ def test_frames_are_premultiplied_and_of_one_shape() -> None:
 def test_all_kinds_and_conditions_are_drawn() -> None:
     many = [make_clip(WORLD, seed) for seed in range(400)]
     assert {len(clip.tracks) for clip in many} >= {1, 2} and any(clip.scene for clip in many)
-    assert {track.move.motion for clip in many for track in clip.tracks} == set(MOTIONS)
+    moves = [track.move for clip in many for track in clip.tracks]
+    assert {move.motion for move in moves} == set(MOTIONS) and {move.speed for move in moves} == set(SPEEDS)
+    assert all(MOTIONS[move.motion].loops for move in moves if move.loop)
     assert len({clip.fps for clip in many}) == 4 and len({clip.ease for clip in many}) == 4
     assert {bool(clip.background.colours) for clip in many} == {True, False} == {clip.loop for clip in many}
 
@@ -70,13 +69,6 @@ def test_a_loop_closes(motion: str, speed: str) -> None:
         first, last = pose(move, np.array([0.0, 1.0]), seconds)
         assert np.allclose(first[[0, 1, 5]], last[[0, 1, 5]], atol=1e-5)
         assert np.allclose(linear_map(first), linear_map(last), atol=1e-5)
-
-
-def test_the_last_frame_of_a_loop_runs_into_the_first() -> None:
-    for motion in ("spin", "bounce", "orbit", "wave", "flip"):
-        frames = moving(motion, loop=True).render(WORLD).astype(float)
-        steps = np.abs(np.diff(frames, axis=0)).mean((1, 2, 3))
-        assert np.abs(frames[-1] - frames[0]).mean() <= 1.5 * steps.max()
 
 
 @pytest.mark.parametrize("motion", [name for name in MOTIONS if direction_of(name)])
@@ -182,13 +174,6 @@ def test_each_row_says_and_does_something(name: str) -> None:
     assert any(verb in chinese for verb in row.zh)
 
 
-def test_rows_differ_in_law_and_in_words() -> None:
-    laws = [tuple(v for k, v in dataclasses.asdict(row).items() if k not in ("en", "zh")) for row in MOTIONS.values()]
-    forms = [pair for row in MOTIONS.values() for pair in row.en]
-    assert len(set(laws)) == len(laws)
-    assert len(set(forms)) == len(forms)
-
-
 def test_directions_agree_with_their_words() -> None:
     for name, row in MOTIONS.items():
         for word, axis, sign in (("left", 0, -1), ("right", 0, 1), ("up", 1, -1), ("down", 1, 1)):
@@ -209,13 +194,6 @@ def test_captions_are_deterministic_short_and_name_speed_and_loop(language: str)
     assert ("loop" in looped or "循环" in looped) and any(
         word in looped for word in ("fast", "quickly", "快速", "飞快")
     )
-
-
-def test_every_motion_speed_and_loop_is_drawn() -> None:
-    moves = [draw_move(seed) for seed in range(1500)]
-    assert {move.motion for move in moves} == set(MOTIONS)
-    assert {move.speed for move in moves} == set(SPEEDS)
-    assert all(MOTIONS[move.motion].loops for move in moves if move.loop)
 
 
 def test_unknown_motion_is_named() -> None:

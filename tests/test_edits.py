@@ -1,4 +1,7 @@
-"""What of a picture is kept, and what is drawn anew: the masks, the canvas, and the drawing on tiny parts."""
+"""What of a picture is kept, and what is drawn anew: the masks, the canvas, and the drawing on tiny parts.
+
+Pictures and vectors equal to the byte are so on the kernels of one process.
+"""
 
 from typing import Any
 

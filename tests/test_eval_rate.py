@@ -107,12 +107,6 @@ def test_a_person_rates_in_a_browser(ratings: Ratings, browser: Any) -> None:
     assert ratings.next("ann") is None and {one["value"] for one in ratings.answers} <= {4, 0, 1}
 
 
-def test_the_page_is_a_command(capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(SystemExit):
-        command.main(["rate", "--help"])
-    assert "MADE REAL" in capsys.readouterr().out
-
-
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["rate", str(tmp_path / "none"), str(tmp_path)]) == 2
     assert "none" in capsys.readouterr().err

@@ -26,14 +26,12 @@ from eval.report import (
     Figures,
     as_html,
     as_json,
-    bar,
     compared,
     difference,
     measure,
     print_table,
     rows_of,
     strips,
-    table_document,
 )
 from eval.rows import SIZES, MissingError, Row
 from models.data.world import World
@@ -63,12 +61,6 @@ def two(monkeypatch: pytest.MonkeyPatch) -> None:
         assert module.METRICS is METRICS
         monkeypatch.setattr(module, "METRICS", metrics)
     monkeypatch.setattr(World, "load", classmethod(lambda cls, folder=None: fixture_world()))
-
-
-def test_a_row_knows_whether_its_goal_is_met() -> None:
-    assert Row("n", 1.0, 1).met is None
-    assert Row("n", 0.9, 1, goal=0.85).met and not Row("n", 0.8, 1, goal=0.85).met
-    assert Row("n", 0.8, 1, goal=0.85, lower_is_better=True).met
 
 
 def test_every_measure_runs_alone_and_says_what_it_lacks(tmp_path: Path) -> None:
@@ -136,20 +128,9 @@ def test_text_in_brackets_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]
     assert "name [red]" in capsys.readouterr().out
 
 
-def test_the_report_names_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    context = Context(fixture_world(), SIZES["quick"], Parts(tmp_path), quiet=True)
-    monkeypatch.setattr(context.parts, "digests", lambda names: dict.fromkeys(names, "abc"))
-    group = {"rows": [Row("n", 1.0, 1, parts=("dit", "space"))], "missing": None, "seconds": 0.0}
-    assert table_document(context, {"g": group}, "quick")["weights"] == {"dit": "abc", "space": "abc"}
-
-
 def test_help_and_refusals_load_no_network() -> None:
     code = "import sys\nfrom eval.__main__ import main\nassert main(['xyz']) == 2\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-
-def test_every_metric_is_where_the_table_says() -> None:
-    assert all(metric.rows.__doc__ for metric in METRICS.values())
 
 
 # --- Documents --------------------------------------------------------------------------------------------------------
@@ -196,12 +177,6 @@ def test_every_plot_has_a_title_and_a_description_and_the_page_needs_no_other_fi
         assert own["role"] == "img" and {own["aria-labelledby"], own["aria-describedby"]} <= set(ids)
     assert all(own["src"].startswith("data:image/") and own["alt"] for own in page.all("img")) and page.all("img")
     assert not page.all("script") and not page.all("link")
-
-
-def test_nothing_is_drawn_outside_of_its_line() -> None:
-    drawn = bar(json_row(2.0, (-1.0, 3.0), against=(("chance", 8.0), ("the other run", 900.0)), goal=5.0))
-    assert drawn["spans"]["this"] == [0, pytest.approx(44.44)] and drawn["against"] == [("chance", 100)]
-    assert drawn["value"] < drawn["goal"] < 100, "and the other run is drawn in another way"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from fixture_world import world_with_cooks
 from prompt_kit import BagOfWords
 
 from models.data.pixels import resized
-from models.data.world import Picture, World, pictures_by_concept
+from models.data.world import World, pictures_by_concept
 from models.pipelines.sticker import StickerPipeline
 from models.prompts.build import build_parser
 from models.prompts.normalise import GENDERS
@@ -107,14 +107,3 @@ def test_a_prompt_s_reference_is_of_who_it_names(
         assert torch.equal(draft(text), of(*who)) and pipe.follows_reference(text)
     assert torch.equal(draft("a man cook, emojione style"), of("man", "emojione"))
     assert not pipe.follows_reference("a man cook, emojione style")
-
-
-def test_kin_of_a_thing_is_its_women_s_and_men_s(world: World, built: ReferenceStore) -> None:
-    """A style that lacks the cook has drawn what is like one."""
-    from models.references.build import _related
-
-    kindred: Picture = world.pictures[0]
-    found = _related({("cook", "emojione"): kindred}, list(pictures_by_concept(world)), built.figures)
-    number = list(pictures_by_concept(world)).index("cook")
-    figures = {number, *(figure for (thing, _), figure in built.figures.items() if thing == number)}
-    assert found == {(figure, "emojione"): kindred for figure in figures}

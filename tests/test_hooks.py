@@ -1,4 +1,7 @@
-"""Laws of guidance hooks: symmetry and references, each in its rows, at its noise levels, and switched off by name."""
+"""Laws of guidance hooks: symmetry and references, each in its rows, at its noise levels, and switched off by name.
+
+Pictures and vectors equal to the byte are so on the kernels of one process.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fixture_world import fixture_world
-from prompt_kit import BagOfWords
+from prompt_kit import knowing_pipe  # noqa: F401 - a fixture
 from tiny_parts import save_tiny_parts
 
 from models.assets import preset
@@ -16,8 +19,7 @@ from models.autoencoder import Autoencoder
 from models.dit import velocity_to
 from models.pipelines.image import Pictures
 from models.pipelines.sticker import StickerPipeline
-from models.prompts.build import build_parser
-from models.references.build import _mirror, build_references
+from models.references.build import _mirror
 from models.references.store import SIDE, ReferenceStore
 from models.sampling.condition import ComposedCondition, Condition
 from models.sampling.guidance import (
@@ -131,26 +133,7 @@ def test_it_lies_beside_the_prototypes_and_belongs_to_its_autoencoder(tmp_path: 
         ReferenceStore.load(root)
 
 
-def test_the_pipeline_draws_what_is_symmetric_by_it(tmp_path_factory: pytest.TempPathFactory) -> None:
-    pipe = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
-    mirror = LatentMirror.fit(*(torch.randn(20, 8, 16, 16) for _ in range(2)))
-    pipe.references = ReferenceStore(np.zeros((0, SIDE, SIDE, 4), np.uint8), mirror=mirror)
-    asked: list[torch.Tensor] = []
-    mirror.symmetric = lambda drafts: asked.append(drafts) or torch.zeros(1, dtype=torch.bool)  # type: ignore[assignment,func-returns-value]
-    list(pipe.steps(["a cat"], [1], Sampling(2)))
-    list(pipe.steps(["a cat"], [1], Sampling(2, hooks=Sampling.hooks - {SYMMETRY})))
-    assert [tuple(drafts.shape) for drafts in asked] == [(1, 8, 16, 16)]
-
-
 # --- Reference guidance -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def pipe(tmp_path_factory: pytest.TempPathFactory) -> StickerPipeline:
-    made = StickerPipeline.assemble(save_tiny_parts(tmp_path_factory.mktemp("parts")), torch.float32)
-    made.parser = build_parser(BagOfWords(), fixture_world())  # type: ignore[arg-type]
-    made.references = build_references(fixture_world())
-    return made
 
 
 def drawn(pipe: StickerPipeline, prompts: list[str], sampling: Sampling) -> np.ndarray:

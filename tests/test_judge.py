@@ -9,9 +9,9 @@ import pytest
 import torch
 from fixture_world import fixture_world
 
-from eval.judge import Judge, pieces, read
+from eval.judge import Judge, read
 from eval.train_judge import RECIPE, JudgeTask
-from models.assets import PRESETS, preset
+from models.assets import preset
 from models.data.scenes import ATTRIBUTES
 from models.train.loop import Length, TaskOptions, Trainer
 
@@ -28,12 +28,6 @@ def judge() -> Judge:
 def task() -> JudgeTask:
     torch.manual_seed(0)
     return JudgeTask(TaskOptions("tiny", 3, fixture_world(), lambda _: 16))
-
-
-def test_near_spellings_share_letter_groups():
-    cat, cats, star = (set(pieces(word, 4096)) for word in ("cat", "cats", "star"))
-    assert len(cat & cats) >= 2 > len(cat & star)
-    assert all(0 < bucket < 64 for bucket in pieces("internationalisation", 64))
 
 
 def test_reading_knows_words_order_and_chinese():
@@ -79,12 +73,6 @@ def test_it_shares_no_part_with_what_it_judges():
     modules |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     judged = r"models\.(space|vision|language|tokenizer|autoencoder)\b"
     assert modules and not [module for module in modules if re.match(judged, module)]
-
-
-def test_the_shipped_size_is_as_planned():
-    with torch.device("meta"):
-        judge = Judge(**PRESETS["judge"]["sticker"])
-    assert 4e6 < sum(p.numel() for p in judge.parameters()) < 7e6
 
 
 def test_a_batch_is_a_function_of_seed_and_step_and_ranks_share_it(task):

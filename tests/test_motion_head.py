@@ -1,4 +1,7 @@
-"""Laws of a clip's vector, and of the training of the head that reads its motion, on `tiny` over the drawn fixture."""
+"""Laws of a clip's vector, and of the training of the head that reads its motion, on `tiny` over the drawn fixture.
+
+Pictures and vectors equal to the byte are so on the kernels of one process.
+"""
 
 import json
 from pathlib import Path
@@ -16,7 +19,6 @@ from models.data.clips import make_clip
 from models.pipelines.sticker import StickerPipeline
 from models.prompts.still import named_motions
 from models.space import CLIP_FRAMES, DIM, MOTION, Embedder, MotionHead, SemanticSpace
-from models.train.contrastive import recall
 from models.train.loop import TaskOptions
 from models.train.motion import PAIRS, MotionTask, item_of
 from models.weights import WeightsError, load_part, part_digests, record_part, save_part, weights_digest
@@ -159,9 +161,3 @@ def test_what_is_exported_opens_and_fresh_it_is_the_mean(options: TaskOptions, t
     task.export(task.model, tmp_path)
     head = load_part(MotionHead, MOTION, tmp_path)
     assert torch.equal(head.components.weight, task.components.bfloat16().float())
-
-
-def test_recall_is_the_share_of_texts_that_find_their_own_clip() -> None:
-    cosines, own = torch.eye(12), torch.eye(12, dtype=torch.bool)
-    assert recall(cosines, own, 10) == 1
-    assert recall(cosines.flip(0), own, 1) == 0

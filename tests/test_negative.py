@@ -16,7 +16,7 @@ from models.data.grammar import article
 from models.pipelines.image import Pictures
 from models.pipelines.sticker import StickerPipeline
 from models.prompts.parsed import ParsedPrompt
-from models.prompts.parser import beside, in_paint, led_away, parse_literally
+from models.prompts.parser import beside, parse_literally
 from models.prompts.reader import Reader
 from models.references import store
 from models.sampling.loop import Sampling
@@ -34,72 +34,6 @@ def read(prompt: str, negative: str) -> ParsedPrompt:
 
 def drawn(found: ParsedPrompt) -> tuple[ParsedPrompt, ...]:
     return found.layout.prompts if found.layout else (found,)
-
-
-@pytest.mark.parametrize(
-    ("prompt", "negative", "left", "said"),
-    [
-        (TOGETHER, "a dog, blurry", ["cat"], "cat"),
-        (TOGETHER, "blurry, (dog:1.3)", ["cat"], "cat"),
-        ("two cats and a dog, noto style", "dog", ["cat, noto style"] * 2, "two cats, noto style"),
-        ("a cat with sunglasses to the left of a dog", "sunglasses", ["cat", "dog"], "a cat + a dog"),
-        (TOGETHER, TOGETHER, ["cat", "dog"], TOGETHER),
-        (TOGETHER, "a crown", ["cat", "dog"], TOGETHER),
-    ],
-)
-def test_of_several_things_what_the_negative_prompt_names_is_not_drawn(
-    prompt: str, negative: str, left: list[str], said: str
-) -> None:
-    found = read(prompt, negative)
-    assert [one.text for one in drawn(found)] == left and found.description == said
-
-
-@pytest.mark.parametrize(
-    ("prompt", "negative", "unwanted"),
-    [
-        ("a cat", "red, 模糊", ("red",)),
-        ("a cat", "红色", ("red",)),
-        ("a cat", "red fur", ("red",)),
-        ("a blue cat", "red", ()),
-        ("a cat", "a red dog, yellow background", ()),
-    ],
-)
-def test_a_reference_avoids_the_colours_that_the_negative_prompt_names(
-    prompt: str, negative: str, unwanted: tuple[str, ...]
-) -> None:
-    target = read(prompt, negative).target
-    assert target is not None and target.unwanted == unwanted
-
-
-@pytest.mark.parametrize(
-    ("prompt", "negative", "paint", "led"),
-    [
-        (TOGETHER, "a dog, yellow", "blue", ""),
-        (TOGETHER, "a dog, yellow", "", "yellow"),
-        (TOGETHER, "blurry, (a dog:1.3), [dark]", "", "blurry, dark"),
-        (TOGETHER, "a crown", "", "a crown"),
-        (TOGETHER, TOGETHER, "", TOGETHER),
-        ("a blue cat", "yellow, red", "blue", "yellow, red"),
-        ("一只猫和一只狗", "模糊，狗，黄色", "blue", "模糊"),
-    ],
-)
-def test_guidance_leads_away_from_what_is_not_done_yet(prompt: str, negative: str, paint: str, led: str) -> None:
-    assert {led_away(in_paint(one, paint)).words for one in drawn(read(prompt, negative))} == {led}
-
-
-@pytest.mark.parametrize(
-    ("prompt", "negative", "paint", "said"),
-    [
-        ("a cat", "yellow", "blue", "a blue cat"),
-        ("a cat, noto style", "yellow", "blue", "a blue cat, noto style"),
-        ("red apple", "red", "green", "a green apple"),
-        ("一只猫", "黄色", "blue", "蓝色的一只猫"),
-        ("a cat", "yellow", "", "a cat"),
-        ("a blue cat", "yellow", "blue", "a blue cat"),
-    ],
-)
-def test_the_words_say_what_the_reference_is_painted_in(prompt: str, negative: str, paint: str, said: str) -> None:
-    assert in_paint(read(prompt, negative), paint).words == said
 
 
 def latents(pipe: StickerPipeline, prompt: str, negative: str = "") -> torch.Tensor:

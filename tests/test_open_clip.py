@@ -1,4 +1,7 @@
-"""Laws of open_clip models: what is trained loads in open_clip by itself, and any of them embeds as our space does."""
+"""Laws of open_clip models: what is trained loads in open_clip by itself, and any of them embeds as our space does.
+
+Pictures and vectors equal to the byte are so on the kernels of one process.
+"""
 
 import copy
 import json

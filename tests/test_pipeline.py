@@ -1,4 +1,7 @@
-"""Laws of drawing: the same seed is the same picture, every scheduler solves the flow, guidance is what it says."""
+"""Laws of drawing: the same seed is the same picture, every scheduler solves the flow, guidance is what it says.
+
+Pictures and vectors equal to the byte are so on the kernels of one process.
+"""
 
 from pathlib import Path
 from typing import Any

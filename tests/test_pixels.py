@@ -138,13 +138,6 @@ def test_pixels_count_by_their_opacity() -> None:
     assert colour_shares(picture)["red"] == pytest.approx(0.8, abs=0.01)
 
 
-def test_transparent_pixels_count_nothing() -> None:
-    picture = patch("DD2E44", "4CAF50")
-    picture[64:] = 0
-    assert main_colours(picture) == ("red",)
-    assert main_colours(np.zeros((128, 128, 4), np.uint8)) == ()
-
-
 @pytest.mark.parametrize("colour", PAINTS)
 def test_a_painted_picture_has_that_colour_first(colour: str) -> None:
     shifted = [hue_shift(WORLD.pixels[picture.index], colour) for picture in WORLD.pictures]
@@ -171,11 +164,6 @@ def test_painted_whole_its_neutral_parts_have_the_colour_too(colour: str) -> Non
     rocket[12:, :, 1:3] = 30
     assert 0.5 < colour_shares(hue_shift(rocket, colour))[colour] < 0.7
     assert colour_shares(hue_shift(rocket, colour, whole=True))[colour] > 0.9
-
-
-def test_unknown_paint_names_the_paints() -> None:
-    with pytest.raises(ValueError, match=r"no paint 'beige'; there are red"):
-        hue_shift(WORLD.pixels[0], "beige")
 
 
 def test_in_black_and_white_nothing_has_a_colour_and_the_ends_are_reached() -> None:

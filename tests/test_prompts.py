@@ -1,7 +1,8 @@
-"""Laws of prompts: `prompts.jsonl` says what is parsed of each, a row a prompt; what holds of all of them stands here.
+"""Laws of prompts and layouts: `prompts.jsonl` says what is parsed of each; what holds of all of them stands here.
 
-A row names the concepts that are known (`bags.CONCEPTS`, or "shipped") and what is to be found: names of entities, what
-the text encoder reads, drawings and boxes of the layout, shares of a blend, lettering, or the text after one stage.
+A row names the concepts that are known (`CONCEPTS` of the kit, or "shipped") and what is to be found: names of
+entities, what the text encoder reads, drawings and boxes of the layout, shares of a blend, lettering, or the text
+after one stage.
 """
 
 import json
@@ -33,25 +34,40 @@ from models.pipelines.image import Pictures
 from models.pipelines.sticker import StickerPipeline
 from models.prompts import layout
 from models.prompts.build import build_parser
-from models.prompts.layout import AROUND, BACKDROP, FEATURES, IN_SCENE, PAIR, blend, costume, expression, winged, within
-from models.prompts.linker import ALIASES, EntityLinker, flag_names
+from models.prompts.layout import (
+    AROUND,
+    BACKDROP,
+    FEATURES,
+    IN_SCENE,
+    PAIR,
+    STAGE,
+    blend,
+    costume,
+    expression,
+    winged,
+    within,
+)
+from models.prompts.linker import ALIASES
 from models.prompts.normalise import (
-    BLACK_AND_WHITE,
     core,
     find_lettering,
     gender_in,
     normalise,
     simplified,
+    skin_tone_phrase,
+    skin_tones_in,
     with_amounts,
-    with_expression,
     with_known_colours,
     with_skin_tones,
     without_background,
     without_lettering,
+    without_skin_tone,
     words_of,
 )
-from models.prompts.parsed import Box, Target
-from models.prompts.parser import PromptParser, parse_literally
+from models.prompts.parsed import Box, Layout, ParsedPrompt
+from models.prompts.parser import PromptParser, beside, in_paint, led_away, parse_literally
+from models.prompts.still import plain_motion, still_prompt
+from models.prompts.weighting import segments
 from models.references.build import build_references
 from models.sampling.loop import Sampling
 from models.weights import WeightsError, space_of
@@ -61,6 +77,8 @@ STAGES = {
     "colours": with_known_colours,
     "normalised": normalise,
     "skin_tones": with_skin_tones,
+    "still": still_prompt,
+    "motion": plain_motion,
 }
 NAMED = {
     "features": (BACKDROP, FEATURES),
@@ -93,6 +111,21 @@ def is_composite(prompt: str, parser: PromptParser) -> bool:
     return bool(found) and not pattern("negation").search(prompt)
 
 
+def beside_negative(row: dict[str, Any], parsed: ParsedPrompt, parser: PromptParser) -> dict[str, Any]:
+    """What is left of a parsed prompt beside the row's negative prompt, its references painted as the row says."""
+    left = beside(parsed, row["negative"], parser)
+    painted = [in_paint(one, row.get("painted", "")) for one in (left.layout.prompts if left.layout else (left,))]
+    return {
+        "negative": row["negative"],
+        "painted": row.get("painted"),
+        "drawn": [one.text for one in (left.layout.prompts if left.layout else (left,))],
+        "description": left.description,
+        "unwanted": list(left.target.unwanted) if left.target else None,
+        "led_away": sorted({led_away(one).words for one in painted}),
+        "words": painted[0].words,
+    }
+
+
 def found_in(row: dict[str, Any]) -> dict[str, Any]:
     """What is parsed of a row's prompt, of all that the row names."""
     prompt, found = row["prompt"], {}
@@ -100,6 +133,10 @@ def found_in(row: dict[str, Any]) -> dict[str, Any]:
     lettering = find_lettering(prompt)
     found |= {"gender": gender_in(prompt), "lettering": lettering.words if lettering else ""}
     found["rest"] = without_lettering(prompt)
+    found["segments"] = [[one.text, one.weight] for one in segments(prompt)] if "segments" in row else []
+    tone = next(iter(skin_tones_in(prompt)), "")
+    phrase_and_rest = bool(skin_tone_phrase(prompt)), without_skin_tone(prompt) != prompt
+    found["tone"] = tone if phrase_and_rest == (bool(tone),) * 2 else phrase_and_rest
     if row["world"]:
         parser = known(row["world"])
         parsed = parser.parse(prompt)
@@ -109,11 +146,16 @@ def found_in(row: dict[str, Any]) -> dict[str, Any]:
         found["blend"] = [[share, one.text] for share, one in parsed.blend]
         found["background"] = list(parsed.layout.background) if parsed.layout else []
         found["target"] = parsed.target and [parsed.target.concept, parsed.target.paint, parsed.target.gender]
+        found |= {"paint": parsed.target and parsed.target.paint, "who": parsed.target.gender if parsed.target else ""}
+        found["paints"] = [one.target and one.target.paint for one in parsed.layout.prompts] if parsed.layout else []
+        found["thing"] = parsed.target and [names([parsed.target], parser)[0], parsed.target.paint]
         found["features"] = parsed.layout is not None and FEATURES in parsed.layout.boxes
         found["costume"] = parsed.layout is not None and parsed.layout.boxes == layout.COSTUME
         found["composite"] = is_composite(prompt, parser) if "composite" in row else False
         if isinstance(row.get("drawings"), int):
             found["drawings"] = len(found["drawings"] or ())
+        if "negative" in row:
+            found |= beside_negative(row, parsed, parser)
         if parsed.layout and "boxes" in row:
             found["boxes"] = row["boxes"]
             wanted = row["boxes"]
@@ -171,14 +213,6 @@ def test_every_alias_is_of_one_concept() -> None:
     assert all(keys[tuple(words_of(core(name)))] == thing for thing, names_of in ALIASES.items() for name in names_of)
 
 
-def test_what_follows_from_a_flags_own_name_is_not_listed() -> None:
-    assert flag_names("flag of Japan") == ("Japan flag", "Japan's flag")
-    assert "日本国旗" in flag_names("日本旗") and flag_names("panda") == flag_names("旗") == ()
-    listed = {name for names_of in ALIASES.values() for name in names_of}
-    flags = [thing for thing in ALIASES if thing.startswith("flag of ")]
-    assert len(flags) > 60 and not any(said.lower() in listed for flag in flags for said in flag_names(flag))
-
-
 # --- Entities -------------------------------------------------------------------------------------------------------
 
 
@@ -196,33 +230,6 @@ def test_a_list_without_end_is_not_looked_up_phrase_by_phrase(few: PromptParser)
 
     assert few.linker.link(" and ".join(f"x{i}" for i in range(900)), embed) == [] and len(asked) <= 2
     assert few.linker.link("a cat" + " and a cat" * 20, embed)
-
-
-def test_a_name_goes_before_an_alias(few: PromptParser) -> None:
-    linker = EntityLinker(FEW, few.linker.vectors, {"dog": ("apple",)})
-    assert [FEW[linker.link(text, bag)[0].concept].english_names[0] for text in ("red apple", "an apple")] == [
-        "red apple",
-        "dog",
-    ]
-
-
-def test_an_alias_beside_a_name_is_another_entity(few: PromptParser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.prompts.linker.SURE", 0.5)  # so that all of it lies near the name
-    linker = EntityLinker(FEW, few.linker.vectors, {"dog": ("hound",)})
-    assert len(linker.link("a hot beverage with hound", bag)) == 2
-    assert len(few.linker.link("a hot beverage with hound", bag)) == 1
-
-
-def test_a_keyword_of_what_lies_far_away_is_no_hint(few: PromptParser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.prompts.linker.FAR", 0.4)
-    parser = PromptParser(few.embedder, few.linker, few.common)  # one that remembers nothing
-    assert parser.rephrase("a burger") == "a burger" and parser.rephrase("a huge hamburger") == "hamburger"
-
-
-def test_a_word_is_understood_where_it_is_an_alias() -> None:
-    linker = known("shipped").linker
-    for word, said in (("spaceship", True), ("飞船", True), ("get", False), ("金山", False), ("", False)):
-        assert linker.is_alias(word) is said
 
 
 @pytest.fixture
@@ -243,60 +250,6 @@ def test_no_name_is_a_composite_or_painted(shipped: PromptParser) -> None:
     assert len(own) > 4000 and [name for name in said if is_composite(name, shipped)] == []
     assert [name for name in own if costume(simplified(name), shipped)] == []
     assert [name for name in said if with_known_colours(name.lower()) != name.lower()] == []
-
-
-def test_what_is_said_of_hair_colours_no_one(shipped: PromptParser) -> None:
-    girl, cat = (shipped.entities(text)[0].concept for text in ("a girl with pink hair", "a cat"))
-    assert shipped.target("a girl with pink hair") == Target(girl, "", "woman")
-    assert shipped.target("a cat, orange") == Target(cat, "orange")
-
-
-def test_what_is_said_of_people_is_no_paint_of_theirs(shipped: PromptParser) -> None:
-    """Of them black and white are tones, and what they are in is what they wear."""
-    for text, paint in (
-        ("a black woman, noto style", "dark"),
-        ("黑人医生", "dark"),
-        ("a white man", "light"),
-        ("a man in black", ""),
-        ("a man in dark blue", ""),
-        ("a white cat on black", ""),
-        ("a cat, black and white", BLACK_AND_WHITE),
-        ("a black-and-white cat", BLACK_AND_WHITE),
-        ("黑白红相间的猫", ""),
-        ("a woman wearing red", ""),
-        ("a cat in black", "black"),
-        ("a black and white man", BLACK_AND_WHITE),
-    ):
-        found = shipped.target(text)
-        assert found is not None and found.paint == paint
-    assert shipped.encoded("a black woman doctor") == "woman health worker, dark skin tone"
-    assert shipped.encoded("黑人女孩") == "深肤色的女孩"
-
-
-def test_who_comes_with_somebody_is_somebody_else(shipped: PromptParser) -> None:
-    for text, gender in (("a teacher with a girl", ""), ("a woman with a boy", "woman"), ("给女孩打针的医生", "")):
-        found = shipped.target(text)
-        assert found is None or found.gender == gender
-    family = shipped.target("family with a boy")
-    assert family is not None and not family.gender
-
-
-def test_each_of_several_has_its_own_tone_and_black_and_white_are_one(shipped: PromptParser) -> None:
-    for prompt, texts in (
-        ("a dark-skinned woman and a cat", ["woman, dark skin tone", "cat face"]),
-        ("深肤色的女人和猫", ["女人，深肤色", "猫脸"]),
-        ("a black and white cat and a red fish", ["a black and white cat face", "a red fish"]),
-        ("a black cat and a white dog", ["black cat", "a white dog face"]),
-        ("a white & black cat and a red fish", ["a black and white cat face", "a red fish"]),
-    ):
-        assert drawings(shipped.parse(prompt)) == texts
-    both = shipped.parse("a black woman and a white man").layout
-    assert both is not None and [one.target and one.target.paint for one in both.prompts] == ["dark", "light"]
-
-
-def test_what_is_said_of_two_entities_stands_where_each_is_said(shipped: PromptParser) -> None:
-    assert shipped.encoded("a teapot and cups of tea") == "a teapot and a hot beverage"
-    assert shipped.encoded("a bottle of wine and a glass of wine") == "a wine glass and a wine glass"
 
 
 # --- What captions say ----------------------------------------------------------------------------------------------
@@ -343,23 +296,6 @@ def test_the_pipeline_draws_what_is_read_and_keeps_from_what_is_said(pipe: Stick
 # --- Composites -----------------------------------------------------------------------------------------------------
 
 
-def test_an_expression_is_said_of_an_entity() -> None:
-    for word, phrase, said in (
-        ("angry", "a red teapot", "an angry red teapot"),
-        ("happy", "avocado", "a happy avocado"),
-        ("happy", "two dogs", "two happy dogs"),
-        ("in love", "dog", "a dog in love"),
-        ("生气", "茶壶", "生气的茶壶"),
-    ):
-        assert with_expression(word, phrase) == said
-
-
-def test_on_a_background_too() -> None:
-    parsed = known("composites").parse("a smiling avocado on a blue background")
-    assert drawings(parsed) == ["avocado", "smiling face, fluent flat style"] and parsed.layout is not None
-    assert (parsed.layout.boxes, parsed.layout.background) == ((layout.WHOLE, FEATURES), ("blue",))
-
-
 def test_a_blend_is_drawn_as_that_of_both_and_said_to_be(pipe: StickerPipeline, built: PromptParser) -> None:
     pipe.parser, pipe.references = built, build_references(fixture_world())
 
@@ -380,6 +316,92 @@ def test_a_blend_is_drawn_as_that_of_both_and_said_to_be(pipe: StickerPipeline, 
     assert not np.array_equal(other.pixels[0], own.pixels[0])
 
 
-def test_every_world_of_concepts_is_asked_for_something() -> None:
-    assert {row["world"] for row in ROWS} >= CONCEPTS.keys() - {"letters"}
-    assert parser_of_concepts(FEW).parse("a cat").entities and blend("axolotl", parser_of_concepts(FEW)) is None
+# --- Layouts ----------------------------------------------------------------------------------------------------------
+
+
+def layout_of(prompt: str, world: str = "relations") -> Layout:
+    found = known(world).parse(prompt).layout
+    assert found is not None
+    return found
+
+
+def test_what_belongs_together_does_so_in_front_of_scenery() -> None:
+    for alone in ("a cat with a crown", "a cat with a crown and sunglasses", "a dog holding a hamburger"):
+        found, there = layout_of(alone), layout_of(f"{alone} in the desert")
+        assert [one.text for one in there.prompts] == [*(one.text for one in found.prompts), "desert"]
+        assert there.boxes == (*(within(box, STAGE) for box in found.boxes), BACKDROP)
+
+
+def test_what_one_of_two_wears_is_in_its_box() -> None:
+    """The one that wears something is as small as the box beside the other one lets it, with what it wears."""
+    found = layout_of("a cat with sunglasses to the left of a dog")
+    assert [one.text for one in found.prompts] == ["cat", "sunglasses", "dog"]
+    wearer, worn, other = found.boxes
+    left, right = PAIR["left of"]
+    assert other == right and worn.z > wearer.z
+    for box, alone in zip((wearer, worn), PAIR["on the eyes"], strict=True):
+        assert box == within(alone, left)
+        assert left.left <= box.left and box.left + box.width <= left.left + left.width
+    found = layout_of("a dog to the left of a cat with sunglasses")
+    assert found.boxes == (left, *(within(box, right) for box in PAIR["on the eyes"]))
+
+
+@pytest.mark.parametrize("prompt", ["a cat with a crown and sunglasses", "a cat wearing sunglasses and a crown"])
+def test_what_is_worn_together_fits_the_same_head(prompt: str) -> None:
+    found = layout_of(prompt)
+    where = {one.text: box for one, box in zip(found.prompts, found.boxes, strict=True)}
+    assert sorted(where) == ["cat", "crown", "sunglasses"]
+    wearer, crown = PAIR["on the head"]
+    assert (where["cat"], where["crown"]) == (wearer, crown)
+    eyed, glasses = PAIR["on the eyes"]
+    across = (where["sunglasses"].left - wearer.left) / wearer.width
+    assert across == pytest.approx((glasses.left - eyed.left) / eyed.width, abs=0.02)
+
+
+def test_no_two_of_several_are_in_one_box() -> None:
+    for row in ROWS:
+        if row["world"] == "relations" and row.get("background") is not None and row.get("drawings"):
+            found = layout_of(row["prompt"])
+            assert len(set(found.boxes)) == len(found.boxes)
+
+
+def test_a_picture_within_a_frame_is_in_its_middle_and_stands_as_it_does() -> None:
+    whole = Box(0, 0, 128, 128)
+    assert within(whole, Box(10, 20, 100, 50, z=2)) == Box(35, 20, 50, 50, z=2)
+    assert within(whole, Box(10, 20, 50, 100, align=1)) == Box(10, 70, 50, 50)
+    assert within(Box(64, 32, 32, 64, z=1), Box(0, 0, 64, 64, z=1)) == Box(32, 16, 16, 32, z=2)
+
+
+def test_scenes_are_laid_out_as_their_captions_say(built: PromptParser) -> None:
+    """The first of a scene's objects stands to the second as its relation says; backgrounds and numbers are the
+    scene's."""
+    leads = {"left of": ("left", 1), "right of": ("left", -1), "above": ("top", 1), "below": ("top", -1),
+             "in front of": ("z", -1), "behind": ("z", 1)}  # fmt: skip
+    for seed in range(150):
+        scene = make_scene(fixture_world(), seed)
+        text = scene.caption(seed, grounded=True)
+        found = built.parse(text).layout
+        if found is None:
+            assert scene.count == 1 and not scene.background.colours, text
+            continue
+        assert (len(found.boxes), found.background) == (scene.count, scene.background.colours), text
+        if scene.relation:
+            named = scene.objects[0].names.values()
+            first = next(i for i, one in enumerate(found.prompts) if any(name in one.text for name in named))
+            of, sign = leads[scene.relation]
+            pair = found.boxes[first], found.boxes[1 - first]
+            assert sign * (getattr(pair[0], of) - getattr(pair[1], of)) < 0, text
+
+
+# --- Lettering ------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_prompt_says_is_parsed_once() -> None:
+    """One object holds it all, and the drawings of its layout are parsed prompts themselves."""
+    parser = known("relations")
+    parsed = parser.parse("two red cats and an axolotl on a blue background, noto style")
+    assert parsed is parser.parse(parsed.text)
+    assert (parsed.style, parsed.background) == ("noto", ("blue",))
+    assert [(one.count, one.colours) for one in parsed.entities] == [(2, ("red",))]
+    assert parsed.left_out == ("axolotl",)
+    assert all(isinstance(one, ParsedPrompt) and one.style == "noto" for one in layout_of(parsed.text).prompts[:1])

@@ -218,13 +218,6 @@ def test_a_mean_of_equals_is_the_same_part(folders: list[Path], tmp_path: Path) 
         assert file.read_bytes() == (folders[1] / "dit" / file.name).read_bytes()
 
 
-def test_generators_of_other_depths_are_refused(folders: list[Path], tmp_path: Path) -> None:
-    config = {k: v for k, v in load_part(DiT, "dit", folders[0]).config.items() if not k.startswith("_")}
-    save_part(DiT(**{**config, "depth": 6}), "dit", folders[0], part_digests(FROZEN, folders[0]))
-    with pytest.raises(ValueError, match="differ in depth; average those of one shape"):
-        average_generators(folders[:2], tmp_path / "mean")
-
-
 def test_what_does_not_fit_together_is_refused(folders: list[Path], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="two folders"):
         average_generators(folders[:1], tmp_path / "mean")

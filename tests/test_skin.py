@@ -47,22 +47,6 @@ def test_every_wording_of_captions_is_understood_and_said_again(tone: str) -> No
         assert tone_in(skin_tone_phrase(said)) == tone
 
 
-@pytest.mark.parametrize(
-    ("text", "tone"),
-    [
-        ("a medium light skinned man", "medium-light"),
-        ("深色皮肤的男人", "dark"),
-        ("a dark blue skirt", ""),
-        ("a skinny dark cat", ""),
-        ("light", ""),
-        ("", ""),
-    ],
-)
-def test_how_people_say_it(text: str, tone: str) -> None:
-    assert tone_in(text) == tone
-    assert bool(skin_tone_phrase(text)) == bool(tone) == (without_skin_tone(text) != text)
-
-
 def test_skin_alone_is_painted_and_the_darker_tone_is_darker() -> None:
     before = face()
     skin = (before == YELLOW).all(-1)
@@ -125,23 +109,3 @@ def test_a_tone_s_name_names_no_thing() -> None:
     number = parser.entities("grinning face")[0].concept
     assert parser.target("grinning face: medium skin tone") == Target(number, "medium")
     assert parser.target("medium") not in (None, Target(number))
-
-
-def test_a_colour_of_people_is_a_tone() -> None:
-    assert tone_in("a black woman doctor") == "dark" and tone_in("白人男医生") == "light"
-    assert without_skin_tone("a black woman") == without_skin_tone("a dark-skinned woman")
-    assert not tone_in("a black baby goat") and not tone_in("雪人")
-
-
-def test_the_tone_is_read_beside_any_name_of_the_thing() -> None:
-    parser = build_parser(BagOfWords(), fixture_world())  # type: ignore[arg-type]
-    number = parser.entities("grinning face")[0].concept
-    for prompt in (
-        "grinning face: dark skin tone",
-        "a dark-skinned grinning face",
-        "grinning face with dark skin, noto style",
-    ):
-        assert parser.target(prompt) == Target(number, "dark")
-    assert parser.encoded("grinning face: dark skin tone") == "grinning face: dark skin tone"
-    assert parser.encoded("a shiny grinning face with dark skin") == "grinning face, dark skin tone"
-    assert parser.encoded("深肤色的闪亮猫") == "猫，深肤色"

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from fixture_world import DRAWINGS, FAMILIES, fixture_world
 
-from models.data.grammar import STYLES
 from models.data.pixels import thumbs
 from models.data.world import SPLITS, Sampler, World, assign, merge_lookalikes, near_pairs, train_exceptions
 
@@ -111,31 +110,6 @@ def test_every_split_holds_pictures() -> None:
     assert len(world.pictures) == len(DRAWINGS) * len(FAMILIES) == 48
 
 
-def test_splits_are_those_of_the_real_world() -> None:
-    splits = assign((concept, family) for concept in DRAWINGS for family in FAMILIES.values())
-    assert all(picture.split == splits[picture.concept, picture.family] for picture in fixture_world().pictures)
-
-
-def test_pixels_are_premultiplied_and_the_same_every_time() -> None:
-    first, second = fixture_world(), fixture_world.__wrapped__()
-    assert first.digest == second.digest and np.array_equal(first.pixels, second.pixels)
-    assert (first.pixels[..., :3] <= first.pixels[..., 3:]).all()
-    assert first.pixels.shape == (48, 128, 128, 4)
-
-
-def test_pictures_differ_and_rows_match() -> None:
-    world = fixture_world()
-    assert len({world.pixels[p.index].tobytes() for p in world.pictures}) == 48
-    assert [p.index for p in world.pictures] == list(range(48))
-    assert len({p.id for p in world.pictures}) == 48
-    assert all(p.style in STYLES and p.names["zh"] and p.keywords["en"] and p.colours for p in world.pictures)
-
-
-def test_edges_are_smooth() -> None:
-    alpha = fixture_world().pixels[..., 3]
-    assert ((alpha > 0) & (alpha < 255)).any((1, 2)).all()
-
-
 # --- Sampling ---------------------------------------------------------------------------------------------------------
 
 
@@ -169,11 +143,6 @@ def test_a_group_s_weight_multiplies_that_of_its_pictures() -> None:
         [w for w, p in zip(weights, pictures, strict=True) if (p.group == group) is own] for own in (True, False)
     )
     assert others and np.allclose(np.array(ours)[:, None], 3 * np.array(others))
-
-
-def test_styles_and_concepts_are_cells_of_their_own() -> None:
-    pictures = fixture_world().split("train")
-    assert np.allclose(Sampler(pictures).weights, 1 / len(pictures))  # every cell holds one picture
 
 
 def test_same_generator_same_draw() -> None:

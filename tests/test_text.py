@@ -11,7 +11,6 @@ from models.data.text import (
     Nouns,
     caption_words,
     concept_sense,
-    names,
     read_synsets,
     related_words,
     training_captions,
@@ -51,15 +50,6 @@ def wordnet(tmp_path: Path) -> Path:
     (tmp_path / "index.noun").write_text(INDEX)
     (tmp_path / "data.adj").write_text(ADJECTIVES)
     return tmp_path
-
-
-def test_pointers_lead_up_and_down(wordnet: Path) -> None:
-    nouns = Nouns(wordnet)
-    (cat,) = nouns.senses("Cat")
-    assert cat == nouns.senses("true cat")[0] and cat.file == 5
-    assert [one.words for one in nouns.pointed(cat, ("@",))] == [("feline",)]
-    assert [one.words[0] for one in nouns.pointed(cat, ("~",))] == ["tabby", "moggy"]
-    assert nouns.senses("axolotl") == ()
 
 
 def test_the_group_chooses_the_sense(wordnet: Path) -> None:
@@ -104,12 +94,6 @@ def test_training_captions_are_endless_mixed_and_repeatable() -> None:
 def test_training_captions_leave_the_test_out() -> None:
     texts = list(itertools.islice(training_captions(WORLD, seed=2), 3000))
     assert not any("pig" in text.lower() or "猪" in text for text in texts)  # the fixture's held-out concept
-
-
-def test_names_come_once() -> None:
-    found = list(names(WORLD.pictures))
-    assert len(found) == len(set(found)) and {"apple", "苹果", "kitten", "小猫"} <= set(found)
-    assert all(text.isascii() for text in names(WORLD.pictures, ["en"]))
 
 
 def test_missing_wordnet_says_what_builds_it(tmp_path: Path) -> None:

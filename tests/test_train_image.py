@@ -1,4 +1,7 @@
-"""Laws of the generator's training: batches are pure, ranks share them, conditions drop apart, resuming is exact."""
+"""Laws of the generator's training: batches are pure, ranks share them, conditions drop apart, resuming is exact.
+
+Pictures and vectors equal to the byte are so on the kernels of one process.
+"""
 
 import shutil
 from dataclasses import fields, replace
@@ -176,12 +179,6 @@ def test_only_training_pictures_are_drawn(task: ImageTask) -> None:
     assert rows.max() < len(task.encoded) == VIEWS * len(task.pictures) + task.scenes
 
 
-def test_every_view_of_a_picture_is_told_in_its_own_words(task: ImageTask) -> None:
-    count = len(task.pictures)
-    told = [[tuple(task.item(view * count + row)[1]) for view in range(VIEWS)] for row in range(count)]
-    assert all(len(set(captions)) == VIEWS for captions in told)
-
-
 def test_another_seed_words_and_warps_and_composes_anew(task: ImageTask, parts: Path) -> None:
     other, count, rows = ImageTask(options(parts, seed=4)), len(task.pictures), range(0, len(task.encoded), 4)
     said = [{c for row in rows for c in t.item(row)[1]} for t in (task, other)]
@@ -219,13 +216,6 @@ def test_a_view_without_a_share_is_not_encoded(parts: Path) -> None:
             assert np.array_equal(task.item(place * count + row).pixels, view(pixels, picture, number, seed)[0])
     rows = task.draws(np.random.default_rng(0), 1000).rows
     assert rows.max() < 2 * count and np.mean(rows < count) == pytest.approx(0.5, abs=0.05)
-
-
-def test_pictures_of_a_group_are_drawn_as_often_as_it_says(task: ImageTask, parts: Path) -> None:
-    group, mix = task.pictures[0].group, replace(task.mix, scenes=0)
-    rows = mixed(options(parts), replace(mix, groups={group: 1e9})).draws(np.random.default_rng(0), 99).rows
-    drawn, every = {task.pictures[row % len(task.pictures)].group for row in rows}, {p.group for p in task.pictures}
-    assert drawn == {group} and len(every) > 1
 
 
 def test_what_is_encoded_is_found_again(task: ImageTask, parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,16 +279,6 @@ def test_two_processes_with_muon_shared_out_equal_one_and_resume(parts: Path, tm
     assert all(torch.equal(two[name], resumed[name]) for name in two)
     # Each process's half of a batch is summed on its own, and Muon's iterations may be in half precision.
     assert all(torch.allclose(one[name], two[name], atol=1e-3) for name in one)
-
-
-def test_a_run_leaves_a_sheet_and_a_generator_that_loads(parts: Path, tmp_path: Path) -> None:
-    run = Trainer(RECIPE, options(parts), tmp_path, Length(steps=1), precision="no")
-    run.run()
-    assert list(tmp_path.glob("sheet-*.png"))
-    loaded = load_part(DiT, "dit", tmp_path / "export")
-    assert loaded.config.context == run.plain.config.context
-    trained = load_file(tmp_path / "state/model.safetensors")
-    assert loaded.state_dict().keys() == trained.keys()
 
 
 def test_a_run_starts_from_the_weights_of_another_or_of_a_part(parts: Path, tmp_path: Path) -> None:

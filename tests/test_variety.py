@@ -47,11 +47,6 @@ def test_signs_and_what_nobody_explains_are_not_mirrored(world: World, group: st
     assert not can_be_mirrored(named(world, "elephant", group))
 
 
-def test_a_mirror_twice_is_none(world: World) -> None:
-    pixels = np.asarray(world.pixels[0])
-    assert np.array_equal(mirrored(mirrored(pixels)), pixels)
-
-
 def test_what_is_warped_is_all_there_and_premultiplied(world: World) -> None:
     for picture in world.pictures:
         pixels = np.asarray(world.pixels[picture.index])
@@ -100,14 +95,6 @@ def test_views_are_the_same_every_time_and_the_first_is_the_picture(world: World
         for number, one in enumerate(views):
             assert all(np.array_equal(a, b) for a, b in zip(one, view(pixels, picture, number), strict=True))
         assert not np.array_equal(views[WARPED][1], view(pixels, picture, WARPED, 1)[1])
-
-
-def test_warped_views_are_mirrored_in_half_of_the_pictures(world: World) -> None:
-    pixels = np.asarray(world.pixels[0])
-    pictures = [replace(world.pictures[0], id=f"noto/{i}", names={"en": "cat"}, group="objects") for i in range(200)]
-    turned = [np.array_equal(view(pixels, p, WARPED)[0], warped(mirrored(pixels), p, WARPED)[0]) for p in pictures]
-    assert 70 < sum(turned) < 130
-    assert turned == [view(pixels, p, WARPED)[1][0] for p in pictures]
 
 
 def test_what_is_staged_is_large_and_painted_or_small_and_said_to_be_so(world: World) -> None:

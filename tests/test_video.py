@@ -1,4 +1,7 @@
-"""Laws of the video generator: at first a clip is pictures drawn apart, loops close, plans move what they say."""
+"""Laws of clips: at first they are pictures drawn apart, loops close, plans move what they say, seeds repeat.
+
+Pictures and vectors equal to the byte are so on the kernels of one process.
+"""
 
 import copy
 from collections.abc import Iterator
@@ -12,14 +15,24 @@ from fixture_world import fixture_world
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
 from hypothesis.strategies import floats
-from tiny_parts import awaken
+from tiny_parts import awaken, save_tiny_parts, save_tiny_video
 from training_kit import STEPS, are_equal, straight_and_resumed
 
 from models.assets import preset
 from models.data.clips import FRAMES, REST, direction_seen, make_clip
 from models.data.pixels import to_tensor
 from models.dit import DiT
-from models.pipelines.video import SMALLEST, ClipSampling, clip_noise, denoise_clip, room
+from models.pipelines.video import (
+    SMALLEST,
+    ClipPipeline,
+    ClipSampling,
+    ClipStep,
+    DrawnClip,
+    clip_noise,
+    denoise_clip,
+    room,
+)
+from models.prompts.still import can_loop, named_motions
 from models.sampling.condition import Condition
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
 from models.train.video import ClipMix, VideoTask, acted_losses, directions_right, item_of, plan_losses, still_item
@@ -37,7 +50,6 @@ from models.video import (
     frame_times,
     moved,
     reach,
-    rotations,
     time_basis,
 )
 from models.weights import load_part
@@ -95,13 +107,6 @@ def test_at_first_a_clip_is_pictures_drawn_apart(image: DiT, count: int) -> None
     assert torch.equal(clip.flatten(0, 1), together)
 
 
-def test_the_image_generator_is_left_as_it_was(image: DiT) -> None:
-    x, t, said = torch.randn(2, 8, 16, 16), torch.tensor([0.3, 0.9]), condition(image, 2)
-    before = image(x, t, said.states, said.mask, said.vector)
-    network(image, awake=True)(image, x[:, None], t, said, known(2, 1))
-    assert torch.equal(before, image(x, t, said.states, said.mask, said.vector))
-
-
 def test_only_what_is_added_is_stored(image: DiT, tmp_path: Path) -> None:
     made = network(image, awake=True)
     made.save_pretrained(tmp_path)
@@ -135,13 +140,6 @@ def test_a_loop_begins_where_its_first_frame_is_given_and_else_nowhere(image: Di
         straight = made(image, x, t, said, frames)
         rolled = made(image, x.roll(2, 1), t, said, replace(frames, draft=frames.draft.roll(2, 1)))
         assert torch.allclose(rolled, straight.roll(2, 1), atol=2e-3) is not shown
-
-
-def test_rotations_of_a_loop_close() -> None:
-    frames = known(1, 5, loop=True)
-    once = rotations(frames, 4, 16)
-    again = rotations(Frames(**{**vars(frames), "times": frames.times + 1}), 4, 16)
-    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(once, again, strict=True))
 
 
 def plan_of(**pose: float) -> Plan:
@@ -340,3 +338,60 @@ def test_a_checkpoint_measures_and_draws(task: VideoTask) -> None:
     assert {"direction", "direction_of_draft", "psnr_first", "flow_0.1_0.3"} <= figures.keys()
     assert task.sheet(task.model).size[0] == 16 * 128
     assert task.batch(0, 0, 1, 0.1)["flow"]["x"].shape[1] == MIX.frames  # training goes on as before
+
+
+# --- The pipeline -----------------------------------------------------------------------------------------------------
+
+
+PICTURE = fixture_world().pixels[0]
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> ClipPipeline:
+    root: Path = save_tiny_parts(tmp_path_factory.mktemp("parts"))
+    save_tiny_video(root)
+    return ClipPipeline.assemble(root)
+
+
+def drawn(pipeline: ClipPipeline, seed: int = 3, **settings: object) -> DrawnClip:
+    *_, clip = pipeline.steps("a star spins", seed, count=4, **settings)  # type: ignore[arg-type]
+    assert isinstance(clip, DrawnClip)
+    return clip
+
+
+def test_the_same_seed_draws_the_same_clip(pipeline: ClipPipeline) -> None:
+    once, again, other = drawn(pipeline), drawn(pipeline), drawn(pipeline, seed=4)
+    assert once.frames.shape == (4, 128, 128, 4) and once.frames.dtype == np.uint8
+    assert np.array_equal(once.frames, again.frames) and not np.array_equal(once.frames, other.frames)
+    assert (once.frames[..., :3] <= once.frames[..., 3:]).all()
+
+
+def test_settings_and_given_frames_matter(pipeline: ClipPipeline) -> None:
+    plain = drawn(pipeline, picture=PICTURE)
+    assert np.array_equal(plain.first, PICTURE)
+    changes = ({"loop": True}, {"fps": 16.0}, {"strength": 1.5}, {"last": PICTURE[:, ::-1]})
+    for change in (*changes, {"sampling": ClipSampling(drafted=False)}):
+        assert not np.array_equal(drawn(pipeline, picture=PICTURE, **change).frames, plain.frames)
+
+
+def test_only_a_drawn_picture_is_given_room(pipeline: ClipPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.pipelines.video.room", lambda _: (0.7, np.array([0.1, 0.2])))
+    assert np.array_equal(drawn(pipeline, picture=PICTURE).first, PICTURE)
+    smaller = drawn(pipeline, picture=PICTURE, room=True).first
+    assert not np.array_equal(smaller, PICTURE) and not smaller[:25, :, 3].any() and not smaller[:, :12, 3].any()
+
+
+def test_steps_are_reported_with_previews(pipeline: ClipPipeline) -> None:
+    *steps, _ = pipeline.steps("a star spins", 1, picture=PICTURE, count=3, previews=True)
+    assert [step.step for step in steps if isinstance(step, ClipStep)] == list(range(ClipSampling().steps + 1))
+    assert all(
+        isinstance(step, ClipStep) and step.preview is not None and step.preview.shape == (3, 64, 64, 4)
+        for step in steps
+    )
+
+
+def test_what_leads_away_does_not_come_back() -> None:
+    assert named_motions("A cat SLIDES TO THE LEFT and spins") == ["slide left", "spin"]
+    assert named_motions("a rocket flies up") == ["slide up"] and not can_loop("a rocket flies up")
+    said = {"a cat slides left": False, "小猫落下": False, "a cat slides left and spins": True, "a candle": True}
+    assert {text: can_loop(text) for text in said} == said

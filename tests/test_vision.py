@@ -1,4 +1,7 @@
-"""Laws of the vision encoder, of the semantic space, of its losses, and of the one door into it."""
+"""Laws of the vision encoder, of the semantic space, of its losses, and of the one door into it.
+
+Pictures and vectors equal to the byte are so on the kernels of one process.
+"""
 
 from pathlib import Path
 
@@ -8,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from fixture_world import fixture_world
 
-from models.assets import PRESETS, preset
+from models.assets import preset
 from models.space import DIM, Embedder, SemanticSpace
 from models.train.contrastive import (
     CONTRAST,
@@ -73,18 +76,6 @@ def test_alpha_matters_where_colour_does_not(encoder):
     nothing, black = torch.zeros(1, 4, 128, 128), torch.zeros(1, 4, 128, 128)
     black[:, 3, 32:96, 32:96] = 1
     assert not torch.allclose(encoder(nothing), encoder(black), atol=1e-3)
-
-
-def test_saved_and_loaded_equal(encoder, pictures, tmp_path):
-    encoder.save_pretrained(tmp_path)
-    again = VisionEncoder.from_pretrained(tmp_path).eval()
-    assert torch.equal(again(pictures), encoder(pictures))
-
-
-def test_the_shipped_size_is_as_planned():
-    with torch.device("meta"):
-        encoder = VisionEncoder(**PRESETS["vision"]["sticker"])
-    assert 4e6 < sum(p.numel() for p in encoder.parameters()) < 7e6
 
 
 def test_a_wrong_shape_is_named(encoder):

@@ -8,33 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.pipelines.sticker import StickerPipeline
-from models.prompts.weighting import MOST, Segment, plain, segments, token_weights, weigh, weighted_states
-
-
-@pytest.mark.parametrize(
-    ("prompt", "said"),
-    [
-        ("a (red:1.3) cat", [("a ", 1.0), ("red", 1.3), (" cat", 1.0)]),
-        ("(word)", [("word", 1.1)]),
-        ("((word))", [("word", 1.21)]),
-        ("[word]", [("word", 0.909091)]),
-        ("[[word]]", [("word", 0.826446)]),
-        ("([word])", [("word", 1.0)]),
-        ("(a (b:2) c:0.5)", [("a ", 0.5), ("b", 1.0), (" c", 0.5)]),
-        ("( 猫 : .5 )", [(" 猫 ", 0.5)]),
-        (r"\(not\) \[a\] \\ mark", [(r"(not) [a] \ mark", 1.0)]),
-        (r"\{a\|b\} \__c__", [("{a|b} __c__", 1.0)]),
-        ("a sad face :(", [("a sad face :(", 1.0)]),
-        ("a face :) at 3:30", [("a face :) at 3:30", 1.0)]),
-        ("(open (closed)", [("(open ", 1.0), ("closed", 1.1)]),
-        (r"back\slash", [(r"back\slash", 1.0)]),
-        ("(gone:0)", [("gone", 0.0)]),
-        ("()", []),
-        ("", []),
-    ],
-)
-def test_marks(prompt: str, said: list[tuple[str, float]]) -> None:
-    assert segments(prompt) == [Segment(*one) for one in said]
+from models.prompts.weighting import MOST, plain, segments, token_weights, weigh, weighted_states
 
 
 @pytest.mark.parametrize("prompt", ["(a:11)", "(a:-1)", "(" * 30 + "a" + ")" * 30, f"(a:{'9' * 400})"])

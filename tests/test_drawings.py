@@ -1,5 +1,6 @@
-"""Laws of typical drawings and nearest neighbours: what agrees is kept, the outlier goes, other families say what is
-like a thing that a style lacks.
+"""Laws of typical drawings, neighbours, morphs and the atlas that stores drawings.
+
+Pictures and vectors equal to the byte are so on the kernels of one process.
 """
 
 from collections.abc import Sequence
@@ -7,20 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+import tiny_parts  # noqa: F401 - packs quickly
 import torch
 from fixture_world import fixture_world
+from PIL import Image
 from prompt_kit import BagOfWords
+from safetensors.torch import load, save
 from tiny_parts import save_tiny_parts
 from torch import Tensor
 
+from models.data.pixels import resized
 from models.data.world import Picture, World, pictures_by_concept
 from models.pipelines.sticker import StickerPipeline
 from models.prompts.build import build_parser
 from models.references.build import build_references, nearest_neighbours
-from models.references.drawing import COARSE, aligned, typical
-from models.references.store import NEIGHBOUR_SHARE, SIDE, ReferenceStore
+from models.references.drawing import aligned, morphed, typical
+from models.references.store import NEIGHBOUR_SHARE, SIDE, STRIP, Atlas, ReferenceStore, packed, unpacked
 
 
 def mean_drawing(drawings: np.ndarray) -> np.ndarray:
@@ -118,16 +124,6 @@ def test_nothing_is_of_nothing() -> None:
     empty = np.zeros((2, SIDE, SIDE, 4), np.uint8)
     assert np.array_equal(mean_drawing(empty), empty[0]) and typical(empty) == [0]
     assert np.array_equal(mean_drawing(np.stack([empty[0], arrow()])), arrow()), "an empty drawing has no say"
-
-
-@pytest.mark.parametrize("count", [1, 2, 5])
-def test_it_is_a_picture_of_their_size_and_no_brighter_than_its_alpha(count: int) -> None:
-    world = fixture_world()
-    drawings = world.pixels[np.linspace(0, len(world.pixels) - 1, count).astype(int)]
-    found = mean_drawing(drawings)
-    assert found.shape == drawings.shape[1:] and found.dtype == np.uint8
-    assert (found[..., :3] <= found[..., 3:]).all()
-    assert drawings.shape[1] > COARSE
 
 
 # --- Nearest neighbours -----------------------------------------------------------------------------------------------
@@ -258,3 +254,125 @@ def test_a_prompt_begins_from_the_kin_of_its_style(tmp_path: Path) -> None:
     plain, styled = drafts(build_references(world)), drafts(build_references(world, embedder=SEEING))
     same = [torch.equal(one, other) for one, other in zip(plain, styled, strict=True)]
     assert same == [False, True, True], "twemoji has an apple, and no style has no kin"
+
+
+# --- Morphing ---------------------------------------------------------------------------------------------------------
+
+
+RED, BLUE = (220, 40, 40), (40, 40, 220)
+
+
+def bottle(neck: int, colour: tuple[int, int, int] = RED) -> np.ndarray:
+    """A body, and on it a neck of some width: shapes that one box does not make equal."""
+    drawing = np.zeros((128, 128, 4), np.uint8)
+    drawing[60:120, 24:104] = drawing[8:60, 64 - neck : 64 + neck] = (*colour, 255)
+    drawing[80:100, 40:88] = (250, 250, 250, 255)
+    return drawing
+
+
+def neck(drawing: np.ndarray) -> int:
+    return int((drawing[30, :, 3] > 127).sum())
+
+
+def test_of_one_or_of_those_that_have_nothing_in_common_it_is_the_first() -> None:
+    lines = np.zeros((128, 128, 4), np.uint8)
+    lines[:, 10:14] = 255
+    for others, shares in (([], [1.0]), ([lines], [0.5, 0.5])):
+        found, rows = morphed(np.stack([bottle(10), *others]), shares)
+        assert np.array_equal(found, bottle(10)) and rows == (0,)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_it_lies_between_two_and_has_no_ghosts(share: float) -> None:
+    found, rows = morphed(np.stack([bottle(14), bottle(22)]), [1 - share, share])
+    assert set(rows) == {0, 1}
+    assert abs(neck(found) - (28 + 16 * share)) <= 4
+    assert ((found[..., 3] > 40) & (found[..., 3] < 215)).mean() < 0.03, "half transparent is what only one of them has"
+    assert (found[..., :3].astype(int) <= found[..., 3:].astype(int) + 1).all()
+    mean = (bottle(14).astype(float) + bottle(22)) / 2
+    assert ((mean[..., 3] > 40) & (mean[..., 3] < 215)).mean() > 0.04
+
+
+def test_the_look_is_the_first_one_s_where_it_is_kept() -> None:
+    drawings = np.stack([bottle(14, RED), bottle(22, BLUE)])
+    kept, mixed = (morphed(drawings, [0.5, 0.5], keeps_look=kept)[0] for kept in (True, False))
+    assert abs(neck(kept) - neck(mixed)) <= 2 and neck(kept) > 30
+    assert np.allclose(kept[110, 30, :3], RED, atol=2) and np.allclose(mixed[110, 30, :3], (130, 40, 130), atol=2)
+
+
+def test_it_is_turned_as_the_others_are_and_the_same_on_any_number_of_threads() -> None:
+    tilted = np.array(Image.fromarray(bottle(12)).rotate(15))
+    drawings = np.stack([tilted, tilted[:, ::-1], bottle(16)])
+    found, _ = morphed(drawings, [0.4, 0.4, 0.2])
+    assert np.array_equal(found, morphed(drawings, [4, 4, 2])[0]) and cv2.getNumThreads() == 1
+
+
+def test_a_drawing_without_a_share_is_no_source() -> None:
+    lines = np.zeros((128, 128, 4), np.uint8)
+    lines[:, 10:14] = 255
+    store = ReferenceStore(np.stack([bottle(14), lines, bottle(22)])[:, ::2, ::2], [[0, 1, 2]])
+    found = [store.retrieve(0, seed) for seed in range(3)]
+    assert {one.rows[0] for one in found} == {0, 1, 2} and all(len(one.rows) == 3 for one in found)
+    for one in found:
+        assert set(store.drawn_from(one)) == ({1} if one.rows[0] == 1 else {0, 2})
+
+
+# --- The atlas --------------------------------------------------------------------------------------------------------
+
+
+LAST = 3  # pictures of the last strip
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    """Plain ones, each of another grey: none could be taken for its neighbour."""
+    grey = np.arange(STRIP + LAST, dtype=np.uint8) * 3
+    made = np.broadcast_to(grey[:, None, None, None], (STRIP + LAST, SIDE, SIDE, 4)).copy()
+    made[..., 3] = 255
+    return made
+
+
+def test_every_picture_comes_back_in_its_place(pictures: np.ndarray) -> None:
+    again = Atlas.from_tensors(load(save(Atlas.of(pictures).tensors())))
+    assert len(again) == len(pictures)
+    for kept, own in zip([again[number] for number in range(len(again))], pictures, strict=True):
+        assert kept.shape == (SIDE, SIDE, 4) and np.abs(kept.astype(int) - own).max() <= 3
+    assert np.array_equal(list(again), [again[number] for number in range(len(again))])
+    for number in (-1, len(pictures)):
+        with pytest.raises(IndexError, match=f"picture {number} of {len(pictures)}"):
+            again[number]
+
+
+def test_one_strip_is_unpacked_once_and_only_when_it_is_asked_for(
+    pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr("models.references.store.unpacked", lambda avif: seen.append(len(avif)) or unpacked(avif))
+    made = Atlas.from_tensors(Atlas.of(pictures).tensors())
+    assert not seen
+    for number in (0, STRIP - 1, 1):
+        made[number]
+    assert len(seen) == 1
+    made[STRIP + LAST - 1]
+    assert len(seen) == 2
+
+
+def test_of_no_pictures_it_is_none() -> None:
+    none = Atlas.from_tensors(load(save(Atlas.of(np.zeros((0, SIDE, SIDE, 4), np.uint8)).tensors())))
+    assert len(none) == 0 and not list(none)
+
+
+def test_what_is_clear_stays_so() -> None:
+    half = torch.zeros(SIDE, SIDE, 4, dtype=torch.uint8).numpy()
+    half[:, : SIDE // 2] = 255
+    kept = unpacked(packed(half))
+    assert (kept[:, : SIDE // 2 - 2] > 250).all() and (kept[:, SIDE // 2 + 2 :] < 5).all()
+    assert (kept[..., :3] <= kept[..., 3:]).all()
+
+
+def test_packing_leaves_no_haze_where_nothing_is_and_no_hole_where_all_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.references.store.SPEED", 3)  # as what ships is packed
+    drawings = np.stack([resized(pixels, SIDE, SIDE) for pixels in fixture_world().pixels[:STRIP]])
+    strip = drawings.swapaxes(0, 1).reshape(SIDE, -1, 4)
+    kept, alpha = unpacked(packed(strip))[..., 3], strip[..., 3]
+    assert (kept[alpha == 0] == 0).mean() > 0.9 and (kept[alpha == 255] == 255).mean() > 0.9

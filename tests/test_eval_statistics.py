@@ -1,0 +1,262 @@
+"""Laws of features, distances and recall: zero on itself, symmetric, closed forms; among equals, chance."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eval import features as module
+from eval.features import EffLite0, features, on_white, resize, stored_features
+from eval.neighbours import average_precision, cosine, expected_recall, hubness, nearest, places, preferred, same
+from eval.rows import bootstrap, wilson
+from eval.statistics import FeatureStatistics, coverage, expected_floor, frechet_distance, kernel_distance
+
+
+def gaussian(n: int, d: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(shift, scale, (n, d))
+
+
+def exact(mean: np.ndarray, covariance: np.ndarray, n: int = 1000) -> FeatureStatistics:
+    """Statistics whose mean and covariance are exactly these."""
+    return FeatureStatistics(n, mean, covariance)
+
+
+def test_zero_on_itself_and_symmetric() -> None:
+    a, b = FeatureStatistics.of(gaussian(300, 16, 0)), FeatureStatistics.of(gaussian(200, 16, 1, 0.3, 2.0))
+    assert abs(frechet_distance(a, a)) < 1e-9
+    assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-9)
+    assert frechet_distance(a, b) > 1
+
+
+def test_closed_form_of_two_gaussians() -> None:
+    """Diagonal covariances: |shift|^2 + sum (sqrt(l) - sqrt(m))^2, here also rotated."""
+    rng = np.random.default_rng(0)
+    rotation = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    left, right = rng.uniform(0.1, 4, 6), rng.uniform(0.1, 4, 6)
+    shift = rng.normal(size=6)
+    a = exact(np.zeros(6), rotation @ np.diag(left) @ rotation.T)
+    b = exact(shift, rotation @ np.diag(right) @ rotation.T)
+    expected = shift @ shift + np.square(np.sqrt(left) - np.sqrt(right)).sum()
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-9)
+
+
+def test_fewer_samples_than_features_stays_real_and_zero_on_itself() -> None:
+    a = FeatureStatistics.of(gaussian(10, 64, 0))
+    assert abs(frechet_distance(a, a)) < 1e-8
+
+
+def test_the_covariance_is_unbiased() -> None:
+    x = gaussian(100, 8, 0, 5.0)
+    assert np.allclose(FeatureStatistics.of(x).covariance, np.cov(x.T))
+
+
+def test_expected_floor_is_what_two_samples_of_one_gaussian_differ_by() -> None:
+    scales = 1 / np.sqrt(np.arange(1, 33))
+    pairs = [
+        frechet_distance(*(FeatureStatistics.of(gaussian(400, 32, 2 * i + side) * scales) for side in (0, 1)))
+        for i in range(8)
+    ]
+    assert expected_floor(exact(np.zeros(32), np.diag(scales**2)), 400, 400) == pytest.approx(np.mean(pairs), rel=0.1)
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    with pytest.raises(ValueError, match="compare 3 and 4"):
+        frechet_distance(FeatureStatistics.of(gaussian(9, 3, 0)), FeatureStatistics.of(gaussian(9, 4, 0)))
+    with pytest.raises(ValueError, match="two samples"):
+        FeatureStatistics.of(gaussian(1, 3, 0))
+    with pytest.raises(ValueError, match="finite"):
+        FeatureStatistics.of(np.array([[np.nan, 1.0]]))
+
+
+def test_kernel_distance_is_unbiased_seeded_and_grows_with_the_shift() -> None:
+    a, b = gaussian(400, 8, 0), gaussian(400, 8, 1)
+    mean, spread = kernel_distance(a, b, subsets=20, size=200)
+    assert abs(mean) < spread  # unbiased: around zero for one distribution, either sign
+    assert kernel_distance(a, b, 20, 200) == kernel_distance(a, b, 20, 200) != kernel_distance(a, b, 20, 200, seed=1)
+    assert kernel_distance(a, b + 1.0, 20, 200)[0] > 10 * spread
+    torch.manual_seed(0)
+    before = torch.rand(1)
+    torch.manual_seed(0)
+    kernel_distance(a, b, 2, 50)
+    assert torch.equal(torch.rand(1), before)  # the caller's generator is left alone
+
+
+# --- Recall -----------------------------------------------------------------------------------------------------------
+
+
+def shuffled_recall(scores: np.ndarray, right: np.ndarray, k: int, repeats: int = 4000) -> float:
+    """The slow reference: sort with random keys among equals, many times."""
+    rng = np.random.default_rng(0)
+    hits = [right[np.lexsort((rng.random(len(scores)), -scores))[:k]].any() for _ in range(repeats)]
+    return float(np.mean(hits))
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 10_000), st.integers(1, 6))
+def test_recall_with_ties_is_that_of_a_random_order_among_equals(seed: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, 3, 8).astype(float)
+    right = rng.random(8) < 0.3
+    right[rng.integers(8)] = True
+    found = places(scores[None], right[None]).recall(k)[0]
+    assert found == pytest.approx(shuffled_recall(scores, right, k), abs=0.04)
+
+
+@pytest.mark.parametrize("vectors", [np.zeros((40, 8)), np.ones((40, 8))])
+def test_constant_embeddings_get_exactly_chance(vectors: np.ndarray) -> None:
+    right = same(range(40), range(40))
+    found = places(cosine(vectors, vectors), right)
+    assert found.recall(1).mean() == pytest.approx(1 / 40) and found.recall(10).mean() == pytest.approx(10 / 40)
+    assert (found.rank() == 20.5).all()  # the mid-rank
+
+
+def nudged(vectors: np.ndarray, seed: int) -> np.ndarray:
+    """Each number one unit in the last place up or down, as another kernel or another batch may leave it."""
+    up = np.random.default_rng(seed).random(vectors.shape) < 0.5
+    return np.nextafter(vectors.astype(np.float32), np.where(up, np.inf, -np.inf).astype(np.float32))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rounding_decides_nothing_among_equal_candidates(seed: int) -> None:
+    queries, gallery = (nudged(np.tile(row, (40, 1)), seed) for row in (np.arange(1.0, 9), np.full(8, 8**-0.5)))
+    scores = cosine(queries, gallery)
+    assert len(np.unique(scores)) > 100, "they differ in their last bits"
+    right = same(range(40), range(40))
+    among = places(scores, right)
+    assert (among.recall(10) == 10 / 40).all() and (among.rank() == 20.5).all()
+    assert average_precision(scores, right) == pytest.approx(1 / 40)
+    assert hubness(scores) == pytest.approx((0, 10))
+    assert (preferred(scores[0], scores[1]) == 0.5).all()
+    assert (nearest(queries, gallery, 3) == [0, 1, 2]).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rounding_does_not_move_a_sample_across_the_border_of_a_ball(seed: int) -> None:
+    """Corners of a grid, each of which has others at the very distance of its fifth neighbour."""
+    corners = np.stack(np.meshgrid(*[[0.3, 0.7]] * 6), -1).reshape(-1, 6)
+    exact = coverage(corners, corners)
+    moved = coverage(nudged(corners, seed), nudged(corners, seed + 10))
+    assert (exact.density == 7 / 5).all()
+    for name in ("precision", "recall", "density", "coverage"):
+        assert (getattr(moved, name) == getattr(exact, name)).all(), name
+
+
+def test_perfect_and_reversed_orders() -> None:
+    scores = np.array([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
+    right = np.array([[True, False, False], [False, False, True]])
+    found = places(scores, right)
+    assert found.recall(1).tolist() == [1, 0] and found.recall(3).tolist() == [1, 1] and found.rank().tolist() == [1, 3]
+
+
+def test_any_of_several_right_answers_counts() -> None:
+    concepts = ["cat", "cat", "dog"]
+    right = same(["cat", "dog"], concepts)
+    assert right.tolist() == [[True, True, False], [False, False, True]]
+    assert places(np.array([[0.1, 0.9, 0.5], [0.1, 0.9, 0.5]]), right).recall(1).tolist() == [1, 0]
+
+
+def test_what_has_no_answer_is_refused() -> None:
+    with pytest.raises(ValueError, match="query 1"):
+        places(np.zeros((2, 2)), np.array([[True, False], [False, False]]))
+    with pytest.raises(ValueError, match="finite"):
+        places(np.array([[np.nan, 0.0]]), np.array([[True, False]]))
+
+
+def test_chance_is_a_random_orders_recall() -> None:
+    right = same([0, 1, 2], [0, 0, 0, 1, 1, 2])
+    constant = places(np.zeros((3, 6)), right)
+    for k in (1, 2, 5, 6, 10):
+        assert expected_recall(right, k) == pytest.approx(constant.recall(k).mean())
+
+
+def test_wilson_interval() -> None:
+    low, high = wilson(8, 10)
+    assert (low, high) == pytest.approx((0.4902, 0.9433), abs=1e-3)  # a textbook case
+    assert wilson(0, 10)[0] == 0 and wilson(10, 10)[1] == pytest.approx(1) and wilson(0, 0) == (0, 1)
+
+
+def test_bootstrap_brackets_the_mean_and_is_seeded() -> None:
+    values = np.random.default_rng(0).random(500)
+    low, high = bootstrap(values)
+    assert low < values.mean() < high and high - low == pytest.approx(4 * values.std() / 500**0.5, rel=0.1)
+    assert bootstrap(values) == (low, high)
+
+
+def test_a_hub_is_seen() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.random((100, 100))
+    fair, _ = hubness(scores)
+    scores[:, 7] = 2.0
+    skewed, most = hubness(scores)
+    assert most == 100 and skewed > fair + 1
+
+
+# --- Features ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    """Five premultiplied pictures (5, 128, 128, 4), no two alike."""
+    rng = np.random.default_rng(3)
+    alpha = rng.integers(0, 256, (5, 8, 8, 1)).repeat(16, 1).repeat(16, 2)
+    rgb = rng.integers(0, 256, (5, 8, 8, 3)).repeat(16, 1).repeat(16, 2) * alpha // 255
+    return np.concatenate([rgb, alpha], -1).astype(np.uint8)
+
+
+def nchw(pictures: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2)
+
+
+def test_on_white_equals_compositing_in_float(pictures: np.ndarray) -> None:
+    x = nchw(pictures).double() / 255
+    expected = x[:, :3] + (1 - x[:, 3:])
+    assert torch.allclose(on_white(nchw(pictures)).double() / 255, expected, atol=1e-12)
+
+
+def test_transparent_is_white_and_rgb_passes_unchanged() -> None:
+    assert (on_white(torch.zeros(1, 4, 2, 2, dtype=torch.uint8)) == 255).all()
+    rgb = torch.arange(12, dtype=torch.uint8).view(1, 3, 2, 2)
+    assert torch.equal(on_white(rgb), rgb)
+
+
+@pytest.mark.parametrize("bad", [torch.zeros(1, 4, 8, 8), torch.zeros(4, 8, 8, dtype=torch.uint8)])
+def test_other_inputs_are_refused(bad: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        on_white(bad)
+
+
+def test_resize_keeps_flat_colours_and_the_range() -> None:
+    flat = torch.full((1, 3, 128, 128), 200, dtype=torch.uint8)
+    assert torch.allclose(resize(flat), torch.tensor(200.0), atol=1e-3)
+    edge = torch.zeros(1, 3, 128, 128, dtype=torch.uint8)
+    edge[..., 64:] = 255
+    assert resize(edge).min() >= 0 and resize(edge).max() <= 255  # bicubic overshoots without the clip
+
+
+def test_shape_dtype_and_chunks(pictures: np.ndarray) -> None:
+    whole = features(nchw(pictures))
+    assert whole.shape == (5, 1280) and whole.dtype == torch.float64
+    parts = torch.cat([features(nchw(pictures[:2])), features(nchw(pictures[2:]))])
+    assert torch.allclose(whole, parts, atol=1e-4)
+    assert features(nchw(pictures[:0])).shape == (0, 1280)
+
+
+def test_altered_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WEIGHTS_SHA256", "0" * 64)
+    with pytest.raises(ValueError, match="sha256"):
+        EffLite0()
+
+
+def test_stored_features_are_reused_by_content(pictures: np.ndarray, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLOCK", 2)
+    first = stored_features(pictures, tmp_path)
+    assert len(list(tmp_path.glob("*.npy"))) == 3
+    calls: list[int] = []
+    fresh = module.features
+    monkeypatch.setattr(module, "features", lambda images: (calls.append(len(images)), fresh(images))[1])
+    assert np.array_equal(stored_features(pictures, tmp_path), first) and not calls
+    changed = pictures.copy()
+    changed[3, 0, 0, 3] ^= 1
+    stored_features(changed, tmp_path)
+    assert calls == [2]  # the block of the changed picture, and no other
