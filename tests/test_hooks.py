@@ -142,7 +142,7 @@ def drawn(pipe: StickerPipeline, prompts: list[str], sampling: Sampling) -> np.n
 
 
 @pytest.mark.parametrize(
-    ("parts", "led"),
+    ("summands", "led"),
     [
         (("a cat", "a cat"), True),
         (("a cat", "a fish"), False),
@@ -152,9 +152,9 @@ def drawn(pipe: StickerPipeline, prompts: list[str], sampling: Sampling) -> np.n
     ],
 )
 def test_a_blend_is_led_where_it_is_of_one_thing_that_is(
-    pipe: StickerPipeline, parts: tuple[str | np.ndarray, ...], led: bool
+    pipe: StickerPipeline, summands: tuple[str | np.ndarray, ...], led: bool
 ) -> None:
-    assert pipe.blend([(1.0, part) for part in parts]).follows_reference == led
+    assert pipe.blend([(1.0, part) for part in summands]).follows_reference == led
 
 
 def test_a_step_leads_nearer_to_the_reference_in_its_rows_alone() -> None:
