@@ -1,13 +1,11 @@
 """Clips as files: frames with their times, and their formats, a row of FORMATS each.
 
-In APNG, WebP and GIF every frame is stored whole, so that the number of frames stays: Pillow merges equal
-neighbours.
+FFmpeg writes APNG and GIF too: Pillow merges equal neighbours, and the number of frames would not stay.
 """
 
 import io
 import math
-import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate, pairwise
@@ -24,8 +22,8 @@ from models.data.pixels import premultiply, unpremultiply
 from models.messages import Refused
 from studio.clips import ClipFile, moves
 from studio.export.drawing import SEEN, indexed, resized
-from studio.media import animated_webp, on_ground, saved
-from studio.metadata.containers import EXTENSION, GIF_CONTENT, IMAGE, PNG, gif_blocks, png_chunk, png_chunks, with_plays
+from studio.media import animated_webp, on_ground
+from studio.metadata.containers import with_plays
 from studio.metadata.files import encoded, write
 from studio.metadata.origin import Provenance
 
@@ -35,6 +33,7 @@ PALETTE = 256
 # One thread: the same bytes anywhere. Without B-frames a film lasts as long as its frames, also where their times vary.
 VP9 = {"auto-alt-ref": "0", "deadline": "good", "cpu-used": "2", "threads": "1"}
 H264 = {"preset": "slow", "tune": "animation", "bf": "0", "threads": "1"}
+DEFLATE = {"compression_level": "9", "threads": "1"}
 # Ordered dithering: which pixels of a faint edge are seen. The pattern stands still while the picture moves.
 BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]) * 16 + 8
 
@@ -103,23 +102,13 @@ def clip_in(file: Path) -> Clip | None:
 
 
 def apng(clip: Clip, colours: int = 0) -> bytes:
-    """APNG: every pixel, or so many `colours` for all frames. https://www.w3.org/TR/png-3/#apng-frame-based-animation"""
-    frames = _in_shared_palette(clip.frames, colours) if colours else clip.frames
-    parts, number = [png_chunk(b"acTL", struct.pack(">II", len(frames), clip.plays))], 0
-    for frame, time in zip(frames, clip.times, strict=True):
-        # At 0, 0, on a cleared canvas (1), in place of what was there (0).
-        shown = struct.pack(">IIIIIHHBB", number, *frame.size, 0, 0, time, 1000, 1, 0)
-        chunks = list(png_chunks(saved(frame, "PNG", optimize=True)))
-        pixels = [body[8:-4] for kind, body in chunks if kind == b"IDAT"]
-        if not number:
-            head = [body for kind, body in chunks if kind in (b"IHDR", b"PLTE", b"tRNS")]
-        parts.append(png_chunk(b"fcTL", shown))
-        parts += [
-            png_chunk(b"fdAT", struct.pack(">I", number + 1 + n) + body) if number else png_chunk(b"IDAT", body)
-            for n, body in enumerate(pixels)
-        ]
-        number += 1 + (len(pixels) if number else 0)
-    return b"".join([PNG, *head[:1], parts[0], *head[1:], *parts[1:], png_chunk(b"IEND", b"")])
+    """APNG: every pixel, or so many `colours` for all frames. One frame is a still picture."""
+    if colours:
+        frames, pixels, filters = _in_shared_palette(clip.frames, colours), "pal8", "none"
+    else:
+        frames, pixels, filters = map(_rgba, clip.frames), "rgba", "mixed"
+    plays = {"plays": str(clip.plays), "final_delay": f"{clip.times[-1]}/1000"}
+    return _film(frames, clip.size, clip.times, "apng", "apng", pixels, {**DEFLATE, "pred": filters}, plays)
 
 
 def webp(clip: Clip, **options: Any) -> bytes:
@@ -141,24 +130,16 @@ def gif(clip: Clip, matte: str = "", colours: int = PALETTE) -> bytes:
     they are dithered. Times are hundredths of a second, 2 at least.
     """
     frames = _in_shared_palette([_binary_alpha(frame, matte) for frame in clip.frames], colours)
-    head, extensions, parts = b"", b"", []
-    if clip.plays != 1:
-        again = max(clip.plays - 1, 0).to_bytes(2, "little")
-        extensions = bytes([EXTENSION, 0xFF, 11]) + GIF_CONTENT[0] + b"\3\1" + again + b"\0"
-    for frame, time in zip(frames, whole([time / 10 for time in clip.times]), strict=True):
-        encoded_frame = saved(
-            frame, "GIF", optimize=False, transparency=0, disposal=2, duration=10 * max(time, SHORTEST)
-        )
-        first, *blocks, end = gif_blocks(encoded_frame)
-        head = head or first
-        parts += [block for block in blocks if block[0] == IMAGE or block[1] == 0xF9]
-    return head + extensions + b"".join(parts) + end
+    hundredths = [max(time, SHORTEST) for time in whole(time / 10 for time in clip.times)]
+    plays = {"loop": str(clip.plays - 1 if clip.plays > 1 else -clip.plays), "final_delay": str(hundredths[-1])}
+    times = [10 * time for time in hundredths]
+    return _film(frames, clip.size, times, "gif", "gif", "pal8", {"gifflags": "0"}, plays)
 
 
 def webm(clip: Clip, crf: int = 0) -> bytes:
     """WebM, VP9 with alpha. `crf` 0 is without loss but for the colours' resolution, 63 is the worst."""
     quality = {"crf": str(crf), "b": "0"} if crf else {"lossless": "1"}
-    frames = (av.VideoFrame.from_ndarray(_spread(frame), "rgba") for frame in clip.frames)
+    frames = (_rgba(_spread(frame)) for frame in clip.frames)
     return _film(frames, clip.size, clip.times, "webm", "libvpx-vp9", "yuva420p", {**VP9, **quality})
 
 
@@ -217,17 +198,19 @@ def sheet(clip: Clip, says: Provenance | None = None) -> tuple[bytes, dict[str, 
 # --- Pixels -----------------------------------------------------------------------------------------------------------
 
 
-def _in_shared_palette(frames: Sequence[Image.Image], colours: int) -> list[Image.Image]:
+def _rgba(frame: Image.Image | np.ndarray) -> av.VideoFrame:
+    return av.VideoFrame.from_ndarray(np.asarray(frame), "rgba")
+
+
+def _in_shared_palette(frames: Sequence[Image.Image], colours: int) -> Iterator[av.VideoFrame]:
     """Frames in so many colours, one of them transparent, the same for all of them, so that none flickers."""
-    width, height = frames[0].size
-    tall = Image.new("RGBA", (width, height * len(frames)))
-    for n, frame in enumerate(frames):
-        tall.paste(frame, (0, n * height))
-    tall = indexed(tall, colours)
-    indexed_frames = [tall.crop((0, n * height, width, (n + 1) * height)) for n in range(len(frames))]
-    for frame in indexed_frames:
-        frame.info["transparency"] = tall.info["transparency"]
-    return indexed_frames
+    tall = indexed(Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames])), colours)
+    rows = np.split(np.asarray(tall), len(frames))
+    tall.apply_transparency()
+    table = np.array(tall.getpalette("RGBA"), np.uint8).reshape(-1, 4)
+    argb = np.zeros((PALETTE, 4), np.uint8)
+    argb[: len(table)] = np.roll(table, 1, 1)
+    return (av.VideoFrame.from_ndarray(cast(Any, (pixels, argb)), "pal8") for pixels in rows)
 
 
 def _binary_alpha(frame: Image.Image, matte: str) -> Image.Image:
@@ -273,20 +256,25 @@ def _film(
     codec: str,
     pixels: str,
     options: dict[str, str],
+    container_options: Mapping[str, str] = {},
 ) -> bytes:
-    """A film of frames that are each shown so many milliseconds, with the colours of BT.709."""
+    """A film of frames that are each shown so many milliseconds, in their own pixels or in those of BT.709."""
     file, unit = io.BytesIO(), Fraction(1, 1000)
     starts = list(accumulate(times, initial=0))
     lasts = dict(zip(starts, times, strict=False))
-    with av.open(file, "w", format=container, container_options={"fflags": "+bitexact"}) as film:
+    with av.open(file, "w", format=container, container_options={"fflags": "+bitexact", **container_options}) as film:
         rate = Fraction(1000 * len(times), sum(times))
         stream = cast(VideoStream, film.add_stream(codec, rate=rate, options=options))
         context = stream.codec_context
         (context.width, context.height), context.pix_fmt, context.time_base = size, pixels, unit
-        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+        if is_yuv := pixels.startswith("yuv"):
+            context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
         for start, frame in zip(starts, [*frames, None], strict=True):
             if frame is not None:
-                frame = frame.reformat(format=pixels, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+                if is_yuv:
+                    frame = frame.reformat(
+                        format=pixels, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+                    )
                 frame.pts, frame.time_base = start, unit
             for packet in stream.encode(frame):
                 packet.duration = lasts[packet.pts or 0]  # else the last would last as long as the others on average
