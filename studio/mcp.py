@@ -144,7 +144,7 @@ class Files(BaseModel):
 
 
 @dataclass(frozen=True)
-class Making:
+class MediaTool:
     """A tool that makes something: the fields of a request that a client may set and must set, and its description."""
 
     name: str
@@ -162,7 +162,7 @@ def server(studio: Studio, model: str, local: bool = False) -> MCPServer:
         "Studio 128",
         about,
         INSTRUCTIONS,
-        tools=[*map(tools.making, making_tools()), tools.export_tool()],
+        tools=[*map(tools.media_tool, media_tools()), tools.export_tool()],
         version=version(),
         log_level="WARNING",  # at its usual level it would turn on the logs of every library
     )
@@ -186,28 +186,28 @@ def http_routes(server: MCPServer) -> list[BaseRoute]:
 
 
 # The tools that make something: the request, the fields that a client may set, those that it must set, what it reads.
-MAKING = (
-    Making(
+MEDIA_TOOLS = (
+    MediaTool(
         "generate",
         ImageRequest,
         "prompt negative style count seed steps guidance best_of reference_strength fast size like",
         about="Draw stickers from words, or from another picture's meaning, into the gallery. The same request finds"
         " the pictures that it made before.",
     ),
-    Making(
+    MediaTool(
         "edit",
         ImageRequest,
         "image prompt negative style count seed steps guidance best_of fast size strength mask expand variations",
         required=("image",),
         about="Draw a picture anew: all of it, or where a mask is white, or a border round it. The old one stays.",
     ),
-    Making(
+    MediaTool(
         "animate",
         ClipRequest,
         "prompt negative style count seed frames fps motion_strength loop image last extend",
         about="Make a moving picture from words or from a first frame, into the gallery.",
     ),
-    Making(
+    MediaTool(
         "caption",
         CaptionRequest,
         "image language long tags candidates seed",
@@ -216,26 +216,26 @@ MAKING = (
 )
 
 
-def making_tools() -> list[Making]:
+def media_tools() -> list[MediaTool]:
     """Those, and one for each other medium that is registered, with all fields that users set."""
-    tools = list(MAKING)
+    tools = list(MEDIA_TOOLS)
     for task, kind in media_tasks().items():
-        if kind.command is not None and not any(making.request is kind for making in MAKING):
+        if kind.command is not None and not any(row.request is kind for row in MEDIA_TOOLS):
             tools.append(
-                Making(kind.command or task, kind, " ".join(fields_of(kind)), about=inspect.getdoc(kind) or "")
+                MediaTool(kind.command or task, kind, " ".join(fields_of(kind)), about=inspect.getdoc(kind) or "")
             )
     return tools
 
 
-def _arguments(making: Making) -> dict[str, Any]:
+def _arguments(row: MediaTool) -> dict[str, Any]:
     """The arguments of a tool: fields of its request, pictures as text, and which model does it and whether to wait."""
     fields: dict[str, Any] = {}
-    for name in making.fields.split():
-        field = FAST_FIELD if name == "fast" else making.request.model_fields[name]
+    for name in row.fields.split():
+        field = FAST_FIELD if name == "fast" else row.request.model_fields[name]
         is_picture = Picture in types_in(field.annotation)
         about = f"{PICTURE}. {field.description}" if is_picture else field.description
         ends = {SCHEMA[key]: limit for key, limit in limits(field).items()}  # planning refuses in a sentence
-        default = ... if name in making.required or field.is_required() else field.default
+        default = ... if name in row.required or field.is_required() else field.default
         fields[name] = (Annotated[plain_type(field), Field(description=about, json_schema_extra=ends)], default)
     return fields | {"model": (Model, ""), "wait": (Wait, True)}
 
@@ -284,14 +284,14 @@ class Tools:
     def __init__(self, studio: Studio, model: str, local: bool) -> None:
         self._studio, self._model, self._local = studio, model, local
 
-    def making(self, making: Making) -> Tool:
+    def media_tool(self, row: MediaTool) -> Tool:
         """A tool that makes something."""
 
         @_tool
         async def make(ctx: Context, model: str, wait: bool, **fields: Any) -> CallToolResult:
-            return await self._make(ctx, making.request.model_fields["task"].default, fields, model, wait)
+            return await self._make(ctx, row.request.model_fields["task"].default, fields, model, wait)
 
-        return _model_tool(making.name, making.about, _arguments(making), Jobs, make, context="ctx")
+        return _model_tool(row.name, row.about, _arguments(row), Jobs, make, context="ctx")
 
     @_tool
     async def search(

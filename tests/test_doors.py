@@ -13,7 +13,7 @@ from studio.api.schemas import job_model
 from studio.api.v1 import job_router
 from studio.batch.readers import is_known
 from studio.doors import FAST_FIELD
-from studio.mcp import Tools, making_tools
+from studio.mcp import Tools, media_tools
 from studio.planner import resolve
 from studio.requests import (
     ImageRequest,
@@ -34,8 +34,8 @@ def test_a_field_has_one_help_at_every_door(task: str, house: Studio) -> None:
     for name, field in fields_of(kind, programs=True).items():
         assert name == "task" or (field.description and body[name]["description"] == field.description), name
     assert not planned_fields() & body.keys()
-    for making in (making for making in making_tools() if making.request is kind):
-        schema = Tools(house, "fake", True).making(making).parameters["properties"]
+    for making in (making for making in media_tools() if making.request is kind):
+        schema = Tools(house, "fake", True).media_tool(making).parameters["properties"]
         for name in making.fields.split():
             field = FAST_FIELD if name == "fast" else kind.model_fields[name]
             assert schema[name]["description"].endswith(field.description), name
@@ -51,7 +51,7 @@ def test_a_registered_medium_is_at_every_door(tone: None, studio: Callable[..., 
     assert result.code == 0 and "A tone of a pitch." in result.out and "Hertz." in result.out
     result = studio("tone", "a bell", "--pitch", 1, "--model", "fake")
     assert (result.code, result.err) == (2, "studio: pitch must be between 20 and 20000, not 1.0.\n")
-    tool = Tools(house, "fake", True).making(making_tools()[-1])
+    tool = Tools(house, "fake", True).media_tool(media_tools()[-1])
     assert tool.name == "tone" and tool.parameters["properties"]["pitch"]["maximum"] == 20_000
     assert is_known("pitch") and "pitch" in job_model(ToneRequest).model_fields
     assert job_router(tuple(media_tasks().values())).routes

@@ -32,7 +32,7 @@ from studio.api.uploads import Uploads, checked, decoded, in_turn, uploads
 from studio.backends.base import MODELS, open_backend
 from studio.capabilities import Capabilities
 from studio.doors import model_state
-from studio.events import Cancelled, Content, Done, Failed, Progress
+from studio.events import Cancelled, Content, Done, Failed, Progress, Saved
 from studio.media import quick_png
 from studio.metadata.files import encoded, texts
 from studio.metadata.origin import version
@@ -352,15 +352,18 @@ async def _make(state: State, body: Generation) -> dict[str, Any]:
         raise Rejected(500, failed[0])
     if len(ends) < len(call.jobs):
         raise Rejected(503, "api.closing")
-    pictures = await to_thread.run_sync(_pictures, state.studio, call)
-    return await to_thread.run_sync(_answer, state, body, call, pictures)
+    return await to_thread.run_sync(_answer, state, body, call)
 
 
 def _begin(state: State, body: Generation) -> Call:
     """The request as jobs in the queue; Refused where anything is wrong with it."""
     model = state.chosen(body.override_settings or {})
     can, notes, studio = state.capabilities(model), list[Message](), state.studio
-    _check_scripts(body)
+    if body.script_name and body.script_name != "None":  # there are no scripts, which would change the picture
+        raise Refused("api.no_script", name=body.script_name[:100])
+    for name, script in (body.alwayson_scripts or {}).items():
+        if not isinstance(script, dict) or script.get("args"):
+            raise Refused("api.no_always_on_script", name=name[:100])
     fields = {"model": model, **_fields(body, can, notes)}
     if fields["count"] > can.count.most:
         raise Refused("api.too_many_pictures", most=f"{can.count.most:g}", count=fields["count"])
@@ -383,7 +386,13 @@ def _fields(body: Generation, can: Capabilities, notes: list[Message]) -> dict[s
     styles = [name for name in body.styles or [] if name and name != "None"]
     if len(styles) > 1:
         raise Refused("api.one_style", list=f"{PREFIX}/prompt-styles")
-    size, name = _size(body, can, notes), body.sampler_name or body.sampler_index or ""
+    usual = sides(can.size)  # clients ask for 512 where nobody chose a size
+    width, height = body.width or usual[0], body.height or usual[1]
+    size = can.nearest(width, height)
+    if (width, height) != sides(size):
+        here = " x ".join(map(str, sides(size)))
+        notes.append(Message("api.note_size", {"size": here, "width": width, "height": height}))
+    name = body.sampler_name or body.sampler_index or ""
     scheduler = scheduler_of(name, body.scheduler or "", can.schedulers, notes)
     count, seed = (body.batch_size or 1) * (body.n_iter or 1), None if body.seed == -1 else body.seed
     fields: dict[str, Any] = {"prompt": body.prompt or "", "style": "".join(styles), "size": size}
@@ -395,26 +404,6 @@ def _fields(body: Generation, can: Capabilities, notes: list[Message]) -> dict[s
         notes += [Message("api.note_fixed", {"sampler": scheduler, "left": left})] if left else []
         return fields
     return {**fields, **{name: value for name, value in sampling.items() if name not in can.lacks}}
-
-
-def _size(body: Generation, can: Capabilities, notes: list[Message]) -> int | str:
-    """The nearest size that the model makes. Clients ask for 512 where nobody chose a size."""
-    usual = sides(can.size)
-    width, height = body.width or usual[0], body.height or usual[1]
-    size = can.nearest(width, height)
-    if (width, height) != sides(size):
-        here = " x ".join(map(str, sides(size)))
-        notes.append(Message("api.note_size", {"size": here, "width": width, "height": height}))
-    return size
-
-
-def _check_scripts(body: Generation) -> None:
-    """Refused where a script would change the picture: there are no scripts."""
-    if body.script_name and body.script_name != "None":
-        raise Refused("api.no_script", name=body.script_name[:100])
-    for name, script in (body.alwayson_scripts or {}).items():
-        if not isinstance(script, dict) or script.get("args"):
-            raise Refused("api.no_always_on_script", name=name[:100])
 
 
 def _mask(body: ImageToImage, files: Uploads, size: tuple[int, int]) -> Picture | None:
@@ -431,34 +420,24 @@ def _mask(body: ImageToImage, files: Uploads, size: tuple[int, int]) -> Picture 
     return files.add(quick_png(grey), "mask")
 
 
-DrawnPicture = tuple[bytes, int, ImageRequest]  # a picture's file, its seed, and its request
+def _answer(state: State, body: Generation, call: Call) -> dict[str, Any]:
+    """The files in base64, the request, and a JSON document of how they were made.
 
-
-def _pictures(studio: Studio, call: Call) -> list[DrawnPicture]:
-    """The call's pictures so far, in the order of its jobs."""
-    saved = ((request, studio.gallery.results(job)) for job, request in call.jobs.items())
-    files = ((request, results[index]) for request, results in saved for index in sorted(results))
-    return [(Path(file.path).read_bytes(), file.seed, request) for request, file in files]
-
-
-def _answer(state: State, body: Generation, call: Call, pictures: list[DrawnPicture]) -> dict[str, Any]:
-    """The files in base64, the request, and a JSON document of how they were made."""
-    whole = isinstance(body, ImageToImage) and body.include_init_images
-    parameters = body.model_dump(exclude=set() if whole else {"init_images", "mask"})
-    images = [base64.b64encode(data).decode() for data, _, _ in pictures] if body.send_images is not False else []
-    info = json.dumps(_info(state, body, call, pictures), ensure_ascii=False)
-    return {"images": images, "parameters": parameters, "info": info}
-
-
-def _info(state: State, body: Generation, call: Call, pictures: list[DrawnPicture]) -> dict[str, Any]:
-    """As A1111's `Processed.js`, which clients read seeds and texts from; what is ours is under `studio`."""
+    That is A1111's `Processed.js`, which clients read seeds and texts from; what is ours is under `studio`.
+    """
+    requests, saved = list[ImageRequest](), list[Saved]()
+    for job, request in call.jobs.items():
+        results = state.studio.gallery.results(job)
+        requests += [request] * len(results)
+        saved += [results[index] for index in sorted(results)]
+    files, seeds = [Path(picture.path).read_bytes() for picture in saved], [picture.seed for picture in saved]
     first = next(iter(call.jobs.values()))
-    size, seeds = sides(first.size or state.capabilities(first.model).size), [seed for _, seed, _ in pictures]
-    return DATA["info"] | {
+    size = sides(first.size or state.capabilities(first.model).size)
+    info = DATA["info"] | {
         "prompt": first.prompt,
-        "all_prompts": [request.prompt for _, _, request in pictures],
+        "all_prompts": [request.prompt for request in requests],
         "negative_prompt": first.negative,
-        "all_negative_prompts": [request.negative for _, _, request in pictures],
+        "all_negative_prompts": [request.negative for request in requests],
         "seed": first.seed,
         "all_seeds": seeds,
         "subseed": first.seed,
@@ -472,12 +451,18 @@ def _info(state: State, body: Generation, call: Call, pictures: list[DrawnPictur
         "sd_model_name": first.model,
         "sd_model_hash": model_state(first.model).digest[:10],
         "denoising_strength": first.strength,
-        "infotexts": [texts(data, "the picture").texts.get("parameters", "") for data, _, _ in pictures],
+        "infotexts": [texts(data, "the picture").texts.get("parameters", "") for data in files],
         "styles": [first.style] if first.style else [],
         "job_timestamp": timestamp(),
         "is_using_inpainting_conditioning": first.mask is not None,
         "version": f"Studio 128 {version()}",
         "studio": {"jobs": list(call.jobs), "notes": [str(note) for note in call.notes]},
+    }
+    whole = isinstance(body, ImageToImage) and body.include_init_images
+    return {
+        "images": [base64.b64encode(data).decode() for data in files] if body.send_images is not False else [],
+        "parameters": body.model_dump(exclude=set() if whole else {"init_images", "mask"}),
+        "info": json.dumps(info, ensure_ascii=False),
     }
 
 

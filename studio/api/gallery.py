@@ -15,7 +15,7 @@ from pydantic import AfterValidator
 from models.messages import Refused
 from models.references.credits import lines
 from studio.api.routing import Rejected, Route, Served, ServedStudio
-from studio.api.schemas import LARGEST, SHA256, AnnotationsIn, CreditsOut, Groups, Hits, KeptOut, Page
+from studio.api.schemas import LARGEST, SHA256, AnnotationsIn, CreditsOut, Groups, Hits, ItemOut, Page
 from studio.api.uploads import in_turn
 from studio.clips import MAX_FRAMES, ClipFile
 from studio.events import Saved
@@ -29,7 +29,7 @@ PREFIX = "/api/v1"
 # A file is named by its content: it never changes.
 FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
 Digest = Annotated[str, Path(pattern=SHA256, description="sha256 of the picture's file.")]
-Maybe = Annotated[str | None, Query(pattern=SHA256, description="sha256 of a picture of the gallery.")]
+OptionalDigest = Annotated[str | None, Query(pattern=SHA256, description="sha256 of a picture of the gallery.")]
 Name = Annotated[str, Query(max_length=200)]
 
 
@@ -113,26 +113,26 @@ def duplicates(served: ServedStudio) -> Any:
     return {"groups": [list(map(describe_item, group)) for group in groups]}
 
 
-@routes.get("/gallery/{sha256}", response_model=KeptOut)
+@routes.get("/gallery/{sha256}", response_model=ItemOut)
 def get(served: ServedStudio, sha256: Digest) -> Any:
     """One picture; the bin's too."""
     return describe_item(item_of(served.studio.gallery, sha256))
 
 
-@routes.patch("/gallery/{sha256}", response_model=KeptOut)
+@routes.patch("/gallery/{sha256}", response_model=ItemOut)
 def annotate(served: ServedStudio, sha256: Digest, body: AnnotationsIn) -> Any:
     """Star, rate, note, tag a picture, or put it on boards. Fields that are left out stay; lists are replaced whole."""
     changes = {name: value for name, value in body if value is not None}
     return _changed(served.studio.gallery, sha256, lambda names: served.studio.gallery.mark(names, **changes))
 
 
-@routes.delete("/gallery/{sha256}", response_model=KeptOut)
+@routes.delete("/gallery/{sha256}", response_model=ItemOut)
 def delete(served: ServedStudio, sha256: Digest) -> Any:
     """Put a picture in the bin."""
     return _changed(served.studio.gallery, sha256, served.studio.gallery.delete)
 
 
-@routes.post("/gallery/{sha256}/restore", response_model=KeptOut)
+@routes.post("/gallery/{sha256}/restore", response_model=ItemOut)
 def restore(served: ServedStudio, sha256: Digest) -> Any:
     """Take a picture out of the bin."""
     return _changed(served.studio.gallery, sha256, served.studio.gallery.restore)
@@ -208,9 +208,9 @@ async def search(
     served: ServedStudio,
     where: Where,
     words: Annotated[str, Query(max_length=2_000)] = "",
-    like: Maybe = None,
+    like: OptionalDigest = None,
     without: Annotated[str, Query(max_length=2_000, description="Words that are taken away.")] = "",
-    unlike: Maybe = None,
+    unlike: OptionalDigest = None,
     k: Annotated[int, Query(ge=1, le=500, description="At most so many.")] = 20,
     meaning: Annotated[bool, Query(description="Else only what says the words.")] = True,
 ) -> Any:

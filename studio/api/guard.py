@@ -70,7 +70,7 @@ class Guard:
     def __init__(self, app: App, anywhere: bool = False, password: str = "") -> None:
         self.app, self.anywhere = app, anywhere
         self._password = _digest(password.encode()) if password else b""
-        self._guesses = _Guesses()
+        self._wrong_passwords = _WrongPasswords()
         self.held = 0  # bytes of all open requests
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
@@ -82,12 +82,12 @@ class Guard:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if problem := self.problem(headers, scope["path"]):
             await _refuse(send, scope["path"], 403, Message(problem))
-        elif seconds := self._guesses.wait(address := (scope.get("client") or [""])[0]):
+        elif seconds := self._wrong_passwords.wait(address := (scope.get("client") or [""])[0]):
             message = Message("api.too_many_guesses", {"seconds": ceil(seconds)})
             await _refuse(send, scope["path"], 429, message, (b"retry-after", b"%d" % ceil(seconds)))
         elif not self.lets_in(given := headers.get("authorization", "")):
             if given:
-                self._guesses.note(address)
+                self._wrong_passwords.note(address)
             asks = (b"www-authenticate", b'Basic realm="Studio 128", charset="UTF-8"')
             await _refuse(send, scope["path"], 401, Message("api.password_wanted"), asks)
         elif (length := headers.get("content-length", "")).isdecimal() and int(length) > BODY_LIMIT:
@@ -135,7 +135,7 @@ class Guard:
         return scheme.lower() == "basic" and hmac.compare_digest(_digest(password), self._password)
 
 
-class _Guesses:
+class _WrongPasswords:
     """Wrong passwords by address (of IPv6 by network, which is one subscriber's). After FREE of them each makes the
     address wait twice as long, whatever it sends then: a right password must not be distinguishable from a wrong one.
     """

@@ -25,37 +25,37 @@ class _In(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Given(_In):
+class PictureIn(_In):
     """A picture: a file's content in base64, or the sha256 of one in the gallery. Never a path or an address."""
 
     data: str = Field("", description="base64 of a picture or clip file, with a data-URL prefix or without.")
     sha256: str = Field("", description="A picture of the gallery.", pattern=SHA256 + "|^$")
 
     @model_validator(mode="after")
-    def _check(self) -> "Given":
+    def _check(self) -> "PictureIn":
         if bool(self.data) == bool(self.sha256):
             raise Refused("api.picture_given")
         return self
 
 
-def _request_model(name: str, kind: type[BaseModel]) -> type[BaseModel]:
-    """A request as a client sends it: pictures are `Given`, and what the studio fills in is left out."""
+def _body_model(name: str, kind: type[BaseModel]) -> type[BaseModel]:
+    """A request as a client sends it: pictures are `PictureIn`, and what the studio fills in is left out."""
     fields: dict[str, Any] = {
-        field: (_sent(info.annotation), info) for field, info in fields_of(kind, programs=True).items()
+        field: (_body_type(info.annotation), info) for field, info in fields_of(kind, programs=True).items()
     }
     return create_model(name, __base__=_In, __doc__=inspect.getdoc(kind), **fields)
 
 
-def _sent(annotation: Any) -> Any:
+def _body_type(annotation: Any) -> Any:
     """A field's type as a client sends it."""
     if annotation is Picture:
-        return Given
+        return PictureIn
     if annotation is Ingredient:
         return Part
     if get_origin(annotation) in (Union, types.UnionType):
-        return Union[tuple(map(_sent, get_args(annotation)))]  # noqa: UP007  its members are not known here
+        return Union[tuple(map(_body_type, get_args(annotation)))]  # noqa: UP007  its members are not known here
     if get_origin(annotation) is tuple:
-        return tuple[tuple(map(_sent, get_args(annotation)))]  # type: ignore[misc]
+        return tuple[tuple(map(_body_type, get_args(annotation)))]  # type: ignore[misc]
     return annotation
 
 
@@ -76,7 +76,7 @@ def _task(body: Any) -> str:
 @functools.lru_cache
 def job_model(kind: type[MediaRequest]) -> type[BaseModel]:
     """The body of a job of a medium."""
-    return _request_model(f"{kind.model_fields['task'].default.title()}Job", kind)
+    return _body_model(f"{kind.model_fields['task'].default.title()}Job", kind)
 
 
 def job_body(kinds: tuple[type[MediaRequest], ...]) -> Any:
@@ -85,7 +85,7 @@ def job_body(kinds: tuple[type[MediaRequest], ...]) -> Any:
     return Annotated[Union[tagged], Discriminator(_task)]  # noqa: UP007
 
 
-Part = _request_model("Part", Ingredient)
+Part = _body_model("Part", Ingredient)
 CaptionIn: Any = job_model(CaptionRequest)
 
 PictureOut = _result_model(
@@ -96,8 +96,8 @@ PictureOut = _result_model(
     sha256=str,
     url=str,
 )
-KeptOut = _result_model(
-    "KeptOut",
+ItemOut = _result_model(
+    "ItemOut",
     "A file of the gallery. `created` and `deleted` are seconds since the epoch; `number` orders and pages.",
     GalleryItem,
     ("path",),
@@ -148,7 +148,7 @@ class Move(_In):
 class Page(BaseModel):
     """Pictures, newest first. `next` is what to give as `before` for those that follow, null at the end."""
 
-    pictures: list[KeptOut]  # type: ignore[valid-type]
+    pictures: list[ItemOut]  # type: ignore[valid-type]
     next: int | None
     count: int = Field(description="Of all that the filter lets through.")
 
@@ -167,7 +167,7 @@ class AnnotationsIn(_In):
 class HitOut(BaseModel):
     """A picture of a search; `score` is its cosine to the query, null where only words match."""
 
-    picture: KeptOut  # type: ignore[valid-type]
+    picture: ItemOut  # type: ignore[valid-type]
     score: float | None
 
 
@@ -187,7 +187,7 @@ class CreditsOut(BaseModel):
 class Groups(BaseModel):
     """Near-duplicates, the best of each group first."""
 
-    groups: list[list[KeptOut]]  # type: ignore[valid-type]
+    groups: list[list[ItemOut]]  # type: ignore[valid-type]
 
 
 class CaptionOut(BaseModel):

@@ -25,11 +25,11 @@ from studio.api.schemas import (
     SHA256,
     CaptionIn,
     CaptionOut,
-    Given,
     Health,
     JobOut,
     Jobs,
     Move,
+    PictureIn,
     Problem,
     Readings,
     job_body,
@@ -195,7 +195,7 @@ async def events(served: ServedStudio, job: Id, request: Request) -> Response:
         return Response(status_code=204)
     if len(served.streams) >= STREAMS:
         raise Rejected(503, "api.too_many_streams", most=STREAMS)
-    return EventSourceResponse(_told(served, first), ping=HEARTBEAT, sep="\n")
+    return EventSourceResponse(_event_stream(served, first), ping=HEARTBEAT, sep="\n")
 
 
 @jobs.post("/queue/pause")
@@ -216,7 +216,7 @@ def _request_fields(prefix: str, body: Any, files: Uploads) -> dict[str, Any]:
     def read(name: str, value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(_request_fields(f"{name}[{n}].", part, files) for n, part in enumerate(value))
-        if isinstance(value, Given):
+        if isinstance(value, PictureIn):
             return files.add_base64(value.data, name) if value.data else files.add_stored(value.sha256, name)
         return value
 
@@ -237,31 +237,31 @@ def _job_json(studio: Studio, job: QueuedJob, ahead: int) -> dict[str, Any]:
     }
 
 
-async def _told(served: Served, job: dict[str, Any]) -> AsyncIterator[ServerSentEvent]:
+async def _event_stream(served: Served, job: dict[str, Any]) -> AsyncIterator[ServerSentEvent]:
     me = object()
     served.streams.add(me)
     try:
-        yield _sent("state", job)
+        yield _server_sent("state", job)
         async for event in served.studio.aevents(job["id"]):
-            yield _as_sent(event)
+            yield _event_json(event)
     finally:
         served.streams.discard(me)
 
 
-def _as_sent(event: Event) -> ServerSentEvent:
+def _event_json(event: Event) -> ServerSentEvent:
     if isinstance(event, Progress):
         shown = {n: data_url(picture) for n, picture in event.previews.items()}
         unknown = [asdict(word) for word in event.unknown]
         facts = {"step": event.step, "total": event.total, "unknown": unknown, "read_as": event.read_as}
-        return _sent("progress", {**facts, "previews": shown})
+        return _server_sent("progress", {**facts, "previews": shown})
     if isinstance(event, Saved):
-        return _sent("picture", describe_saved(event))
+        return _server_sent("picture", describe_saved(event))
     states = {Done: "done", Failed: "failed", Cancelled: "cancelled"}
     sentence = event.sentence if isinstance(event, Failed) else ""
-    return _sent("end", {"state": states[type(event)], "sentence": sentence}, END)
+    return _server_sent("end", {"state": states[type(event)], "sentence": sentence}, END)
 
 
-def _sent(name: str, data: dict[str, Any], number: str | None = None) -> ServerSentEvent:
+def _server_sent(name: str, data: dict[str, Any], number: str | None = None) -> ServerSentEvent:
     return ServerSentEvent(json.dumps(data), event=name, id=number, sep="\n")
 
 
