@@ -108,7 +108,9 @@ def _decode(file: Path | BinaryIO, name: Path | str) -> Image.Image:
                     raise Refused("picture.pixels", path=str(name), size=size, most=MAX_PIXELS)
                 picture.load()
                 upright = _upright(picture)
-                return _eight_bits(upright) if upright.mode.startswith("I;16") else upright
+                if upright.mode.startswith("I;16"):  # grey of 16 bits, which Pillow would turn white above 255
+                    return Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
+                return upright
     except Image.DecompressionBombError as error:
         raise Refused("picture.too_many_pixels", path=str(name), most=MAX_PIXELS) from error
     except Image.UnidentifiedImageError as error:
@@ -127,11 +129,6 @@ def _upright(picture: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(picture)  # a copy in any case
     except (struct.error, SyntaxError):
         return picture.copy()
-
-
-def _eight_bits(grey: Image.Image) -> Image.Image:
-    """Grey of 16 bits, which Pillow would turn white where it is above 255."""
-    return Image.fromarray((np.asarray(grey) // 257).astype(np.uint8))
 
 
 def resized(picture: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -92,17 +92,14 @@ def _synset(line: str, pos: str) -> Synset:
     start = 5 + 2 * count
     rows = (fields[start + 4 * i : start + 4 * i + 3] for i in range(int(fields[start - 1])))
     pointers = tuple((symbol, _POINTED[target], int(offset)) for symbol, offset, target in rows)
-    return Synset(int(fields[0]), pos, int(fields[1]), words, _definition(gloss), pointers)
+    # Examples stand in quotation marks after the definition and a semicolon.
+    definition = re.split(r'[;:]?\s*"', gloss.strip(), maxsplit=1)[0].strip(" ;:") or gloss.strip()
+    return Synset(int(fields[0]), pos, int(fields[1]), words, definition, pointers)
 
 
 def _spell(word: str) -> str:
     """ "guide_dog" -> "guide dog"; adjectives lose their marker of place: "galore(ip)"."""
     return re.sub(r"\((?:a|p|ip)\)$", "", word).replace("_", " ")
-
-
-def _definition(gloss: str) -> str:
-    """The definition alone: examples stand in quotation marks after a semicolon."""
-    return re.split(r'[;:]?\s*"', gloss.strip(), maxsplit=1)[0].strip(" ;:") or gloss.strip()
 
 
 class Nouns:

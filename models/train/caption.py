@@ -278,7 +278,6 @@ class CaptionTask(Task):
     def __init__(
         self,
         options: TaskOptions,
-        drawn: bool = True,  # whether it also trains on pictures of the generator, where there is one among the parts
         validated: int = VALIDATED,
         ranked: int = RANKED,
         shard: int = SHARD,
@@ -287,8 +286,8 @@ class CaptionTask(Task):
         detector = Detector.load(options.parts) if "detector" in listed_parts(options.parts) else None
         self.encoder = PictureEncoder(Embedder.load(options.parts), detector)
         self.model: nn.Module = self._network()
-        self.drawn = drawn_pool(options, "train", shard) if drawn else None
-        self.seen_drawn = drawn_pool(options, "val", shard) if drawn else None
+        self.drawn = drawn_pool(options, "train", shard)
+        self.seen_drawn = drawn_pool(options, "val", shard)
         self.source, self.entities = CaptionSource(self.world, self.drawn), TrueEntities(self.world)
         self._ranked: dict[str, float] = {}
 

@@ -275,7 +275,6 @@ class VideoTask(Task):
         self,
         options: TaskOptions,
         mix: ClipMix = ClipMix(),
-        sizes: dict[str, Any] | None = None,  # what differs from the preset
         clips: int = 48,  # in a shard of clips with their frames
         rows: int = 512,  # in a shard of clips for the planner
     ) -> None:
@@ -285,7 +284,7 @@ class VideoTask(Task):
         self.autoencoder.to(memory_format=torch.channels_last)
         self.image = load_part(DiT, "dit", options.parts).to(options.device)
         context = self.embedder.language.config.hidden_size
-        self.model = VideoDiT(**{**preset("video", options.preset), "context": context, **(sizes or {})})
+        self.model = VideoDiT(**{**preset("video", options.preset), "context": context})
         animated = load_animated(self.world) if self.world.folder else None
         self.encoder = Encoder(self.autoencoder, self.embedder, torch.device("cpu"))
         parts = f"{weights_digest(FROZEN, options.parts)} {native_dtype()}"
