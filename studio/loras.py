@@ -5,8 +5,7 @@ from pathlib import Path
 
 from models.messages import Refused, did_you_mean
 from studio import settings
-from studio.disk.digests import Digests
-from studio.disk.models import LocalModel, below, read_header
+from studio.disk.models import Digests, LocalModel, below, read_header
 from studio.requests import Lora
 
 FOLDER = "loras"  # in the home

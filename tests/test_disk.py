@@ -29,6 +29,7 @@ from studio.backends.fake import Fake
 from studio.disk import memory
 from studio.disk.memory import MEMORY, RUNTIME, Machine, fit, needs
 from studio.disk.models import LocalModel, describe, look
+from studio.files import sha256
 from studio.media import Artifact
 from studio.planner import plan
 from studio.requests import make_request
@@ -186,11 +187,8 @@ def test_listing_is_fast_asks_nobody_and_imports_no_torch(studio: Command, tmp_p
 def test_a_digest_is_computed_once_for_each_state_of_a_file(
     studio: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from studio.disk import digests
-
     read: list[Path] = []
-    compute = digests.file_sha256
-    monkeypatch.setattr(digests, "file_sha256", lambda path: read.append(path) or compute(path))
+    monkeypatch.setattr("studio.disk.models.sha256", lambda path: read.append(path) or sha256(path))
     file = checkpoint(tmp_path / "one.safetensors")
 
     def told(what: str, *named: object) -> str:

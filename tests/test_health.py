@@ -10,11 +10,9 @@ from queue_kit import ask, planned
 from tiny_pipelines import save_tiny_pipeline
 from waiting import until
 
-from models import weights
 from studio.api import v1
 from studio.backends.base import Backend
 from studio.backends.fake import Fake
-from studio.disk import digests
 from studio.events import Done
 from studio.studio import Studio
 
@@ -55,8 +53,8 @@ def test_it_says_whether_the_model_is_in_memory(tmp_path: Path) -> None:
 
 def test_of_a_new_model_no_weights_are_read_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = save_tiny_pipeline("sd", tmp_path / "sd")
-    for module in (digests, weights):
-        monkeypatch.setattr(module, "file_sha256", lambda path: pytest.fail(f"{path} is read"))
+    for function in ("studio.disk.models.sha256", "models.weights.file_sha256"):
+        monkeypatch.setattr(function, lambda path: pytest.fail(f"{path} is read"))
     with Studio(tmp_path / "home") as studio:
         assert health(studio, f"diffusers:{folder}")["status"] == "ok"
         (file,) = (folder / "unet").glob("*.safetensors")

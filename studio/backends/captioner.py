@@ -18,8 +18,7 @@ from studio.backends.inputs import visible_picture
 from studio.backends.runtime import Returned, loading, running, stepwise
 from studio.backends.vectors import SemanticSpace
 from studio.capabilities import Capabilities, Range
-from studio.disk.digests import Digests
-from studio.disk.models import LocalModel, whole
+from studio.disk.models import Digests, LocalModel, whole
 from studio.events import Progress
 from studio.requests import CaptionRequest
 

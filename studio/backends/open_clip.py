@@ -15,8 +15,7 @@ from studio.backends.inputs import as_it_is
 from studio.backends.runtime import weights_needed
 from studio.backends.vectors import vectors
 from studio.capabilities import Capabilities
-from studio.disk.digests import Digests
-from studio.disk.models import located, read_header, whole
+from studio.disk.models import Digests, located, read_header, whole
 
 if TYPE_CHECKING:
     from models.open_clip import OpenClip

@@ -15,10 +15,10 @@ from typing import Any
 from models.messages import Refused
 from studio import settings
 from studio.capabilities import Capabilities, Range, Sides
-from studio.disk.digests import Digests
 from studio.disk.memory import GENERATORS
 from studio.disk.models import (
     DECIDING,
+    Digests,
     LocalModel,
     describe,
     library,

@@ -10,10 +10,9 @@ from models.messages import Message, Refused
 from studio import settings
 from studio.backends.base import MODELS, open_backend
 from studio.cli.base import FILE, HOME, Common, command, leave, warn
-from studio.disk.digests import Digests
 from studio.disk.download import download
 from studio.disk.memory import Fit, fit, machine
-from studio.disk.models import LocalModel, look, named, remove
+from studio.disk.models import Digests, LocalModel, look, named, remove
 from studio.doors import model_state
 
 NOTHING = {"needs": 0, "memory": "", "estimate": ""}
