@@ -404,11 +404,10 @@ class Previews:
         cells = self._cells(latents, size)
         if cells is None:
             return None
-        rows = _with_bias(cells)
-        if len(self._map) == rows.shape[-1]:
-            colours = rows @ self._map
+        if len(self._map) == cells.shape[-1]:
+            colours = cells @ self._map
         else:
-            mean = cells.mean(-1, keepdims=True)
+            mean = cells[..., :-1].mean(-1, keepdims=True)
             colours = 0.5 + 0.2 * np.repeat((mean - mean.mean()) / (mean.std() + 1e-6), 3, -1)
         picture = Image.fromarray((np.clip(colours, 0, 1) * 255).astype(np.uint8))
         share = SHOWN / max(size)
@@ -420,26 +419,24 @@ class Previews:
         if cells is None:
             return
         small = picture.convert("RGB").resize((cells.shape[1], cells.shape[0]), Image.Resampling.BOX)
-        rows, colours = _with_bias(cells).reshape(-1, cells.shape[-1] + 1), np.asarray(small).reshape(-1, 3) / 255
+        rows, colours = cells.reshape(-1, cells.shape[-1]), np.asarray(small).reshape(-1, 3) / 255
         square = rows.T @ rows
         self._map = np.linalg.solve(square + RIDGE * len(rows) * np.eye(len(square)), rows.T @ colours)
 
     def _cells(self, latents: Any, size: tuple[int, int]) -> np.ndarray | None:
-        """Numbers of each place (h, w, C); of a clip those of its middle frame."""
+        """Numbers of each place and a one (h, w, C + 1); of a clip those of its middle frame."""
         values = latents[0].detach().float().cpu().numpy()
         if values.ndim == 4:  # channels or frames come first: a latent has more cells than channels
             values = values[:, values.shape[1] // 2] if values.shape[0] > values.shape[1] else values[len(values) // 2]
         if values.ndim == 3:
-            return np.moveaxis(values, 0, -1)
-        width, height = (side // self._multiple for side in size)
-        if values.ndim != 2 or not width * height or len(values) % (width * height):
-            return None
-        frames = values.reshape(-1, height, width, values.shape[-1])
-        return np.asarray(frames[len(frames) // 2])
-
-
-def _with_bias(cells: np.ndarray) -> np.ndarray:
-    return np.concatenate([cells, np.ones((*cells.shape[:-1], 1), cells.dtype)], -1)
+            cells = np.moveaxis(values, 0, -1)
+        else:
+            width, height = (side // self._multiple for side in size)
+            if values.ndim != 2 or not width * height or len(values) % (width * height):
+                return None
+            frames = values.reshape(-1, height, width, values.shape[-1])
+            cells = frames[len(frames) // 2]
+        return np.pad(cells, ((0, 0), (0, 0), (0, 1)), constant_values=1)
 
 
 # --- Prompts ----------------------------------------------------------------------------------------------------------

@@ -41,10 +41,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from models.captioner import Kind
-    from models.pipelines import image
     from models.pipelines.caption import CaptionPipeline
     from models.pipelines.conditioning import Blend
-    from models.pipelines.image import ImagePipeline, Pictures
+    from models.pipelines.image import ImagePipeline
     from models.pipelines.video import ClipPipeline
     from models.prompts.parser import PromptParser
     from models.prompts.vocabulary import Vocabulary
@@ -187,7 +186,18 @@ class Embedded(Backend):
         try:
             for k, batch in enumerate(batches.batches):
                 rows = [conditions(slot.number) for slot in batch]
-                for event in _draw(pipeline, rows, [slot.seed for slot in batch], requests[0], previews):
+                events = pipeline.steps(
+                    [row.text for row in rows],
+                    [slot.seed for slot in batch],
+                    _sampling(requests[0]),
+                    negative=[row.negative for row in rows],
+                    vector=[row.vector for row in rows],
+                    blends=[row.blend for row in rows],
+                    start=_stacked([row.start for row in rows]),
+                    redraw=_stacked([row.mask for row in rows]),
+                    previews=previews,
+                )
+                for event in events:
                     if isinstance(event, Pictures):
                         drawn = zip(batch, event.pixels, event.wanted, event.credits, strict=True)
                         for slot, pixels, wanted, credits in drawn:
@@ -330,23 +340,6 @@ def _animated(frames: np.ndarray, request: ClipRequest, **facts: Any) -> Artifac
     return media.clip([png(frame) for frame in frames], request.fps or 1, request.loop, **facts)
 
 
-def _draw(
-    pipeline: "ImagePipeline", rows: list["Conditioning"], seeds: list[int], request: ImageRequest, previews: bool
-) -> "Iterator[image.Progress | Pictures]":
-    """One batch with the settings of `request`: its steps, then its pictures."""
-    return pipeline.steps(
-        [row.text for row in rows],
-        seeds,
-        _sampling(request),
-        negative=[row.negative for row in rows],
-        vector=[row.vector for row in rows],
-        blends=[row.blend for row in rows],
-        start=_stacked([row.start for row in rows]),
-        redraw=_stacked([row.mask for row in rows]),
-        previews=previews,
-    )
-
-
 def _sampling(request: ImageRequest) -> "Sampling":
     from models.sampling.loop import FAST_SAMPLING, Sampling
 
@@ -391,7 +384,10 @@ def conditioning(pipeline: "ImagePipeline", request: ImageRequest) -> Conditioni
     parts, several = _parts(request)
     if several:
         texts = [what for weight, what in parts if isinstance(what, str) and weight > 0]
-        text, blend = _together(pipeline, request, parts)
+        if not (request.image or _given(request)):
+            text, blend = pipeline.together(_words(request))
+        else:
+            text, blend = "", pipeline.blend(parts, phrase("", request.style), references=request.image is None)
         single = None if blend else pipeline.parse_beside(text, request.negative)
         # The negative prompt may leave one of two things.
         read = single.description if single and not single.layout else _understood(pipeline, texts)
@@ -401,15 +397,6 @@ def conditioning(pipeline: "ImagePipeline", request: ImageRequest) -> Conditioni
     alone = vector is None and request.image is None
     read = _understood(pipeline, [text], request.negative, composite=alone)
     return Conditioning(text, read, request.negative, vector, None, *start(request))
-
-
-def _together(
-    pipeline: "ImagePipeline", request: ImageRequest, parts: list[tuple[float, Any]]
-) -> tuple[str, "Blend | None"]:
-    """The prompt and the blend of several things in one picture."""
-    if not (request.image or _given(request)):
-        return pipeline.together(_words(request))
-    return "", pipeline.blend(parts, phrase("", request.style), references=request.image is None)
 
 
 def _understood(pipeline: "ImagePipeline", texts: Sequence[str], negative: str = "", composite: bool = False) -> str:

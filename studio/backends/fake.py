@@ -107,7 +107,8 @@ class Fake(Backend):
                 yield number, replace(event, unknown=tuple(Unknown(*one) for one in UNKNOWN.items() if one[0] in words))
             for step in range(1, steps + 1):
                 time.sleep(self.seconds)
-                shown = [_preview(one, step / steps) for one in pictures] if previews else []
+                blur = ImageFilter.GaussianBlur(12 * (1 - step / steps))
+                shown = [media.quick_png(picture.filter(blur)) for picture in pictures] if previews else []
                 yield from batches.progress(k, step, steps, shown)
             for slot, picture in zip(batch, pictures, strict=True):
                 request = requests[slot.number]
@@ -229,11 +230,6 @@ def _bounced(face: Image.Image, phase: float, strength: float) -> Image.Image:
     top = round((SIZE - side) * (0.5 + 0.25 * strength * math.sin(2 * math.pi * phase)))
     frame.paste(_in_size(face, side), ((SIZE - side) // 2, top))
     return frame
-
-
-def _preview(picture: Image.Image, done: float) -> bytes:
-    """The picture out of focus, sharper as `done` goes to 1."""
-    return media.quick_png(picture.filter(ImageFilter.GaussianBlur(12 * (1 - done))))
 
 
 def _random(*parts: object) -> random.Random:

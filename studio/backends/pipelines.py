@@ -6,7 +6,7 @@ import ast
 import importlib.util
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -277,7 +277,9 @@ class PipelineFolder:
 
     @cached_property
     def files(self) -> list[Path]:
-        """All files that decide what it makes, once they have been checked."""
+        """All files that decide what it makes. Refused where a component is missing, is of another class than the index
+        says, or needs a library that is not installed.
+        """
         _ = self.pipeline
         in_file = set(self.components) if self.weights and not self.generator else {self.generator}
         files = [self.root / INDEX]
@@ -286,7 +288,11 @@ class PipelineFolder:
                 raise Refused("disk.no_component", path=str(self.root), component=name)
             config = self.root / name / "config.json"
             if name not in in_file and config.is_file():
-                _check_config(config, cls)
+                content = read_json(config)
+                if (actual := content.get("_class_name")) not in (None, cls):
+                    raise Refused("pipeline.wrong_component", path=str(config), actual=actual, expected=cls)
+                if method := content.get("quantization_config", {}).get("quant_method"):
+                    library(config, str(method).partition("_")[0])  # "bitsandbytes_4bit"
             listed = sorted(path for path in (self.root / name).rglob("*") if path.suffix in DECIDING)
             files += [path for path in listed if name not in in_file or path.suffix != ".safetensors"]
         folders = {name: self.root / name for name in self.components if name not in in_file}
@@ -298,15 +304,6 @@ class PipelineFolder:
         digests = Digests(settings.home())
         beside = {"weights": digests.of(self.weights)} if self.weights else {}
         return digests.of_files(self.files, self.root, **beside)
-
-
-def _check_config(config: Path, cls: str) -> None:
-    """Refused where a component is of another class than the index says, or needs a library that is not installed."""
-    content = read_json(config)
-    if content.get("_class_name") not in (None, cls):
-        raise Refused("pipeline.wrong_component", path=str(config), actual=content["_class_name"], expected=cls)
-    if method := content.get("quantization_config", {}).get("quant_method"):
-        library(config, str(method).partition("_")[0])  # "bitsandbytes_4bit"
 
 
 # --- Capabilities -----------------------------------------------------------------------------------------------------
@@ -424,15 +421,11 @@ def side_multiple(folder: PipelineFolder) -> int:
 
 def _offered_sizes(size: tuple[int, int], multiple: int) -> tuple[Size, ...]:
     """The model's size, and others of as many pixels."""
-    area = size[0] * size[1]
-
-    def sizes() -> Iterator[Size]:
-        yield spelled(*size)
-        for across, down in ASPECTS:
-            width = (area * across / down) ** 0.5
-            yield spelled(*(max(multiple, round(side / multiple) * multiple) for side in (width, area / width)))
-
-    return tuple(dict.fromkeys(sizes()))
+    area, sizes = size[0] * size[1], [spelled(*size)]
+    for across, down in ASPECTS:
+        width = (area * across / down) ** 0.5
+        sizes.append(spelled(*(max(multiple, round(side / multiple) * multiple) for side in (width, area / width))))
+    return tuple(dict.fromkeys(sizes))
 
 
 def schedulers(folder: PipelineFolder) -> dict[str, str]:

@@ -199,7 +199,9 @@ def svg(picture: Image.Image, credits: Sequence[Credit] = ()) -> str:
 
 
 def _palette(small: np.ndarray) -> np.ndarray:
-    """The flat colours (K, 4), straight RGBA, of a premultiplied picture; its edges have no say."""
+    """The flat colours (K, 4), straight RGBA, of a premultiplied picture: of each alpha level the up to COLOURS
+    main ones. Its edges have no say.
+    """
     around = np.pad(small.astype(np.int16), ((1, 1), (1, 1), (0, 0)), "edge")
     here = around[1:-1, 1:-1]
     others = (around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:])
@@ -210,7 +212,10 @@ def _palette(small: np.ndarray) -> np.ndarray:
         inside = (alpha >= least) & (alpha <= most)
         colours = straight[inside & flat] if (inside & flat).sum() > 8 else straight[inside]
         if len(colours):
-            palettes.append(np.insert(_main_colours(colours), 3, level, axis=1))
+            row = Image.fromarray(np.ascontiguousarray(colours[None]), "RGB")
+            row = row.quantize(COLOURS, Image.Quantize.MEDIANCUT, kmeans=8)
+            table = np.array(row.getpalette() or [], np.uint8).reshape(-1, 3)
+            palettes.append(np.insert(table[np.unique(np.asarray(row))], 3, level, axis=1))
     return np.concatenate(palettes) if palettes else np.zeros((0, 4), np.uint8)
 
 
@@ -220,14 +225,6 @@ def _levels(flat: np.ndarray) -> list[tuple[int, int, int]]:
     marks = [0, *half, 255]
     between = [0, *((a + b + 1) // 2 for a, b in itertools.pairwise(marks)), 256]
     return [(marks[i], between[i], between[i + 1] - 1) for i in range(1, len(marks))]
-
-
-def _main_colours(colours: np.ndarray) -> np.ndarray:
-    """(N, 3) -> the up to COLOURS main ones (K, 3)."""
-    row = Image.fromarray(np.ascontiguousarray(colours[None]), "RGB")
-    indexed = row.quantize(COLOURS, Image.Quantize.MEDIANCUT, kmeans=8)
-    table = np.array(indexed.getpalette() or [], np.uint8).reshape(-1, 3)
-    return table[np.unique(np.asarray(indexed))]
 
 
 def _labels(fine: np.ndarray, palette: np.ndarray) -> np.ndarray:
