@@ -3,6 +3,7 @@
 """
 
 import contextlib
+import gc
 import multiprocessing
 import queue
 import signal
@@ -143,25 +144,27 @@ def call(pipeline: Any, **arguments: Any) -> Any:
     """Call the pipeline. Where memory runs out it is called once more with the same random numbers, kept in the next
     smaller way; Refused where that is not enough, or there is none.
     """
+    import torch
+
     generator = arguments.get("generator")
     state = generator.get_state() if generator is not None else None
-    try:
-        return pipeline(**arguments)
-    except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
-            raise
     way, ways = memory_of(pipeline), list(MEMORY.values())
     smaller = [one for one in ways[ways.index(way) + 1 :] if one.installed and way.weights in ("", one.weights)]
-    try:
-        place(pipeline, smaller[0])
-        _free()
-        if generator is not None:
-            generator.set_state(state)
-        return pipeline(**arguments)
-    except (MemoryError, RuntimeError, IndexError) as error:
-        if not isinstance(error, IndexError) and not _out_of_memory(error):
-            raise
-        raise Refused("device.memory", memory=memory_of(pipeline).word) from error
+    for memory in (None, *smaller[:1]):
+        try:
+            if memory:
+                place(pipeline, memory)
+                gc.collect()  # releases the memory of the failed call
+                if torch.accelerator.is_available():
+                    torch.accelerator.empty_cache()
+                if generator is not None:
+                    generator.set_state(state)
+            return pipeline(**arguments)
+        except (MemoryError, RuntimeError) as error:
+            out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
+            if not out_of_memory and "can't allocate memory" not in str(error):  # torch's sentence on the processor
+                raise
+    raise Refused("device.memory", memory=memory_of(pipeline).word)
 
 
 def _networks(pipeline: Any) -> dict[str, Any]:
@@ -184,24 +187,6 @@ def _cast(name: str, network: Any, memory: Memory, offloads: bool) -> None:
     layerwise = hasattr(network, "enable_layerwise_casting")
     if memory.weights == "float8" and offloads and name.startswith(GENERATORS) and layerwise:
         network.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=network.dtype)
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """torch has a class for it on accelerators, and a sentence on the processor."""
-    import torch
-
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def _free() -> None:
-    """Release the memory of a failed try."""
-    import gc
-
-    import torch
-
-    gc.collect()
-    if torch.accelerator.is_available():
-        torch.accelerator.empty_cache()
 
 
 # --- Errors -----------------------------------------------------------------------------------------------------------
