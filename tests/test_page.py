@@ -259,7 +259,7 @@ def test_a_person_makes_stickers_and_downloads_one(visit: Callable[..., Any], ho
     with Image.open(path) as picture:
         assert (picture.mode, picture.size) == ("RGBA", (512, 512)), "in the largest size"
         assert json.loads(picture.text["studio"])["request"]["prompt"].startswith("an axolotl")
-    page.wait_for_selector("#strip .kept >> nth=3")
+    page.wait_for_selector("#strip .cell >> nth=3")
     assert page.locator("#stage img[onerror], #strip img[onerror]").count() == 0
     page.reload()  # as Gradio does when the studio was started again
     page.wait_for_selector(made)
@@ -289,7 +289,7 @@ def test_stop_stops_and_a_closed_tab_does_not(visit: Callable[..., Any]) -> None
     page.wait_for_selector("#stage .bar:not(.busy)")
     page.close()
     again = visit()
-    again.wait_for_selector("#stage .done, #strip .kept >> nth=0")
+    again.wait_for_selector("#stage .done, #strip .cell >> nth=0")
     again.wait_for_selector("[alt='a face that goes on'] >> nth=0")
 
 

@@ -50,10 +50,10 @@ KEPT = "dialog[open] [data-do={}]"
 def opened(visit: Callable[..., Any]) -> Any:
     """A page with four pictures that were made before, the card of the first one open."""
     page = visit()
-    if not page.locator("#strip .kept").count():
+    if not page.locator("#strip .cell").count():
         make(page, "a face with a card")
         page.wait_for_selector("#stage .status:has-text('made in')")
-        page.wait_for_selector("#strip .kept >> nth=3")
+        page.wait_for_selector("#strip .cell >> nth=3")
     page.click("#strip .board >> nth=0")
     page.wait_for_selector("dialog[open]")
     return page

@@ -186,7 +186,7 @@ def test_on_a_phone_in_china_nothing_moves_until_it_is_played(visit: Callable[..
     page.wait_for_timeout(400)
     assert page.evaluate(AT) == 1
     stills = "all => all.map(image => new URL(image.currentSrc).pathname)"
-    page.wait_for_selector("#video-strip .kept")
+    page.wait_for_selector("#video-strip .cell")
     page.wait_for_function("[...document.querySelectorAll('#video-strip img')].every(image => image.currentSrc)")
     assert all(path.endswith("/frames/1") for path in page.locator("#video-strip img").evaluate_all(stills))
     page.click("#video-stage [aria-label=播放]")

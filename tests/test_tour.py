@@ -62,7 +62,7 @@ def create(page: Any) -> None:
 
 def card(page: Any) -> None:
     """One picture, opened."""
-    page.click("#strip .kept >> nth=0")
+    page.click("#strip .cell >> nth=0")
     page.wait_for_selector("dialog[open] img")
     page.click("dialog .why summary")
 

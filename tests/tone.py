@@ -113,9 +113,9 @@ def tone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The registered medium, for one test."""
     from studio import cli  # all commands, which most tests don't need
 
-    register(monkeypatch.setitem, monkeypatch.setattr)
     commands = cli.program().commands
     before = dict(commands)
+    register(monkeypatch.setitem, monkeypatch.setattr)
     yield
     commands.clear()
     commands.update(before)
