@@ -243,7 +243,7 @@ def test_streams_of_events_are_bounded(tmp_path: Path) -> None:
 
         async def run() -> None:
             request = Request({"type": "http", "headers": []})
-            stream = v1._told(served, v1.describe_job(served, "a" * 64))
+            stream = v1._event_stream(served, v1.describe_job(served, "a" * 64))
             await anext(stream)
             assert len(served.streams) == 1
             served.streams.update(range(v1.STREAMS - 1))
