@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     where = "draw on a Ray cluster: its HOST:PORT, or auto (else on this machine's devices)"
     parser.add_argument("--cluster", nargs="?", const=LOCAL, metavar="ADDRESS", help=where)
+    parser.add_argument("--check-controls", action="store_true", help="fail where controls do not rank as they must")
     parser.add_argument("--record", action="store_true", help="keep the figures as those that README and docs show")
     return parser
 
@@ -65,7 +66,8 @@ def names_of(words: list[str]) -> list[str]:
 
 def prepare(arguments: argparse.Namespace) -> tuple[list[str], "Context"]:
     """The measures (none for the reference) and the context they run on."""
-    names = [] if arguments.measures == [REFERENCE] else names_of(arguments.measures)
+    words = [*arguments.measures, *["controls"] * arguments.check_controls]
+    names = [] if arguments.measures == [REFERENCE] else names_of(words)
     if (arguments.record or any(METRICS[name].final for name in names)) and (arguments.weights or arguments.model):
         for_shipped = ", ".join(["--record", *(name for name, metric in METRICS.items() if metric.final)])
         raise ValueError(f"{for_shipped}: for the weights that ship; ship them first: python -m models.train.ship")
@@ -89,6 +91,7 @@ def prepare(arguments: argparse.Namespace) -> tuple[list[str], "Context"]:
 def run(names: list[str], context: "Context", arguments: argparse.Namespace) -> int:
     """Measure, print and write; without measures fit the reference statistics on all training pictures, and save them
     where they ship. 0 done, 1 where a measure that was named was missing."""
+    from eval.metrics.image import misranked
     from eval.statistics import FeatureStatistics, ReferenceStatistics, reference_path
 
     if not names:
@@ -103,6 +106,9 @@ def run(names: list[str], context: "Context", arguments: argparse.Namespace) -> 
     write(document, arguments)
     if arguments.record:
         record([document])
+    if arguments.check_controls and (wrong := misranked(groups["controls"]["rows"])):
+        print("\n".join(wrong), file=sys.stderr)
+        return 1
     return 1 if set(arguments.measures) & set(document["missing"]) else 0
 
 

@@ -109,10 +109,8 @@ def app(ratings: Ratings) -> Starlette:
         if not request.headers.get("content-type", "").startswith("application/json"):
             return Response(status_code=415)
         try:
-            choice = json.loads(await request.body())
-            stored = ratings.answer(
-                str(choice["rater"])[:NAME], str(choice["task"]), int(choice["again"]), choice["said"]
-            )
+            body = json.loads(await request.body())
+            stored = ratings.answer(str(body["rater"])[:NAME], str(body["task"]), int(body["again"]), body["said"])
         except (ValueError, KeyError, TypeError):
             stored = False
         return Response(status_code=204 if stored else 400)

@@ -319,7 +319,7 @@ def console(arguments: argparse.Namespace) -> Console:
 
 
 def publish(title: str, groups: dict[str, list[Row]], arguments: argparse.Namespace, **more: Any) -> None:
-    """Print rows by group, and write them as the options name."""
+    """Print rows by group, and write them into the files that the options name."""
     timed: dict[str, Group] = {name: {"rows": rows, "missing": None, "seconds": 0} for name, rows in groups.items()}
     print_table(timed, console(arguments))
     write({"title": title, **rows_of(timed), **more, "stamps": machine()}, arguments)

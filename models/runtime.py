@@ -32,11 +32,14 @@ class NoDevice(Refused):
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """torch on one thread here, or in what this decorates. Small operations are not worth a second thread, which waits
-    busily between them: beside other work loading then takes four times the processor time."""
+    """torch on one thread here, or in what this decorates. A second thread waits busily between small operations: with
+    two threads, loading beside other work takes four times the processor time."""
     import torch
 
     before = torch.get_num_threads()
+    if before == 1:  # also inside of another use, in this thread or another: the outer one restores the number
+        yield
+        return
     torch.set_num_threads(1)
     try:
         yield

@@ -521,10 +521,10 @@ def _content(gallery: Gallery, picture: PictureOut) -> ContentBlock | None:
         item = gallery.get(picture.id)
         if item.kind == "text":
             return TextContent(type="text", text=item.text)
+        if not item.medium.visual:
+            return None
         data, kind = small(gallery, item)
     except (KeyError, OSError, Refused):
-        return None
-    if not item.medium.visual:
         return None
     return ImageContent(type="image", data=base64.b64encode(data).decode(), mime_type=kind)
 

@@ -18,7 +18,7 @@ from studio.files import write_whole
 from studio.gallery import Gallery
 from studio.inputs import credits_given
 from studio.media import Artifact
-from studio.metadata.files import content, read, strip, write
+from studio.metadata.files import content, read, read_bytes, strip, write
 from studio.metadata.origin import placed, provenance
 from studio.planner import Job
 from studio.requests import MediaRequest
@@ -54,8 +54,8 @@ class FolderSink(Sink):
         self.folder, self._named = folder, named
 
     def results(self, job: Job) -> dict[int, Saved]:
-        saved = (_result(self.folder / name, job) for name in self._named(job))
-        return {one.index: one for one in saved if one}
+        results = enumerate(_result(self.folder / name, job) for name in self._named(job))
+        return {index: saved for index, saved in results if saved and saved.index == index}
 
     def keep(self, job: Job, artifact: Artifact) -> Path:
         path = self.folder / self._named(job)[artifact.index]
@@ -109,13 +109,14 @@ def holds_another(path: Path, job: str) -> bool:
 def _result(path: Path, job: Job) -> Saved | None:
     """The artifact of this job that `path` holds already, if it is whole."""
     try:
-        origin, data = read(path), content(path)
+        data = content(path)
+        origin = read_bytes(data, path)
+        if origin.get("job_id") != job.id or (path.suffix == ".png" and not data.endswith(PNG_END)):
+            return None
         artifact = placed(media.read(strip(data, path), media.media_type_of(path)), origin)
         if artifact.medium.visual:
             media.frames(data)  # decodes: what is cut short is made again
     except (OSError, SyntaxError, ValueError, KeyError, EOFError):
-        return None
-    if origin.get("job_id") != job.id or (path.suffix == ".png" and not data.endswith(PNG_END)):
         return None
     return artifact.saved(path, 0.0, cached=True)
 

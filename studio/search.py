@@ -106,7 +106,7 @@ class Search:
 
     def find(self, query: Query, answers: Sequence[Answer], wanted: Filter | None = None, k: int = 20) -> list[Hit]:
         """At most `k` artifacts, best first: those that say the words, those nearest to the vector first; then what is
-        near it and does not say them. `answers` are those to `asked.embed`.
+        near it and does not say them. `answers` are those to `query.embed`.
         """
         wanted, vector = replace(wanted or Filter(), without=query.without), query.vector(answers)
         if vector is None or not query.words.strip():

@@ -236,6 +236,11 @@ class Studio:
                 raise Refused("studio.closed")
             self._wait()
 
+    def content(self, resolved: Any) -> Content:
+        """The artifact that the worker makes of a planned request, stored nowhere. Waits and refuses as `ask`."""
+        (answer,) = (answer for answer in self.ask(resolved) if isinstance(answer, Content))
+        return answer
+
     def embed(
         self, texts: Sequence[str] = (), pictures: Sequence[str | Path] = (), *, model: str = "embedded"
     ) -> list[Vector]:
@@ -271,8 +276,7 @@ class Studio:
         and where the model has no such size.
         """
         request = make_request("enlarge", image={"path": str(picture)}, size=size, model=model)
-        (answer,) = (one for one in self.ask(self._resolve(request)) if isinstance(one, Content))
-        with Image.open(io.BytesIO(answer.data)) as enlarged:
+        with Image.open(io.BytesIO(self.content(self._resolve(request)).data)) as enlarged:
             return enlarged.convert("RGBA")
 
     def larger(self, picture: Path, *, model: str = "embedded") -> Image.Image | None:
@@ -385,6 +389,7 @@ class Studio:
     acaption = awaitable(caption)
     aresult = awaitable(result)
     aask = awaitable(ask)
+    acontent = awaitable(content)
     aembed = awaitable(embed)
     aenlarge = awaitable(enlarge)
     aread = awaitable(read)

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ DESK = Context("fake", FAKE.capabilities(), FAKE.digest(), Wildcards(assets() / 
 
 def planned(path: Path, data: str | bytes) -> Plan:
     path.write_bytes(data.encode() if isinstance(data, str) else data)
-    return plan([Source(path.name, path.read_bytes(), path.parent)], DESK)
+    return plan([replace(Source.open(str(path)), name=path.name)], DESK)
 
 
 def faults(path: Path, data: str | bytes) -> list[tuple[int, str]]:
@@ -308,14 +309,30 @@ def test_streams_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     writer.start()
     sources = open_sources(["-", str(tmp_path / "pipe.txt")])
     assert len(digest(sources)) == 64
+    assert {source.folder for source in sources} == {Path()}, "relative pictures begin in the current folder"
     assert [(job.file, job.request.prompt) for job in plan(sources, DESK).jobs] == [
         ("standard input", "a cat"),
         (str(tmp_path / "pipe.txt"), "a dog"),
     ]
 
 
+def test_an_item_of_a_list_that_is_wrong_does_not_spoil_the_others(tmp_path: Path) -> None:
+    results = planned(tmp_path / "a.json", '[{"prompt": "a", "prompt": "b"}, {"prompt": "c", "seed": 1}]')
+    assert [job.request.prompt for job in results.jobs] == ["c"]
+    assert [(problem.line, problem.reason.text()) for problem in results.problems] == [(1, "prompt is given twice.")]
+
+
+def test_what_can_be_no_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="does not exist"):
+        open_sources(["a" * 300])
+    (tmp_path / "a.jsonl").write_text('{"prompt": "a cat", "image": "x\\u0000y"}')
+    inside = replace(DESK, within=tmp_path)
+    assert len(plan([Source.open(str(tmp_path / "a.jsonl"))], inside).problems) == 1
+
+
 def test_a_file_is_limited_and_may_be_utf16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked(tmp_path / "a.txt", "一只猫\na cat".encode("utf-16"), "prompt") == [("一只猫",), ("a cat",)]
+    assert asked(tmp_path / "list", '[{"prompt": "一只猫"}]'.encode("utf-16"), "prompt") == [("一只猫",)]
     monkeypatch.setattr(readers, "FILE_BYTES", 5)
     with pytest.raises(Refused, match="is larger than"):
         named(str(tmp_path / "a.txt"))

@@ -207,6 +207,26 @@ def test_only_what_is_missing_or_changed_is_made(
     assert (told["done"], told["found"]) == (2, 1) and sorted(drawn) == [2, 9]
     assert pictures(out) == before and left(out) == BOOKS
     assert len(rows(out / "images/metadata.jsonl")) == 6
+    (out / "images" / names[3]).write_bytes((out / "images" / names[1]).read_bytes())
+    assert batch(asked, "--out", out).code == 0 and pictures(out) == before, "a copy of another picture is none of it"
+    assert len(rows(out / "images/metadata.jsonl")) == 6
+
+
+def test_a_picture_that_is_removed_meanwhile_is_in_no_table(
+    batch: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, out, real = written(tmp_path / "a.txt", "a cat --d 1", "a dog --d 2"), tmp_path / "out", fake._draw
+
+    def draw(request: Any, seed: int) -> Any:
+        for path in out.glob("images/*.png"):
+            path.unlink()
+        return real(request, seed)
+
+    monkeypatch.setattr(fake, "_draw", draw)
+    monkeypatch.setattr(Fake, "group", 1)
+    assert batch(asked, "--out", out).code == 0 and left(out) == BOOKS
+    assert [row["file_name"] for row in rows(out / "images/metadata.jsonl")] == list(pictures(out))
+    assert len(pictures(out)) == 1
 
 
 # --- Faults on the way ------------------------------------------------------------------------------------------------

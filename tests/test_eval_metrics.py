@@ -38,6 +38,7 @@ from eval.metrics.image import (
     held_out_choices,
     image_rows,
     judge,
+    misranked,
     psnr_on_white,
     reconstruction_rows,
     right_choices,
@@ -169,6 +170,14 @@ def test_real_pictures_are_at_their_own_floor_and_noise_is_far(context: Context)
     copies = {row.name.split(":")[0]: row.value for row in rows if row.name.endswith("copies of training pictures")}
     assert copies["memoriser"] == 1 and copies["noise"] == 0 and copies["real held-out"] < 1
     assert all(row.parts == () and row.goal is None for row in rows)
+    assert not [sentence for sentence in misranked(rows) if "floor: noise" in sentence]
+    swapped = {"real held-out": "noise", "noise": "real held-out"}
+    parts = [row.name.partition(": ") for row in rows]
+    names = [f"{swapped.get(control, control)}: {name}" for control, _, name in parts]
+    wrong = [replace(row, name=name) for row, name in zip(rows, names, strict=True)]
+    assert any(sentence.startswith("FD-EffLite0-PCA128 over its floor: noise") for sentence in misranked(wrong))
+    with pytest.raises(ValueError, match="no control"):
+        misranked(rows[:3])
 
 
 def test_the_right_drawing_is_found_and_a_stranger_is_not(context: Context) -> None:

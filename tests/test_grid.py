@@ -185,7 +185,7 @@ def test_a_folder_for_the_sheet_is_refused_before_anything_is_drawn(studio: Call
 def test_what_a_sheet_made_again_would_not_look_at_is_refused(studio: Callable[..., Output], tmp_path: Path):
     sheet, out = tmp_path / "sheet.png", tmp_path / "g.png"
     sheet.write_bytes(grid("seed=1", None).file([face()]))
-    for arguments in (("a cat",), ("--x", "seed=1"), ("--y", "steps=1-3")):
+    for arguments in (("a cat",), ("--x", "seed=1"), ("--y", "steps=1-3"), ("--seed", "5"), ("--model", "fake")):
         said = studio("grid", "--again", sheet, *arguments, "--out", out, "--json")
         assert said.code == 2 and "--again makes the grid of a sheet again as it was" in said.err and not out.exists()
 

@@ -320,6 +320,7 @@ def test_a_sampler_of_a1111_is_one_of_ours(name: str, schedule: str, ours: str, 
 
 REFUSED: list[tuple[dict[str, Any], int, str]] = [
     ({"sampler_name": "My Sampler"}, 404, "Sampler not found"),
+    ({"sampler_name": "My\nSampler"}, 404, "Sampler not found"),
     ({"override_settings": {"sd_model_checkpoint": "v1-5"}}, 404, "Model not found"),
     ({"script_name": "x/y/z plot"}, 422, "Script 'x/y/z plot' not found"),
     ({"alwayson_scripts": {"controlnet": {"args": [{"image": "x"}]}}}, 422, "always on script 'controlnet'"),

@@ -6,10 +6,16 @@ training pictures (a memoriser), pictures of other prompts (deaf) and noise.
 As a distribution pictures are measured by FD over its floor, and by KID. Both sides have the same number of pictures
 and the same mix of styles. The floor is the real held-out pictures themselves, measured against the same training
 pictures: a distance means nothing without it at these sizes.
+
+Scenes: a picture must hold the colours, numbers and places of its prompt. The judge, which is trained apart, chooses
+between two captions: the prompt and its contrast, the same scene with one attribute changed. Chance is one half. A row
+is void unless the judge is right for TRUSTED of real held-out scenes and of their reconstructions by the autoencoder,
+which are the best that a generator on its latents could draw. Things are drawn one by one and laid where the prompt
+says (`models.prompts.layout`); the same things drawn at once stand beside them.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -268,6 +274,26 @@ def control_rows(context: Context) -> Iterator[Row]:
         yield from prefixed(name, judged_rows(judge(context, pictures[:n], shown[:n], features[:n]), real))
         yield from prefixed(name, distribution_rows(set_distances(context, pictures[:m], features[:m])))
         yield from prefixed(name, unrelated_rows(context, pictures[:m], shown[:m]))
+
+
+# Of each measure the control that must be higher, and the one that must be lower.
+RANKS = (
+    (CONCEPT, "real held-out", "deaf"), (CONCEPT, "pasted", "deaf"), (CONCEPT, "real held-out", "noise"),
+    (STYLE, "real held-out", "noise"), (COPIES, "memoriser", "real held-out"), (COPIES, "pasted", "real held-out"),
+    (f"{NAME} over its floor", "noise", "real held-out"), (KERNEL_NAME, "noise", "real held-out"),
+)  # fmt: skip
+
+
+def misranked(rows: Iterable[Row]) -> list[str]:
+    """A sentence for each pair of controls that a measure puts in the wrong order; ValueError where one is missing."""
+    value = {row.name: row.value for row in rows}
+    names = {f"{control}: {name}" for name, *controls in RANKS for control in controls}
+    if missing := sorted(names - value.keys()):
+        raise ValueError(f"no control {missing[0]!r} was measured; add the measure controls")
+    return [
+        f"{name}: {high} ({value[f'{high}: {name}']:.3f}) must be above {low} ({value[f'{low}: {name}']:.3f})"
+        for name, high, low in RANKS if value[f"{high}: {name}"] <= value[f"{low}: {name}"]
+    ]  # fmt: skip
 
 
 def _themselves(context: Context, pictures: list[Picture]) -> tuple[np.ndarray, np.ndarray]:

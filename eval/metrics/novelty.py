@@ -275,8 +275,8 @@ def steering_rows(context: Context) -> Iterator[Row]:
         for before, after, colour in zip(generated, left, main, strict=True)
     ]
     pairs = sets.pairs(context.world, half)
-    first, second = ([display_name(p, "en") for p in shares] for shares in zip(*pairs, strict=True))
-    both = [f"{strength} and {other}" for strength, other in zip(first, second, strict=True)]
+    first, second = ([display_name(p, "en") for p in pictures] for pictures in zip(*pairs, strict=True))
+    both = [f"{name} and {other}" for name, other in zip(first, second, strict=True)]
     judge = context.parts.judge
     before = right_choices(judge, context.generate(both), both, first)
     after = right_choices(judge, context.generate(both, negative=second), both, first)

@@ -1,4 +1,4 @@
-"""The semantic space: retrieval of held-out cells, words in no caption ("words"), words from outside ("unknown"), and
+"""The semantic space: retrieval of held-out cells, words in no caption ("words"), words from outside ("unknown"),
 the same questions to models of open_clip ("open_clip"), and how the parser reads captions ("reading").
 
 Retrieval: a right answer is any picture (or caption) of the same concept, since several families draw it; the one

@@ -321,16 +321,17 @@ def _render_chunk(sources: list[str], archive: Path | None) -> np.ndarray:
 def render_all(icons: list[Icon], archives: dict[str, Path], images: np.ndarray, workers: int | None) -> None:
     """Render all pictures into `images` (N, SIZE, SIZE, 4), in processes."""
     with ProcessPoolExecutor(workers) as pool:
-        jobs = []
+        chunks = list[tuple[list[str], Path | None]]()
         for package, group in itertools.groupby(icons, lambda icon: icon.package):
             archive = None if package.kind == "iconify" else archives[package.name]
             sources = [icon.source for icon in group]
-            jobs += [pool.submit(_render_chunk, sources[i : i + CHUNK], archive) for i in range(0, len(sources), CHUNK)]
-        first = 0
-        for job in progress(jobs, "rendering pictures"):
-            pictures = job.result()
+            chunks += [(sources[i : i + CHUNK], archive) for i in range(0, len(sources), CHUNK)]
+        rendered, first = pool.map(_render_chunk, *zip(*chunks, strict=True)), 0
+        for pictures in progress(rendered, "rendering pictures", len(chunks)):
             images[first : first + len(pictures)] = pictures
             first += len(pictures)
+    if first != len(images):
+        raise ValueError(f"{first} of {len(images)} pictures were rendered; an archive lacks the others")
 
 
 def renderer_version() -> str:

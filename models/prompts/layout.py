@@ -92,7 +92,7 @@ def within(box: Box, frame: Box, keep: bool = False) -> Box:
 
 
 def matched(box: Box, standard: Box, other: Box) -> Box:
-    """A box beside `own`, where in its stead `other` is: a hat's where the head is elsewhere."""
+    """A box that is placed for `standard`, moved and scaled to `other`: a hat's where the head is elsewhere."""
     scale = other.width / standard.width
     left, top = other.left + scale * (box.left - standard.left), other.top + scale * (box.top - standard.top)
     width, height = scale * box.width, scale * box.height
@@ -333,8 +333,8 @@ def _is_held(concept: Concept) -> bool:
 
 
 def _is_print(concept: Concept, other: Concept, explicit: bool = True) -> bool:
-    """Whether of the two the other is a picture on the first: a heart on an envelope, a cat on a shirt. Where the first
-    is not `said` to come with it, a cat on a laptop sits there."""
+    """Whether `other` is a picture on `concept`: a heart on an envelope, a cat on a shirt. Unless the prompt names the
+    relation (`explicit`), a cat on a laptop sits there."""
     pictured = other.is_a("emblem")
     flat = concept.is_a("clothes_to_print") or (concept.is_a("surface") and (explicit or pictured))
     return flat and (pictured or other.group == FLAGS or other.is_somebody)

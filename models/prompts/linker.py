@@ -278,8 +278,8 @@ class EntityLinker:
         return sorted(among, key=cosines.__getitem__, reverse=True)
 
     def _best_match(self, text: str, plain: str, embed: Embed) -> tuple[int, float, float]:
-        """The concept that is meant most likely, its cosine to what is `said`, and which share of the words are its
-        own: where none has SOME of them no vector is needed, for none is meant."""
+        """The most likely concept, its cosine to `plain`, and the share of the words that are in its name. Where no
+        concept's name has SOME of the words, none is meant and no vector is needed."""
         shares, none = self._shares(words_of(core(text))), (0.0, 0.0)
         if all(share < SOME for share, _ in shares.values()):
             return 0, 0.0, 0.0

@@ -57,7 +57,7 @@ def aligned(drawings: np.ndarray, shares: Sequence[float] | None = None) -> tupl
 
 @dataclass(frozen=True)
 class _Compared:
-    """Numbers of the drawings that agree (`kept`), the most typical one first. Of all: their boxes, and whether it is
+    """Numbers of the drawings that agree, the most typical one first. Of all: their boxes, and whether it is
     their mirror images that agree."""
 
     agreeing: list[int]

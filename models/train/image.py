@@ -299,7 +299,8 @@ class ImageTask(Task):
         digest = hashlib.sha256(content.encode()).hexdigest()[:16]
         file = self.options.cache and self.options.cache / f"image-{digest}"
         with self._encoder() as reader:
-            return encode_all(count, self.item, reader, file).to(self.device)
+            encoded = encode_all(count, self.item, reader, file)
+        return encoded.to(self.device)  # the encoder has left the device by now
 
     def item(self, row: int) -> Item:
         """Picture and captions of a row: the pictures of the split in each of `views`, then the scenes.

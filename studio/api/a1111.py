@@ -32,7 +32,7 @@ from studio.api.uploads import Uploads, checked, decoded, in_turn, uploads
 from studio.backends.base import MODELS, open_backend
 from studio.capabilities import Capabilities
 from studio.doors import model_state
-from studio.events import Cancelled, Content, Done, Failed, Progress, Saved
+from studio.events import Cancelled, Done, Failed, Progress, Saved
 from studio.media import quick_png
 from studio.metadata.files import encoded, texts
 from studio.metadata.origin import version
@@ -155,7 +155,7 @@ class Sampler:
 DATA: Row = json.loads(Path(__file__).with_name("a1111.json").read_text(encoding="utf-8"))
 SAMPLERS = [Sampler(**row) for row in DATA["samplers"]]
 # Before 1.9 the schedule was a part of the sampler's name: "DPM++ 2M Karras".
-_SCHEDULE = re.compile(r"(.*?)(?: (karras|exponential|polyexponential))?", re.IGNORECASE)
+_SCHEDULE = re.compile(r"(.*?)(?: (karras|exponential|polyexponential))?", re.IGNORECASE | re.DOTALL)
 
 
 def scheduler_of(name: str, schedule: str, schedulers: Sequence[str], notes: list[Message]) -> str:
@@ -555,8 +555,7 @@ async def _answered(state: State, task: str, data: bytes, **fields: Any) -> byte
             (job,) = studio.prepare(task, image=files.add(data, "image"), model=state.model, **fields)
             return inputs.keep(job.request, studio.home)
 
-    answers = await studio.aask(await in_turn(planned))
-    return next(answer.data for answer in answers if isinstance(answer, Content))
+    return (await studio.acontent(await in_turn(planned))).data
 
 
 def _target(size: tuple[int, int], how: Upscaling) -> tuple[int, int]:

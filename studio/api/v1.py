@@ -38,7 +38,7 @@ from studio.api.uploads import Uploads, in_turn, uploads
 from studio.backends.base import offered, open_backend
 from studio.capabilities import Style
 from studio.doors import ModelState, model_problem, model_states
-from studio.events import Cancelled, Content, Done, Event, Failed, Progress, Saved
+from studio.events import Cancelled, Done, Event, Failed, Progress, Saved
 from studio.media import data_url
 from studio.metadata.origin import nameless, version
 from studio.planner import Job
@@ -122,7 +122,7 @@ def _prepared(served: Served, body: Any, use: Callable[[Job], Any]) -> Any:
 async def caption(served: ServedStudio, body: CaptionIn) -> Any:
     """Describe a picture at once, before all jobs, and store nothing. A job of the task `caption` stores the words."""
     request = await in_turn(_prepared, served, body, lambda job: inputs.keep(job.request, served.studio.home))
-    (answer,) = [event for event in await served.studio.aask(request) if isinstance(event, Content)]
+    answer = await served.studio.acontent(request)
     return {"caption": answer.data.decode(), "score": answer.score, "known": answer.known}
 
 

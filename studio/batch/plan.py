@@ -143,7 +143,11 @@ def _planned(row_settings: Settings, context: Context) -> list[Planned]:
 
 
 def _check_within(path: Path, context: Context) -> None:
-    if context.within and not path.resolve().is_relative_to(context.within.resolve()):
+    try:
+        inside = not context.within or path.resolve().is_relative_to(context.within.resolve())
+    except (OSError, ValueError):  # this can't be the name of a file
+        inside = False
+    if not inside:
         raise Refused("batch.not_in_home", file=str(path)[:80])
 
 

@@ -43,7 +43,8 @@ _FLAG = re.compile(r"\s--(?=[A-Za-z]\w*(?:\s|$))")
 
 @dataclass(frozen=True)
 class Source:
-    """A prompt file: its name, whose ending tells its format, its bytes, and the folder where relative paths begin."""
+    """A prompt file: its name, whose ending tells its format, its bytes in UTF-8, and the folder where relative paths
+    begin, for a pipe the current one."""
 
     name: str
     data: bytes = field(repr=False)
@@ -65,7 +66,9 @@ class Source:
             raise Refused("batch.unreadable", file=name, why=error.strerror or str(error)) from error
         if len(data) > FILE_BYTES:
             raise Refused("batch.file_too_large", file=name, most=FILE_BYTES >> 20)
-        return Source(name, data, path.parent)
+        if data.startswith(UTF16):
+            data = data.decode("utf-16", "replace").encode()
+        return Source(name, data, path.parent if path.is_file() else Path())
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def open_sources(names: Sequence[str]) -> list[Source]:
 
 
 def _paths(name: str) -> list[str]:
-    with contextlib.suppress(ValueError):  # a NUL in the name
+    with contextlib.suppress(OSError):  # a name that is too long
         if name == "-" or Path(name).exists():
             return [name]
     paths = sorted(path for path in glob.glob(name, recursive=True) if Path(path).is_file())  # noqa: PTH207 - absolute too
@@ -131,10 +134,7 @@ def digest(sources: Sequence[Source]) -> str:
 
 def lines(source: Source) -> Iterator[tuple[int, str] | Problem]:
     """Each line with its number, from 1, without its end; a Problem for a line that is no text or is too long."""
-    data = source.data
-    if data.startswith(UTF16):
-        data = data.decode("utf-16", "replace").encode()
-    for number, line in enumerate(data.removeprefix("\ufeff".encode()).removesuffix(b"\n").split(b"\n"), 1):
+    for number, line in enumerate(source.data.removeprefix("\ufeff".encode()).removesuffix(b"\n").split(b"\n"), 1):
         try:
             if len(line) > LINE_BYTES:
                 raise BadRow("batch.line_too_long", most=LINE_BYTES >> 10)
@@ -148,7 +148,7 @@ def lines(source: Source) -> Iterator[tuple[int, str] | Problem]:
 def whole(source: Source) -> str:
     """All of a file as text; BadRow where it is none."""
     try:
-        return source.data.decode("utf-16" if source.data.startswith(UTF16) else "utf-8-sig")
+        return source.data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadRow("batch.not_utf8", byte=error.start + 1) from error
 
@@ -318,7 +318,7 @@ def read_json(source: Source) -> Iterator[Row | Problem]:
 def _parsed(text: str) -> Any:
     """The JSON value of a text; BadRow says what is wrong where."""
     try:
-        return json.loads(text, object_pairs_hook=_unique)
+        return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         line = error.lineno if error.lineno > 1 else None
         raise BadRow("batch.no_json", error.colno, line, why=error.msg.lower()) from error
@@ -326,7 +326,17 @@ def _parsed(text: str) -> Any:
         raise BadRow("batch.no_json", why=str(error).split(";")[0].lower()) from error
 
 
+def _object(pairs: list[tuple[str, Any]]) -> Any:
+    """An object; the error in its place where a name comes twice, so that the rest is read."""
+    try:
+        return _unique(pairs)
+    except BadRow as error:
+        return error
+
+
 def _object_row(line: int, value: Any) -> Row:
+    if isinstance(value, BadRow):
+        raise value
     if not isinstance(value, dict):
         raise BadRow("batch.no_object")
     return _expanded(line, value, False)

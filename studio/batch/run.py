@@ -259,11 +259,13 @@ class Runner:
     def _write(self) -> None:
         """Write anew what follows from the pictures. A disk that is full now was full before."""
         rows: dict[str, dict[str, Any]] = {}
-        for job in self.jobs:
-            rows |= {name: _metadata(job, self.saved[name]) for name in job.files if name in self.saved}
         try:
+            for job in self.jobs:
+                for name in job.files:
+                    if name in self.saved and (self.folder.images / name).exists():  # nobody has removed it since
+                        rows[name] = _metadata(job, self.saved[name])
             _write(self.folder.images / "metadata.jsonl", rows.values())
-            owed = (credit for name in sorted(self.saved) for credit in credits_in(self.folder.images / name))
+            owed = (credit for name in sorted(rows) for credit in credits_in(self.folder.images / name))
             for name, data in as_file(owed).items():
                 write_whole(self.folder.path / name, data)
             self.folder.save_plan(self.problems, self.plan.jobs, self.status)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
@@ -173,7 +174,10 @@ def grid(common: Common, prompt: str, x: str, y: str, again: Path | None, out: P
     put in their place.
     """
     if again:
-        if prompt or x or y:
+        context = click.get_current_context()
+        options = (option.name or "" for option in context.command.params)
+        typed = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+        if typed - {"again", "out", "as_json", "home"}:
             raise Refused("cli.grid_again")
         sheet = Grid.from_file(again)
     elif x:

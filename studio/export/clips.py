@@ -131,6 +131,7 @@ def gif(clip: Clip, matte: str = "", colours: int = PALETTE) -> bytes:
     """
     frames = _in_shared_palette([_binary_alpha(frame, matte) for frame in clip.frames], colours)
     hundredths = [max(time, SHORTEST) for time in whole(time / 10 for time in clip.times)]
+    # FFmpeg counts repeats: -1 none, 0 without end.
     plays = {"loop": str(clip.plays - 1 if clip.plays > 1 else -clip.plays), "final_delay": str(hundredths[-1])}
     times = [10 * time for time in hundredths]
     return _film(frames, clip.size, times, "gif", "gif", "pal8", {"gifflags": "0"}, plays)

@@ -559,6 +559,8 @@ def _film_with(data: bytes, metadata: Metadata) -> bytes:
         for stream in (*film.streams.video, *film.streams.audio):
             if not stream.disposition & Disposition.attached_pic:
                 streams[stream.index] = copied = copy.add_stream_from_template(stream, opaque=True)
+                if language := stream.metadata.get("language"):
+                    copied.metadata["language"] = language
                 if stream in film.streams.video and stream.average_rate:  # else the last frame has no duration
                     copied.codec_context.framerate = stream.average_rate
                 if stream.metadata.get("alpha_mode") == "1":  # else the copy does not say that it has transparency

@@ -19,7 +19,6 @@ from models.references.credits import Credit, as_file
 from studio.api.gallery import FOREVER, file_response, item_of, small
 from studio.api.routing import Rejected
 from studio.batch.plan import safe_name
-from studio.events import Content
 from studio.export.apps import APPS
 from studio.export.clips import FORMATS, Clip, sheet
 from studio.export.drawing import Larger
@@ -149,7 +148,7 @@ def describe(context: PageContext, item: GalleryItem, language: str) -> GalleryI
     """
     studio, model = context.studio, context.model
     request = make_request("caption", image={"path": str(item.path)}, language=language, model=model)
-    (answer,) = (event for event in studio.ask(resolve(request, context.can)) if isinstance(event, Content))
+    answer = studio.content(resolve(request, context.can))
     caption, prompt, cosine = answer.data.decode(), plain(item.prompt).strip(), None
     if answer.known and prompt:
         before, after = studio.embed([prompt, caption], model=model)
