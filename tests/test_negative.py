@@ -115,6 +115,6 @@ def test_the_chips_follow_the_negative_prompt(visit: Callable[..., Any]) -> None
     page.fill("#negative textarea, #negative input", "dog")
     page.wait_for_selector("#chips .chip.left_out b:text-is('dog')")
     page.click("#make")
-    page.wait_for_selector(".stage .said .chip.left_out b:text-is('dog')")
+    page.wait_for_selector(".stage .prompt-chips .chip.left_out b:text-is('dog')")
     page.click("#active [data-name=negative]")
     page.wait_for_selector("#chips .chip.drawn b:text-is('dog')")

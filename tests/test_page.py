@@ -35,7 +35,7 @@ from studio.studio import Studio
 
 # Codes that are put together: of a hint, of a setting's name, of what `studio doctor` finds, of a part of the model.
 BUILT = re.compile(
-    r"\w+_(hint|info|values|words)|(of|key|about|was|does|good|kind|preset)_\w+|judge|rewrite|\w+_(file|short|rotten|gallery|database)"
+    r"\w+_(hint|info|values|words)|(of|key|about|was|does|kind|preset)_\w+|judge|vocabulary|\w+_(file|short|rotten|gallery|database)"
 )
 
 

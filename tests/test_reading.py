@@ -151,5 +151,5 @@ def test_the_chips_follow_the_prompt(visit: Callable[..., Any]) -> None:
     page.wait_for_selector("#chips .chip.drawn >> text=rocket")
     assert page.input_value(PROMPT) == "a rocket"
     page.click("#make")
-    page.wait_for_selector(".stage .said .chip.drawn >> text=rocket")
-    assert not page.locator(".stage .said button").count(), "what is drawn stays drawn"
+    page.wait_for_selector(".stage .prompt-chips .chip.drawn >> text=rocket")
+    assert not page.locator(".stage .prompt-chips button").count(), "what is drawn stays drawn"

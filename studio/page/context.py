@@ -68,7 +68,7 @@ class PageContext:
         self.poll, self.series = Poll(self.studio, self.can), SeriesStore(self.studio)
 
     def html(self, value: str = "", script: str = LISTEN, **settings: Any) -> gr.HTML:
-        """HTML with `data-do` buttons, which the card handles. Its part handles those with `data-own` in `select`."""
+        """HTML whose `data-do` buttons the card handles. The tab handles its `data-own` buttons in a `select` event."""
         html = gr.HTML(value, js_on_load=script, **settings)
         html.click(self.act, None, [self.card, self.handed, self.tabs], **PRESSED)
         return html
@@ -100,8 +100,8 @@ class PageContext:
             STOP.reset(token)
 
     def hand(self, tab: str, use: str, **what: Any) -> dict[str, Any]:
-        """A value for `handed`: `tab` is to use a `picture` (sha256), a dropped `file` or a `job` as `use`. The time
-        makes two equal ones in a row differ, so that Gradio reports a change.
+        """A value for `handed`: `tab` receives a `picture` (sha256), a dropped `file` or a `job`; `use` says what for.
+        The time makes two equal ones in a row differ, so that Gradio reports a change.
         """
         return {"tab": tab, "use": use, **what, "at": time.time()}
 

@@ -5,6 +5,7 @@ closed, and the page that is opened next shows it.
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +31,7 @@ COUNT_MOST = 12  # maximum of the count slider; the command takes more
 # Request fields that are taken from inputs of the same name without conversion.
 PLAIN = ("negative", "style", "scheduler")
 SAMPLING = ("steps", "guidance")  # some schedulers fix them
-# Inputs in folds, by the name of the chip beside the button that shows that they are set.
+# Inputs in folds, by the name of the chip that shows that they are set.
 FOLDED: dict[str, tuple[str, ...]] = {name: (name,) for name in ("seed", "negative", "scheduler", *SAMPLING)}
 
 Restored = tuple[dict[str, Any], str]  # values of inputs by name, notes as HTML
@@ -44,17 +45,19 @@ def task_of(path: Path) -> str:
         return ""
 
 
-class MakeHandlers:
+class MakeHandlers(ABC):
     """The event handlers of a tab that generates.
 
     Attributes:
         tab, task: the name of the tab and the task of its requests.
         wanted: the filter of the gallery artifacts below its stage.
-        beside: the input whose value `handed` gets too.
+        current: the input whose value `handed` gets too.
         folded: inputs in folds, by the name of their chip.
     """
 
-    tab = task = beside = ""
+    tab: ClassVar[str]
+    task: ClassVar[str]
+    current: ClassVar[str]
     folded: ClassVar[dict[str, tuple[str, ...]]] = FOLDED
     wanted = Filter()
 
@@ -78,9 +81,9 @@ class MakeHandlers:
         values["sampled"] = values["scheduler"]  # keeps steps and guidance as restored
         return {**values, "seed": str(fields["seed"]) if fields.get("seed") is not None else ""}
 
-    def handed(self, handed: dict[str, Any], beside: Any) -> Restored:
-        """Another part of the page handed something to this tab."""
-        raise NotImplementedError
+    @abstractmethod
+    def handed(self, what: dict[str, Any], current: Any) -> Restored:
+        """Another part of the page handed something to this tab; `current` is the value of that input."""
 
     def load(self) -> tuple[Any, ...]:
         """A page was opened -> stage (of the running job, if any), strip, history."""
@@ -284,15 +287,15 @@ def build(
             picked = f"{chosen}<!-- {time.time()} -->"
         return [*(values.get(name, gr.skip()) for name in form), *opened, picked, words or gr.skip()]
 
-    def handed(what: dict[str, Any] | None, beside: Any) -> list[Any]:
+    def handed(what: dict[str, Any] | None, current: Any) -> list[Any]:
         if what is None or what["tab"] != handlers.tab:
             return [gr.skip()] * (len(filled) + 1)
         if what["use"] == "watch":  # a job that another part queued comes on the stage
             return [*[gr.skip()] * len(filled), handlers.poll.stage(what["job"]).html(mine=True)]
-        return [*fill(*handlers.handed(what, beside)), gr.skip()]
+        return [*fill(*handlers.handed(what, current)), gr.skip()]
 
     filled = [*form.values(), *(fold for fold, _ in side.folds), side.styles, status]
-    context.handed.change(handed, [context.handed, form[handlers.beside]], [*filled, stage], **QUIET)
+    context.handed.change(handed, [context.handed, form[handlers.current]], [*filled, stage], **QUIET)
     return filled, fill
 
 

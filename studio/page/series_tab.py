@@ -1,8 +1,9 @@
 """What the tabs with series (sets, comparisons, captions, prompt files) share: event handlers and panels."""
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import gradio as gr
 
@@ -28,19 +29,19 @@ class Cell:
     error: str | Message = ""
 
 
-class SeriesHandlers:
-    """The event handlers of a tab with series of one kind."""
+class SeriesHandlers(ABC):
+    """The event handlers of a tab with series of one `kind`."""
 
-    kind = ""
+    kind: ClassVar[str]
 
     def __init__(self, context: PageContext) -> None:
         self.context, self.series = context, context.series
 
+    @abstractmethod
     def show(self, shown: str) -> Shown:
         """The series on show, its HTML, and the HTML of the others."""
-        raise NotImplementedError
 
-    def change(self, series: Series, data: dict[str, str]) -> None:
+    def change(self, series: Series, data: dict[str, str]) -> None:  # noqa: B027  a tab may have no buttons
         """Handle a button of this tab; unknown actions do nothing."""
 
     def find(self, name: str) -> Series:
@@ -85,11 +86,11 @@ class SeriesHandlers:
 class ShowHandlers(SeriesHandlers):
     """A tab that shows one series as a panel and the others as tiles. `texts` is the prefix of its texts."""
 
-    texts = ""
+    texts: ClassVar[str]
 
+    @abstractmethod
     def panel(self, series: Series) -> str:
         """The panel of a series. KeyError if it was removed meanwhile."""
-        raise NotImplementedError
 
     def show(self, shown: str) -> Shown:
         """The series on show (the newest if there is no such one), its panel, and tiles of the latest ones."""
@@ -103,10 +104,14 @@ class ShowHandlers(SeriesHandlers):
             panel = render("series.nothing_yet", self.texts)
         return shown, panel, render("series.tiles", tiles, shown, text(f"{self.texts}.yours"))
 
-    def begun(self, shown: str, begin: Callable[..., Series], *given: Any) -> Shown:
+    @abstractmethod
+    def begin(self, *given: Any) -> Series:
+        """Queue the jobs of a new series from the values of the inputs. Refused where they don't fit."""
+
+    def begun(self, shown: str, *given: Any) -> Shown:
         """Begin a series and show it; if it is refused, the panel stays, with the refusal above it."""
         try:
-            shown = begin(*given).id
+            shown = self.begin(*given).id
         except Refused as refusal:
             return self.refused(shown, refusal)
         return self.show(shown)

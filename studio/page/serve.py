@@ -12,7 +12,6 @@ import sys
 import threading
 import webbrowser
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,10 +130,11 @@ def http_server(
     logging.basicConfig(level=logging.WARNING)
     # Open pages hold a connection each; without a limit Ctrl-C would wait for the last tab to close.
     how: dict[str, Any] = {"http": Connection, "backlog": BACKLOG, "ws": "none", "timeout_graceful_shutdown": 1}
-    first = partial(build_app, context, ready)
-    guarded = Guard(
-        ModelApps(context, lambda page: first() if page is context else build_app(page)), anywhere, password
-    )
+
+    def build(page: "PageContext") -> "FastAPI":
+        return build_app(page, ready) if page is context else build_app(page)
+
+    guarded = Guard(ModelApps(context, build), anywhere, password)
     server = uvicorn.Server(uvicorn.Config(guarded, log_level="warning", **how))
     # Connections that are cut at shutdown are no error.
     logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
@@ -142,7 +142,7 @@ def http_server(
 
 
 class ModelApps:
-    """Dispatches to the app of the served model. `build` makes the app of another model when it is first chosen."""
+    """Dispatches to the app of the served model. `build` makes the app of a model when it is first served."""
 
     def __init__(self, context: "PageContext", build: Callable[["PageContext"], "FastAPI"]) -> None:
         self._context, self._build, self._apps = context, build, dict[str, "FastAPI"]()

@@ -141,7 +141,7 @@ const binned = () => find('[name=bin]').checked;
 const narrow = () => {
   const query = new URLSearchParams();
   for (const [name, value] of new FormData(find('.filters'))) if (value.trim()) query.set(name, value.trim());
-  write(find('.active'), String([...query.keys()].filter((name) => name !== 'words' && name !== 'bin').length || ''));
+  write(find('.filter-count'), String([...query.keys()].filter((name) => name !== 'words' && name !== 'bin').length || ''));
   if (query.toString() === wanted) return;
   wanted = query.toString();
   anew = true;

@@ -228,7 +228,7 @@
   const statusNear = (node) => node && (node.querySelector('.fetching') || statusNear(node.parentElement));
   let turn = Promise.resolve();
   const download = async (link, address, name) => {
-    const say = (words) => { // else the card shows another picture
+    const say = (words) => { // not where the card shows another picture by now
       if (link.isConnected && link.href === address) write(statusNear(link), words);
     };
     say(link.dataset.fetch);

@@ -22,18 +22,18 @@ studio.follow({
     studio.replay(cells);
     if (news.ended) {
       stage().dataset.ended = 'true';
-      tell(stage().querySelector('.said'));
+      tell(stage().querySelector('.prompt-chips'));
     }
   },
   silent: (silent) => stage()?.classList.toggle('silent', silent),
   gallery: () => trigger('change'),
 });
 // The chips of its prompt, once the job has ended.
-const tell = async (said) => {
-  if (!said || said.dataset.told) return;
-  said.dataset.told = 'true';
-  const { text, negative } = said.dataset;
-  said.innerHTML = (await studio.fetchJson(`/read?${new URLSearchParams({ fixed: true, text, negative })}`)).html;
+const tell = async (chips) => {
+  if (!chips || chips.dataset.told) return;
+  chips.dataset.told = 'true';
+  const { text, negative } = chips.dataset;
+  chips.innerHTML = (await studio.fetchJson(`/read?${new URLSearchParams({ fixed: true, text, negative })}`)).html;
 };
 const begin = () => {
   studio.showBackground();

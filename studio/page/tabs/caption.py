@@ -82,7 +82,7 @@ class CaptionHandlers(ShowHandlers):
 
     def panel(self, series: Series) -> str:
         rows = self.rows(series)
-        problems = [(name, Message.from_json(said)) for name, said in series.about["problems"]]
+        problems = [Message.from_json(message) for _, message in series.about["problems"]]
         ready = len(training_examples(self.series, series, rows))
         return render("caption.panel", series, self.series.counts(series), rows, problems, ready)
 
@@ -102,14 +102,14 @@ class CaptionHandlers(ShowHandlers):
         return rows
 
     def _member(self, job: Job) -> Member:
-        """A job whose picture lies in the home, where it stays as long as the series."""
+        """A member whose picture is copied into the home, where it stays as long as the series."""
         name = Path(job.request.image.path).name
-        item = inputs.keep(job.request, self.context.studio.home)
-        return Member(job.id, name, (f"{Path(name).stem}-{kind_of(job.request)}.txt",), item)
+        request = inputs.keep(job.request, self.context.studio.home)
+        return Member(job.id, name, (f"{Path(name).stem}-{kind_of(job.request)}.txt",), request)
 
 
 def _of_name(message: Message, name: str) -> Message:
-    """A message that calls the file by its name: where uploads lie is nobody's business."""
+    """The message with the file's name in place of its path in the folder of uploads."""
     return replace(message, values={**message.values, **({"path": name} if "path" in message.values else {})})
 
 
@@ -155,7 +155,7 @@ def build(context: PageContext) -> None:
 
     def make(shown: str, *given: Any) -> Shown:
         """The series on show, and the file input, emptied once the jobs are queued."""
-        now, *rest = handlers.begun(shown, handlers.begin, *given)
+        now, *rest = handlers.begun(shown, *given)
         return now, *rest, gr.skip() if now == shown else None
 
     outputs, settings = handlers.connect(tab, shown, panels)

@@ -19,7 +19,7 @@ from studio.page.form import Form
 from studio.page.html import label, new_router, render, style_name, text
 from studio.page.routes import attachment, opened, series_of
 from studio.page.series import WATCHED, Member, Series, estimate
-from studio.page.series_tab import ShowHandlers, Shown
+from studio.page.series_tab import ShowHandlers
 from studio.planner import plan
 from studio.requests import make_request
 from studio.syntax import Wildcards
@@ -119,12 +119,9 @@ def build(context: PageContext) -> None:
     x.input(handlers.suggested, x, across, **QUIET)
     y.input(handlers.suggested, y, down, **QUIET)
 
-    def make(shown: str, *values: str) -> Shown:
-        return handlers.begun(shown, handlers.begin, *values)
-
     gr.on([one.change for one in given], handlers.preview, given, count, trigger_mode="always_last", **QUIET)
     outputs, settings = handlers.connect(tab, shown, panels)
-    gr.on([button.click, prompt.submit], make, [shown, *given], outputs, **settings)
+    gr.on([button.click, prompt.submit], handlers.begun, [shown, *given], outputs, **settings)
 
 
 def _inputs(handlers: CompareHandlers, form: Form) -> None:

@@ -31,7 +31,7 @@ WHITE = 128  # minimum level of a mask that counts as painted
 
 
 class CreateHandlers(MakeHandlers):
-    tab, task, beside = "create", "image", "first"
+    tab, task, current = "create", "image", "first"
     folded: ClassVar = {
         "from": ("pictured", "canvas"),
         "strength": ("strength",),
@@ -74,21 +74,21 @@ class CreateHandlers(MakeHandlers):
             lost.append(text("create.beyond", names=[text(f"create.of_{name}") for name in names]))
         return self.values(restored.fields), notes(good=[text("making.restored")], unknown=lost)
 
-    def handed(self, handed: dict[str, Any], beside: Any) -> Restored:
-        path, use = self.context.file(handed["picture"], "image"), handed["use"]
+    def handed(self, what: dict[str, Any], current: Any) -> Restored:
+        path, use = self.context.file(what["picture"], "image"), what["use"]
         if use == "words":
-            item = self.studio.gallery.get(handed["picture"])
-            style = handed["style"] if handed["style"] in [one.name for one in self.context.can.styles] else ""
+            item = self.studio.gallery.get(what["picture"])
+            style = what["style"] if what["style"] in [one.name for one in self.context.can.styles] else ""
             return {"prompt": item.caption or item.words, "style": style}, notes(good=[text("create.said")])
         if path is None:
             return {}, ""
         if use == "settings":
             return self.dropped(path)
         if use == "start":  # with its prompt, which describes it
-            item = self.studio.gallery.get(handed["picture"])
+            item = self.studio.gallery.get(what["picture"])
             words = {"prompt": item.words or item.prompt, "style": item.style}
             return {**on_canvas(str(path)), **words}, notes(good=[text("making.given")])
-        return {"second" if beside else "first": str(path)}, notes(good=[text("making.given")])
+        return {"second" if current else "first": str(path)}, notes(good=[text("making.given")])
 
     def values(self, fields: dict[str, Any]) -> dict[str, Any]:
         can = self.context.can
@@ -263,13 +263,13 @@ def beyond(fields: dict[str, Any], can: Capabilities) -> list[str]:
     """Names of the fields whose values the inputs can't hold: mix, border, strength."""
     partly = fields.get("mask") or fields.get("expand")
     strength, held = fields.get("strength"), blend(picture_values(fields, can))
-    is_beyond = {
+    exceeds = {
         "mix": _plain(held.get("mix", ())) != _plain(fields.get("mix", ())),
         "expand": fields.get("expand") not in (None, can.expand.usual),
         "strength": strength is not None
         and (strength < can.strength.least or (partly and strength != can.strength.most)),
     }
-    return [name for name in is_beyond if is_beyond[name]]
+    return [name for name, is_beyond in exceeds.items() if is_beyond]
 
 
 def _plain(mix: Sequence[dict[str, Any]]) -> list[tuple[str, float]]:

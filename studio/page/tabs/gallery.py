@@ -105,7 +105,7 @@ class GalleryHandlers:
 
         `low` is the last number of a full page, below which there may be more; None on the last page.
         """
-        now = fingerprint(self.context.studio, GALLERY)  # before the pictures: what comes between them is news
+        now = fingerprint(self.context.studio, GALLERY)  # first: a change while the pictures are read is news
         items, everything = self.gallery.page(wanted, before), Filter(deleted=wanted.deleted)
         count, total = self.gallery.count(wanted), self.gallery.count(everything)
         newest = self.gallery.page(wanted, limit=1) if before is not None else items[:1]
@@ -115,7 +115,6 @@ class GalleryHandlers:
             "cells": [(item.number, render("gallery.cell", item)) for item in items],
             "low": items[-1].number if len(items) == PAGE else None,
             "newest": newest[0].number if newest else 0,
-            "found": count,
             "counted": render("gallery.counted", count, total, **stand),
             "bin": total if wanted.deleted else self.gallery.count(replace(everything, deleted=True)),
             "nothing": "" if count else render("gallery.nothing", **stand),

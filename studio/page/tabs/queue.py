@@ -45,7 +45,7 @@ class QueueHandlers:
 
     def rows(self) -> dict[str, Any]:
         """The head, and the rows of each list as (job, HTML)."""
-        now = fingerprint(self.studio, QUEUE)  # before the jobs: what comes between them is news
+        now = fingerprint(self.studio, QUEUE)  # first: a change while the jobs are read is news
         counts = {str(state): count for state, count in self.queue.counts().items()}
         line, place = [], 0
         for job in self.queue.jobs(OPEN, SHOWN):

@@ -98,7 +98,7 @@ def build(context: PageContext) -> None:
     def make(shown: str, kind: str, style: str, seed: str, *typed: str) -> tuple[Any, ...]:
         given = dict(zip(form, typed, strict=False))
         first, words = given.get(KINDS.get(kind, ""), ""), given.get(f"{kind}_words", "")
-        return handlers.begun(shown, handlers.begin, kind, first, words, style, seed)
+        return handlers.begun(shown, kind, first, words, style, seed)
 
     outputs, settings = handlers.connect(tab, shown, panels)
     triggers = [button.click, *(box.submit for box in inputs if box.lines == 1)]

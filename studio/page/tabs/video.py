@@ -30,7 +30,7 @@ JOINTS = {"en": ", ", "zh": "，"}  # between the thing and its motion
 
 
 class VideoHandlers(MakeHandlers):
-    tab, task, beside = "video", TASK, "prompt"
+    tab, task, current = "video", TASK, "prompt"
     wanted = Filter(kind=TASK)
 
     def fields(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -46,13 +46,13 @@ class VideoHandlers(MakeHandlers):
         values |= {name: fields[name]["path"] if fields.get(name) else None for name in PICTURES}
         return {**super().values(fields), **values}
 
-    def handed(self, handed: dict[str, Any], beside: Any) -> Restored:
-        use, digest = handed["use"], handed.get("picture", "")
-        path = handed.get("file") or self.context.file(digest, "image", "clip")
+    def handed(self, what: dict[str, Any], current: Any) -> Restored:
+        use, digest = what["use"], what.get("picture", "")
+        path = what.get("file") or self.context.file(digest, "image", "clip")
         if path is None:
             return {}, ""
         if use == "animate":
-            words = {"prompt": self.studio.gallery.get(digest).prompt} if digest and not beside else {}
+            words = {"prompt": self.studio.gallery.get(digest).prompt} if digest and not current else {}
             return {"image": str(path), **words}, notes(good=[text("video.given")])
         try:
             return self._of_clip(path, use == "extend")
