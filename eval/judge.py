@@ -112,7 +112,7 @@ class Judge(ModelMixin, ConfigMixin):
         self.phrases = nn.Conv1d(width, width, 3, padding=1)
         self.fusion = nn.ModuleList(Fusion(width, heads) for _ in range(rounds))
         self.score = nn.Linear(width, 1)
-        self.log_scale = nn.Parameter(torch.tensor(2.3))  # of the cosines in InfoNCE
+        self.log_scale = nn.Parameter(torch.tensor(2.3))  # of the cosines in the contrastive part of training
 
     def picture(self, pixels: Tensor) -> Tensor:
         """Premultiplied (B, 4, 128, 128) in [0, 1] -> places (B, M, D)."""
@@ -137,10 +137,6 @@ class Judge(ModelMixin, ConfigMixin):
         for look in self.fusion:
             words = look(words, places, bias)
         return self.score(_mean(layer_norm(words), mask))[:, 0].float()
-
-    def vectors(self, places: Tensor, words: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Unit vectors (B, D) of pictures and (C, D) of captions, for the contrastive part of training."""
-        return F.normalize(places.float().mean(1), dim=-1), F.normalize(_mean(words, mask).float(), dim=-1)
 
     @classmethod
     def load(cls, root: Path | None = None) -> "Judge":

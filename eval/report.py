@@ -1,6 +1,6 @@
 """From measures to rows, from rows to one document, from the document to pages.
 
-A table is printed, or written as JSON, Markdown or one page of HTML with plots.
+A table is printed, or written as JSON or Markdown.
 
 `python -m eval report` writes the figures that are shown: `docs/figures.json` holds the last run of each measure at
 each size, with the sha256 of the weights that made it. Each of `PAGES` says between two marks what it shows: `figures:
@@ -9,8 +9,6 @@ weights are no longer those that ship says so.
 """
 
 import argparse
-import base64
-import io
 import json
 import platform
 import re
@@ -26,16 +24,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, select_autoescape
-from PIL import Image
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from eval.metrics import METRICS
-from eval.rows import SEED, MissingError, Row, Strip
-from models.data.pixels import png
+from eval.rows import SEED, MissingError, Row
 from models.data.stored import whole
 from models.messages import Refused
 from models.weights import listed_parts, part_digests
@@ -48,8 +43,6 @@ Document = dict[str, Any]
 
 LIBRARIES = ("torch", "diffusers", "transformers", "torchmetrics", "numpy", "pillow")
 WIDE = 200  # columns where standard output is no terminal
-OTHER = "the other run"
-SHOWN = 6  # pictures a strip
 
 ROOT = Path(__file__).parent.parent
 FIGURES = "docs/figures.json"
@@ -109,11 +102,9 @@ def table_document(context: "Context", groups: dict[str, Group], size: str) -> D
 
 
 def rows_of(groups: dict[str, Group]) -> Document:
-    """Rows as the JSON holds them, and the pictures that the page shows of them."""
-    every = [(name, row) for name, group in groups.items() for row in group["rows"]]
-    rows = [{"group": name, **asdict(row), "met": row.met} for name, row in every]
-    sheets = {f"{name}: {row.name}": [asdict(strip) for strip in row.shown] for name, row in every if row.shown}
-    return {"rows": [{key: value for key, value in row.items() if key != "shown"} for row in rows], "sheets": sheets}
+    """Rows as the JSON holds them."""
+    rows = [{"group": name, **asdict(row), "met": row.met} for name, group in groups.items() for row in group["rows"]]
+    return {"rows": rows}
 
 
 def machine() -> dict[str, Any]:
@@ -163,64 +154,6 @@ def number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-# --- Plots and pictures -----------------------------------------------------------------------------------------------
-
-
-def bar(row: dict[str, Any]) -> dict[str, Any]:
-    """Where a row's figure, its interval, its goal, the other run's figure and the controls stand on one line, in per
-    cent of the line from the least of them (0 at most) to the greatest."""
-    other, against = row.get("other") or {}, [(name, value) for name, value in row["against"] if name != OTHER]
-    spans = {name: ends for name, ends in (("this", row["interval"]), ("other", other.get("interval"))) if ends}
-    points = {"value": row["value"], "goal": row["goal"], "other_value": other.get("value")}
-    points = {name: value for name, value in points.items() if value is not None}
-    every = [0.0, *points.values(), *(end for ends in spans.values() for end in ends), *(value for _, value in against)]
-    low, high = min(every), max(every)
-
-    def at(value: float) -> float:
-        return round(100 * (value - low) / (high - low or 1), 2)
-
-    return {
-        "against": [(name, at(value)) for name, value in against],
-        "spans": {name: [at(end) for end in ends] for name, ends in spans.items()},
-        **{name: at(value) for name, value in points.items()},
-    }
-
-
-def difference(row: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
-    """Another run's figure beside a row's, how much more this one is, whether intervals part (None where unknown)."""
-    this, other = row["interval"], before.get("interval")
-    apart = (this[0] > other[1] or other[0] > this[1]) if this and other else None
-    return {"value": before["value"], "interval": other, "difference": row["value"] - before["value"], "apart": apart}
-
-
-def strips(
-    values: np.ndarray, picture: np.ndarray | Callable[[int], Image.Image], lower_is_better: bool = False
-) -> tuple[Strip, ...]:
-    """The best, the median and the worst pictures by their values (N,), each from a file as small as can be. `picture`
-    is uint8 (N, H, W, 4) premultiplied, or gives one by its number. Right and wrong answers have no median."""
-    names = ("best", "worst", "median")[: len(np.unique(values))]
-    order = np.argsort(np.asarray(values, float) * (1 if lower_is_better else -1), kind="stable").tolist()
-    middle = max(0, (len(order) - SHOWN) // 2)
-    rows = {"best": order[:SHOWN], "median": order[middle : middle + SHOWN], "worst": order[-SHOWN:][::-1]}
-    return tuple(
-        Strip(
-            name, tuple(float(values[n]) for n in row),
-            side_by_side([picture(n) if callable(picture) else png(picture[n]) for n in row]),
-        )
-        for name, row in rows.items() if name in names
-    )  # fmt: skip
-
-
-def side_by_side(pictures: Sequence[Image.Image], side: int = 96) -> str:
-    """One WebP file of them as a data URI."""
-    strip = Image.new("RGBA", (side * len(pictures), side))
-    for number, picture in enumerate(pictures):
-        strip.paste(picture.convert("RGBA").resize((side, side), Image.Resampling.LANCZOS), (number * side, 0))
-    file = io.BytesIO()
-    strip.save(file, "WEBP", quality=80)
-    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
 # --- Documents --------------------------------------------------------------------------------------------------------
 
 
@@ -232,9 +165,7 @@ def by_group(document: Document) -> dict[str, list[dict[str, Any]]]:
 
 
 def as_json(document: Document) -> str:
-    """Figures alone: pictures are for the page."""
-    figures = {key: value for key, value in document.items() if key != "sheets"}
-    return json.dumps(figures, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def as_markdown(document: Document) -> str:
@@ -256,14 +187,7 @@ def markdown_table(rows: Iterable[dict[str, Any]], note: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_html(document: Document) -> str:
-    """One page that needs no other file: each figure with its interval drawn beside what it must be read against,
-    pictures from the best to the worst, and another run."""
-    groups = {name: [row | {"bar": bar(row)} for row in rows] for name, rows in by_group(document).items()}
-    return rendered("report.html.j2", document=document, groups=groups, number=number)
-
-
-FORMATS: dict[str, Callable[[Document], str]] = {"json": as_json, "markdown": as_markdown, "html": as_html}
+FORMATS: dict[str, Callable[[Document], str]] = {"json": as_json, "markdown": as_markdown}
 
 
 def rendered(template: str, **values: Any) -> str:
@@ -273,27 +197,7 @@ def rendered(template: str, **values: Any) -> str:
     return environment.get_template(template).render(values)
 
 
-def compared(document: Document, path: Path) -> Document:
-    """The figures with those of another run's JSON beside them where it has them, and how they differ. Refused for
-    other files."""
-    try:
-        other = json.loads(path.read_text(encoding="utf-8"))
-        before = {(row["group"], row["name"]): row for run in other.get("runs", [other]) for row in run["rows"]}
-        rows = []
-        for row in document["rows"]:
-            if match := before.get((row["group"], row["name"])):
-                against = [*row["against"], (OTHER, match["value"])]
-                row = row | {"against": against, "other": difference(row, match)}
-            rows.append(row)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refused("eval.no_document", path=str(path)) from error
-    return document | {"rows": rows}
-
-
 def add_outputs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--compare", type=Path, metavar="FILE", help="the JSON of another run, to stand beside this one"
-    )
     for name in FORMATS:
         help = f"write the figures as {name} here, or to standard output"
         parser.add_argument(f"--{name}", nargs="?", const="-", metavar="FILE", help=help)
@@ -301,8 +205,6 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
 
 def write(document: Document, arguments: argparse.Namespace) -> None:
     """Write the document into each named file; "-" is standard output."""
-    if arguments.compare:
-        document = compared(document, arguments.compare)
     for name, form in FORMATS.items():
         path = getattr(arguments, name)
         if path == "-":

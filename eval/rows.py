@@ -35,15 +35,6 @@ SIZES = {name: Sizes(**row) for name, row in _SIZES.items()}
 
 
 @dataclass(frozen=True)
-class Strip:
-    """Some of the pictures that a row is about: "best", "median" or "worst", their values, and one data URI of all."""
-
-    name: str
-    values: tuple[float, ...]
-    picture: str
-
-
-@dataclass(frozen=True)
 class Row:
     name: str  # in its metric's section of the table
     value: float
@@ -56,7 +47,6 @@ class Row:
     note: str = ""  # what else was seen
     seeds: str = ""  # what was drawn by which seeds
     parts: tuple[str, ...] = ()  # names of the weights that made it; none for real pictures and controls
-    shown: tuple[Strip, ...] = ()  # pictures, for the page alone
 
     @property
     def met(self) -> bool | None:

@@ -23,7 +23,7 @@ from eval.captions import bleu, bleu_counts, cider_d, rouge_l
 from eval.copies import DISGUISES, FAR, NEAR, PRINTS, distances
 from eval.extractors import MOST, ROWS, Extractor, Features, PictureFolder, Source, Track, extractor, network
 from eval.neighbours import average_precision, cosine, expected_recall, hubness, places, same
-from eval.report import add_outputs, publish, refusing, strips
+from eval.report import add_outputs, publish, refusing
 from eval.rows import Row, mean_row, share_row
 from eval.statistics import (
     NEIGHBOURS,
@@ -239,7 +239,7 @@ def folder_groups(
         return generated, real
 
     groups = {one.name: list(feature_rows(*read(one), one)) for one in extractors}
-    groups["copies"] = list(copy_rows(*read(PRINTS), *folders))
+    groups["copies"] = list(copy_rows(*read(PRINTS), folders[1]))
     facts = {
         name: {
             "path": str(folder.path), "files": len(folder.files), "sha256": folder.digest,
@@ -322,15 +322,11 @@ def coverage_rows(covered: Coverage, name: Any) -> Iterator[Row]:
     yield share_row(name("coverage"), covered.coverage)
 
 
-def copy_rows(
-    generated: Features, real: Features, generated_folder: PictureFolder, folder: PictureFolder
-) -> Iterator[Row]:
+def copy_rows(generated: Features, real: Features, folder: PictureFolder) -> Iterator[Row]:
     """Pictures of A that are, or look like, one of B, wherever it stands, beside how often the measure finds disguised
     pictures of B again and how often B's pictures are so near to each other."""
     prints, real_prints = generated.some(), real.some()
     away, among = distances(prints, real_prints), distances(real_prints, real_prints, itself=True)
-    readable = [path for _, path in generated_folder.files if path not in generated_folder.broken]
-    shown = strips(away, lambda number: read_picture(readable[number]))
     pictures = [read_picture(path).convert("RGBA") for _, path in folder.files[:TRIED] if path not in folder.broken]
     hits = {
         name: distances(PRINTS([disguise(one) for one in pictures]), real_prints)
@@ -343,7 +339,6 @@ def copy_rows(
             f"copies, within {limit}", away < limit, lower_is_better=True,
             against=(("B among itself", float((among < limit).mean())), *again),
             note=f"distances to the nearest of B {low:.3f}, {middle:.3f}, {high:.3f} (hundredth, median, 99th)",
-            shown=shown if limit == NEAR else (),
         )  # fmt: skip
 
 

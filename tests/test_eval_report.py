@@ -5,11 +5,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from fixture_world import fixture_world
 from rich.console import Console
@@ -20,22 +17,9 @@ from eval import report
 from eval.context import Context
 from eval.generator import Parts
 from eval.metrics import METRICS, Metric
-from eval.report import (
-    FIGURES,
-    Document,
-    Figures,
-    as_html,
-    as_json,
-    compared,
-    difference,
-    measure,
-    print_table,
-    rows_of,
-    strips,
-)
+from eval.report import FIGURES, Document, Figures, measure, print_table
 from eval.rows import SIZES, MissingError, Row
 from models.data.world import World
-from models.messages import Refused
 from models.weights import listed_parts, part_digests
 
 # --- The command ------------------------------------------------------------------------------------------------------
@@ -131,87 +115,6 @@ def test_text_in_brackets_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]
 def test_help_and_refusals_load_no_network() -> None:
     code = "import sys\nfrom eval.__main__ import main\nassert main(['xyz']) == 2\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-
-# --- Documents --------------------------------------------------------------------------------------------------------
-
-
-def rows_document(*rows: Row) -> dict[str, Any]:
-    return {"title": "run", **rows_of({"g": {"rows": rows}}), "stamps": {"date": "2026-12-01"}}
-
-
-def json_row(value: float, interval: tuple[float, float] | None = None, **fields: Any) -> dict[str, Any]:
-    return rows_document(Row("r", value, 8, interval=interval, **fields))["rows"][0]
-
-
-class Page(HTMLParser):
-    """Tags of a page, the ids that are there, and those that are referred to."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [own for name, own in self.tags if name == tag]
-
-
-@pytest.fixture
-def page(tmp_path: Path) -> Page:
-    other = tmp_path / "other.json"
-    other.write_text(as_json({"runs": [rows_document(Row("a & b", 3.0, 8, interval=(2.5, 3.5)))]}))
-    shown = strips(np.arange(9.0), np.full((9, 8, 8, 4), 255, np.uint8))
-    document = rows_document(Row("b", 0.5, 8), Row("a & b", 1.5, 8, interval=(1, 2), goal=2.0, shown=shown))
-    return Page(as_html(compared(document, other)))
-
-
-def test_every_plot_has_a_title_and_a_description_and_the_page_needs_no_other_file(page: Page) -> None:
-    ids = [own["id"] for _, own in page.tags if "id" in own]
-    assert len(ids) == len(set(ids))
-    plots = [own for own in page.all("svg") if own.get("aria-hidden") != "true"]
-    assert len(plots) == 2, "a bar a row"
-    for own in plots:
-        assert own["role"] == "img" and {own["aria-labelledby"], own["aria-describedby"]} <= set(ids)
-    assert all(own["src"].startswith("data:image/") and own["alt"] for own in page.all("img")) and page.all("img")
-    assert not page.all("script") and not page.all("link")
-
-
-@pytest.mark.parametrize(
-    ("other", "apart"), [((2.1, 3.0), True), ((0.0, 0.9), True), ((1.9, 3.0), False), (None, None)]
-)
-def test_two_runs_differ_where_their_intervals_part(other: tuple[float, float] | None, apart: bool | None) -> None:
-    found = difference(json_row(1.5, (1.0, 2.0)), json_row(2.5, other))
-    assert found["difference"] == -1.0 and found["apart"] is apart
-
-
-def test_pictures_are_shown_from_the_best_to_the_worst_and_answers_have_no_median() -> None:
-    pictures = np.zeros((20, 8, 8, 4), np.uint8)
-    values = np.random.default_rng(0).permutation(20).astype(float)
-    best, median, worst = strips(values, pictures)
-    assert best.values == (19, 18, 17, 16, 15, 14) and worst.values == (0, 1, 2, 3, 4, 5)
-    assert median.values == (12, 11, 10, 9, 8, 7)
-    assert strips(values, pictures, lower_is_better=True)[0].values == worst.values
-    assert [one.name for one in strips(values > 5, pictures)] == ["best", "worst"]
-    assert [one.name for one in strips(values > -1, pictures)] == ["best"]
-
-
-def test_pictures_are_on_the_page_and_not_in_the_json() -> None:
-    made = rows_document(Row("r", 1.0, 9, shown=strips(np.arange(9.0), np.zeros((9, 8, 8, 4), np.uint8))))
-    assert "data:image/webp" in as_html(made) and "data:" not in as_json(made)
-
-
-def test_another_run_stands_beside_this_one_where_it_has_the_row(tmp_path: Path) -> None:
-    path = tmp_path / "other.json"
-    path.write_text(json.dumps({"rows": [{"group": "g", "name": "old", "value": 1.0}]}))
-    row = {"group": "g", "value": 2.0, "interval": None, "against": [("chance", 0.5)]}
-    old, new = compared({"rows": [row | {"name": name} for name in ("old", "new")]}, path)["rows"]
-    assert old["against"] == [("chance", 0.5), ("the other run", 1.0)] and new["against"] == [("chance", 0.5)]
-    path.write_text("[]")
-    with pytest.raises(Refused, match=r"other\.json holds no figures"):
-        compared({"rows": []}, path)
 
 
 # --- Recorded figures -------------------------------------------------------------------------------------------------

@@ -287,10 +287,10 @@ def test_a_folder_as_every_kind_of_report(say: Callable, two: tuple[Path, Path],
     a, b = shutil.copytree(two[0], tmp_path / "a"), two[1]
     (a / "cut.png").write_bytes(next(a.glob("*.png")).read_bytes()[:60])
     (a / "notes.txt").write_text("no picture")
-    names = {form: tmp_path / f"report.{form}" for form in ("markdown", "html")}
+    names = {form: tmp_path / f"report.{form}" for form in ("json", "markdown")}
     files = (word for form, path in names.items() for word in (f"--{form}", path))
-    code, out, err = say("folder", a, b, "--json", *files)
-    document = json.loads(out)
+    code, out, err = say("folder", a, b, *files)
+    document = json.loads(names["json"].read_text())
     assert code == 0 and "cut.png" in err and len(document["read"]["A"]["broken"]) == 1
     assert {row["n"] for row in document["rows"]} == {COUNT} and document["read"]["B"]["broken"] == []
     assert "unusable" not in err.lower() and "UNUSABLE" not in out
@@ -298,7 +298,6 @@ def test_a_folder_as_every_kind_of_report(say: Callable, two: tuple[Path, Path],
         assert "FD-tiny" in path.read_text() and "copies, within 0.02" in path.read_text()
     lines = [one for one in names["markdown"].read_text().splitlines() if one.startswith("| ")]
     assert len({line.count(" | ") for line in lines}) == 1
-    assert "http" not in names["html"].read_text(), "one file that needs no other"
     code, out, err = say("folder", a, b, "--strict")
     assert (code, out) == (2, "") and "cut.png" in err and err.count("\n") == 1
 

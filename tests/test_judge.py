@@ -1,4 +1,4 @@
-"""Laws of the judge: what it reads, that it shares nothing with the space, and that it can learn what it is asked."""
+"""Laws of the judge: what it reads, and that it shares nothing with the space."""
 
 import ast
 import re
@@ -10,10 +10,6 @@ import torch
 from fixture_world import fixture_world
 
 from eval.judge import Judge, read
-from eval.train_judge import RECIPE, JudgeTask
-from models.assets import preset
-from models.data.scenes import ATTRIBUTES
-from models.train.loop import Length, TaskOptions, Trainer
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,13 +17,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def judge() -> Judge:
     torch.manual_seed(0)
-    return Judge(**preset("judge", "tiny")).eval()
-
-
-@pytest.fixture(scope="module")
-def task() -> JudgeTask:
-    torch.manual_seed(0)
-    return JudgeTask(TaskOptions("tiny", 3, fixture_world(), lambda _: 16))
+    return Judge(channels=(8, 16, 32), blocks=(1, 1), width=32, heads=2, rounds=1, buckets=512).eval()
 
 
 def test_reading_knows_words_order_and_chinese():
@@ -73,38 +63,3 @@ def test_it_shares_no_part_with_what_it_judges():
     modules |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     judged = r"models\.(space|vision|language|tokenizer|autoencoder)\b"
     assert modules and not [module for module in modules if re.match(judged, module)]
-
-
-def test_a_batch_is_a_function_of_seed_and_step_and_ranks_share_it(task):
-    first, again, later = (task.batch(step, 0, 1, 0.5) for step in (5, 5, 6))
-    assert torch.equal(first["pixels"], again["pixels"])
-    assert not torch.equal(first["table"], later["table"])
-    tables = [task.batch(5, rank, 2, 0.5)["table"] for rank in (0, 1)]
-    assert torch.equal(torch.cat(tables), first["table"])
-
-
-def test_it_can_learn(task):
-    """From chance to nearly always right on the pictures of four steps."""
-    torch.manual_seed(0)
-    task = JudgeTask(TaskOptions("tiny", 3, fixture_world(), lambda _: 16))
-    optimizer = torch.optim.AdamW(task.model.parameters(), lr=3e-3)
-    steps = [task.batch(step, 0, 1, 0.5) for step in range(4)]
-    for repeat in range(200):
-        values = task.loss(task.model, steps[repeat % 4], 0.5)
-        values["loss"].backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    assert values["right"] > 0.8
-
-
-def test_a_run_leaves_a_judge_that_loads(tmp_path):
-    options = TaskOptions("tiny", 3, fixture_world(), lambda _: 8)
-    Trainer(RECIPE, options, tmp_path, Length(steps=2), precision="no").run()
-    judge = Judge.load(tmp_path / "export")
-    assert judge.scores(fixture_world().pixels[:2], ["a cat", "a star"]).shape == (2,)
-
-
-def test_validation_asks_about_every_attribute_it_can(task):
-    figures = task.evaluate(task.model.eval())
-    assert {"colour", "relation"} <= set(figures) <= set(ATTRIBUTES), "the drawn world holds out no pair and no number"
-    assert all(0 <= value <= 1 for value in figures.values())

@@ -19,7 +19,6 @@ from eval.features import BLOCK
 from eval.generator import IMAGE, SPACE, StickerGenerator
 from eval.metrics.space import CHINESE_WITHIN, SPOKEN
 from eval.neighbours import nearest
-from eval.report import strips
 from eval.rows import SEED, Row, beside, mean_row, missing_where, share_row
 from models.captioner import Kind
 from models.data.captions import Namer, caption, display_name, f1, scene_facts
@@ -79,14 +78,7 @@ def named_row(
     by_way["nearest training picture"] = near_right(context, pictures, pixels)
     by_way["nearest name"] = right(nearest_names(context, pixels, language))
     answers = right(written(context, pixels, language))
-    return share_row(
-        f"concept named: {what}",
-        answers,
-        goal=goal,
-        against=beside(by_way),
-        shown=strips(answers, pixels),
-        **context.origin(),
-    )
+    return share_row(f"concept named: {what}", answers, goal=goal, against=beside(by_way), **context.origin())
 
 
 def right_by(

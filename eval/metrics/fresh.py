@@ -17,7 +17,6 @@ from eval.metrics.captions import BLIND, named_row
 from eval.metrics.image import AUTOENCODER, alpha_iou, psnr_on_white
 from eval.metrics.space import SPOKEN
 from eval.neighbours import cosine, same
-from eval.report import strips
 from eval.rows import SEED, Row, mean_row, missing_where, prefixed, share_row
 from eval.score import direction_rows
 from models.data.captions import caption
@@ -43,8 +42,7 @@ def fresh_rows(context: Context) -> Iterator[Row]:
     some = pixels[: context.sizes.reconstructions]
     rebuilt = context.reconstruct(some, StickerGenerator(context.parts))
     for name, unit, measure in (("PSNR on white", "dB", psnr_on_white), ("alpha IoU", "", alpha_iou)):
-        values = measure(some, rebuilt)
-        yield mean_row(f"autoencoder: {name}", values, unit=unit, parts=AUTOENCODER, shown=strips(values, rebuilt))
+        yield mean_row(f"autoencoder: {name}", measure(some, rebuilt), unit=unit, parts=AUTOENCODER)
     # What is as near to a training picture as a copy may be named from memory.
     cells = context.features_of(sets.cells(context.world, context.sizes.cells), PRINTS)
     near, of_cells = (distances(x, context.train_prints) < NEAR for x in (context.features(pixels, PRINTS), cells))

@@ -28,7 +28,6 @@ from eval.copies import NEAR, PRINTS, distances
 from eval.extractors import ROWS, extractor
 from eval.judge import Judge
 from eval.neighbours import concept_matches, cosine, nearest, preferred, ranked, same, style_share
-from eval.report import strips
 from eval.rows import SEED, MissingError, Row, beside, mean_row, missing_where, prefixed, share_row
 from eval.statistics import NAME, FeatureStatistics, expected_floor, frechet_distance, kernel_distance
 from models.data.captions import display_name
@@ -145,7 +144,7 @@ def reconstruction_rows(context: Context) -> Iterator[Row]:
         ("alpha IoU", "", alpha_iou(real, rebuilt), 0.988),
     ):
         note = f"worst hundredth {np.percentile(values, 1):.3g}"
-        yield mean_row(name, values, unit=unit, goal=goal, note=note, parts=AUTOENCODER, shown=strips(values, rebuilt))
+        yield mean_row(name, values, unit=unit, goal=goal, note=note, parts=AUTOENCODER)
     yield from distribution_rows(set_distances(context, pictures, context.features(rebuilt)), AUTOENCODER)
     yield from unrelated_rows(context, pictures, rebuilt, parts=AUTOENCODER)
 
@@ -167,7 +166,6 @@ class Judged:
     style: np.ndarray  # (N,) bool: the nearest has the style
     styles: np.ndarray  # (N,) the share of the 10 that have it
     copied: np.ndarray  # (N,) bool: some training picture is as near as a copy is (`eval.copies`)
-    pixels: np.ndarray  # what was judged
 
 
 def judge(
@@ -183,7 +181,6 @@ def judge(
         style_share(pictures, context.drawings, rows[:, :1]) == 1,
         style_share(pictures, context.drawings, rows),
         distances(context.features(generated, PRINTS), context.train_prints) < NEAR,
-        generated,
     )
 
 
@@ -250,8 +247,7 @@ def judged_rows(judged: Judged, real: Judged, goals: bool = False, **origin: Any
         (COPIES, judged.copied, real.copied, None, f"within {NEAR}"),
     ):
         against = (("real held-out", float(control.mean())),)
-        shown = strips(answers, judged.pixels, name == COPIES) if goals else ()
-        yield share_row(name, answers, against=against, goal=goal if goals else None, note=note, shown=shown, **origin)
+        yield share_row(name, answers, against=against, goal=goal if goals else None, note=note, **origin)
 
 
 def control_rows(context: Context) -> Iterator[Row]:

@@ -87,7 +87,7 @@ def run(
 
 
 def command_line(recipes: Mapping[str, Recipe]) -> None:
-    """The command that trains one of `recipes`; `eval` trains its judge with it."""
+    """The command that trains one of `recipes`."""
     usual: Any = next(iter(recipes)) if len(recipes) == 1 else ...
 
     def train(
