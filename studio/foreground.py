@@ -1,7 +1,6 @@
 """Jobs done in this process, with a progress bar and the time left on stderr."""
 
 import sys
-import traceback
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,7 +11,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from models.messages import Refused
 from studio.backends.base import Backend
 from studio.events import Done, Failed, Progress, Saved, Unknown, not_drawn
 from studio.files import ready_folder, remove_empty
@@ -73,10 +71,7 @@ def run(backend: Backend, jobs: list[Job], folder: Path, sink: Sink | None = Non
             _follow(run_jobs(backend, jobs, sink or FolderSink(folder), previews=False), jobs, rows, batch, bar)
     except KeyboardInterrupt:
         batch.stopped = True
-    except Refused as refusal:
-        batch.problems.append(str(refusal))
     except Exception as error:
-        traceback.print_exc(file=sys.stderr)
         batch.problems.append(str(explain(error)))
     batch.rows = [rows[place] for place in sorted(rows)]
     if not batch.rows:

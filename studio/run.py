@@ -1,12 +1,18 @@
 """Jobs from request to files: run by commands in their own process and by the worker in another."""
 
+import contextlib
 import functools
 import hashlib
+import io
+import sys
 import time
+import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
+
+from PIL import Image
 
 from models.messages import Message, Refused
 from models.references.credits import Credit
@@ -111,11 +117,17 @@ def _result(path: Path, job: Job) -> Saved | None:
     try:
         data = content(path)
         origin = read_bytes(data, path)
-        if origin.get("job_id") != job.id or (path.suffix == ".png" and not data.endswith(PNG_END)):
+        if origin.get("job_id") != job.id:
             return None
-        artifact = placed(media.read(strip(data, path), media.media_type_of(path)), origin)
-        if artifact.medium.visual:
-            media.frames(data)  # decodes: what is cut short is made again
+        artifact = placed(media.read(data, media.media_type_of(path)), origin)
+        if path.suffix == ".png":  # its checksums take a fraction of the time of decoding
+            Image.open(io.BytesIO(data)).verify()
+            if not data.endswith(PNG_END):
+                return None
+        elif artifact.medium.visual:
+            media.frames(data)
+        else:
+            artifact = placed(media.read(strip(data, path), artifact.media_type), origin)
     except (OSError, SyntaxError, ValueError, KeyError, EOFError):
         return None
     return artifact.saved(path, 0.0, cached=True)
@@ -204,25 +216,39 @@ class _Part:
 def _run_parts(
     backend: Backend, parts: list[_Part], previews: bool
 ) -> Iterator[tuple[_Part, Progress | Artifact | Failed]]:
-    """Parts made together. Where one of them fails, those that are still open are made each on its own."""
+    """Parts made together. Where the model fails, those that are still open are made each on its own: one of them is
+    wrong, or all of them need too much memory.
+    """
     try:
         for number, event in run_batch(backend, [part.request for part in parts], previews):
             if isinstance(event, Progress | Artifact | Failed):
                 yield parts[number], event
+        return
     except NoDevice:
         raise
-    except Refused as refusal:
-        if len(parts) == 1:
-            yield parts[0], Failed(refusal.message)
-            return
-        for part in parts:
-            if part.open:
-                yield from _run_parts(backend, [part], previews)
+    except Exception as error:
+        problem = explain(error)
+    if len(parts) == 1:
+        yield parts[0], Failed(problem)
+        return
+    for part in parts:
+        if part.open:
+            yield from _run_parts(backend, [part], previews)
 
 
 def explain(error: Exception) -> Message:
-    """What went wrong inside a model."""
+    """The message of a refusal, or a sentence for an error inside a model, whose traceback goes to stderr."""
+    if isinstance(error, Refused):
+        return error.message
+    complain("".join(traceback.format_exception(error)))
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # torch's allocator
         return Message("model.memory")
     first = (str(error).splitlines() or [""])[0][:200]
     return Message("model.failed", {"error": type(error).__name__, "problem": first})
+
+
+def complain(text: object) -> None:
+    """Write a line to stderr. A closed terminal or a full disk raises no error."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"studio: {text}\n")
+        sys.stderr.flush()

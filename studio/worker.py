@@ -20,7 +20,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -45,7 +44,7 @@ from studio.inputs import INPUTS
 from studio.media import Artifact
 from studio.planner import Job, job_id
 from studio.queue import SLOT, Claims, QueuedJob, StopRequest
-from studio.run import GallerySink, explain, run_jobs
+from studio.run import GallerySink, complain, explain, run_jobs
 
 LOCK = "worker{}.lock"  # in the home, by slot
 RETRY_SECONDS = 2.0  # seconds between attempts where the store refuses
@@ -276,14 +275,7 @@ class _Executor:
                 self._run_batch(running, loaded)
             except StoreTrouble:
                 raise
-            except Refused as refusal:
-                self._end(running, Failed(refusal.message), *running)
             except Exception as error:
-                if len(running) > 1:  # together they may need too much memory: each alone
-                    for job in [each.job for each in running]:
-                        self.do([job], loaded)
-                    return
-                complain(traceback.format_exc())
                 self._end(running, Failed(explain(error)), *running)
 
     def _run_batch(self, running: list[_Running], loaded: _LoadedModels) -> None:
@@ -339,10 +331,7 @@ def _answers(job: QueuedJob, loaded: _LoadedModels) -> tuple[Answer, ...] | Fail
             Content(event.data, event.media_type, event.score, event.known) if isinstance(event, Artifact) else event
             for event in events
         )
-    except Refused as refusal:
-        return Failed(refusal.message)
     except Exception as error:
-        complain(traceback.format_exc())
         return Failed(explain(error))
 
 
@@ -432,13 +421,6 @@ def trouble(root: Path) -> Message | None:
     """A message where a worker of a home is silent for longer than QUIET."""
     seconds = silence(root) or 0.0
     return Message("worker.silent", {"seconds": round(seconds)}) if seconds > QUIET else None
-
-
-def complain(text: object) -> None:
-    """Write a line to stderr. A closed terminal or a full disk raises no error."""
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(f"studio: {text}\n")
-        sys.stderr.flush()
 
 
 def _process(file: Path) -> psutil.Process | None:

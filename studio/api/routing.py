@@ -14,7 +14,7 @@ from starlette.routing import Match
 
 from models.messages import Message, Refused, did_you_mean
 from studio.studio import Studio
-from studio.worker import complain
+from studio.run import complain
 
 TAG = "task="  # before the task in the tags of a union of bodies: they stand in the places of pydantic's complaints
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]

@@ -15,7 +15,6 @@ import datetime
 import hashlib
 import json
 import sys
-import traceback
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -217,26 +216,11 @@ class Runner:
         """
         try:
             for group in groups([job for job in self.jobs if job.files[0] not in self.status], self.backend):
-                yield from self._group(group)
-        except Refused as refusal:
-            self.problem = str(refusal)
+                yield from self._draw(group)
+        except Exception as error:
+            self.problem = str(explain(error))
         finally:
             self._write()
-
-    def _group(self, jobs: Sequence[Job]) -> Iterator[float]:
-        """Where the model breaks down over a group, each of its jobs is tried alone: what is there is found."""
-        try:
-            yield from self._draw(jobs)
-        except Refused:
-            raise
-        except Exception as error:
-            if len(jobs) > 1:
-                for job in jobs:
-                    if job.files[0] not in self.status:
-                        yield from self._group([job])
-                return
-            traceback.print_exc(file=sys.stderr)
-            self._fail(jobs[0], explain(error))
 
     def _draw(self, jobs: Sequence[Job]) -> Iterator[float]:
         for number, event in run_jobs(self.backend, list(map(self._planned, jobs)), self._sink(jobs), previews=False):
