@@ -103,7 +103,8 @@ class Wildcards:
                 known[path.relative_to(self.folder).with_suffix("").as_posix()] = path, None
             elif path.suffix.lower() in (".yaml", ".yml"):
                 self._check_inside(path)
-                known |= {"/".join(keys): (path, lines) for keys, lines in _lists(load_yaml(_text(path), str(path)))}
+                tree, _ = load_yaml(_text(path), str(path))
+                known |= {"/".join(keys): (path, lines) for keys, lines in _lists(tree)}
         return known
 
     def _files(self) -> Iterator[Path]:

@@ -57,8 +57,8 @@ DIALECTS = {
     "a.csv": "prompt,negative,s,l,seed,sampler\r\na cat,dog,5,4.5,1,heun\r\n\r\na fox,dog,5,4.5,2,heun\r\n",
     "b.csv": "\ufeffprompt;negative;s;l;seed;sampler\na cat;dog;5;4.5;1;heun\na fox;dog;5;4.5;2;heun\n",
     "a.tsv": "prompt\tnegative\ts\tl\tseed\tsampler\na cat\tdog\t5\t4.5\t1\theun\na fox\tdog\t5\t4.5\t2\theun",
-    "a.yaml": "defaults: &d {negative: dog, steps: 5, guidance: 4.5, scheduler: heun}\n"
-    "jobs:\n  - {prompt: a cat, seed: 1}\n  - {<<: *d, prompt: a fox, seed: 2}\n",
+    "a.yaml": "defaults: {negative: dog, steps: 5, guidance: 4.5, scheduler: heun}\n"
+    "jobs:\n  - {prompt: a cat, seed: 1}\n  - {prompt: a fox, seed: 2}\n",
 }
 
 
@@ -180,16 +180,13 @@ def test_a_bad_line_is_its_own_fault(tmp_path: Path, name: str, line: str, says:
         ("a.yaml", "jobs: a cat", 1, "jobs is a list"),
         ("a.yaml", "jobs:\n- {prompt: a, prompt: b}", 2, "the key 'prompt' is there twice"),
         ("a.yaml", "jobs:\n- !!python/object/apply:os.system [ls]", 2, "could not determine a constructor"),
-        ("a.yaml", "jobs:\n- {prompt: !!bool x}", 2, "x"),
+        ("a.yaml", "jobs:\n- {prompt: !!bool x}", 1, "x"),
         ("a.yaml", "jobs: [a]\nmatrix: {seed: 1}", 1, "matrix: seed is a list of values"),
-        ("a.yaml", "jobs: &a [*a]", 1, "nested more than 50 deep"),
+        ("a.yaml", "jobs: &a [*a]", 1, "aliases (*name) are not read"),
         ("a.yaml", "[" * 3000, 1, "nested too deep"),
         ("a.yaml", "jobs: [7]", 1, "a job is a prompt, or settings"),
         ("a.yaml", "jobs: [{prompt: yes}]", 1, "prompt must be text"),
         ("a.yaml", "x: " + "y" * 2**20, 1, "more than 1,048,576 characters"),
-        ("a.yaml", "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
-            f"{n}: &{n} [{','.join(['*' + p] * 10)}]\n" for p, n in zip("abcdefgh", "bcdefghi", strict=True)
-        ), 1, "more than 100,000 values"),
     ],
 )  # fmt: skip
 def test_a_bad_file_says_where(tmp_path: Path, name: str, data: str | bytes, line: int, says: str) -> None:

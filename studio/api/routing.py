@@ -13,8 +13,8 @@ from starlette.exceptions import HTTPException  # FastAPI raises both its own an
 from starlette.routing import Match
 
 from models.messages import Message, Refused, did_you_mean
-from studio.studio import Studio
 from studio.run import complain
+from studio.studio import Studio
 
 TAG = "task="  # before the task in the tags of a union of bodies: they stand in the places of pydantic's complaints
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]

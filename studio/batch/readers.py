@@ -28,13 +28,14 @@ from models.messages import Message, Refused, did_you_mean
 from studio.capabilities import Capabilities
 from studio.requests import Picture, fields_of, ingredient, media_tasks, spelled, types_in
 from studio.syntax import literal
-from studio.yaml_file import Tree, read_tree
+from studio.yaml_file import load_yaml
 
 FILE_BYTES = 64 * 2**20
 FILES = 10_000
 LINE_BYTES = 64 * 1024
 SEEDS_A_LINE = 1_000
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
+YAML_KEYS = ("defaults", "jobs", "matrix")
 _FLAG = re.compile(r"\s--(?=[A-Za-z]\w*(?:\s|$))")
 
 
@@ -353,48 +354,39 @@ def _expanded(line: int, fields: dict[str, Any], usual: bool) -> Row:
 def read_yaml(source: Source) -> Iterator[Row | Problem]:
     """A row a job of `jobs`, times the combinations of `matrix`; `defaults` fill what a job leaves out."""
     try:
-        tree = read_tree(whole(source), source.name)
-        yield from _jobs(tree, source) if tree else ()
-    except Refused as error:
-        yield _yaml_problem(error, source, 1)
+        yield from _jobs(source)
+    except Refused as error:  # those of `load_yaml` know their place
+        values = error.message.values
+        yield Problem(source.name, values.get("line", 1), values.get("problem", error.message), values.get("column"))
 
 
-def _yaml_problem(error: Refused, source: Source, line: int) -> Problem:
-    """An error as a problem: those of `yaml_file` know their place."""
-    values = error.message.values if error.message.code.startswith("syntax.yaml") else {}
-    return Problem(source.name, values.get("line", line), values.get("problem", error.message), values.get("column"))
-
-
-def _jobs(tree: Tree, source: Source) -> Iterator[Row | Problem]:
-    parts = tree.members("defaults", "jobs", "matrix") if tree.kind == "mapping" else {"jobs": tree}
-    defaults = _mapping(parts.get("defaults"), "defaults")
-    columns = _mapping(parts.get("matrix"), "matrix")
+def _jobs(source: Source) -> Iterator[Row | Problem]:
+    tree, node = load_yaml(whole(source), source.name)
+    parts, nodes = {"jobs": tree}, {"jobs": node}
+    if isinstance(tree, dict):
+        parts, nodes = tree, {str(key.value): value for key, value in node.value}
+    for key in parts:
+        if key not in YAML_KEYS:
+            hint = did_you_mean(str(key), YAML_KEYS) or Message("syntax.there_are", {"names": list(YAML_KEYS)})
+            raise BadRow("syntax.unknown_key", key=str(key), hint=hint)
+    defaults, columns = _mapping(parts, "defaults"), _mapping(parts, "matrix")
     if wrong := [name for name, values in columns.items() if not isinstance(values, list) or not values]:
         raise BadRow("batch.no_column_list", name=wrong[0])
-    jobs = parts.get("jobs")
-    trees: list[Tree | None] = []
-    if jobs and not (jobs.kind == "scalar" and jobs.value() is None):
-        if jobs.kind != "sequence":
-            raise BadRow("batch.no_job_list")
-        trees += jobs.items()
-    for job in trees or ([None] if columns else []):
-        line = job.line if job else parts["matrix"].line
-        try:
-            value = job.value() if job else {}
-            fields = {"prompt": value} if isinstance(value, str) else value
-            if not isinstance(fields, dict):
-                raise BadRow("batch.no_job")
-            fields = {str(key): part for key, part in fields.items()}
-            for cells in itertools.product(*columns.values()):
-                yield _expanded(line, {**defaults, **dict(zip(columns, cells, strict=True)), **fields}, True)
-        except Refused as error:
-            yield _yaml_problem(error, source, line)
+    if not isinstance(jobs := parts.get("jobs") or [], list):
+        raise BadRow("batch.no_job_list")
+    lines = [job.start_mark.line + 1 for job in nodes["jobs"].value] if jobs else [1]
+    for line, job in zip(lines, jobs or ([{}] if columns else []), strict=False):
+        fields = {"prompt": job} if isinstance(job, str) else job
+        if not isinstance(fields, dict):
+            yield BadRow("batch.no_job").at(source, line)
+            continue
+        fields = {str(key): value for key, value in fields.items()}
+        for cells in itertools.product(*columns.values()):
+            yield _expanded(line, {**defaults, **dict(zip(columns, cells, strict=True)), **fields}, True)
 
 
-def _mapping(tree: Tree | None, name: str) -> dict[str, Any]:
-    value = tree.value() if tree else None
-    if value is None:
-        return {}
+def _mapping(parts: dict[str, Any], name: str) -> dict[str, Any]:
+    value = parts.get(name) or {}
     if not isinstance(value, dict):
         raise BadRow("batch.no_mapping", name=name)
     return {str(key): part for key, part in value.items()}
