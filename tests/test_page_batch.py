@@ -74,8 +74,7 @@ def test_a_bad_line_is_marked_with_its_place_and_the_others_are_jobs(context: Pa
     assert html.count('<tr class="bad">') == 2 and "Column 27: " in html and "did you mean 'steps'" in unescape(html)
     assert html.index(">one<") < html.index("Column 27") < html.index("stepz")
     with spoken("zh"):
-        only = plan_table(read, None, only_bad=True)
-    assert only.count("<tr") == 3 and "第 27 列" in only
+        assert "第 27 列" in plan_table(read, None)
 
 
 def test_words_of_a_file_stay_words(context: PageContext) -> None:
@@ -104,39 +103,29 @@ def test_only_what_was_uploaded_is_read(context: PageContext, tmp_path: Path) ->
     (tmp_path / "prompts.txt").write_text("a cat\n")
     inside = tmp_path / "home" / "cache" / "page" / ".." / ".." / ".." / "prompts.txt"
     for path in (str(tmp_path / "prompts.txt"), str(inside), "/etc/passwd", "", "../../x"):
-        read, html, _ = handlers.dropped(told(own="file", path=path, name="x.txt"))
+        read, html, _ = handlers.uploaded(path)
         assert read.plan.jobs == [] and "was not uploaded here" in html
 
 
-def test_pages_of_the_table_hold_every_row_once(context: PageContext) -> None:
-    read = read_text(context, "".join(f"face {i} --d {i}\n" for i in range(2 * ROWS + 7)), "x")
-    shown = []
-    for first in range(0, 3 * ROWS, ROWS):
-        press = told(own="part", first=str(first), only="no")
-        html = BatchHandlers(context).table_pressed(read, read.text, "", press)[1]
-        shown += [f"face {i}" for i in range(2 * ROWS + 7) if f">face {i}<" in html]
-    assert shown == [f"face {i}" for i in range(2 * ROWS + 7)]
-    for first in ("-1", "9" * 30, "x", "", "²"):  # forged
-        html = BatchHandlers(context).table_pressed(read, read.text, "", told(own="part", first=first))[1]
-        assert "<tbody><tr><th" in html
+def test_a_plan_lists_all_bad_lines_and_the_first_jobs(context: PageContext) -> None:
+    read = read_text(context, "".join(f"face {i} --d {i}\n" for i in range(ROWS + 7)) + "a face --stepz 3\n", "x")
+    html = plan_table(read, None)
+    assert [i for i in range(ROWS + 7) if f">face {i}<" in html] == list(range(ROWS))
+    assert html.count('<tr class="bad">') == 1 and f"The first {ROWS} of {ROWS + 7} jobs" in html
 
 
-def test_what_was_typed_meanwhile_is_looked_at_before_it_is_done(context: PageContext) -> None:
+def test_only_the_plan_on_show_is_queued(context: PageContext) -> None:
     handlers = BatchHandlers(context)
     read = read_text(context, "one --d 1\n", "pasted lines")
-    again, html, *_ = handlers.table_pressed(read, "one --d 1\ntwo --d 2\n", "", told(own="go"))
-    assert len(again.plan.jobs) == 2 and "were changed" in html and handlers.series.latest(KIND, 9) == []
-    read, html, text, shown, listed = handlers.table_pressed(again, again.text, "", told(own="go"))
+
+    def go(read: PromptFile, plan: str, lines: str) -> tuple[Any, ...]:
+        return handlers.plan_pressed(read, lines, "", told(own="go", plan=plan))
+
+    again, html, *_ = go(read, read.id, "one --d 1\ntwo --d 2\n")
+    assert len(again.plan.jobs) == 2 and "were changed" in html
+    assert "were changed" in go(again, read.id, again.text)[1] and handlers.series.latest(KIND, 9) == []
+    read, html, _, text, shown, listed = go(again, again.id, again.text)
     assert (read, text) == (None, "") and shown in listed and "in line" in html
-
-
-def test_what_was_read_before_the_studio_was_started_again_is_read_again(context: PageContext) -> None:
-    handlers = BatchHandlers(context)
-    read, html, text, *_ = handlers.table_pressed(None, "one --d 1\n", "", told(own="go"))
-    assert len(read.plan.jobs) == 1 and text == "one --d 1\n" and "read again" in html
-    assert handlers.series.latest(KIND, 9) == []
-    read, html, *_ = handlers.table_pressed(None, "", "", told(own="go"))
-    assert read is None and "drop it again" in html
 
 
 # --- Series -----------------------------------------------------------------------------------------------------------
@@ -301,7 +290,7 @@ def test_a_batch_survives_the_tab_and_its_pictures_come_as_a_zip(
     path = tmp_path / "faces.txt"
     path.write_text("\n".join([*lines, "a face --strenght 3"]) + "\n")
     page = visit("Batch")
-    page.set_input_files("#batch-drop input", path)
+    page.set_input_files("#batch-file input[type=file]", path)
     page.wait_for_selector("#batch-plan tr.bad")
     assert page.inner_text("#batch-plan tr.bad th") == "6" and page.locator("#batch-plan tbody tr").count() == 6
     assert page.locator("#batch-plan td.words >> nth=0").inner_text() == f"a face 0 {HOSTILE[0]}"

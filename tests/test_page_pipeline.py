@@ -29,7 +29,8 @@ def disk(pipelines: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.M
     tensors = {f"lora_unet_{layer}.lora_down.weight": down, f"lora_unet_{layer}.lora_up.weight": up}
     save_file(tensors, folder / "loras" / "sketch.safetensors")
     monkeypatch.setenv("STUDIO_MODELS", str(folder))
-    monkeypatch.setattr("studio.page.tabs.models.machine", lambda _: Machine("cpu", 2**40, 2**40))
+    for module in ("studio.page.layout", "studio.page.tabs.models"):
+        monkeypatch.setattr(f"{module}.machine", lambda _: Machine("cpu", 2**40, 2**40))
     return folder
 
 

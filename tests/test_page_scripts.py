@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from page_kit import PART, source
-from waiting import until
 
 from studio.backends.fake import Fake
 from studio.events import Progress
@@ -125,28 +124,6 @@ def test_what_was_typed_does_not_come_after_settings_that_were_restored(part: Ca
     assert page.evaluate(TYPED) == ""
 
 
-# --- Queue ------------------------------------------------------------------------------------------------------------
-
-
-# --- Batch ------------------------------------------------------------------------------------------------------------
-
-
-def test_a_prompt_file_is_being_read_until_the_plan_is_another_one(part: Callable[..., Any]) -> None:
-    zone = '<label class="dropzone" data-drop><input type="file"></label>'
-    page = part(holder(zone) + '<div id="batch-plan">before</div>', "batch.js")
-    for number in (1, 2):  # the second while the first is being read
-        file = {"name": f"{number}.txt", "mimeType": "text/plain", "buffer": b"a cat"}
-        page.set_input_files("input", file)
-        page.wait_for_function(f"heard.length === {number}")
-    busy = page.locator(".dropzone.busy"), page.locator("#batch-plan[inert]")
-    for number, still in ((1, 1), (2, 0)):  # nothing but the plan of the last one can be put in line
-        assert [one.count() for one in busy] == [1, 1]
-        mark = f"<i data-of='{number}.txt'></i>"
-        page.evaluate("html => { document.querySelector('#batch-plan').innerHTML = html; }", mark)
-        page.wait_for_timeout(200)
-        until(lambda still=still: [one.count() for one in busy] == [still, still])
-
-
 # --- Gallery ----------------------------------------------------------------------------------------------------------
 
 
@@ -228,6 +205,3 @@ def test_a_file_that_cannot_be_made_says_why_and_that_nobody_answers_in_our_word
     for name, said in (("no", wide), ("odd", silent), ("no", wide), ("gone", silent)):
         page.click(f"[href='/{name}']")
         page.wait_for_function("said => document.querySelector('.fetching').textContent === said", arg=said)
-
-
-# --- Series -----------------------------------------------------------------------------------------------------------

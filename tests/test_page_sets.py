@@ -289,11 +289,11 @@ def test_a_comparison_fills_and_its_sheet_can_be_made_again(visit: Callable[...,
 def test_a_refresh_never_answers_after_a_press_that_it_began_before(context: PageContext) -> None:
     """All wait in one queue, one at a time: what shows the state as it was can't come last. The last news are seen."""
     events, queues = list(build(context).fns.values()), dict[str, list[str]]()
-    for name in ("show", "pasted", "pressed", "table_pressed", "make", "begun", "dropped"):
+    for name in ("show", "typed", "pressed", "plan_pressed", "make", "begun", "uploaded"):
         several = [event for event in events if event.name == name and event.concurrency_limit == 1]
         queues[name] = sorted(str(event.concurrency_id) for event in several)
-        if name in ("show", "pasted"):
+        if name in ("show", "typed"):
             assert {event.trigger_mode for event in several} == {"always_last"}
     assert queues["show"] == queues["pressed"] == ["batch", "caption", "compare", "set"]
     assert sorted(queues["make"] + queues["begun"]) == ["caption", "compare", "set"]
-    assert queues["pasted"] == queues["table_pressed"] == ["batch"] and "batch" in queues["dropped"]
+    assert queues["typed"] == queues["plan_pressed"] == queues["uploaded"] == ["batch"]

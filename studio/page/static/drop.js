@@ -3,7 +3,7 @@ let inside = false; // browsers list a dragged picture of the page as a file, to
 addEventListener('dragstart', () => { inside = true; }, true);
 // If the dragged picture was removed, there is no dragend; the next pointermove means that the drag has ended.
 for (const end of ['dragend', 'pointermove']) addEventListener(end, () => { inside = false; }, true);
-const own = (event) => event.target.closest?.('.takes-files, [data-drop]');
+const own = (event) => event.target.closest?.('.takes-files');
 const files = (event) => !inside && event.dataTransfer?.types.includes('Files');
 addEventListener('dragover', (event) => {
   if (!files(event) || own(event)) return;

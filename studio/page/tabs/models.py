@@ -1,55 +1,42 @@
-"""The Models tab: installed models, verified without loading them, their cards, and a check of the home (`doctor`)."""
+"""The Models tab: the served model with its verified parts, the models on this disk, a check of the home (`doctor`)."""
 
-import re
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
-from markdown_it import MarkdownIt
+from huggingface_hub import metadata_load
 from markupsafe import Markup
 
 from models.assets import assets
 from models.messages import Message, Refused
 from models.weights import WeightsError, listed_parts, part_folder
 from studio import maintenance, settings
-from studio.backends.base import KINDS, MODELS, open_backend
+from studio.backends.base import KINDS, open_backend
 from studio.backends.embedded import PARTS
 from studio.capabilities import Capabilities
-from studio.disk.memory import AUTO, MEMORY, fit, machine
-from studio.disk.models import LocalModel, look
+from studio.disk.memory import fit, machine
+from studio.disk.models import look
 from studio.page.context import LISTEN, ONCE, QUIET, PageContext, in_order
-from studio.page.form import samples
 from studio.page.html import error_text, has_text, label, render, text
-from studio.page.making import notes
 
 ORDER = 100
 CARD = "README.md"
-_LICENCE = re.compile(r"^license:\s*(\S+)", re.MULTILINE)
-MARKDOWN = MarkdownIt("js-default")  # without HTML
-
-
-@dataclass(frozen=True)
-class Card:
-    """A model card: its licence ("" if it names none), and its text as HTML."""
-
-    licence: str = ""
-    html: str = ""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the model. `problem` says why it can't be used; "" if its files match the manifest."""
+    """A part of the model. `problem` says why it can't be used; "" if its files match the manifest. The licence is that
+    of its model card, "" if it names none.
+    """
 
     name: str
     installed: bool
     problem: Message | str = ""
     bytes: int = 0
-    sha256: tuple[tuple[str, str], ...] = ()
-    card: Card = field(default_factory=Card)
+    licence: str = ""
 
 
 def parts(root: Path) -> list[Part]:
@@ -66,20 +53,10 @@ def _part(name: str, files: dict[str, str] | None, root: Path) -> Part:
         part_folder(name, root)
     except WeightsError as error:
         problem = error.message
-    there = [path for path in map((root / name).joinpath, files) if path.is_file()]
-    size = sum(path.stat().st_size for path in there)
-    return Part(name, True, problem, size, tuple(files.items()), read_card(root / name / CARD))
-
-
-def read_card(path: Path) -> Card:
-    """A model card; empty if there is none. HTML in it is escaped."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return Card()
-    head, _, body = text[4:].partition("\n---\n") if text.startswith("---\n") else ("", "", text)
-    licence = _LICENCE.search(head)
-    return Card(licence[1] if licence else "", Markup(MARKDOWN.render(body)))
+    size = sum(path.stat().st_size for path in map((root / name).joinpath, files) if path.is_file())
+    card = root / name / CARD
+    about = (metadata_load(card) or {}) if card.is_file() else {}
+    return Part(name, True, problem, size, str(about.get("license", "")))
 
 
 def attribution() -> str:
@@ -94,16 +71,16 @@ def attribution() -> str:
     return next((file.read_text(encoding="utf-8") for file in files if file.name == "ATTRIBUTION.md"), "")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Model:
-    """The state of a backend. `problem` says why it can't work, `parts_problem` why its parts can't be listed."""
+    """The state of a backend. `problem` says why it can't work; `folder` holds its parts, if it has any."""
 
     name: str
     can: Capabilities | None = None
     digest: str = ""
     problem: str | Refused = ""
-    parts: list[Part] = field(default_factory=list)
-    parts_problem: Message | str = ""
+    parts: Sequence[Part] = ()
+    folder: Path | None = None
 
     @property
     def kind(self) -> str:
@@ -118,20 +95,16 @@ class Model:
 
 def read_model(name: str) -> Model:
     """The state of a backend; reads and verifies its files."""
-    model = Model(name)
-    backend = open_backend(name)
+    backend, can, digest, listed = open_backend(name), None, "", list[Part]()
+    folder: Path | None = getattr(backend, "root", None)
+    problem: str | Refused = ""
     try:
-        model.can = backend.capabilities()
-        model.digest = backend.digest()
+        can = backend.capabilities()
+        listed = parts(folder) if folder else []
+        digest = backend.digest()
     except Refused as refusal:
-        model.problem = refusal
-    root = getattr(backend, "root", None)
-    if isinstance(root, Path):
-        try:
-            model.parts = parts(root)
-        except WeightsError as error:
-            model.parts_problem = error.message
-    return model
+        problem = refusal
+    return Model(name, can, digest, problem, listed, folder)
 
 
 class ModelsHandlers:
@@ -139,10 +112,8 @@ class ModelsHandlers:
         self.context, self.store = context, context.studio.store
 
     def load(self) -> str:
-        """The overview of the models."""
-        served = self.context.model
-        others = [read_model(name) for name in MODELS if name != served.partition(":")[0] and name != "fake"]
-        return render("models.overview", read_model(served), others, samples(self.context.can.styles))
+        """The overview of the served model."""
+        return render("models.overview", read_model(self.context.model))
 
     def disk(self) -> Markup:
         """The models on this disk, as HTML; only their headers are read."""
@@ -182,59 +153,3 @@ def build(context: PageContext) -> None:
     pressed, refreshed = in_order("trouble")
     tab.select(handlers.trouble, findings, troubles, **refreshed)
     troubles.select(handlers.doctor, None, [troubles, findings], **{**pressed, **ONCE})
-
-
-# --- Which model the page is for --------------------------------------------------------------------------------------
-
-
-def build_picker(context: PageContext) -> None:
-    """Put the pickers of the model and of its memory above the tabs, hidden if there is no choice."""
-    limited = context.can.memory
-    with gr.Row(elem_id="serving", visible=limited) as row:
-        model = gr.Dropdown([(context.can.title, context.model)], label=label("serving.model"), elem_id="model")
-        about: Any = {"label": label("serving.memory"), "elem_id": "memory", "visible": limited}
-        memory = gr.Dropdown([AUTO, *MEMORY], value=settings.memory() or AUTO, **about)
-    status = gr.HTML(elem_id="served")
-    picked_model = gr.HTML(visible="hidden")
-
-    def load() -> tuple[Any, Any, str]:
-        local = _local_models(context)
-        choices = [(context.can.title, context.model)] * (context.model not in local)
-        choices += [(model.name, name) for name, model in local.items()]
-        choices += [("Studio 128", "embedded")] * (context.model != "embedded")
-        picked = gr.update(choices=choices, value=context.model)
-        return gr.update(visible=len(choices) > 1 or limited), picked, _estimate(local.get(context.model))
-
-    def pick(picked: str) -> tuple[str, str]:
-        try:
-            if picked not in (context.model, "embedded", *_local_models(context)):
-                raise Refused("model.unknown", model=str(picked)[:200], hint="", models=list(KINDS))
-            assert context.serve
-            context.serve(picked)
-        except Refused as refusal:
-            return notes(problem=[error_text(refusal)]), ""
-        return "", picked
-
-    def keep(word: str) -> str:
-        settings.choose(settings.home(), memory=None if word == AUTO else word)
-        return _estimate(_local_models(context).get(context.model))
-
-    context.on_load(load, row, model, status)
-    reload = "(picked) => { if (picked) location.reload(); }"  # page.js restores typed text
-    model.input(pick, model, [status, picked_model], **QUIET).then(
-        None, picked_model, None, js=reload, api_visibility="private"
-    )
-    if limited:
-        memory.input(keep, memory, status, **QUIET)
-
-
-def _local_models(context: PageContext) -> dict[str, LocalModel]:
-    """The usable models on this disk, by their `--model` names."""
-    models = look(settings.model_folders(context.studio.home))
-    return {one.model: one for one in models if one.model and not one.problem}
-
-
-def _estimate(local: LocalModel | None) -> str:
-    """A note whether a model fits into memory, with the chosen memory setting."""
-    fits = fit(local, machine(settings.device()), word=settings.memory() or AUTO) if local else None
-    return notes(note=[text("serving.fit", estimate=error_text(fits.message))]) if fits else ""
