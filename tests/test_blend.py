@@ -57,7 +57,7 @@ def test_parts_lie_around_each_other_and_more_weight_is_more_room() -> None:
 def test_the_velocity_is_the_mean_of_the_parts_by_their_shares() -> None:
     rows = []
 
-    def network(x: torch.Tensor, t: torch.Tensor, *told: torch.Tensor) -> torch.Tensor:
+    def network(x: torch.Tensor, t: torch.Tensor, *told: torch.Tensor, **_: torch.Tensor) -> torch.Tensor:
         rows.append(len(x))
         return told[2][:, :1, None, None].expand_as(x)
 

@@ -16,13 +16,12 @@ from fixture_world import fixture_world
 from PIL import features
 from prompt_kit import BagOfWords, knowing_pipe  # noqa: F401 - a fixture
 from safetensors.torch import load_file, save_file
-from tiny_parts import give_variant, save_tiny_parts
+from tiny_parts import save_tiny_parts
 
 from models.data.colours import black_and_white, colour_shares
 from models.data.pixels import resized
 from models.data.variety import can_be_mirrored
 from models.data.world import Picture, World, pictures_by_concept
-from models.messages import Refused
 from models.pipelines.image import Pictures
 from models.pipelines.sticker import StickerPipeline
 from models.prompts.build import build_parser
@@ -31,7 +30,7 @@ from models.references.build import OUTLINES, PREFERRED, TYPICAL, TrainingRefere
 from models.references.drawing import typical
 from models.references.store import FILE, SIDE, Reference, ReferenceStore
 from models.sampling.condition import ComposedCondition, Condition
-from models.sampling.guidance import HOOKS, SYMMETRY, LatentMirror, guidance_hooks
+from models.sampling.guidance import guidance_hooks
 from models.sampling.loop import FAST_SAMPLING, REFERENCE_SHARE, Sampling, denoise
 from models.sampling.schedulers import build_scheduler
 from models.space import Embedder
@@ -275,7 +274,7 @@ def test_a_start_and_a_sense_have_no_draft(pipe: StickerPipeline) -> None:
         return bool(work.wanted.reference.any())
 
     assert drafted()
-    for setting in ({"vector": torch.ones(1, 128)}, {"words": False}, {"sense": False}, {"strength": 0}):
+    for setting in ({"vector": torch.ones(1, 128)}, {"strength": 0}):
         assert not drafted(**setting)
 
 
@@ -321,7 +320,7 @@ def test_strength_scales_the_pull_of_a_reference() -> None:
 
     def first(strength: float) -> torch.Tensor:
         sampling = Sampling(4, 1.0, reference_strength=strength)
-        hooks = guidance_hooks(sampling.hooks, reference, [True], None, strength)
+        hooks = guidance_hooks(reference, [True], None, strength)
         return next(denoise(network, noise, told, none, sampling, build_scheduler("euler"), hooks=hooks)).clean
 
     distances = [float((first(strength) - reference).square().mean()) for strength in (0.01, 0.3, 0.6, 1.0)]
@@ -336,23 +335,3 @@ def test_without_strength_the_generator_draws_alone_and_a_little_changes_little(
     assert np.array_equal(drawn(pipe, ["cat"], [1])[0], alone)
     pipe.references = references
     assert np.array_equal(drawn(pipe, ["cat"], [1])[0], usual)
-
-
-@pytest.mark.parametrize("hook", HOOKS)
-def test_every_hook_is_switched_off_by_name(shipped: Path, hook: str) -> None:
-    pipe = StickerPipeline.assemble(shipped, torch.float32)
-    give_variant(shipped, 0.1) if not pipe.fast else None
-    pipe = StickerPipeline.assemble(shipped, torch.float32)
-    assert pipe.references is not None
-    if hook == SYMMETRY:
-        pipe.references.mirror = LatentMirror(torch.zeros(9 * 8 + 1, 8))
-        pipe.references.mirror.asymmetry = lambda latents: torch.zeros(len(latents))  # type: ignore[method-assign]
-    usual, without = Sampling(8, 3.0), Sampling(8, 3.0, hooks=Sampling.hooks - {hook})
-    pixels = [next(e.pixels for e in pipe.steps(["cat"], [1], s) if isinstance(e, Pictures)) for s in (usual, without)]
-    assert not np.array_equal(*pixels)
-
-
-def test_an_unknown_hook_is_refused() -> None:
-    with pytest.raises(Refused, match="unknown hook 'sharpness'; there are autoguidance, reference, symmetry") as error:
-        Sampling(hooks=frozenset({"sharpness"}))
-    assert error.value.text("zh").startswith("没有名为“sharpness”的钩子；可用的有：autoguidance、")

@@ -146,14 +146,9 @@ class ConditionEncoder:
             return self._with_references(self.retrieved([part], [0], [True]), condition)
         return replace(condition, reference=self._encode(_pixels(part).reshape(-1, SIZE, SIZE, 4)[:1]))
 
-    def encode_condition(
-        self, prompts: Sequence[Text], vectors: Vectors | None = None, words: bool = True, sense: bool = True
-    ) -> Condition:
-        """The condition of N prompts; an empty prompt says nothing. `(word:1.3)` weighs a word.
-
-        Args:
-            vectors: N or one semantic vectors instead of the texts' own (None keeps that); zeros drop it.
-            words, sense: False drops the token states, or the texts' own semantic vectors.
+    def encode_condition(self, prompts: Sequence[Text], vectors: Vectors | None = None) -> Condition:
+        """The condition of N prompts; an empty prompt says nothing. `(word:1.3)` weighs a word. `vectors` are N or one
+        semantic vectors instead of the texts' own (None keeps that); zeros drop it.
         """
         embedder, config = self.embedder, self.dit.config
         texts = [self.parse(one) for one in prompts]
@@ -163,9 +158,9 @@ class ConditionEncoder:
         rows = [read.get(text.segments, none) for text in texts]
         states, masks = (torch.cat([row[i] for row in rows]) for i in (0, 1))
         given = zip(rows, each_vector(vectors, len(texts)), strict=True)
-        meant = torch.cat([(own if sense else none[2]) if row is None else row for (_, _, own), row in given])
+        meant = torch.cat([own if row is None else row for (_, _, own), row in given])
         reference = torch.zeros(len(prompts), config.channels, config.size, config.size)
-        return Condition(states.float(), masks if words else torch.zeros_like(masks), meant, reference)
+        return Condition(states.float(), masks, meant, reference)
 
     def retrieved(self, prompts: Sequence[Text], seeds: Sequence[int], free: Sequence[bool]) -> list[Reference | None]:
         """The reference of what each prompt shows, of those that are `free` to have one."""

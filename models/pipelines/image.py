@@ -40,7 +40,7 @@ from models.references.credits import Credit
 from models.references.store import Reference, ReferenceStore
 from models.runtime import native_dtype, one_thread
 from models.sampling.condition import ComposedCondition, Condition
-from models.sampling.guidance import FLATTENING, OnStep, guidance_hooks
+from models.sampling.guidance import guidance_hooks
 from models.sampling.loop import MAX_SEED, Sampling, Step, denoise, seeded_noise
 from models.sampling.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import Embedder, MotionHead, SemanticSpace
@@ -203,12 +203,9 @@ class ImagePipeline(ConditionEncoder):
         negative: Sequence[str] | str = "",
         vector: Vectors | None = None,
         blends: Sequence[Blend | None] = (),
-        words: bool = True,
-        sense: bool = True,
         start: np.ndarray | None = None,
         redraw: np.ndarray | None = None,
         previews: bool = False,
-        on_step: OnStep | None = None,
     ) -> Iterator[Progress | Pictures]:
         """Draw N pictures; yields `Progress` after every call of the network and `Pictures` after every batch.
 
@@ -217,19 +214,18 @@ class ImagePipeline(ConditionEncoder):
             seeds: one each, 0 to 2^63 - 1; their number is the number of pictures.
             sampling: how to draw.
             negative: what to keep away from: one text for all, or one each; only guidance reads it.
-            vector, words, sense: as in `encode_condition`.
+            vector: as in `encode_condition`.
             blends: what `blend` made, one for all pictures or one (or None) each, where their prompt is empty; it takes
-                precedence over `vector`, `words` and `sense`.
+                precedence over `vector`.
             start: pictures to start from, premultiplied uint8 (N or 1, 128, 128, 4); needs a strength.
             redraw: masks for start pictures in pixels, uint8 (N or 1, 128, 128): 0 keeps them exactly, 255 draws anew.
             previews: whether `Progress` carries previews.
-            on_step: called with (index, sigma, latents (B, 8, 16, 16)); what it returns takes the latents' place.
 
         Raises ValueError where the arguments do not fit, FloatingPointError where a latent stops being finite.
         """
         sampling = sampling or Sampling()
         begin = None if start is None and redraw is None else Start.of(start, redraw, len(seeds), self._encode)
-        work = self._resolve(prompts, seeds, sampling, negative, vector, blends, words, sense, begin)
+        work = self._resolve(prompts, seeds, sampling, negative, vector, blends, begin)
         batch = sampling.batch or (1 if len(seeds) == 1 else BATCH)
         pictures = _chunks(range(len(seeds)), batch)
         calls = [_chunks(work.drawings.rows(some), batch) for some in pictures]
@@ -237,10 +233,10 @@ class ImagePipeline(ConditionEncoder):
         for some, chunks in zip(pictures, calls, strict=True):
             pixels, latents = list[np.ndarray](), list[Tensor]()
             for rows in chunks:
-                for step in self._draw(work, rows + rows[-1:] * (batch - len(rows)), sampling, on_step):
+                for step in self._draw(work, rows + rows[-1:] * (batch - len(rows)), sampling):
                     image = self._preview(work, some, [*latents, step.clean[: len(rows)]]) if previews else None
                     yield Progress(done * step.count + step.index + 1, total * step.count, some[0], image)
-                pixels.append(self._decode(step.latents, [work.finish[row] for row in rows], sampling))
+                pixels.append(self._decode(step.latents, [work.finish[row] for row in rows]))
                 latents.append(step.latents[: len(rows)])
                 done += 1
             yield self._finished(work, some, np.concatenate(pixels), torch.cat(latents), batch)
@@ -253,8 +249,6 @@ class ImagePipeline(ConditionEncoder):
         negative: Sequence[str] | str = "",
         vector: Vectors | None = None,
         blends: Sequence[Blend | None] = (),
-        words: bool = True,
-        sense: bool = True,
         start: Start | None = None,
     ) -> _Work:
         count = len(seeds)
@@ -267,7 +261,7 @@ class ImagePipeline(ConditionEncoder):
         room = [start is not None and start.has_room(number) for number in range(count)]
         parsed = [_worn(prompt) if small else prompt for prompt, small in zip(parsed, room, strict=True)]
         parsed = [self.parse_beside(prompt, one) for prompt, one in zip(parsed, negatives, strict=True)]
-        refers = words and sense and sampling.reference_strength > 0
+        refers = sampling.reference_strength > 0
         # Pictures that are drawn as their words say.
         free = [refers and row is None and (start is None or room[number]) for number, row in enumerate(vectors)]
         layouts = [prompt.layout if one and not start else None for prompt, one in zip(parsed, free, strict=True)]
@@ -275,10 +269,10 @@ class ImagePipeline(ConditionEncoder):
         retrieved = self.retrieved(drawings.prompts, drawings.seeds, drawings.spread(free))
         pairs = zip(drawings.prompts, retrieved, strict=True)
         painted = [in_paint(prompt, reference.paint if reference else "") for prompt, reference in pairs]
-        wanted = self.encode_condition(painted, drawings.spread(vectors), words, sense)
+        wanted = self.encode_condition(painted, drawings.spread(vectors))
         wanted = self._with_references(retrieved, wanted, start.laid if start else None)
-        meant = (self.encode_condition(parsed, vectors, words, sense) if any(layouts) else wanted).vector.clone()
-        unwanted = self.encode_condition(list(map(led_away, painted)), None, words, sense)
+        meant = (self.encode_condition(parsed, vectors) if any(layouts) else wanted).vector.clone()
+        unwanted = self.encode_condition(list(map(led_away, painted)))
         blend_of = functools.cache(lambda prompt: self.blend(prompt.blend) if prompt.blend else None)
         rows = zip(drawings.spread(blends), drawings.prompts, drawings.spread(free), strict=True)
         several = [blend or (blend_of(prompt) if one else None) for blend, prompt, one in rows]
@@ -288,7 +282,7 @@ class ImagePipeline(ConditionEncoder):
         finish, follows, new = list[Finish](), list[bool](), start is None
         references = list[tuple[Reference, ...]]()
         for blend, prompt, reference in zip(several, drawings.prompts, retrieved, strict=True):
-            usual = finish_of(prompt if words or sense else None, new)
+            usual = finish_of(prompt, new)
             finish.append(usual if blend is None else blend.finish if new else Finish.SHADED)
             follows.append(self.follows_reference(prompt) if blend is None else blend.follows_reference)
             drawn = ((reference,) if reference else ()) if blend is None else blend.references
@@ -298,7 +292,7 @@ class ImagePipeline(ConditionEncoder):
             composed = ComposedCondition.cat([blend or composed.rows([i]) for i, blend in enumerate(several)])
         return _Work(drawings, seeds, meant, composed, unwanted, start, finish, follows, references)
 
-    def _draw(self, work: _Work, rows: list[int], sampling: Sampling, on_step: OnStep | None) -> Iterator[Step]:
+    def _draw(self, work: _Work, rows: list[int], sampling: Sampling) -> Iterator[Step]:
         if sampling.fast and self.fast is None:
             raise Refused("models.no_fast_variant")
         network, refiner = (self.fast, None) if sampling.fast else (self.dit, self.fast)
@@ -315,15 +309,14 @@ class ImagePipeline(ConditionEncoder):
         noise = renoise()
         mirror = self.references.mirror if self.references else None
         follow, strength = [work.follows[row] for row in rows], sampling.reference_strength
-        hooks = guidance_hooks(sampling.hooks, wanted.reference, follow, mirror, strength)
-        given = noise, wanted, unwanted, sampling, scheduler, latents, redraw, on_step
+        hooks = guidance_hooks(wanted.reference, follow, mirror, strength)
+        given = noise, wanted, unwanted, sampling, scheduler, latents, redraw
         return denoise(network, *given, renoise, hooks, refiner)
 
-    def _decode(self, latents: Tensor, finish: Sequence[Finish], sampling: Sampling) -> np.ndarray:
+    def _decode(self, latents: Tensor, finish: Sequence[Finish]) -> np.ndarray:
         """Pictures (n, 128, 128, 4), premultiplied uint8, of the first n of the latents, post-processed."""
-        decoded, flattening = self.autoencoder.decode(latents)[: len(finish)], FLATTENING in sampling.hooks
-        finished = [postprocessed(one, how, flattening) for one, how in zip(decoded, finish, strict=True)]
-        return to_uint8(torch.stack(finished))
+        decoded = self.autoencoder.decode(latents)[: len(finish)]
+        return to_uint8(torch.stack([postprocessed(*pair) for pair in zip(decoded, finish, strict=True)]))
 
     def _finished(self, work: _Work, some: list[int], pixels: np.ndarray, latents: Tensor, batch: int) -> Pictures:
         """The pictures `some`, of the drawings that make them."""
@@ -372,10 +365,10 @@ def _chunks(rows: Sequence[int], size: int) -> list[list[int]]:
 # 255, and empty areas have a haze of some levels of alpha.
 
 
-def postprocessed(picture: Tensor, finish: Finish, flattening: bool = True) -> Tensor:
+def postprocessed(picture: Tensor, finish: Finish) -> Tensor:
     """A decoded picture (4, H, W), premultiplied, finished as its style is; colours stay no brighter than alpha. One at
     a time: so its bits do not depend on what is drawn beside it."""
-    return sharp_alpha(flattened(picture) if finish is Finish.FLAT and flattening else picture, *EDGE[finish])
+    return sharp_alpha(flattened(picture) if finish is Finish.FLAT else picture, *EDGE[finish])
 
 
 def sharp_alpha(picture: Tensor, nothing: float, opaque: float) -> Tensor:

@@ -1,8 +1,7 @@
-"""Classifier-free guidance, and hooks: named changes of each step, which `Sampling.hooks` switches on or off.
+"""Classifier-free guidance with autoguidance, and hooks: changes of each step of the sampling loop.
 
-Guidance works within an interval of noise levels, with autoguidance. A guidance hook changes the velocity before a
-step, so that the clean latents that it leads to (x - sigma v) are moved: to their own mirror image, or to the
-reference. Other hooks change the latents after it.
+A guidance hook changes the velocity before a step, so that it moves the clean latents (x - sigma v) towards their own
+mirror image or towards the reference. A latent hook changes the latents after the step.
 
 Shapes: B pictures, latents (B, C, ...); reference latents are zero in rows that have none.
 """
@@ -28,27 +27,26 @@ def guided(
     unwanted: Condition,
     scale: float = 1.0,
     interval: tuple[float, float] = (0.0, 1.0),
-    autoguidance: bool = False,
 ) -> Velocity:
     """The velocity u + scale (w - u), where w is under `wanted` and u under `unwanted` (arXiv 2207.12598, equation 6);
     w alone for scale 1 and at noise levels outside `interval`, where guidance costs diversity (high noise) or changes
     nothing (low noise), and twice the time (arXiv 2404.07724).
 
-    With `autoguidance` (arXiv 2406.02507) the second pass goes through a weakened network too: what a small network
-    gets wrong it gets more wrong, so leading away from it mends shapes as well as meaning. The first part and
-    `unwanted` are one batch of 2 B rows, and each other part is a batch of its own: so a picture's bits do not depend
-    on how many parts another one has.
+    The second pass goes through a weakened network (autoguidance, arXiv 2406.02507): a weakened network makes the same
+    mistakes more strongly, so leading away from it improves shapes as well as meaning. The first part and `unwanted`
+    are one batch of 2 B rows, and each other part is a batch of its own: so a picture's bits do not depend on how many
+    parts another one has.
     """
     first, *others = wanted.parts
     both = Condition.cat([first, unwanted])
-    weak = {"weakened": torch.arange(len(both)) >= len(wanted)} if autoguidance else {}
+    weakened = torch.arange(len(both)) >= len(wanted)
 
     def velocity(x: Tensor, sigma: float) -> Tensor:
         t = x.new_full((len(x),), sigma)
         beside = [network(x, t, *vars(part).values()) for part in others]
         if scale == 1 or not interval[0] <= sigma <= interval[1]:
             return wanted.mean([network(x, t, *vars(first).values()), *beside])
-        output = network(torch.cat([x, x]), torch.cat([t, t]), *vars(both).values(), **weak)
+        output = network(torch.cat([x, x]), torch.cat([t, t]), *vars(both).values(), weakened=weakened)
         towards, away = output.chunk(2)
         return combined(torch.cat([wanted.mean([towards, *beside]), away]), scale)
 
@@ -61,19 +59,6 @@ def combined(outputs: Tensor, scale: float | Tensor) -> Tensor:
     return unwanted + scale * (wanted - unwanted)
 
 
-AUTOGUIDANCE, REFERENCE, SYMMETRY = "autoguidance", "reference", "symmetry"
-COOLING, REFINER, FLATTENING = "cooling", "refiner", "flattening"
-
-# What can be switched off, and what it does.
-HOOKS: dict[str, str] = {
-    AUTOGUIDANCE: "guidance leads away from a weakened network as well (guided)",
-    REFERENCE: "the picture keeps to its reference drawing while the shape is decided (reference_guidance)",
-    SYMMETRY: "what has a symmetric reference is drawn symmetric (symmetry_guidance)",
-    COOLING: "noise is taken away on the way (cooling)",
-    REFINER: "the fast variant takes the last steps (models.sampling.loop)",
-    FLATTENING: "areas of flat styles get one colour after decoding (models.pipelines.image)",
-}
-
 REFERENCE_PULL = 1.0  # share of the way to the reference, times the noise level
 REFERENCE_UNTIL = 0.5  # noise level, not included: below it a reference has no details to give
 SYMMETRIC_UNTIL = 0.3  # noise level: below it a leaf or a highlight may stand on one side
@@ -81,11 +66,10 @@ SYMMETRIC_UNTIL = 0.3  # noise level: below it a leaf or a highlight may stand o
 
 @dataclass(frozen=True)
 class Call:
-    """Call `index` of the network is done: it led from noise level `sigma` to `following`. `ends_step` says whether a
-    step of the scheduler ends with it (one of second order takes two calls), `refines` whether the refiner made it.
-    `noise` (B, C, S, S) is what the network takes for the noise in the latents."""
+    """A call of the network that led from noise level `sigma` to `following`. `ends_step` says whether a step of the
+    scheduler ends with it (a step of second order takes two calls), `refines` whether the refiner made it. `noise`
+    (B, C, S, S) is the network's estimate of the noise in the latents."""
 
-    index: int
     sigma: float
     following: float
     ends_step: bool
@@ -95,7 +79,6 @@ class Call:
 
 GuidanceHook = Callable[[float, Tensor, Tensor], Tensor]  # (sigma, x, velocity) -> the velocity to follow
 LatentHook = Callable[[Call, Tensor], Tensor]  # (call, x) -> the latents to go on with
-OnStep = Callable[[int, float, Tensor], Tensor | None]  # (index, sigma, latents) -> latents to go on with, or None
 
 
 class LatentMirror:
@@ -137,16 +120,13 @@ def _framed(latents: Tensor) -> Tensor:
 
 
 def guidance_hooks(
-    names: frozenset[str],
-    references: Tensor,
-    follow: Sequence[bool],
-    mirror: LatentMirror | None,
-    strength: float = 1.0,
+    references: Tensor, follow: Sequence[bool], mirror: LatentMirror | None, strength: float = 1.0
 ) -> list[GuidanceHook]:
-    """The guidance hooks of pictures with `references` (B, C, S, S), of those that are switched on, in their order."""
+    """The guidance hooks of pictures with `references` (B, C, S, S), in their order; `follow` says of each picture
+    whether reference guidance applies."""
     hooks = [
-        symmetry_guidance(mirror, references, strength) if SYMMETRY in names and mirror else None,
-        reference_guidance(references, torch.tensor(follow), strength) if REFERENCE in names else None,
+        symmetry_guidance(mirror, references, strength) if mirror else None,
+        reference_guidance(references, torch.tensor(follow), strength),
     ]
     return [hook for hook in hooks if hook]
 
@@ -221,18 +201,6 @@ def inpainting(start: Tensor, redraw: Tensor, noise: Tensor) -> LatentHook:
     straight path and the rest is drawn to match it.
     """
     return lambda call, x: torch.where(redraw, x, noised(start, noise, call.following))
-
-
-def callback(on_step: OnStep) -> LatentHook:
-    """Shows the latents to a function, and takes those that it answers with; ValueError for another shape."""
-
-    def hook(call: Call, x: Tensor) -> Tensor:
-        answer = on_step(call.index, call.sigma, x)
-        if answer is not None and answer.shape != x.shape:
-            raise ValueError(f"the callback returned latents of shape {tuple(answer.shape)}, not {tuple(x.shape)}")
-        return x if answer is None else answer
-
-    return hook
 
 
 def noised(clean: Tensor, noise: Tensor, sigma: float | Tensor) -> Tensor:

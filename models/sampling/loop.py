@@ -12,21 +12,8 @@ import torch
 from torch import Tensor
 
 from models.messages import Refused
-from models.sampling import guidance as changes
 from models.sampling.condition import ComposedCondition, Condition
-from models.sampling.guidance import (
-    AUTOGUIDANCE,
-    COOLING,
-    HOOKS,
-    REFINER,
-    Call,
-    GuidanceHook,
-    Network,
-    OnStep,
-    Velocity,
-    guided,
-    noised,
-)
+from models.sampling.guidance import Call, GuidanceHook, Network, Velocity, cooling, guided, inpainting, noised
 from models.sampling.schedulers import (
     FAST_STEPS,
     GUIDANCE,
@@ -58,17 +45,14 @@ class Sampling:
     strength: float = 1.0  # of a start from a picture, in (0, 1]: 1 forgets it
     batch: int | None = None  # pictures drawn together, None for the pipeline's choice
     fast: bool = False  # whether the fast variant draws; it knows the plan of FAST_SAMPLING and no other
-    # Scales the noise that a picture begins with, in [0, 2]; not where a picture is the start. 1 is training's. The
-    # network is told 1: with less it draws fewer and clearer parts, and pictures are more alike. Clearer to the eye,
-    # and nearer by KID, as is cooling (LOG.md).
+    # Scales the noise that a picture begins with; not where a picture is the start. Training has 1, and the network
+    # assumes 1. A lower temperature draws fewer and clearer parts, more alike, and nearer to real pictures by KID, as
+    # does cooling (LOG.md).
     temperature: float = 0.8
-    cooling: float = 1.0  # power of the noise level that the temperature falls with, in [0, 4]; 0 keeps it
+    cooling: float = 1.0  # the temperature falls with this power of the noise level; 0 keeps it, and has no refiner
     # How much a picture is drawn from reference drawings (`models.references`), in [0, 1]. 0 is the generator alone,
     # which draws several things at once instead of one by one.
     reference_strength: float = 1.0
-    # Names of HOOKS that are on. The refiner also needs noise that is cooled, and REFINER_STEPS or more steps left at
-    # noise level REFINED_FROM.
-    hooks: frozenset[str] = frozenset(HOOKS)
 
     def __post_init__(self) -> None:
         low, high = self.interval
@@ -78,11 +62,9 @@ class Sampling:
             raise Refused("models.interval", low=low, high=high)
         if not 0 < self.strength <= 1:
             raise Refused("models.strength", strength=self.strength)
-        for name, most in {"guidance": 100, "temperature": 2, "cooling": 4, "reference_strength": 1}.items():
+        for name, most in {"guidance": 100, "reference_strength": 1}.items():
             if not 0 <= (value := getattr(self, name)) <= most:
                 raise Refused(f"models.{name}", value=value)
-        if unknown := self.hooks - HOOKS.keys():
-            raise Refused("models.unknown_hook", name=min(unknown), known=list(HOOKS))
         if self.batch is not None and not 1 <= self.batch <= MAX_BATCH:
             raise Refused("models.batch", batch=self.batch, most=MAX_BATCH)
 
@@ -116,7 +98,6 @@ def denoise(
     scheduler: Scheduler,
     start: Tensor | None = None,
     redraw: Tensor | None = None,
-    on_step: OnStep | None = None,
     renoise: Callable[[], Tensor] | None = None,
     hooks: Sequence[GuidanceHook] = (),
     refiner: Network | None = None,
@@ -129,25 +110,22 @@ def denoise(
     Args:
         start: clean latents that `sampling.strength` < 1 begins from.
         redraw: bool (B, 1, ...), false where the start is kept.
-        on_step: sees the latents after each step and may replace them.
         renoise: draws noise (B, C, ...) for the steps of a stochastic scheduler; None leaves it to torch.
-        refiner: the fast variant, for the last steps where `sampling` has it.
+        refiner: the fast variant, which takes the last REFINER_STEPS steps from noise level REFINED_FROM, where the
+            noise is cooled and as many steps are left.
 
     Raises FloatingPointError, naming the step, where a latent stops being finite.
     """
     sigmas = set_steps(scheduler, sampling.steps)
     begin = first_step(scheduler, sampling.strength if start is not None else 1.0)
     x = begun(wanted.reference, noise, sampling) if start is None else noised(start, noise, sigmas[begin])
-    cools = start is None and COOLING in sampling.hooks and sampling.cooling > 0
-    cools = cools and sampler_of(scheduler).keeps_changes
-    after = [changes.cooling(sampling.cooling)] if cools else []
-    after += [changes.inpainting(start, redraw, noise)] if start is not None and redraw is not None else []
-    after += [changes.callback(on_step)] if on_step else []
+    cools = start is None and sampling.cooling > 0 and sampler_of(scheduler).keeps_changes
+    after = [cooling(sampling.cooling)] if cools else []
+    after += [inpainting(start, redraw, noise)] if start is not None and redraw is not None else []
     wanted = wanted.scaled(sampling.reference_strength)
-    autoguidance = AUTOGUIDANCE in sampling.hooks
-    whole = guided(network, wanted, unwanted, sampling.guidance, sampling.interval, autoguidance)
+    whole = guided(network, wanted, unwanted, sampling.guidance, sampling.interval)
     calls = [(whole, scheduler, i) for i in range(begin, len(sigmas))]
-    if refiner is not None and cools and REFINER in sampling.hooks:
+    if refiner is not None and cools:
         calls = _refined(calls, sigmas, guided(refiner, wanted, unwanted))
     for number, (velocity_of, plan, i) in enumerate(calls):
         sigma, following = plan.sigmas[i : i + 2].tolist()
@@ -155,7 +133,7 @@ def denoise(
         for hook in hooks:
             velocity = hook(sigma, x, velocity)
         clean, left = x - sigma * velocity, x + (1 - sigma) * velocity
-        call = Call(number, sigma, following, (i + 1) % plan.order == 0, plan is not scheduler, left)
+        call = Call(sigma, following, (i + 1) % plan.order == 0, plan is not scheduler, left)
         x = step(plan, i, velocity, x, renoise)
         for change in after:
             x = change(call, x)

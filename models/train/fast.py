@@ -57,7 +57,7 @@ from models.references.store import PART as PROTOTYPES
 from models.references.store import ReferenceStore
 from models.runtime import native_dtype
 from models.sampling.condition import ComposedCondition, Condition
-from models.sampling.guidance import AUTOGUIDANCE, SYMMETRY, combined, cooled, guidance_hooks
+from models.sampling.guidance import combined, cooled, guidance_hooks
 from models.sampling.loop import FAST_SAMPLING, REFINER_STEPS, Sampling, begun, denoise
 from models.sampling.schedulers import DEFAULT_SCHEDULER, build_scheduler, set_steps
 from models.train.image import IMAGE_VECTOR, NO_VECTOR, TEXT_VECTOR, ImageTask, Mix, Samples
@@ -143,7 +143,7 @@ class FastTask(ImageTask):
         nothing = Condition(*(torch.zeros_like(part) for part in vars(condition).values()))
         both, step = Condition.cat([condition, nothing]), length / self.walk
         low, high = self.taught.interval
-        weak = torch.arange(len(both), device=x.device) >= len(condition) if AUTOGUIDANCE in self.taught.hooks else None
+        weak = torch.arange(len(both), device=x.device) >= len(condition)
         for k in range(self.walk):
             t = times - k * step
             answers = self.teacher(torch.cat([x, x]), t.repeat(2), *vars(both).values(), weak)
@@ -389,7 +389,7 @@ class PolishTask(FastTask):
         """The generator's latents at the handover to the student, sampled from noise (B, C, S, S) as pictures are."""
         full = replace(condition, states=condition.states.float())
         nothing = Condition(*(torch.zeros_like(part) for part in vars(full).values()))
-        hooks = guidance_hooks(frozenset({SYMMETRY}), full.reference, (), self.mirror)
+        hooks = guidance_hooks(full.reference, [False] * len(full), self.mirror)
         wanted, scheduler = ComposedCondition.of(full), build_scheduler(DEFAULT_SCHEDULER)
         steps = denoise(self.teacher, noise, wanted, nothing, self.taught, scheduler, hooks=hooks, refiner=self.before)
         return next(step.latents for step in steps if step.count - step.index == REFINER_STEPS + 1)
