@@ -41,8 +41,8 @@ class StickerPipeline(ImagePipeline, DiffusionPipeline):
     model_cpu_offload_seq = "language->vision->space->motion->dit->autoencoder"  # type: ignore[assignment]
     _optional_components = ["fast", "references", "motion"]  # noqa: RUF012 - diffusers' own declaration
 
-    @wraps(ImagePipeline.__init__)  # diffusers reads the components from the signature
-    def __init__(self, *parts: Any, **named: Any) -> None:  # type: ignore[misc]
+    @wraps(ImagePipeline.__init__)  # type: ignore[misc] # diffusers reads the components from the signature
+    def __init__(self, *parts: Any, **named: Any) -> None:
         super().__init__(*parts, **named)
         names = list(signature(ImagePipeline.__init__).parameters)[1:]
         self.register_modules(**{name: getattr(self, name) for name in names})
