@@ -18,7 +18,7 @@ from torchmetrics.text import BLEUScore
 from eval.generator import SPACE, Media, Parts, digest_of, drawing_code
 from models.captioner import Kind
 from models.data.grammar import Language
-from models.pipelines.caption import Caption, Decoding
+from models.pipelines.caption import Caption
 
 CAPTIONER = ("captioner", "detector")
 _WORD = re.compile(r"[a-z0-9]+|[\u3400-\u9fff]")
@@ -47,22 +47,21 @@ class StickerCaptionGenerator:
         self.weights = weights
 
     def settings(self, **options: Any) -> str:
-        decoding = Decoding(**options)
-        return f"{decoding.way}, {decoding.candidates} candidates"
+        return f"{options.get('candidates', 1)} candidates"
 
     def digest(self) -> str:
         """Of weights and code."""
         return digest_of(self.weights.digests(self.parts), drawing_code())
 
     def generate(self, prompts: Sequence[CaptionPrompt], seeds: Sequence[int], **options: Any) -> np.ndarray:
-        """(N,) texts; options are fields of `Decoding`, of which `guidance=0` is the blind decoder."""
+        """(N,) texts; options are `candidates` and `blind` of `CaptionPipeline.caption`."""
         return np.array([caption.text for caption in self.describe(prompts, seeds, **options)])
 
     def describe(self, prompts: Sequence[CaptionPrompt], seeds: Sequence[int], **options: Any) -> list[Caption]:
         """With scores and other candidates. Prompts are of one language and kind."""
         pixels = np.stack([prompt.picture for prompt in prompts])
         first = prompts[0]
-        return self.weights.captions.caption(pixels, first.language, first.kind, Decoding(**options), list(seeds))
+        return self.weights.captions.caption(pixels, first.language, first.kind, seeds=list(seeds), **options)
 
 
 def tokens(text: str) -> list[str]:

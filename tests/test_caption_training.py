@@ -11,13 +11,13 @@ from fixture_world import fixture_world
 from tiny_parts import awaken, save_tiny_parts, tiny_detector
 from training_kit import STEPS, are_equal, straight_and_resumed
 
-from models.captioner import KINDS, TASKS, Captioner, Entity, task_token
+from models.captioner import KINDS, TASKS, Captioner, Entity, PictureContext, task_token
 from models.data.captions import Namer, f1, scene_facts
 from models.data.pixels import to_tensor
 from models.data.scenes import make_scene
 from models.data.variety import outside_picture
 from models.pipelines import caption
-from models.pipelines.caption import Candidates, CaptionPipeline, Decoding, probabilities, ranking_figures, ranking_of
+from models.pipelines.caption import Candidates, CaptionPipeline, probabilities, ranking_figures, ranking_of
 from models.space import Embedder
 from models.train.caption import CaptionSource, CaptionTask, captions_of
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
@@ -101,12 +101,12 @@ def test_every_caption_names_what_is_shown_and_its_ground() -> None:
 
 
 def test_what_is_drawn_repeats_in_any_company(pipeline: CaptionPipeline) -> None:
-    every = pipeline.figures(PIXELS, "en", "short", Decoding(candidates=3), [5, 6, 7])
-    again = pipeline.figures(PIXELS[1:], "en", "short", Decoding(candidates=3), [6, 7])
+    every = pipeline.figures(PIXELS, "en", "short", 3, [5, 6, 7])
+    again = pipeline.figures(PIXELS[1:], "en", "short", 3, [6, 7])
     assert [found.texts for found in every[1:]] == [found.texts for found in again]
-    alone = pipeline.caption(PIXELS[:1], "en", "long", Decoding(candidates=3), [5])
-    assert alone == pipeline.caption(PIXELS[:1], "en", "long", Decoding(candidates=3), [5])
-    other = pipeline.figures(PIXELS, "en", "short", Decoding(candidates=3), [8, 9, 10])
+    alone = pipeline.caption(PIXELS[:1], "en", "long", 3, [5])
+    assert alone == pipeline.caption(PIXELS[:1], "en", "long", 3, [5])
+    other = pipeline.figures(PIXELS, "en", "short", 3, [8, 9, 10])
     assert [found.texts for found in other] != [found.texts for found in every]
 
 
@@ -117,22 +117,24 @@ def test_tags_are_not_repeated() -> None:
     assert CaptionPipeline._unrepeated("a cat, a cat", task_token("short", "en")) == "a cat, a cat"
 
 
-@pytest.mark.parametrize("way", ["sample", "beam"])
-def test_candidates_are_ranked_whatever_wrote_them(pipeline: CaptionPipeline, way: str) -> None:
-    for found in pipeline.caption(PIXELS, "zh", "tags", Decoding(way=way, candidates=3)):  # type: ignore[arg-type]
+def test_candidates_are_ranked(pipeline: CaptionPipeline) -> None:
+    for found in pipeline.caption(PIXELS, "zh", "tags", 3):
         scores = [found.score, *(score for _, score in found.others)]
         assert scores == sorted(scores, reverse=True) and 0 <= scores[-1] <= scores[0] <= 1
         assert len(scores) <= 3
 
 
-def test_guidance_of_one_is_none_and_of_zero_is_blind(pipeline: CaptionPipeline) -> None:
-    def written(pixels: np.ndarray, guidance: float) -> list[tuple[str, ...]]:
-        found = pipeline.figures(pixels, "en", "short", Decoding(guidance=guidance))
-        return [one.texts for one in found]
-
-    assert written(PIXELS, 1) == written(PIXELS, 1 + 1e-9)
-    assert len(set(written(PIXELS, 0))) == 1  # whatever is shown
-    assert len(set(written(PIXELS, 40))) > 1
+def test_a_blind_caption_does_not_depend_on_the_picture(
+    pipeline: CaptionPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate, read = pipeline.captioner.generate, list[PictureContext]()
+    spy = lambda ids, picture, **options: read.append(picture) or generate(ids, picture=picture, **options)  # noqa: E731
+    monkeypatch.setattr(pipeline.captioner, "generate", spy)
+    for blind in (True, False):
+        for pixels in (PIXELS[:1], PIXELS[1:2]):
+            pipeline.figures(pixels, "en", "short", blind=blind)
+    keys = [context.layers[0][0] for context in read]
+    assert torch.equal(keys[0], keys[1]) and not torch.equal(keys[2], keys[3])
 
 
 def test_a_ranking_tells_right_from_wrong_and_known_from_unknown() -> None:
@@ -169,14 +171,12 @@ def test_what_is_told_is_true_and_in_order(task: CaptionTask) -> None:
 
 
 def test_it_is_told_by_the_detector_or_by_who_asks(pipeline: CaptionPipeline) -> None:
-    found = pipeline.figures(PIXELS, "en", "short", Decoding())
+    found = pipeline.figures(PIXELS, "en", "short")
     names = pipeline.encoder.encode(to_tensor(PIXELS)).things
     told = [pipeline.encoder.entities(own) for own in names]
-    assert [one.texts for one in found] == [
-        one.texts for one in pipeline.figures(PIXELS, "en", "short", Decoding(), entities=told)
-    ]
+    assert [one.texts for one in found] == [one.texts for one in pipeline.figures(PIXELS, "en", "short", entities=told)]
     other = [[Entity(("ball",), 0.9, 0.9)]] * len(PIXELS)
-    changed = pipeline.figures(PIXELS, "en", "short", Decoding(), entities=other)
+    changed = pipeline.figures(PIXELS, "en", "short", entities=other)
     assert any(a.figures[0, 2] != b.figures[0, 2] for a, b in zip(found, changed, strict=True))
 
 

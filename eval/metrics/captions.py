@@ -31,10 +31,8 @@ from models.weights import weights_digest
 
 REFERENCES = 5
 SEVERAL: dict[str, Any] = {"candidates": 5}
-BLIND: dict[str, Any] = {"guidance": 0.0}
-GUIDED: dict[str, Any] = {"guidance": 1.5}
-BEAM: dict[str, Any] = {"way": "beam", **SEVERAL}
-WAYS = {"best of five": SEVERAL, "beams": BEAM, "guided by the blind decoder": GUIDED, "blind": BLIND}
+BLIND: dict[str, Any] = {"blind": True}
+WAYS = {"best of five": SEVERAL, "blind": BLIND}
 TIMED = 64
 
 

@@ -1,10 +1,11 @@
 """Captions of pictures: several candidates, ranked by the semantic space and by how they agree.
 
-The first candidate is written greedily, others are sampled (top-p 0.9, temperature 0.7, repetition penalty), or all by
-beams. The best has the highest score: the probability that it names what is shown, from its cosine to the picture in
-the space, its agreement with the other candidates (cosine and consensus: ECO, arXiv 2405.01028), its likelihood, that
-of the names it was told, and how sure the detector is of a thing. The weights are fitted on `val`; a picture whose best
-score is below `least` is unknown. Each candidate is told other names of the detector's, as long as they are likely.
+The first candidate is written greedily, others are sampled (top-p, temperature, repetition penalty). The best has the
+highest score: the probability that it names what is shown, from its cosine to the picture in the space, its agreement
+with the other candidates (cosine and consensus: ECO, arXiv 2405.01028), its likelihood, the likelihood of the names
+that it was given, and how sure the detector is of a thing. The weights are fitted on `val`; a picture whose best score
+is below the ranking's `threshold` is unknown. Each candidate is given other names of the detector's, as long as they
+are likely.
 
 Shapes: B pictures, N candidates, R = B N rows, L tokens, V vocabulary.
 """
@@ -12,7 +13,6 @@ Shapes: B pictures, N candidates, R = B N rows, L tokens, V vocabulary.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ from models.weights import load_part
 PART = "captioner"
 SHAPES = (1, 16)  # pictures that go through together: bits depend on it
 LONGEST = 40  # tokens
+TOP_P, TEMPERATURE, REPETITION = 0.9, 0.7, 1.1  # of sampled candidates; the penalty on repetition is of all
 FIGURES = ("cosine", "agreement", "likelihood", "names", "presence")
 # Of an unfitted captioner: cosine to consensus as ECO weighs them, and nothing is unknown.
 RANKING = {"cosine": 8.0, "agreement": 8 / 3.52, "names": 1.0, "bias": -4.0, "threshold": 0.0}
@@ -47,23 +48,6 @@ UNLIKELY = 0.02  # of the likeliest names' share: what is less is not tried
 
 
 Entities = Sequence[Sequence[Entity]]  # of each picture
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How captions are written."""
-
-    way: Literal["sample", "beam"] = "sample"
-    candidates: int = 1  # or beams, which are written without guidance
-    top_p: float = 0.9
-    temperature: float = 0.7
-    repetition: float = 1.1
-    guidance: float = 1.0  # above 1 goes away from what would be said of any picture (arXiv 2307.16686)
-
-    @property
-    def rows(self) -> int:
-        """Of each picture in a batch; beams are the library's own."""
-        return self.candidates if self.way == "sample" else 1
 
 
 @dataclass(frozen=True)
@@ -102,17 +86,22 @@ class CaptionPipeline:
         pixels: np.ndarray,
         language: Language = "en",
         kind: Kind = "short",
-        decoding: Decoding = Decoding(),
+        candidates: int = 1,
         seeds: Sequence[int] | None = None,
         shape: int | None = None,
         entities: Entities | None = None,
+        blind: bool = False,
     ) -> list[Caption]:
-        """One caption each of premultiplied uint8 (B, 128, 128, 4); `seeds` draw the candidates, 0 by default. `shape`
-        is one of SHAPES, None the usual one for so many. `entities` are what each picture shows, in place of the
-        detector's matches.
+        """One caption each of premultiplied uint8 (B, 128, 128, 4), the best of `candidates`.
+
+        Args:
+            seeds: of the sampled candidates, 0 by default.
+            shape: one of SHAPES, None the usual one for so many pictures.
+            entities: what each picture shows, in place of the detector's things.
+            blind: write without seeing the pictures: a control.
         """
-        ranking = (self.captioner.config.ranking or {}).get(ranking_name(decoding), RANKING)
-        every = self.figures(pixels, language, kind, decoding, seeds, shape, entities)
+        ranking = (self.captioner.config.ranking or {}).get(ranking_name(candidates), RANKING)
+        every = self.figures(pixels, language, kind, candidates, seeds, shape, entities, blind)
         return [_ranked(candidates, ranking) for candidates in every]
 
     @torch.no_grad()
@@ -121,27 +110,28 @@ class CaptionPipeline:
         pixels: np.ndarray,
         language: Language,
         kind: Kind,
-        decoding: Decoding,
+        candidates: int = 1,
         seeds: Sequence[int] | None = None,
         shape: int | None = None,
         entities: Entities | None = None,
+        blind: bool = False,
     ) -> list[Candidates]:
-        """Candidates of each picture, not ranked yet."""
-        seeds, size, candidates = seeds or [0] * len(pixels), shape or SHAPES[len(pixels) > 1], list[Candidates]()
+        """Candidates of each picture, not ranked yet; arguments as of `caption`."""
+        seeds, size, every = seeds or [0] * len(pixels), shape or SHAPES[len(pixels) > 1], list[Candidates]()
         for start in range(0, len(pixels), size):
             rows = [min(row, len(pixels) - 1) for row in range(start, start + size)]
             batch, task = to_tensor(pixels[rows]), task_token(kind, language)
             given = entities and [entities[row] for row in rows]
-            written = self._candidates(batch, task, decoding, [seeds[row] for row in rows], given)
-            candidates += written[: len(pixels) - start]
-        return candidates
+            written = self._candidates(batch, task, candidates, [seeds[row] for row in rows], given, blind)
+            every += written[: len(pixels) - start]
+        return every
 
     def _candidates(
-        self, pixels: Tensor, task: int, decoding: Decoding, seeds: Sequence[int], entities: Entities | None
+        self, pixels: Tensor, task: int, count: int, seeds: Sequence[int], entities: Entities | None, blind: bool
     ) -> list[Candidates]:
-        encoded, rows = self.encoder.encode(pixels), decoding.rows
+        encoded = self.encoder.encode(pixels)
         if entities is None:
-            ways = [choices(things, rows) for things in encoded.things]
+            ways = [choices(things, count) for things in encoded.things]
             entities = [
                 self.encoder.entities(things, ranks)
                 for things, chosen in zip(encoded.things, ways, strict=True)
@@ -149,24 +139,21 @@ class CaptionPipeline:
             ]
             named = torch.tensor([[likelihood for _, likelihood in chosen] for chosen in ways])
         else:
-            entities = [listed for listed in entities for _ in range(rows)]
-            named = torch.zeros(len(pixels), rows)
-        features = self.encoder.features(encoded.tokens.repeat_interleave(rows, 0), entities)
+            entities = [listed for listed in entities for _ in range(count)]
+            named = torch.zeros(len(pixels), count)
+        features = self.encoder.features(encoded.tokens.repeat_interleave(count, 0), entities)
         picture = self.captioner.read(features)
-        ids = self._write(picture, task, decoding, seeds)  # (R, L)
+        shown = self.captioner.blind(len(pixels) * count) if blind else picture
+        ids = self._write(shown, task, count, seeds)  # (R, L)
         likely = self._likelihood(ids, picture).unflatten(0, (len(pixels), -1))
-        count = likely.shape[1]
-        named = named.repeat_interleave(count // rows, 1)
-        texts = [self._unrepeated(text.strip(), task) for text in self._decoded(ids)]
+        decoded = self.encoder.embedder.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        texts = [self._unrepeated(text.strip(), task) for text in decoded]
         candidates = list[Candidates]()
         for row, things in enumerate(encoded.things):
             presence = max((thing.objectness for thing in things), default=0.0)
             written = texts[row * count : (row + 1) * count]
             candidates.append(self._measured(written, encoded.vectors[row], likely[row], named[row], presence))
         return candidates
-
-    def _decoded(self, ids: Tensor) -> list[str]:
-        return self.encoder.embedder.tokenizer.batch_decode(ids, skip_special_tokens=True)
 
     @staticmethod
     def _unrepeated(text: str, task: int) -> str:
@@ -185,20 +172,16 @@ class CaptionPipeline:
         figures = [places @ vector.float(), agreement, likely[first], named[first], sure]
         return Candidates(tuple(different), torch.stack(figures, 1).numpy())
 
-    def _write(self, picture: PictureContext, task: int, decoding: Decoding, seeds: Sequence[int]) -> Tensor:
-        d, language = decoding, self.captioner.language.config
-        prompts = torch.tensor([[language.bos_token_id, task]]).repeat(len(seeds) * d.rows, 1)
-        processors = LogitsProcessorList()
-        if d.guidance != 1 and d.way != "beam":
-            processors.append(AgainstBlind(self.captioner, len(prompts), d.guidance))
-        processors.append(RepetitionPenaltyLogitsProcessor(d.repetition))
-        if d.rows > 1:
-            processors += [TemperatureLogitsWarper(d.temperature), TopPLogitsWarper(d.top_p), Drawn(seeds, d.rows)]
-        beams = {"num_beams": d.candidates, "num_return_sequences": d.candidates} if d.way == "beam" else {}
+    def _write(self, picture: PictureContext, task: int, count: int, seeds: Sequence[int]) -> Tensor:
+        language = self.captioner.language.config
+        prompts = torch.tensor([[language.bos_token_id, task]]).repeat(len(seeds) * count, 1)
+        processors = LogitsProcessorList([RepetitionPenaltyLogitsProcessor(REPETITION)])
+        if count > 1:
+            processors += [TemperatureLogitsWarper(TEMPERATURE), TopPLogitsWarper(TOP_P), SeededSampling(seeds, count)]
         with torch.autocast("cpu", enabled=False):
             return self.captioner.generate(
                 prompts, picture=picture, do_sample=False, max_new_tokens=LONGEST, logits_processor=processors,
-                pad_token_id=language.pad_token_id, eos_token_id=language.eos_token_id, **beams,
+                pad_token_id=language.pad_token_id, eos_token_id=language.eos_token_id,
             )  # fmt: skip
 
     def _likelihood(self, ids: Tensor, picture: PictureContext) -> Tensor:
@@ -209,31 +192,16 @@ class CaptionPipeline:
         return logs.sum(1) / mask[:, 2:].sum(1).clamp_min(1)
 
 
-class AgainstBlind(LogitsProcessor):
-    """blind + guidance (seen - blind), in logits: what the captioner would say of any picture counts less."""
-
-    def __init__(self, captioner: Captioner, pictures: int, guidance: float) -> None:
-        self.captioner, self.guidance, self.blind, self.cache = captioner, guidance, captioner.blind(pictures), None
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Ids (R, L) so far and logits (R, V) -> logits (R, V)."""
-        new = input_ids if self.cache is None else input_ids[:, -1:]
-        output = self.captioner(new, picture=self.blind, cache=self.cache, use_cache=True, logits_to_keep=1)
-        self.cache = output.cache
-        blind = output.logits[:, -1].to(scores)
-        return blind + self.guidance * (scores - blind)
-
-
-class Drawn(LogitsProcessor):
-    """Makes the highest logit a sample, by Gumbel noise, in all rows of a picture but the first: each row from a stream
-    of its own, so that what is drawn does not depend on the company."""
+class SeededSampling(LogitsProcessor):
+    """Makes the highest logit a sample, by Gumbel noise, in all rows of a picture but the first. Each row has its own
+    random stream, so a sample does not depend on the other pictures of the batch."""
 
     def __init__(self, seeds: Sequence[int], rows: int) -> None:
         self.rows = rows
         self.streams = [np.random.default_rng((seed, row)) for seed in seeds for row in range(rows)]
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """As `AgainstBlind`."""
+        """Logits (R, V) -> logits (R, V)."""
         noise = np.stack([stream.gumbel(size=scores.shape[1]) for stream in self.streams])
         noise[:: self.rows] = 0
         return scores + torch.from_numpy(noise).to(scores)
@@ -255,9 +223,9 @@ def choices(things: Sequence[Thing], count: int) -> list[tuple[list[int], float]
     return [(list(way), scored[way] / max(1, len(way))) for way in (likely * count)[:count]]
 
 
-def ranking_name(decoding: Decoding) -> str:
-    """Of the captioner's rankings the one for that many candidates: alone, nothing agrees with a candidate."""
-    return "single" if decoding.candidates == 1 else "several"
+def ranking_name(candidates: int) -> str:
+    """The captioner's ranking for that many candidates: a single one has no others to agree with."""
+    return "single" if candidates == 1 else "several"
 
 
 def _ranked(candidates: Candidates, ranking: dict[str, float]) -> Caption:

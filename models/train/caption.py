@@ -36,7 +36,7 @@ from models.data.variety import outside_pictures
 from models.data.world import Picture, Sampler, World, evenly, pictures_by_concept
 from models.detector import PART as DETECTOR
 from models.detector import Detector
-from models.pipelines.caption import PART, CaptionPipeline, Decoding, ranking_figures, ranking_name, ranking_of
+from models.pipelines.caption import PART, CaptionPipeline, ranking_figures, ranking_name, ranking_of
 from models.runtime import native_dtype
 from models.space import Embedder
 from models.tokenizer import TEXT_LENGTH
@@ -400,8 +400,8 @@ class CaptionTask(Task):
         known = known[:: max(1, len(known) // self.ranked)][: self.ranked]
         pixels = np.stack([*(sample.pixels for sample in known), *outside_pictures(max(2, len(known) // 4), seed=1)])
         rankings, figures = dict[str, dict[str, float]](), dict[str, float]()
-        for decoding in (Decoding(), Decoding(candidates=SEVERAL)):
-            name, candidates = ranking_name(decoding), pipeline.figures(pixels, "en", "short", decoding)
+        for count in (1, SEVERAL):
+            name, candidates = ranking_name(count), pipeline.figures(pixels, "en", "short", count)
             right = [
                 [number < len(known) and bool(self._right(known[number], text, "en")) for text in row.texts]
                 for number, row in enumerate(candidates)

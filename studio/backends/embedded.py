@@ -272,16 +272,16 @@ class Embedded(Backend):
             yield from ((first + number, text) for number, text in enumerate(self._described(batch, shape)))
 
     def _described(self, requests: Sequence[CaptionRequest], shape: int) -> Iterator[Artifact]:
-        from models.pipelines.caption import CaptionPipeline, Decoding
+        from models.pipelines.caption import CaptionPipeline
 
         shared, embedder = requests[0], self._loaded().embedder
         if self._caption_pipeline is None:
             with weights_needed():
                 self._caption_pipeline = CaptionPipeline.assemble(self.root, embedder)
         pixels = np.stack([to_describe(one) for one in requests])
-        seeds, decoding = [one.seed or 0 for one in requests], Decoding(candidates=shared.candidates or 1)
+        seeds, count = [request.seed or 0 for request in requests], shared.candidates or 1
         kind: Kind = "tags" if shared.tags else "long" if shared.long else "short"
-        captions = self._caption_pipeline.caption(pixels, shared.language, kind, decoding, seeds, shape)
+        captions = self._caption_pipeline.caption(pixels, shared.language, kind, count, seeds, shape)
         for request, seen, caption in zip(requests, pixels, captions, strict=True):
             known = caption.known and bool(np.ptp(seen, (0, 1)).any())  # a picture of one colour shows nothing
             facts = {**self._facts(request, shape, embedder.text([caption.text])[0]), "score": caption.score}
