@@ -28,8 +28,7 @@ from models.autoencoder import Autoencoder
 from models.data.packages import PACKAGES
 from models.data.pixels import load_picture, to_tensor, to_uint8
 from models.messages import Refused
-from models.open_clip import PART as OPEN_CLIP
-from models.open_clip import OpenClip, TrunkEmbedder, any_embedder
+from models.open_clip import OpenClip
 from models.pipelines.caption import CaptionPipeline
 from models.pipelines.image import BATCH, Pictures
 from models.pipelines.sticker import StickerPipeline
@@ -41,7 +40,7 @@ from models.references.store import ReferenceStore
 from models.sampling.loop import FAST_SAMPLING, Sampling
 from models.sampling.schedulers import GUIDANCE
 from models.space import MOTION, Embedder
-from models.weights import WeightsError, fits, listed_parts, load_part, of_split, part_digests, part_folder
+from models.weights import WeightsError, fits, listed_parts, load_part, of_split, part_digests
 
 T = TypeVar("T")
 Media = Literal["image", "clip", "caption"]
@@ -100,7 +99,7 @@ class part(cached_property[T]):
 class Parts:
     """Weights under `root` (None: the shipped ones), and names, words and references of the training pictures alone,
     where there are such: what users have is of all pictures, the held-out ones too. `named` are models of open_clip
-    that are measured beside the space, instead of the one that ships."""
+    that are measured beside the space."""
 
     def __init__(self, root: Path | None = None, named: Sequence[str] = ()) -> None:
         self.root, self.named = root, named
@@ -115,14 +114,16 @@ class Parts:
     parser = part(lambda own: PromptParser.load(own.embedder, own.root, own.split))
     references = part(lambda own: ReferenceStore.load(own.root, own.split))
     judge = part(lambda own: Judge.load(own.root))
-    open_clip: part[dict[str, OpenClip | TrunkEmbedder]] = part(lambda own: own._models_beside())
+    open_clip: part[dict[str, OpenClip]] = part(lambda own: own._models_beside())
 
-    def _models_beside(self) -> dict[str, OpenClip | TrunkEmbedder]:
+    def _models_beside(self) -> dict[str, OpenClip]:
         """By the last part of their names, or the whole of a second one of the same."""
-        by_name: dict[str, OpenClip | TrunkEmbedder] = {}
-        for name in self.named or [str(part_folder(OPEN_CLIP, self.root))]:
+        if not self.named:
+            raise MissingError("no model of open_clip is named; give --open-clip")
+        by_name: dict[str, OpenClip] = {}
+        for name in self.named:
             short = Path(name).name
-            by_name[name if short in by_name else short] = any_embedder(name)
+            by_name[name if short in by_name else short] = OpenClip.load(name)
         return by_name
 
     @cached_property

@@ -1,11 +1,8 @@
-"""Other models' spaces: any open_clip model, and our 128-d heads over one, with the methods of `models.space.Embedder`.
+"""Other models' spaces: any open_clip model, with the methods of `models.space.Embedder`.
 
-CLIP reads three channels, so a picture is laid on white, the ground of most pictures that such models learnt from. The
-heads are `SemanticSpace`'s; they read the trunk's one vector as a sequence of one token. Their part holds the heads and
-the trunk's name, not the trunk.
+CLIP reads three channels, so a picture is laid on white, the ground of most pictures that such models learnt from.
 """
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -18,10 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.messages import did_you_mean
-from models.space import SemanticSpace, in_fixed_shapes
-from models.weights import WeightsError, load_part, read_json, record_part, save_part
+from models.space import in_fixed_shapes
+from models.weights import WeightsError
 
-PART = "open_clip"  # the shipped one, which need not be there
 PREFIX = "open_clip:"
 HUB, FOLDER = "hf-hub:", "local-dir:"  # open_clip's own prefixes
 
@@ -99,58 +95,3 @@ class OpenClip:
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
-
-
-TRUNK_PART = "trunk_space"
-TRUNK = "trunk.json"  # in the part's folder: the trunk's name, and where it puts PROBE
-PROBE, NUMBERS, NEAR = "a cat", 8, 1e-2  # bf16 on another machine differs by less
-
-
-class TrunkEmbedder:
-    """Texts and pictures in, (N, 128) unit vectors out, as `models.space.Embedder`."""
-
-    def __init__(self, trunk: OpenClip, space: SemanticSpace) -> None:
-        self.trunk, self.space = trunk, space.eval()
-
-    @classmethod
-    def load(cls, folder: Path) -> "TrunkEmbedder":
-        """The part in `folder` over the trunk that it names; WeightsError also where that is another by now."""
-        space, stored = load_part(SemanticSpace, TRUNK_PART, folder.parent), read_json(folder / TRUNK)
-        trunk = OpenClip.load(stored["name"])
-        vector = probe(trunk)
-        if len(vector) != len(stored["probe"]) or not np.allclose(vector, stored["probe"], atol=NEAR):
-            raise WeightsError("open_clip.other_trunk", folder=str(folder), name=stored["name"])
-        return cls(trunk, space)
-
-    def text(self, texts: Sequence[str]) -> Tensor:
-        """N texts -> (N, 128) float32 unit vectors."""
-        return heads(self.space, texts=self.trunk.text(texts))
-
-    def image(self, pictures: np.ndarray) -> Tensor:
-        """Premultiplied uint8 (N, H, W, 4) -> (N, 128) float32 unit vectors."""
-        return heads(self.space, pictures=self.trunk.image(pictures))
-
-
-def heads(space: SemanticSpace, texts: Tensor | None = None, pictures: Tensor | None = None) -> Tensor:
-    """A trunk's vectors (N, D) of texts or of pictures -> (N, 128) unit vectors."""
-    if texts is None:
-        assert pictures is not None
-        return space.image(pictures[:, None])
-    return space.text(texts[:, None], torch.ones(len(texts), 1, dtype=torch.bool))
-
-
-def probe(trunk: OpenClip) -> list[float]:
-    """The first numbers of where a trunk puts PROBE: with other weights, others."""
-    return [round(float(number), 4) for number in trunk.text([PROBE])[0, :NUMBERS]]
-
-
-def save_heads(space: Any, trunk: OpenClip, name: str, root: Path) -> None:
-    """The part, in `root`."""
-    folder = save_part(space, TRUNK_PART, root)
-    (folder / TRUNK).write_text(json.dumps({"name": name, "probe": probe(trunk)}) + "\n", encoding="utf-8")
-    record_part(TRUNK_PART, root)
-
-
-def any_embedder(name: str) -> "OpenClip | TrunkEmbedder":
-    """A model by its name (`models.open_clip.source`), or a folder with heads over one."""
-    return TrunkEmbedder.load(Path(name)) if (Path(name) / TRUNK).is_file() else OpenClip.load(name)

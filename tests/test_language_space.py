@@ -14,11 +14,10 @@ from training_kit import are_equal, in_two_processes, straight_and_resumed
 from models.data.scenes import Scene
 from models.data.world import World
 from models.space import Embedder
-from models.train import contrastive as batches
-from models.train.contrastive import recall
+from models.train import language_space as batches
 from models.train.documents import SOURCES, Document, Entry, Lexicon, Writer, document_rows, text_rows
 from models.train.language_space import STAGES, WEIGHTS, LanguageSpaceTask, source_weights, stage_at
-from models.train.loop import Length, Recipe, TaskOptions, Trainer
+from models.train.loop import Length, Recipe, TaskOptions, Trainer, recall
 
 SIZE = 8
 
@@ -50,7 +49,7 @@ def small():
     """The tokenizer of a drawn world needs no 60,000 captions, nor its validation hundreds of scenes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.train.documents.TOKENIZER_CAPTIONS", 500)
-        patch.setattr("models.train.contrastive.SCENES", 4)
+        patch.setattr("models.train.language_space.SCENES", 4)
         yield
 
 

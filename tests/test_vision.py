@@ -13,7 +13,7 @@ from fixture_world import fixture_world
 
 from models.assets import preset
 from models.space import DIM, Embedder, SemanticSpace
-from models.train.contrastive import (
+from models.train.language_space import (
     CONTRAST,
     OTHER_ATTRIBUTE,
     OTHER_COLOUR,

@@ -22,13 +22,12 @@ from models.data.grammar import LANGUAGES
 from models.data.pixels import to_tensor
 from models.data.scenes import Scene, make_scene
 from models.data.stored import progress, stored
-from models.data.variety import outside_picture
+from models.data.variety import can_be_mirrored, outside_picture
 from models.data.world import Picture, Sampler, pictures_by_concept
 from models.detector import PART, Detections, Detector
 from models.runtime import native_dtype
 from models.space import Embedder
 from models.train.caption import FROZEN, SHARD, SHARDS, Sample, drawn_pool, held_out, plainest, scene_sample
-from models.train.contrastive import UNTURNED
 from models.train.loop import Task, TaskOptions, unwrapped
 from models.weights import part_digests, save_part, weights_digest
 
@@ -215,7 +214,7 @@ def _motion(sample: Sample, rng: np.random.Generator) -> np.ndarray:
     zoom = np.exp(rng.uniform(*((-0.05, 0.25) if scene else (-0.3, 0.5))))
     stretch, room = np.exp(rng.uniform(-0.12, 0.12)), 0.04 if scene else 0.15
     shift = rng.uniform(-room, room, 2)
-    flip = -1.0 if picture and picture.group not in UNTURNED and rng.random() < 0.5 else 1.0
+    flip = -1.0 if picture and can_be_mirrored(picture) and rng.random() < 0.5 else 1.0
     cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
     return np.array([[flip * cos * stretch, -flip * sin, shift[0]], [sin * stretch, cos, shift[1]]])
 

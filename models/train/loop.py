@@ -21,6 +21,7 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_lis
 from diffusers.training_utils import EMAModel
 from PIL import Image
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_gather as all_gather_with_gradients
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.overrides import TorchFunctionMode
 
@@ -44,7 +45,6 @@ class TaskOptions:
     parts: Path | None = None  # folder of the frozen parts, None for the shipped ones
     cache: Path | None = None  # folder for results that are computed once
     device: torch.device = CPU  # of the model and the batches
-    trunk: str = ""  # in the recipe "space", the model below the heads (`models.open_clip.source`)
 
 
 class Task(Protocol):
@@ -296,7 +296,7 @@ class Trainer:
             self.accelerator.wait_for_everyone()
             return
         o, rate = self.options, self.recipe.lr
-        settings = {"preset": o.preset, "seed": o.seed, "rate": rate, "world": o.world.digest, "trunk": o.trunk}
+        settings = {"preset": o.preset, "seed": o.seed, "rate": rate, "world": o.world.digest}
         counters = {**vars(self.state), "settings": settings}
         checkpoint.save(self.out / "state", self.plain, self.ema, self.optimizers, counters)
         with self.averaged() as model:
@@ -366,6 +366,36 @@ class Log:
 def unwrapped(model: Any) -> Any:
     """A model without its distributed wrapper."""
     return getattr(model, "module", model)
+
+
+def gather(x: Tensor) -> Tensor:
+    """Rows of all processes, in rank order, with gradients; the rows themselves where there is one process.
+
+    Every process then computes the whole loss. The backward pass sums over processes and DistributedDataParallel
+    averages over them, so the parameters get the gradient that one process would compute.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return x
+    if not x.is_floating_point():
+        parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, x.contiguous())
+        return torch.cat(parts)
+    return torch.cat(all_gather_with_gradients(x.contiguous()))
+
+
+def global_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean over all processes' rows, as a number whose average over processes is that mean."""
+    total = weights.detach().sum()
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        dist.all_reduce(total)
+        total = total / dist.get_world_size()
+    return (values * weights).sum() / total.clamp_min(1e-6)
+
+
+def recall(cosines: Tensor, relevant: Tensor, k: int) -> float:
+    """Share of rows that have a relevant column among their k highest cosines; both (N, M)."""
+    nearest = cosines.float().topk(min(k, cosines.shape[1])).indices
+    return float(relevant.gather(1, nearest).any(1).float().mean())
 
 
 def psnr(pictures: Tensor, truth: Tensor) -> Tensor:

@@ -31,8 +31,7 @@ from models.data.world import World
 from models.runtime import native_dtype
 from models.space import MOTION, Embedder, MotionHead, lines
 from models.tokenizer import encode_texts
-from models.train.contrastive import recall
-from models.train.loop import Task, TaskOptions
+from models.train.loop import Task, TaskOptions, recall
 from models.weights import part_digests, save_part, weights_digest
 
 FROZEN = ("language", "vision", "space")

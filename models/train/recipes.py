@@ -62,12 +62,11 @@ def run(
     world: Path | None = None,
     compiled: bool = False,
     rate: float | None = None,
-    trunk: str | None = None,
 ) -> None:
     """Train a recipe in `out`. Wrong settings and folders are errors before anything is built."""
     previous = checkpoint.run_settings(out, resume)
     preset, seed = settled("preset", preset, previous, PRESET), settled("seed", seed, previous, recipe.seed)
-    rate, trunk = settled("rate", rate, previous, recipe.lr, fixed=False), settled("trunk", trunk, previous, "")
+    rate = settled("rate", rate, previous, recipe.lr, fixed=False)
     if not 0 < rate < math.inf:
         raise ValueError(f"a learning rate of {rate:g}; give more than 0, {recipe.lr:g} is this recipe's own")
     if init is not None:
@@ -76,7 +75,7 @@ def run(
     settled("world", pictures.digest, previous, pictures.digest)
     if length.steps is None:
         length = dataclasses.replace(length, minutes=length.minutes or recipe.minutes)
-    options = TaskOptions(preset, seed, pictures, recipe.batch_size, parts, Path("runs") / "cache", trunk=trunk)
+    options = TaskOptions(preset, seed, pictures, recipe.batch_size, parts, Path("runs") / "cache")
     trainer = Trainer(dataclasses.replace(recipe, lr=rate), options, out, length, every, compiled=compiled)
     if init is not None:
         trainer.start_from(init)
@@ -103,16 +102,13 @@ def command_line(recipes: Mapping[str, Recipe]) -> None:
         world: Annotated[Path | None, typer.Option(help="folder of the built pictures")] = None,
         seed: Annotated[int | None, typer.Option(help="of weights and batches; the recipe's own otherwise")] = None,
         every: Annotated[float, typer.Option(help="minutes between checkpoints")] = 5.0,
-        trunk: Annotated[
-            str | None, typer.Option(help="of the recipe space: open_clip:MODEL:WEIGHTS or a folder")
-        ] = None,
         compiled: Annotated[bool, typer.Option("--compile", help="by torch.compile; for the image recipe")] = False,
     ) -> None:
         """Train one part."""
         if recipe not in recipes:
             raise ValueError(f"no recipe {recipe!r}; there are {', '.join(sorted(recipes))}")
         out, length = out or Path("runs") / f"{recipe}-{preset or PRESET}", Length(steps, minutes)
-        run(recipes[recipe], out, length, preset, seed, every, resume, init, parts, world, compiled, rate, trunk)
+        run(recipes[recipe], out, length, preset, seed, every, resume, init, parts, world, compiled, rate)
 
     command(lambda: typer.run(train))
 
