@@ -1,7 +1,4 @@
-"""Comparison grids: one request with two of its settings varied, and all pictures on one labelled sheet.
-
-The sheet says in its own file what it was made from, so it can be made again: `Grid.from_file`.
-"""
+"""Comparison grids: one request with one or two of its settings varied, and all pictures on one labelled sheet."""
 
 import csv
 import hashlib
@@ -11,7 +8,6 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 
 from PIL import Image, ImageDraw
 
@@ -21,7 +17,7 @@ from models.data.sheet import checkerboard
 from models.messages import Refused, did_you_mean
 from models.references.credits import Credit
 from studio.capabilities import FAST
-from studio.metadata.files import content, encoded, texts
+from studio.metadata.files import encoded
 from studio.metadata.origin import Provenance, a1111_text, nameless, version
 from studio.requests import SEEDS, ImageRequest, make_request
 
@@ -49,6 +45,7 @@ GAP, EDGE = 8, 16  # pixels
 TEXT, TITLE, NOTE = 14, 18, 12  # pixels of letters
 LABEL_LINES, TITLE_LINES = 3, 2
 ROW_LABELS = 170  # pixels at most
+INK = "#111"
 GREY = "#5a5a5a"  # on white 6.9:1, above what WCAG AA asks of text
 
 Value = str | int | float
@@ -144,11 +141,8 @@ class Grid:
 
     def sheet(self, pictures: Sequence[Image.Image | None]) -> Image.Image:
         """All pictures (RGBA, in the order of `requests`; None where there is none) with their labels, opaque RGBA."""
-        columns, rows = self.labels
-        if len(pictures) != len(columns) * len(rows):
-            raise ValueError(f"{len(pictures)} pictures for {len(columns)} x {len(rows)} places")
-        axes = (self.x.setting, self.y.setting if self.y else "")
-        return sheet_of(pictures, columns, rows, axes, self.request.prompt, self._common())
+        columns, *rows = ([_label(axis.setting, text) for text in axis.labels()] for axis in self.axes)
+        return sheet_of(pictures, columns, rows[0] if rows else [""], self.request.prompt, self._common())
 
     def file(self, pictures: Sequence[Image.Image | None], credits: Iterable[Credit] = ()) -> bytes:
         """The sheet as a PNG file that says what it was made from, in our words and A1111's, and its credits."""
@@ -168,21 +162,10 @@ class Grid:
 
     @staticmethod
     def from_record(record: str) -> "Grid":
-        """The grid that `record` tells of; some ValueError, KeyError or TypeError where it tells of none."""
+        """The grid of a `record`."""
         fields = json.loads(record)
         axes = [Axis(setting, tuple(values)) for name in "xy" for setting, values in fields.get(name, {}).items()]
         return Grid(make_request(**fields["request"]), *axes)
-
-    @staticmethod
-    def from_file(path: Path) -> "Grid":
-        """The grid that a sheet was made from; Refused where the file says nothing of one."""
-        record = texts(content(path), path, frozenset({KEYWORD})).texts.get(KEYWORD, "")
-        try:
-            return Grid.from_record(record)
-        except Refused:
-            raise
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise Refused("series.no_sheet", file=str(path)) from error
 
     def _common(self) -> str:
         """What all pictures share, in a line."""
@@ -222,79 +205,70 @@ def _listed(text: str) -> list[str]:
 
 
 def _numbers(setting: str, part: str, kind: type) -> list[Value]:
-    """A number or a range of them; in decimal, so that 0.1 steps end where they should."""
-    match = RANGE.fullmatch(part)
-    single = re.fullmatch(NUMBER, part)
-    if not match and not single:
+    """A number or a range of them, in decimal, so that steps of 0.1 end where they should. As in A1111, numbers of a
+    range are rounded down where the setting has whole ones.
+    """
+    if match := RANGE.fullmatch(part):
+        first, last, step, count = match.groups()
+        start, stop = Decimal(first), Decimal(last)
+        if count:
+            steps, stride = int(count) - 1, (stop - start) / max(1, int(count) - 1)
+        else:
+            stride = Decimal(step.replace(" ", "")) if step else Decimal(1 if stop >= start else -1)
+            if not stride or (stop - start) / stride < 0:
+                raise Refused("series.empty_range", first=first, last=last, setting=setting, step=str(step))
+            steps = int((stop - start) / stride)
+        if steps >= MOST:
+            raise Refused("series.too_many_values", most=MOST, setting=setting, count=steps + 1)
+        numbers = [start + stride * i for i in range(max(0, steps) + 1)]
+    elif re.fullmatch(NUMBER, part):
+        numbers = [Decimal(part)]
+        if kind is int and numbers[0] != int(numbers[0]):
+            raise Refused("series.no_whole_number", setting=setting, value=part)
+    else:
         raise Refused("series.no_value", value=part, setting=setting)
-    numbers = [Decimal(part)] if not match else _range(setting, *match.groups())
-    if kind is int and not match and numbers[0] != int(numbers[0]):
-        raise Refused("series.no_whole_number", setting=setting, value=part)
-    return [int(number) if kind is int else float(number) for number in numbers]
-
-
-def _range(setting: str, first: str, last: str, step: str | None, count: str | None) -> list[Decimal]:
-    """From `first` to `last`, with a step or so many; as A1111 does, a count of whole numbers is rounded down."""
-    start, stop = Decimal(first), Decimal(last)
-    if count:
-        many = _enough(setting, int(count) - 1) + 1
-        return [start] if many <= 1 else [start + (stop - start) * i / (many - 1) for i in range(many)]
-    stride = Decimal(step.replace(" ", "")) if step else Decimal(1 if stop >= start else -1)
-    if not stride or (stop - start) / stride < 0:
-        raise Refused("series.empty_range", first=first, last=last, setting=setting, step=str(step))
-    return [start + stride * i for i in range(_enough(setting, int((stop - start) / stride)) + 1)]
-
-
-def _enough(setting: str, steps: int) -> int:
-    if steps >= MOST:
-        raise Refused("series.too_many_values", most=MOST, setting=setting, count=steps + 1)
-    return steps
+    return [kind(number) for number in numbers]
 
 
 # --- How a sheet looks ------------------------------------------------------------------------------------------------
 
 
 def sheet_of(
-    pictures: Sequence[Image.Image | None],
-    columns: list[str],
-    rows: list[str],
-    axes: tuple[str, str],
-    title: str,
-    note: str,
+    pictures: Sequence[Image.Image | None], columns: list[str], rows: list[str], title: str, note: str
 ) -> Image.Image:
-    """The sheet, opaque RGBA: `pictures` row by row, labels, the names of both `axes`, title and note. None: empty."""
-    side = max([SMALLEST, *(min(max(one.size), LARGEST) for one in pictures if one)])
-    columns, rows = ([_named(axis, text) for text in texts] for axis, texts in zip(axes, (columns, rows), strict=True))
+    """The sheet, opaque RGBA: `pictures` row by row (None: a crossed place), labels, title and note."""
+    side = max([SMALLEST, *(min(max(picture.size), LARGEST) for picture in pictures if picture)])
     widest = max(font_for(text, TEXT).getlength(text) for text in rows)
     left = EDGE + (min(ROW_LABELS, int(widest) + 1 + GAP) if widest else 0)
     width = max(left + len(columns) * (side + GAP) - GAP + EDGE, 360)
-    heads = [(text, size, colour) for text, size, colour in ((title, TITLE, "#111"), (note, NOTE, GREY)) if text]
-    heights = [_height(text, size, width - 2 * EDGE, TITLE_LINES) for text, size, _ in heads]
-    top = EDGE + sum(heights)
-    label = max(_height(text, TEXT, side, LABEL_LINES) for text in columns)
-    sheet = Image.new("RGBA", (width, top + label + len(rows) * (side + GAP) - GAP + EDGE), "white")
+    heads = [
+        (*_wrapped(text, size, width - 2 * EDGE, TITLE_LINES), colour)
+        for text, size, colour in ((title, TITLE, INK), (note, NOTE, GREY))
+        if text
+    ]
+    labels = [_wrapped(text, TEXT, side, LABEL_LINES) for text in columns]
+    top = EDGE + sum(_height(text, font) for text, font, _ in heads)
+    below = top + max(_height(*label) for label in labels)
+    sheet = Image.new("RGBA", (width, below + len(rows) * (side + GAP) - GAP + EDGE), "white")
     draw, y = ImageDraw.Draw(sheet), EDGE
-    for (text, size, colour), height in zip(heads, heights, strict=True):
-        write(draw, text, (EDGE, y, width - 2 * EDGE, height), size, colour=colour)
-        y += height
-    for i, text in enumerate(columns):
-        write(draw, text, (left + i * (side + GAP), top, side, label - GAP), TEXT, middle=True)
-    for k, text in enumerate(rows):
-        y = top + label + k * (side + GAP)
-        write(draw, text, (EDGE, y, left - EDGE - GAP, side), TEXT, middle=True)
+    for text, font, colour in heads:
+        draw.multiline_text((EDGE, y), text, colour, font)
+        y += _height(text, font)
+    for i, (text, font) in enumerate(labels):
+        middle = (left + i * (side + GAP) + side / 2, (top + below - GAP) / 2)
+        draw.multiline_text(middle, text, INK, font, anchor="mm", align="center")
+    for k, row in enumerate(rows):
+        y = below + k * (side + GAP)
+        text, font = _wrapped(row, TEXT, left - EDGE - GAP, LABEL_LINES)
+        draw.multiline_text(((EDGE + left - GAP) / 2, y + side / 2), text, INK, font, anchor="mm", align="center")
         for i in range(len(columns)):
             _put(sheet, pictures[k * len(columns) + i], left + i * (side + GAP), y, side)
     return sheet
 
 
-def _named(axis: str, text: str) -> str:
-    """A label with the name of what varies, where the value alone would not say it."""
-    return f"{axis} {text}" if axis in ("seed", "steps", "guidance", "strength") else text
-
-
-def _height(text: str, size: int, width: int, most: int) -> int:
-    """Pixels that a text takes in up to `most` lines, with a gap below."""
-    return len(lines_of(text, font_for(text, size), width, most)) * line_height(size) + GAP
+def _label(setting: str, text: str) -> str:
+    """A value with the name of its setting, where the value alone would not say it."""
+    return f"{setting} {text}" if setting in ("seed", "steps", "guidance", "strength") else text
 
 
 def _put(sheet: Image.Image, picture: Image.Image | None, x: int, y: int, side: int) -> None:
@@ -311,46 +285,23 @@ def _put(sheet: Image.Image, picture: Image.Image | None, x: int, y: int, side: 
     sheet.paste(board, (x, y))
 
 
-def lines_of(text: str, font: Font, width: int, most: int) -> list[str]:
-    """Up to `most` lines no wider than `width` pixels; what is left over is cut with an ellipsis."""
-    lines = [part for line in wrap(text, font, width) for part in _broken(line.rstrip(), font, width)]
-    if len(lines) <= most:
-        return lines
-    last = lines[most - 1]
-    while last and font.getlength(last + MORE) > width:
-        last = last[:-1]
-    return [*lines[: most - 1], last.rstrip() + MORE]
+def _wrapped(text: str, size: int, width: int, most: int) -> tuple[str, Font]:
+    """Text in up to `most` lines no wider than `width` pixels, and its font; an ellipsis stands for what is cut."""
+    font = font_for(text, size)
+    lines = wrap(text, font, width)
+    lines = [*lines[: most - 1], "".join(lines[most - 1 :])]
+    return "\n".join(_cut(line.rstrip(), font, width) for line in lines), font
 
 
-def write(
-    draw: ImageDraw.ImageDraw,
-    text: str,
-    box: tuple[int, int, int, int],
-    size: int,
-    middle: bool = False,
-    colour: str = "#111",
-) -> None:
-    """Text in a box (left, top, width, height), at its top left or, with `middle`, in its middle."""
-    left, top, width, height = box
-    font, line = font_for(text, size), line_height(size)
-    lines = lines_of(text, font, width, max(1, height // line))
-    if middle:
-        top += (height - len(lines) * line) // 2
-    for number, part in enumerate(lines):
-        x = left + int((width - font.getlength(part)) / 2) if middle else left
-        draw.text((x, top + number * line), part, colour, font)
+def _cut(line: str, font: Font, width: int) -> str:
+    if font.getlength(line) <= width:
+        return line
+    while line and font.getlength(line + MORE) > width:
+        line = line[:-1]
+    return line.rstrip() + MORE
 
 
-def line_height(size: int) -> int:
-    """Pixels from one line to the next."""
-    return round(size * 1.4)
-
-
-def _broken(line: str, font: Font, width: int) -> list[str]:
-    """A line whose one word is too wide, in pieces."""
-    pieces = [""]
-    for character in line:
-        if pieces[-1] and font.getlength(pieces[-1] + character) > width:
-            pieces.append("")
-        pieces[-1] += character
-    return pieces
+def _height(text: str, font: Font) -> int:
+    """Pixels that a text takes, with a gap below."""
+    box = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox((0, 0), text or " ", font)
+    return round(box[3]) + GAP

@@ -10,12 +10,11 @@ from conftest import Output, refusal
 from hypothesis import given
 from hypothesis import strategies as st
 from picture_kit import face
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image
 
-from models.compose.lettering import font_for
 from models.data.captions import MOODS
 from models.messages import Refused
-from studio.grid import MOST, Axis, Grid, lines_of
+from studio.grid import KEYWORD, MOST, Axis, Grid, _wrapped
 from studio.metadata.files import read
 from studio.requests import make_request
 from studio.sets import EMOTIONS, SUBJECTS, SUBJECTS_ZH, felt, make_set
@@ -110,42 +109,31 @@ def test_labels_are_drawn_also_in_chinese_and_never_past_their_place():
     strip = sheet[: sheet.shape[0] - 128 - 16]
     assert (strip[:, :14] == 255).all() and (strip[:, -14:] == 255).all()
     assert (strip < 100).sum() > 500
-    lines = lines_of(long, font_for(long, 14), 128, 3)
-    assert len(lines) == 3 and lines[-1].endswith("…")
-    assert all(font_for(long, 14).getlength(line) <= 128 for line in lines)
 
 
 @given(st.text(max_size=200), st.integers(1, 4), st.integers(20, 300))
 def test_lines_fit_their_width(text, most, width):
-    font = font_for("abc猫", 14)
-    lines = lines_of(text, font, width, most)
+    text, font = _wrapped(text.replace("\n", " "), 14, width, most)
+    lines = text.split("\n")
     assert len(lines) <= most
-    assert all(font.getlength(line) <= width or len(line) <= 1 for line in lines)
+    assert all(font.getlength(line) <= width or line == "…" for line in lines)
 
 
-def test_the_file_says_how_to_make_the_grid_again(tmp_path: Path):
+def test_the_file_says_what_it_was_made_from(tmp_path: Path):
     made = grid("guidance=1-3 (+0.5)", "prompt=cat, 狗", negative="hat", seed=4)
     path = tmp_path / "sheet.png"
     path.write_bytes(made.file([face()] * 10))
-    again = Grid.from_file(path)
+    with Image.open(path) as picture:
+        again = Grid.from_record(picture.info[KEYWORD])
     assert (again, again.requests()) == (made, made.requests())
     said = read(path)
     assert said["program"] == "A1111" and said["prompt"] == "a happy cat" and said["negative"] == "hat"
     assert said["other"]["X Type"] == "CFG Scale" and said["other"]["Y Values"] == "cat, 狗"
 
 
-def test_another_file_is_no_sheet(tmp_path: Path):
-    path = tmp_path / "a.png"
-    for record in ("", "{", "[]", '{"request": {}}', '{"request": {"prompt": "a"}, "x": {}}'):
-        info = PngInfo()
-        info.add_itxt("studio-grid", record)
-        face().save(path, pnginfo=info)
-        assert refusal(lambda: Grid.from_file(path)), record
-
-
-def test_the_command_draws_keeps_and_makes_again(studio: Callable[..., Output], tmp_path: Path):
+def test_the_command_draws_and_finds_again(studio: Callable[..., Output], tmp_path: Path):
     out = tmp_path / "sheets" / "one.png"
-    ask = ("grid", "a happy cat", "--x", "seed=1-3", "--y", "prompt=cat, 狗", "--steps", 2)
+    ask = ("grid", "a happy cat", "--x", "seed=1-3", "--y", "prompt=cat, 狗", "--steps", 2, "--seed", 4)
     said = studio(*ask, "--model", "fake", "--out", out, "--json")
     assert said.code == 0, said.err
     row = said.json[0]
@@ -154,8 +142,7 @@ def test_the_command_draws_keeps_and_makes_again(studio: Callable[..., Output], 
     assert [read(Path(path))["request"]["prompt"] for path in row["pictures"]] == ["a happy cat"] * 3 + [
         "a happy 狗"
     ] * 3
-    again = studio("grid", "--again", out, "--out", tmp_path / "two.png", "--json").json[0]
-    assert again["pictures"] == row["pictures"], "found, not drawn again"
+    studio(*ask, "--model", "fake", "--out", tmp_path / "two.png")
     assert (tmp_path / "two.png").read_bytes() == out.read_bytes()
 
 
@@ -180,14 +167,6 @@ def test_a_folder_for_the_sheet_is_refused_before_anything_is_drawn(studio: Call
     said = studio("grid", "cat", "--x", "seed=1", "--model", "fake", "--out", tmp_path)
     assert said.code == 2 and f"{tmp_path} is a folder; give a file" in said.err
     assert not list(tmp_path.rglob("*.png"))
-
-
-def test_what_a_sheet_made_again_would_not_look_at_is_refused(studio: Callable[..., Output], tmp_path: Path):
-    sheet, out = tmp_path / "sheet.png", tmp_path / "g.png"
-    sheet.write_bytes(grid("seed=1", None).file([face()]))
-    for arguments in (("a cat",), ("--x", "seed=1"), ("--y", "steps=1-3"), ("--seed", "5"), ("--model", "fake")):
-        said = studio("grid", "--again", sheet, *arguments, "--out", out, "--json")
-        assert said.code == 2 and "--again makes the grid of a sheet again as it was" in said.err and not out.exists()
 
 
 # --- Sets -------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from waiting import until
 from models.messages import Refused
 from studio.export.apps import APPS
 from studio.export.pack import Sticker, pack
-from studio.grid import Axis, Grid
+from studio.grid import KEYWORD, Axis, Grid
 from studio.page.context import PageContext
 from studio.page.html import render
 from studio.page.layout import build
@@ -48,6 +48,11 @@ def doubled(path: Path) -> Image.Image:
 
 def wait_in_line(handlers: SetsHandlers | CompareHandlers, series: Series) -> None:
     until(lambda: not handlers.series.counts(series).queueing)
+
+
+def grid_in(path: Path) -> Grid:
+    with Image.open(path) as picture:
+        return Grid.from_record(picture.info[KEYWORD])
 
 
 # --- Sets -------------------------------------------------------------------------------------------------------------
@@ -200,7 +205,7 @@ def test_the_sheet_says_what_it_was_made_from(context: PageContext, tmp_path: Pa
     finish(context, handlers, series)
     pictures = [Image.open(cell.item.path).convert("RGBA") for cell in handlers.cells(series) if cell.item]
     (tmp_path / "sheet.png").write_bytes(grid.file([*pictures[:8], None]))
-    again = Grid.from_file(tmp_path / "sheet.png")
+    again = grid_in(tmp_path / "sheet.png")
     assert again.record() == grid.record()
     pictures_asked = members(again, context.wildcards, context.model)
     assert [one.id for one in pictures_asked] == [one.id for one in handlers.series.members(series)]
@@ -282,7 +287,7 @@ def test_a_comparison_fills_and_its_sheet_can_be_made_again(visit: Callable[...,
     page.wait_for_selector("#compare-show .status:has-text('已完成 6 / 6')")
     with page.expect_download() as download:
         page.click("#compare-show a.primary")
-    again = Grid.from_file(Path(download.value.path()))
+    again = grid_in(Path(download.value.path()))
     assert again.x.setting == "style" and again.y == Axis("guidance", (1.0, 5.0)) and again.request.prompt == "一只猫"
 
 

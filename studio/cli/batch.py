@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
@@ -164,27 +163,18 @@ def set_of(
     help="prompt, style, seed, steps, guidance, scheduler, model, strength; 1-4, a, b...",
 )
 @click.option("--y", default="", metavar="SETTING=VALUES", help="The same, for the rows.")
-@click.option("--again", type=FILE, metavar="FILE", help="Make the grid of this sheet again.")
 @request_options(ImageRequest, *LOOK)
 @click.option("--out", type=FILE, metavar="FILE", help="The sheet (else grid-....png here).")
-def grid(common: Common, prompt: str, x: str, y: str, again: Path | None, out: Path | None, **fields: Any) -> None:
+def grid(common: Common, prompt: str, x: str, y: str, out: Path | None, **fields: Any) -> None:
     """Compare two settings on one labelled sheet: `--x "seed=1-4" --y "style=noto, outline"`.
 
     Values as for A1111's X/Y/Z plot: a list, 1-5, 1-10 (+2), 1-10 [5]; for the prompt, words that it says and what to
     put in their place.
     """
-    if again:
-        context = click.get_current_context()
-        options = (option.name or "" for option in context.command.params)
-        typed = {name for name in options if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-        if typed - {"again", "out", "as_json", "home"}:
-            raise Refused("cli.grid_again")
-        sheet = Grid.from_file(again)
-    elif x:
-        request = make_request(prompt=prompt, **fields, model=common.model)
-        sheet = Grid(request, Axis.parse(x), Axis.parse(y) if y else None)
-    else:
+    if not x:
         raise Refused("cli.grid_what")
+    request = make_request(prompt=prompt, **fields, model=common.model)
+    sheet = Grid(request, Axis.parse(x), Axis.parse(y) if y else None)
     _make_sheet(sheet, out or Path(sheet.name), common)
 
 

@@ -97,12 +97,12 @@ def read_bytes(data: bytes, name: Path | str) -> dict[str, Any]:
     return settings
 
 
-def texts(data: bytes, name: Path | str, more: frozenset[str] = frozenset()) -> Texts:
-    """The texts in a file's bytes by keyword: those that programs use, those of `more`, those in EXIF and XMP. Refused,
-    by this `name`, where it is of no known container.
+def texts(data: bytes, name: Path | str) -> Texts:
+    """The texts in a file's bytes by keyword: those that programs use, those in EXIF and XMP. Refused, by this `name`,
+    where it is of no known container.
     """
     container, bodies, result = _container(name, data), dict[str, bytes](), Texts()
-    wanted = KEYWORDS | more | {EXIF, XMP}
+    wanted = KEYWORDS | {EXIF, XMP}
     try:
         for keyword, body, deflated in container.extras(data):
             if keyword in wanted and keyword not in bodies:
