@@ -465,7 +465,7 @@ def jobs_result(studio: Studio, jobs: Sequence[QueuedJob]) -> CallToolResult:
     """Jobs with their pictures, and the state of the queue."""
     queue, listed = studio.queue, [_job(studio, job) for job in jobs]
     counts = {str(state): count for state, count in queue.counts().items()}
-    data = Jobs(jobs=listed, counts=counts, paused=queue.is_paused(), notice=str(studio.trouble() or queue.notice()))
+    data = Jobs(jobs=listed, counts=counts, paused=queue.is_paused(), notice=str(studio.trouble() or ""))
     lines = [line for job in listed for line in (_headline(job), *map(_line, job.pictures))]
     lines += ["The queue is paused."] if data.paused else []
     text = "\n".join(lines) or "Nothing runs and nothing waits."

@@ -201,25 +201,11 @@ class Queue:
 
     def pause(self, paused: bool = True) -> None:
         """Begin no more jobs, or begin them again. Running ones go on."""
-        self._set("paused", str(int(paused)))
+        self._database.write("REPLACE INTO settings VALUES ('paused', ?)", str(int(paused)))
 
     def is_paused(self) -> bool:
-        return self._setting("paused") == "1"
-
-    def set_notice(self, message: Message) -> None:
-        """Store the worker's latest report about itself."""
-        self._set("notice", stored(message))
-
-    def notice(self) -> Message:
-        """The worker's latest report; empty where there is none."""
-        return read_message(self._setting("notice"))
-
-    def _set(self, name: str, value: str) -> None:
-        self._database.write("REPLACE INTO settings VALUES (?, ?)", name, value)
-
-    def _setting(self, name: str) -> str:
-        row = self._database.row("SELECT value FROM settings WHERE name = ?", name)
-        return row["value"] if row else ""
+        row = self._database.row("SELECT value FROM settings WHERE name = 'paused'")
+        return row is not None and row["value"] == "1"
 
     # --- Interactive jobs ---------------------------------------------------------------------------------------------
 

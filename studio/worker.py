@@ -6,7 +6,7 @@ system releases with the process. Another worker of the slot waits for the lock.
 worker ends with the studio that started it.
 
 A worker shows a sign of life once a second: to its supervisor through their pipe, to other processes by touching a
-file. Neither needs disk space. A worker that hangs is killed by its supervisor, or by a worker that waits for its lock.
+file. Neither needs disk space. A worker that hangs is killed by its supervisor.
 """
 
 import contextlib
@@ -48,10 +48,7 @@ from studio.run import GallerySink, complain, explain, run_jobs
 LOCK = "worker{}.lock"  # in the home, by slot
 RETRY_SECONDS = 2.0  # seconds between attempts where the store refuses
 POLL = 0.2  # seconds between looks at the queue, for jobs that other processes submit
-RESTART_CODE = 75  # exit code of a worker that wants to be restarted
-WARM_JOBS = 3  # after which a model's memory should have stopped growing
 FREE = 0.5  # of the device's memory: with less, unused models are dropped before another one is loaded
-GROWTH = 1 << 30  # bytes beyond what it had then, and half as much again
 REPLACED = Message("model.replaced")
 BEAT = 1.0  # seconds between two signs of life
 HANGS = 60  # looks, a beat apart, without a sign of life. A computer that sleeps takes no looks
@@ -75,11 +72,7 @@ def serve(wakes: Connection, reports: Connection, root: Path, opener: Opener, ow
     wake = _WakeUp(wakes)
     home = _open_home(root, heart)
     claims = wake.claims = Claims(home.database, owner)
-    lock, watch = FileLock(root / LOCK.format(slot)), Watch(root, slot)
-    while not lock.is_locked:
-        with contextlib.suppress(Timeout):
-            lock.acquire(timeout=BEAT)
-        watch.look()
+    FileLock(root / LOCK.format(slot)).acquire()
     heart.hold()
     _work(home, _LoadedModels(opener, heart.hold), wake, claims, heart.show)
 
@@ -114,10 +107,6 @@ def _work(
             if not jobs:
                 continue
             executor.do(jobs, loaded)
-            if message := loaded.has_grown():
-                home.queue.set_notice(message)
-                complain(message)
-                os._exit(RESTART_CODE)  # an orderly exit would need that memory longer
         except Refused as refusal:
             complain(refusal)
             show(refusal.message)
@@ -176,13 +165,12 @@ class _WakeUp:
 
 
 class _LoadedModels:
-    """The models in memory, the one used last at the end, and whether their memory grows."""
+    """The models in memory, the one used last at the end."""
 
     def __init__(self, opener: Opener, report: Callable[[dict[str, Loaded]], None] = lambda models: None) -> None:
         self._opener, self._report = opener, report
         self._loaded = set[str]()
         self._open: dict[str, tuple[Backend, str]] = {}  # with its digest then
-        self._jobs, self._usual = 0, 0
 
     def backend(self, model: str) -> Backend:
         """The backend of that name. It is opened where it is not open or its files have changed; before memory gets
@@ -193,7 +181,7 @@ class _LoadedModels:
             backend = None
             self._loaded.discard(model)
             self._make_room()
-            backend, self._jobs = self._opener(model), 0
+            backend = self._opener(model)
             digest = backend.digest()
         self._open[model] = backend, digest
         return backend
@@ -221,16 +209,6 @@ class _LoadedModels:
         if model:
             with contextlib.suppress(Exception):  # its first job will report the error
                 self.load(model)
-
-    def has_grown(self) -> Message | None:
-        """A message if the process uses far more memory than after the model's first jobs."""
-        self._jobs += 1
-        used = psutil.Process().memory_info().rss
-        if self._jobs <= WARM_JOBS:
-            self._usual = used
-        if used < self._usual * 1.5 + GROWTH:
-            return None
-        return Message("worker.grew", {"before": self._usual >> 20, "after": used >> 20})
 
 
 @dataclass(eq=False)
@@ -356,7 +334,7 @@ class Heartbeat:
     def hold(self, models: Mapping[str, Loaded] | None = None) -> None:
         """Write the heartbeat file: this worker holds its slot, and has these `models` in memory."""
         me = psutil.Process()
-        with contextlib.suppress(Refused):  # on a full disk no other process can kill it
+        with contextlib.suppress(Refused):  # on a full disk no other process sees it
             write_whole(self._file, json.dumps([me.pid, me.create_time(), dict(models or {})]).encode())
         self._holds = True
 
@@ -377,25 +355,6 @@ class Heartbeat:
                     self._file.touch()
             self._send()
             time.sleep(BEAT)
-
-
-class Watch:
-    """Kills the worker that holds a slot of a home when it hangs. `look` is called once a BEAT."""
-
-    def __init__(self, root: Path, slot: str = "") -> None:
-        self._file, self._seen, self._looks = _heartbeat_file(root, slot), 0.0, 0
-
-    def look(self) -> None:
-        try:
-            seen = self._file.stat().st_mtime
-            self._looks, self._seen = (self._looks + 1 if seen == self._seen else 0), seen
-        except OSError:  # no worker holds the slot
-            return
-        if self._looks >= HANGS and (process := _process(self._file)):
-            self._looks = 0
-            complain(Message("worker.hung", {"seconds": round(HANGS * BEAT)}))
-            with contextlib.suppress(psutil.Error):
-                process.kill()
 
 
 def silence(root: Path) -> float | None:
@@ -587,9 +546,9 @@ class Supervisor:
         with contextlib.suppress(Refused):  # such as a full disk: the next worker puts the jobs back
             if code in SHUTDOWN_CODES:
                 Claims(self._database, running.owner).release()
-            elif code != RESTART_CODE:
+            else:
                 Claims(self._database, running.owner).release(how)
-        self._closing.wait(0.0 if code == RESTART_CODE else RESTART_SECONDS)
+        self._closing.wait(RESTART_SECONDS)
         with self._lock:
             self._running = None
             # One that exits by itself would do so again; one that a signal ended need not.

@@ -20,12 +20,10 @@ from studio.api import v1
 from studio.backends.fake import Fake
 from studio.clips import picture_of
 from studio.database import StoreTrouble
-from studio.events import Failed
 from studio.gallery import Annotations, Gallery, beside, read_annotations
 from studio.home import Home
 from studio.page import routes
 from studio.page.context import PageContext
-from studio.queue import read_message
 from studio.run import GallerySink
 from studio.studio import Studio
 from studio.syntax import Wildcards
@@ -40,7 +38,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(PICTURES):
         list(run_job(Fake(), planned(ask(f"一只猫 {number}")), GallerySink(home.gallery)))
         home.queue.submit(planned(ask(f"一只狗 {number}")))
-    home.queue.set_notice(Failed(read_message("es war einmal")).message)
     home.database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
     home.database.close()
     return home.root
@@ -51,7 +48,6 @@ def looked_at(root: Path) -> None:
     home = Home(root)
     list(maintenance.inspect(home))
     home.queue.jobs()
-    home.queue.notice()
 
 
 def test_any_flipped_bytes_give_a_sentence_and_a_rebuild(whole: Path, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -309,22 +308,6 @@ def test_a_worker_that_hangs_is_said_and_ended_and_its_job_put_back(
     assert isinstance(finish(studio, drawing("after"))[1], Done) and studio.trouble() is None
 
 
-def test_a_worker_that_hangs_gives_the_home_to_the_next_one(studio: Studio) -> None:
-    first_step(studio, studio.submit(drawing("slow", 0.1, steps=100)))
-    process, watch = studio._workers.each[0].process, worker.Watch(studio.home)
-    for _ in range(worker.HANGS):  # a sign now and then is enough
-        watch.look()
-    file = worker._heartbeat_file(studio.home)
-    seen = file.stat().st_mtime
-    until(lambda: file.stat().st_mtime != seen)
-    watch.look()
-    assert process and process.exitcode is None
-    send(studio, signal.SIGSTOP)
-    for _ in range(worker.HANGS + 1):
-        watch.look()
-    assert wait([process.sentinel], TIMEOUT)
-
-
 def in_worker(kind: type[Fake], model: str) -> Backend:
     """That kind of backend in the worker; here the usual one."""
     return kind() if multiprocessing.parent_process() else open_backend(model)
@@ -378,22 +361,3 @@ class Homely(Fake):  # says where its settings are
 def test_the_worker_takes_the_settings_of_its_own_home(tmp_path: Path) -> None:
     with Studio(tmp_path / "named", opener=partial(in_worker, Homely)) as studio:
         assert finish(studio, drawing("a cat"))[1] == Failed(Message(str(tmp_path / "named")))
-
-
-def test_a_worker_that_grows_is_started_anew_and_nobody_is_blamed(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loaded = worker._LoadedModels(open_backend)
-    memory = iter([100, 110, 120, 1200, 1300])
-    process = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=next(memory) << 20))
-    monkeypatch.setattr(worker.psutil, "Process", lambda: process)
-    assert [bool(loaded.has_grown()) for _ in range(5)] == [False, False, False, False, True]
-    finish(studio, drawing("warm up"))
-    running = studio._workers.each[0]._running
-    assert running
-    with monkeypatch.context() as watched:
-        watched.setattr(Claims, "release", lambda *_: pytest.fail("it asked to be started anew"))
-        studio._workers.each[0]._replace(running, worker.RESTART_CODE)
-    assert studio._workers.each[0].process is not running.process
-    studio.close()  # from here on nobody is replaced
-    running.process.kill()

@@ -134,7 +134,7 @@ def list_jobs(
 ) -> Any:
     """Running ones first, then waiting ones, then those that ended, latest first."""
     studio, queue = served.studio, served.studio.queue
-    line, notice = queue.line(), str(studio.trouble() or queue.notice())
+    line, notice = queue.line(), str(studio.trouble() or "")
     listed = [_job_json(studio, job, line.get(job.id, 0)) for job in queue.jobs(state or OPEN, limit)]
     return {"jobs": listed, "counts": queue.counts(), "paused": queue.is_paused(), "notice": notice}
 

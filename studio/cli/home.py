@@ -38,7 +38,7 @@ def queue(common: Common, every: bool) -> None:
     if not common.as_json:
         if jobs.is_paused():
             warn("The queue is paused; studio resume goes on.", program="")
-        if notice := trouble(common.root) or jobs.notice():
+        if notice := trouble(common.root):
             warn(f"Last from the worker: {notice}", program="")
         if not listed:
             warn("Nothing runs, nothing waits, nothing went wrong.", program="")

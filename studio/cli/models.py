@@ -9,7 +9,7 @@ import click
 from models.messages import Message, Refused
 from studio import settings
 from studio.backends.base import MODELS, open_backend
-from studio.cli.base import FILE, HOME, Common, command, leave, warn
+from studio.cli.base import FILE, HOME, Common, command, warn
 from studio.disk.download import download
 from studio.disk.memory import Fit, fit, machine
 from studio.disk.models import Digests, LocalModel, look, named, remove
@@ -19,7 +19,7 @@ NOTHING = {"needs": 0, "memory": "", "estimate": ""}
 
 
 @command(*HOME)
-@click.argument("do", required=False, type=click.Choice(["list", "info", "verify", "add", "remove", "use"]))
+@click.argument("do", required=False, type=click.Choice(["list", "info", "add", "remove", "use"]))
 @click.argument("names", nargs=-1, metavar="[MODEL|ID|DIR]...")
 @click.option(
     "folders",
@@ -33,7 +33,7 @@ def models(common: Common, do: str | None, names: Sequence[str], folders: Sequen
     """List the studio's models and what is missing where one is not ready; with a word what lies on this disk and where
     models are looked for:
 
-    list: the models on this disk. info, verify MODEL: what is known of one; whether its files are whole. add ID|DIR:
+    list: the models on this disk. info MODEL: what is known of one. add ID|DIR:
     download one of the hub, or look through a folder from now on. remove MODEL|DIR: the opposite. use MODEL: take it
     where none is named.
     """
@@ -47,7 +47,7 @@ def models(common: Common, do: str | None, names: Sequence[str], folders: Sequen
     elif not names:
         raise Refused("disk.which")
     else:
-        {"info": _info, "verify": _verify, "add": _add, "remove": _remove, "use": _use}[do](common, names, everywhere)
+        {"info": _info, "add": _add, "remove": _remove, "use": _use}[do](common, names, everywhere)
 
 
 def _print_models(common: Common, models: Sequence[LocalModel], details: bool = False) -> None:
@@ -65,18 +65,6 @@ def _print_models(common: Common, models: Sequence[LocalModel], details: bool = 
 def _info(common: Common, names: Sequence[str], folders: list[Path]) -> None:
     present = look(folders)
     _print_models(common, [named(name, present) for name in names], details=True)
-
-
-def _verify(common: Common, names: Sequence[str], folders: list[Path]) -> None:
-    there, digests, rows = look(folders), Digests(common.root), []
-    for name in names:
-        model = named(name, there)
-        wrong, compared = digests.altered(model)
-        problem = Message("disk.altered", {"path": str(wrong[0])}) if wrong else model.problem
-        result = "altered" if wrong else "broken" if problem else "whole" if compared else "noted"
-        rows.append({"name": model.name, "path": str(model.path), "result": result, "problem": str(problem)})
-    common.print_rows(rows, lambda row: f"{row['name']}\t{row['result']}\t{row['problem']}".rstrip())
-    leave(1 if any(row["problem"] for row in rows) else 0)
 
 
 def _add(common: Common, names: Sequence[str], folders: list[Path]) -> None:

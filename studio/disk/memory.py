@@ -1,18 +1,16 @@
-"""What a model needs of this machine, from its headers alone: bytes of memory, the way to keep it there, and the
-seconds that a picture takes. torch is not imported.
+"""What a model needs of this machine, from its headers alone: bytes of memory, and the way to keep it there.
+torch is not imported.
 """
 
 import platform
 import shutil
 import subprocess
-import timeit
 import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import psutil
 
 from models.messages import Message, Refused, did_you_mean
@@ -28,11 +26,6 @@ OFFLOADS = ("cuda", "xpu")  # devices with a memory of their own; elsewhere neit
 GENERATORS = ("unet", "transformer", "prior", "decoder", "generator")  # how the components begin that are cast
 QUANTISED = (*GENERATORS, "text_encoder")  # and those whose matrices torchao quantises
 LAYER = 0.1  # the share of a network's bytes in its largest layer, at most
-
-STEPS, CELL = 30, 64  # of a picture, and pixels that a place of a latent stands for, where nothing else is known
-# The share of those places at which a number of the generator is multiplied, in the middle: U-Nets compute mostly in
-# smaller layers (Stable Diffusion 1.5: 0.1, XL: 0.07), transformers read patches of 2 x 2 (0.25).
-SHARES = {"unet": 0.08, "transformer": 0.25, "generator": 0.08, "prior": 0.25}
 
 _which = cache(shutil.which)
 
@@ -112,21 +105,20 @@ MEMORY = {
 @dataclass(frozen=True)
 class Fit:
     """Bytes that a model `needs` when nothing is saved, bytes that are `free`, and the way of MEMORY by which it fits
-    ("" where none does) with the bytes that it `takes` then; `time` says how long a picture takes.
+    ("" where none does) with the bytes that it `takes` then.
     """
 
     needs: int
     free: int
     word: str
     takes: int
-    time: Message | str
 
     @property
     def message(self) -> Message:
         """The estimate as a sentence."""
         code = "fit.none" if not self.word else "fit.whole" if self.word == next(iter(MEMORY)) else "fit.saving"
         needs, free, takes = (f"{size / 1e9:.1f}" for size in (self.needs, self.free, self.takes))
-        return Message(code, {"needs": needs, "free": free, "word": self.word, "takes": takes, "time": self.time})
+        return Message(code, {"needs": needs, "free": free, "word": self.word, "takes": takes})
 
 
 def fit(model: LocalModel, machine: Machine, pixels: int = SIDE * SIDE, word: str = AUTO) -> Fit | None:
@@ -142,7 +134,7 @@ def fit(model: LocalModel, machine: Machine, pixels: int = SIDE * SIDE, word: st
     wanted = sizes if word == AUTO else {word: sizes[word]}
     fitting = next((way for way, size in wanted.items() if size <= machine.free), "")
     takes = wanted.get(fitting, min(wanted.values()))
-    return Fit(next(iter(sizes.values())), machine.free, fitting, takes, pace(model, machine, pixels))
+    return Fit(next(iter(sizes.values())), machine.free, fitting, takes)
 
 
 def needs(model: LocalModel, machine: Machine, memory: Memory, pixels: int = SIDE * SIDE) -> int:
@@ -168,25 +160,3 @@ def needs(model: LocalModel, machine: Machine, memory: Memory, pixels: int = SID
     read = [part.parameters * number for part in model.components if quantised(part)]
     loading = 0 if offloads else max(read, default=0)
     return resident[memory.offload if offloads else ""] + RUNTIME + max(activations, loading)
-
-
-# --- Time -------------------------------------------------------------------------------------------------------------
-
-
-def pace(model: LocalModel, machine: Machine, pixels: int) -> Message | str:
-    """How long a picture takes on this processor, by the operations that it does in a second, as the end of a sentence;
-    "" for other devices and for clips.
-    """
-    if machine.device != "cpu" or model.task != "image":
-        return ""
-    work = sum(part.parameters * SHARES.get(part.name, 0) for part in model.components)
-    # A number is multiplied and added, twice a step: with the prompt and without.
-    seconds = 4 * work * pixels / CELL * STEPS / _operations()
-    return Message("fit.time", {"seconds": f"{float(f'{seconds:.2g}'):g}"}) if seconds else ""
-
-
-@cache
-def _operations() -> float:
-    """fp32 operations of the processor in a second, in a product of matrices."""
-    square = np.ones((1024, 1024), np.float32)
-    return 2 * 1024**3 / min(timeit.repeat(lambda: square @ square, number=1, repeat=3))

@@ -40,7 +40,6 @@ DEPTH = 12  # folders below each other that are looked into
 HUB = "models--"  # how a repository's folder in a hub cache begins
 EMBEDDINGS = re.compile(r"embed_tokens|token_embedding|position_embedding|shared\.")
 _LICENCE = re.compile(r"^license:\s*[\"']?([\w.+-]+)", re.MULTILINE)
-GIT = 40  # hex digits by which git, and a hub cache, name small files
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHARD = re.compile(r"-\d+-of-(\d+)\.")
 # How classes are called that may caption.
@@ -515,24 +514,6 @@ class Digests:
         """One for the names below `root` and the contents of files, and for digests `beside` them."""
         listed = {path.relative_to(root).as_posix(): self.of(path) for path in files} | beside
         return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
-
-    def altered(self, model: LocalModel) -> tuple[list[Path], int]:
-        """Files of a model that are no longer what they were, and how many could be compared. All are read through: a
-        hub cache names each by its digest, others are compared with what was noted; what was not is noted now.
-        """
-        from huggingface_hub.utils.sha import git_hash
-
-        wrong, compared = [], 0
-        for path in model.everything:
-            real = path.resolve()
-            expected = real.name if real.parent.name == "blobs" else self.known(path)
-            if not expected:
-                self.of(path)
-                continue
-            compared += 1
-            if expected != (git_hash(real.read_bytes()) if len(expected) == GIT else sha256(real)):
-                wrong.append(path)
-        return wrong, compared
 
 
 def _state(path: Path) -> list[int]:

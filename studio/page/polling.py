@@ -133,7 +133,7 @@ class Poll:
 def fingerprint(studio: Studio, what: str) -> str:
     """A hash of the state of GALLERY or QUEUE: equal hashes mean an equal state."""
     rows, queue = [tuple(row) for row in studio.store.database.rows(what)], studio.queue
-    notice = (queue.is_paused(), studio.trouble() or queue.notice()) if what == QUEUE else ()
+    notice = (queue.is_paused(), studio.trouble()) if what == QUEUE else ()
     return hashlib.sha256(repr((rows, notice)).encode()).hexdigest()[:12]
 
 

@@ -124,8 +124,8 @@ class ModelsHandlers:
     def trouble(self, findings: str = "") -> Markup:
         """The panel of the home and of the latest `findings`, as HTML."""
         home = self.context.studio.home
-        free, notice = shutil.disk_usage(home).free / 1e9, self.store.queue.notice()
-        return render("models.trouble", str(home), self.store.gallery.count(), free, notice, Markup(findings))
+        free = shutil.disk_usage(home).free / 1e9
+        return render("models.trouble", str(home), self.store.gallery.count(), free, Markup(findings))
 
     def doctor(self) -> Iterator[tuple[str, str]]:
         """Check the home, as `studio doctor` does -> panel, findings."""

@@ -56,7 +56,7 @@ class QueueHandlers:
         past = sorted(ended, key=lambda job: -(job.ended or job.submitted))[:PAST]
         return {
             "fingerprint": now,
-            "head": render("queue.head", counts, self.queue.is_paused(), self.studio.trouble() or self.queue.notice()),
+            "head": render("queue.head", counts, self.queue.is_paused(), self.studio.trouble()),
             "line": [*line, ("", render("queue.more", hidden))] if hidden > 0 else line,
             "wrong": [self._row(job) for job in self.queue.jobs(("failed", "quarantined"), FAILED)],
             "past": [self._row(job) for job in past],
