@@ -155,8 +155,8 @@ def run_jobs(
             groups.setdefault(backend.batch_key(part.request), []).append(part)
     if groups:
         backend.load()
-    for group in groups.values():
-        for part, event in _run_parts(backend, group, previews):
+    for chunk in (chunk for group in groups.values() for chunk in _chunks(group, backend.group)):
+        for part, event in _run_parts(backend, chunk, previews):
             for reported in part.whole.take(part, event, sink, time.monotonic() - began):
                 yield part.whole.number, reported
 
@@ -211,6 +211,18 @@ class _Part:
     @property
     def open(self) -> bool:
         return any(self.first + index in self.whole.left for index in range(self.request.count))
+
+
+def _chunks(parts: Sequence[_Part], most: int) -> Iterator[list[_Part]]:
+    """Parts of `most` artifacts together or a little more: of a chunk that fails all that is open is made again."""
+    chunk: list[_Part] = []
+    for part in parts:
+        chunk.append(part)
+        if sum(each.request.count for each in chunk) >= most:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
 def _run_parts(

@@ -39,6 +39,7 @@ THE_PROMPT = Message("syntax.the_prompt")
 _ESCAPE = r"\\."
 _NAME = r"__(?![_\s])[^\s{}|$()\[\],:]+?__"
 _TOKEN = re.compile(rf"{_ESCAPE}|{_NAME}|[{{}}|]|[^\\{{}}|_]+|.", re.DOTALL)
+_SEPARATOR = re.compile(r"([^$]*)\$\$")
 _AMOUNT = re.compile(r"\s*(\d{0,4})(-?)(\d{0,4})\$\$")
 
 FILES = 10_000
@@ -52,11 +53,11 @@ WEIGHT = re.compile(r"\s*(\d{1,6}(?:\.\d{1,6})?|\.\d{1,6})::")
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a list: its text, the name of the list that it is from, and how often it comes up."""
+    """A line of the list `source`: its text, and how often it comes up."""
 
-    text: str
     source: str
-    weight: float = 1.0
+    text: str
+    weight: float
 
 
 class Wildcards:
@@ -68,8 +69,6 @@ class Wildcards:
 
     def entries(self, name: str) -> tuple[Entry, ...]:
         """The entries of the list `name`, or of all that match (`colours*`, `clothes/**`); Refused for none."""
-        if name.startswith(("/", "\\", "~")) or ".." in re.split(r"[/\\]", name) or ":" in name:
-            raise Refused("syntax.wildcard_outside", name=name, folder=str(self.folder))
         names = [known for known in sorted(self._known) if fnmatch.fnmatchcase(known, name)]
         if not names:
             code = "wildcard_missing" if self.folder.is_dir() else "wildcards_missing"
@@ -83,55 +82,40 @@ class Wildcards:
     def _list(self, name: str) -> tuple[Entry, ...]:
         if name not in self._read:
             path, lines = self._known[name]
-            self._check_inside(path)
-            lines = _text(path).splitlines() if lines is None else lines
-            matched = [(WEIGHT.match(text), text) for line in lines if (text := COMMENT.sub("", line).strip())]
-            self._read[name] = tuple(
-                Entry(text[match.end() :].strip(), name, float(match[1])) if match else Entry(text, name)
-                for match, text in matched
-            )
+            entries = []
+            for line in _text(path).splitlines() if lines is None else lines:
+                if text := COMMENT.sub("", line).strip():
+                    weight = WEIGHT.match(text)
+                    entry = (text[weight.end() :].strip(), float(weight[1])) if weight else (text, 1.0)
+                    entries.append(Entry(name, *entry))
+            self._read[name] = tuple(entries)
         return self._read[name]
 
     @cached_property
     def _known(self) -> dict[str, tuple[Path, list[str] | None]]:
-        """Where each list is, and its lines where it is part of a YAML file."""
+        """Where each list is, and its lines where it is part of a YAML file. Links to folders are not followed."""
         from studio.yaml_file import load_yaml
 
         known: dict[str, tuple[Path, list[str] | None]] = {}
-        for path in self._files():
+        files = sorted(Path(folder) / name for folder, _, names in os.walk(self.folder) for name in names)
+        if len(files) > FILES:
+            raise Refused("syntax.wildcard_files", folder=str(self.folder), most=FILES)
+        for path in files:
             if path.suffix.lower() == ".txt":
                 known[path.relative_to(self.folder).with_suffix("").as_posix()] = path, None
             elif path.suffix.lower() in (".yaml", ".yml"):
-                self._check_inside(path)
                 tree, _ = load_yaml(_text(path), str(path))
                 known |= {"/".join(keys): (path, lines) for keys, lines in _lists(tree)}
         return known
-
-    def _files(self) -> Iterator[Path]:
-        """Files in the folder and in those below it; links to folders are not followed."""
-        count = 0
-        for place, folders, files in os.walk(self.folder):
-            folders.sort()
-            for file in sorted(files):
-                count += 1
-                if count > FILES:
-                    raise Refused("syntax.wildcard_files", folder=str(self.folder), most=FILES)
-                yield Path(place) / file
-
-    def _check_inside(self, path: Path) -> None:
-        if not path.resolve().is_relative_to(self.folder.resolve()):
-            raise Refused("syntax.wildcard_link", file=str(path), folder=str(self.folder))
 
 
 def _text(path: Path) -> str:
     if not path.is_file():  # a pipe would never end
         raise Refused("batch.is_no_file", file=str(path))
     try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES + 1)
-        if len(data) > FILE_BYTES:
+        if path.stat().st_size > FILE_BYTES:
             raise Refused("syntax.list_too_large", file=str(path), most=FILE_BYTES >> 20)
-        return data.decode("utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise Refused("syntax.list_not_utf8", file=str(path), byte=error.start + 1) from error
     except OSError as error:
@@ -157,13 +141,13 @@ class _Wildcard:
 
 @dataclass
 class _Option:
+    parts: "list[str | _Wildcard | _Choice]"
     weight: float = 1.0
-    parts: "list[str | _Wildcard | _Choice]" = field(default_factory=list)
 
 
 @dataclass
 class _Choice:
-    options: list[_Option]
+    options: list[_Option] = field(default_factory=list)
     least: int = 1
     most: int = 1
     separator: str = SEPARATOR
@@ -201,28 +185,26 @@ class _Draw:
 
     def text(self, text: str, where: Message | str, inside: tuple[str, ...]) -> str:
         """`inside` names the lists that led here."""
-        return self._drawn(_Parser(text, where).parse(), inside)
+        return self._option(_Option(_Parser(text, where).parse()), inside)
 
-    def _drawn(self, option: _Option, inside: tuple[str, ...]) -> str:
-        text = "".join(self._part(part, inside) for part in option.parts)
+    def _option(self, option: _Option, inside: tuple[str, ...]) -> str:
+        text = "".join(part if isinstance(part, str) else self._part(part, inside) for part in option.parts)
         self.length -= len(text)
         if self.length < 0:
             raise Refused("syntax.prompt_grows", most=LENGTH)
         return text
 
-    def _part(self, part: "str | _Wildcard | _Choice", inside: tuple[str, ...]) -> str:
-        if isinstance(part, str):
-            return part
+    def _part(self, part: _Wildcard | _Choice, inside: tuple[str, ...]) -> str:
         if isinstance(part, _Wildcard):
-            return self._chosen(self.wildcards.entries(part.name), 1, inside)[0]
+            return self._sample(self.wildcards.entries(part.name), 1, inside)[0]
         pool: Sequence[_Option | Entry] = part.options
         alone = [piece for piece in part.options[0].parts if not isinstance(piece, str) or piece.strip()]
         if len(pool) == len(alone) == 1 and isinstance(alone[0], _Wildcard):  # it is all of its lines
             pool = self.wildcards.entries(alone[0].name)
         amount = part.least + int(self.chance.random() * (part.most - part.least + 1))
-        return part.separator.join(self._chosen(pool, amount, inside))
+        return part.separator.join(self._sample(pool, amount, inside))
 
-    def _chosen(self, pool: "Sequence[_Option | Entry]", amount: int, inside: tuple[str, ...]) -> list[str]:
+    def _sample(self, pool: Sequence[_Option | Entry], amount: int, inside: tuple[str, ...]) -> list[str]:
         """`amount` different ones of `pool`, all of it where there are fewer, each as likely as it weighs."""
         left, chosen = list(pool), []
         for _ in range(min(amount, len(left))):
@@ -231,7 +213,7 @@ class _Draw:
                 raise Refused("syntax.too_many_choices", most=CHOICES)
             weights = [each.weight for each in left]  # where all are 0, they are equal
             pick = left.pop(self.chance.choices(range(len(left)), weights if any(weights) else None)[0])
-            chosen.append(self._drawn(pick, inside) if isinstance(pick, _Option) else self._line(pick, inside))
+            chosen.append(self._option(pick, inside) if isinstance(pick, _Option) else self._line(pick, inside))
         return chosen
 
     def _line(self, entry: Entry, inside: tuple[str, ...]) -> str:
@@ -251,9 +233,9 @@ class _Parser:
         self.tokens = [(match[0], match.start() + 1) for match in _TOKEN.finditer(text)]
         self.at = 0
 
-    def parse(self, depth: int = 0) -> _Option:
+    def parse(self, depth: int = 0) -> list[str | _Wildcard | _Choice]:
         """All of it; within braces, up to the next bar or closing brace of their own."""
-        option = _Option()
+        parts: list[str | _Wildcard | _Choice] = []
         while self.at < len(self.tokens):
             token, column = self.tokens[self.at]
             if depth and token in ("|", "}"):
@@ -262,37 +244,32 @@ class _Parser:
                 raise self._refused("closes_nothing", column=column)
             self.at += 1
             if token == "{":
-                option.parts.append(self._choice(depth + 1, column))
+                parts.append(self._choice(depth + 1, column))
             else:
-                option.parts.append(_Wildcard(token[2:-2]) if _is_wildcard(token) else token)
-        return option
+                parts.append(_Wildcard(token[2:-2]) if _is_wildcard(token) else token)
+        return parts
 
     def _choice(self, depth: int, column: int) -> _Choice:
         if depth > DEPTH:
             raise self._refused("depth", most=DEPTH, column=column)
-        choice = _Choice([])
-        self._amount(choice, column)
+        choice = _Choice()
+        # `2$$`, `1-3$$`, `-3$$` or `2-$$` at the head, perhaps with a separator and another `$$`.
+        amount = self._take(_AMOUNT)
+        if amount and (amount[1] or amount[3]):
+            choice.least = int(amount[1] or 1)
+            choice.most = int(amount[3] or 10_000) if amount[2] else choice.least
+            if choice.least > choice.most:
+                raise self._refused("amount", column=column, amount=amount[0].strip("$ "))
+            if separator := self._take(_SEPARATOR):
+                choice.separator = separator[1]
         while True:
             weight = self._take(WEIGHT)
-            choice.options.append(_Option(float(weight[1]) if weight else 1.0, self.parse(depth).parts))
+            choice.options.append(_Option(self.parse(depth), float(weight[1]) if weight else 1.0))
             if self.at == len(self.tokens):
                 raise self._refused("open", column=column)
             self.at += 1
             if self.tokens[self.at - 1][0] == "}":
                 return choice
-
-    def _amount(self, choice: _Choice, column: int) -> None:
-        """`2$$`, `1-3$$`, `-3$$` or `2-$$` at the head, perhaps with a separator and another `$$`."""
-        match = self._take(_AMOUNT)
-        if not match or not (match[1] or match[3]):
-            return
-        choice.least = int(match[1] or 1)
-        choice.most = int(match[3] or 10_000) if match[2] else choice.least
-        if choice.least > choice.most:
-            raise self._refused("amount", column=column, amount=match[0].strip("$ "))
-        separator = self._take(re.compile(r"([^$]*)\$\$"))
-        if separator:
-            choice.separator = separator[1]
 
     def _take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
         """A match at the beginning of the next token, removed from it."""

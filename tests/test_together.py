@@ -14,8 +14,6 @@ from models.messages import Refused
 from studio.backends.base import Backend, Handler, run, run_batch
 from studio.backends.embedded import Embedded
 from studio.backends.fake import Fake
-from studio.batch.plan import Job as BatchJob
-from studio.batch.run import groups
 from studio.events import Done, Failed, Progress, Saved
 from studio.home import Home
 from studio.media import Artifact
@@ -239,12 +237,14 @@ class Broken(Fake):
         yield from super()._images(requests, previews)
 
 
-def test_groups_hold_what_may_be_drawn_together() -> None:
-    def job(number: int, **fields: Any) -> BatchJob:
-        return BatchJob("f", number, str(number), (), ask(Fake(), seed=number, **fields))
-
-    jobs = [job(i, steps=5 + i % 2, count=8) for i in range(40)]
-    made = list(groups(jobs, Fake()))
-    assert sorted(one.line for group in made for one in group) == list(range(40))
-    assert all(len({one.request.batch_key() for one in group}) == 1 for group in made)
-    assert [sum(one.request.count for one in group) for group in made] == [64, 64, 32, 64, 64, 32]
+def test_groups_hold_what_may_be_drawn_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups: list[Sequence[ImageRequest]] = []
+    monkeypatch.setattr(Fake, "_images", lambda _, requests, __: groups.append(requests) or iter(()))
+    list(
+        run_jobs(
+            Fake(), [planned(ask(Fake(), seed=i, steps=5 + i % 2, count=8)) for i in range(40)], FolderSink(tmp_path)
+        )
+    )
+    assert sorted(one.seed for group in groups for one in group) == list(range(40))
+    assert all(len({one.batch_key() for one in group}) == 1 for group in groups)
+    assert [sum(one.count for one in group) for group in groups] == [64, 64, 32, 64, 64, 32]

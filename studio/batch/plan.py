@@ -26,14 +26,12 @@ DEVICES = re.compile(r"(?i)(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)")
 
 
 @dataclass(frozen=True)
-class Job:
-    """A resolved request and its line. `files` are the names of its files."""
+class Job(Planned):
+    """A job of a line of `file`, and the names of its files."""
 
     file: str
     line: int
-    id: str
     files: tuple[str, ...]
-    request: Any
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values only."""
@@ -45,7 +43,8 @@ class Job:
         files = tuple(map(str, row["files"]))
         if any(PurePosixPath(name).name != name for name in files):
             raise ValueError(f"{files} are no names of files in one folder")
-        return Job(str(row["file"]), int(row["line"]), str(row["id"]), files, stored_request(row["request"]))
+        request = stored_request(row["request"])
+        return Job(request, str(row["id"]), str(row["digest"]), str(row["file"]), int(row["line"]), files)
 
 
 @dataclass
@@ -157,7 +156,8 @@ def _named(planned: list[Planned], name: str, source: Source, line: int) -> list
     for job in planned:
         numbers = range(first, first + job.request.count)
         files = [f"{stem if count == 1 else f'{stem}-{n}'}{job.request.suffix}" for n in numbers]
-        jobs.append(Job(source.name, line, job.id, tuple(files if stem else file_names(job)), job.request))
+        names = tuple(files if stem else file_names(job))
+        jobs.append(Job(job.request, job.id, job.digest, source.name, line, names))
         first += job.request.count
     return jobs
 

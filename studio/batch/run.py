@@ -15,13 +15,13 @@ import datetime
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from filelock import FileLock, Timeout
 
-from models.messages import Message, Refused
+from models.messages import Refused
 from models.prompts.weighting import plain
 from models.references.credits import as_file
 from studio.backends.base import Backend, Opener, open_backend
@@ -33,8 +33,7 @@ from studio.files import ready_folder, remove_empty, sha256, why, write_whole
 from studio.foreground import exit_code
 from studio.metadata.files import credits_in
 from studio.metadata.origin import version
-from studio.planner import Job as Planned
-from studio.run import FolderSink, explain, holds_another, run_jobs
+from studio.run import FolderSink, explain, run_jobs
 from studio.syntax import Wildcards
 
 # --- The folder -------------------------------------------------------------------------------------------------------
@@ -47,24 +46,19 @@ class Folder:
         self.path, self.images = path, path / "images"
 
     def begun(self, run: dict[str, Any]) -> dict[str, Any] | None:
-        """run.json of this run where it was begun here before, None for an empty folder; Refused for another run's."""
-        if not (self.path / "jobs.jsonl").exists():
-            return None
+        """run.json of this run where it was begun here before, None where it begins. Refused for another run's, and
+        where there are files that are none of a run.
+        """
         before = self._run()
-        if not _is_same(before, run):
-            what = "prompts" if before.get("source") != run["source"] else "model"
+        if not before.get("source"):
+            records = (self.path / name for name in ("run.json", "errors.jsonl", "jobs.jsonl"))
+            if other := next(filter(Path.exists, (*self.images.glob("[!.]*"), *records)), None):
+                raise Refused("batch.file_is_there", file=str(other))
+            return None
+        if wrong := [key for key in ("source", "digest") if before.get(key) != run[key]]:
+            what = "prompts" if "source" in wrong else "model"
             raise Refused(f"batch.folder_of_other_{what}", folder=str(self.path))
-        return before
-
-    def check_free(self, jobs: Iterable[Job], run: dict[str, Any]) -> None:
-        """Refused where a run that begins would replace files that are not its own."""
-        files = ((self.images / name, job.id) for job in jobs for name in job.files)
-        pictures = (path for path, job in files if holds_another(path, job))
-        records = [self.images / "metadata.jsonl"]
-        if not _is_same(self._run(), run):  # else it was stopped before it began
-            records += [self.path / "run.json", self.path / "errors.jsonl"]
-        if other := next((file for file in (*filter(Path.exists, records), *pictures)), None):
-            raise Refused("batch.file_is_there", file=str(other))
+        return before if (self.path / "jobs.jsonl").exists() else None
 
     def _run(self) -> dict[str, Any]:
         return next(_rows(self.path / "run.json"), {})
@@ -108,11 +102,6 @@ def opened(path: Path, pictures: int) -> Iterator[Folder]:
         for part in [*path.glob("images/.part-*"), *path.glob(".part-*")]:  # of a run that was killed
             part.unlink(missing_ok=True)
         yield Folder(path)
-
-
-def _is_same(before: dict[str, Any], run: dict[str, Any]) -> bool:
-    """Whether two runs are of the same prompts and model."""
-    return all(before.get(key) == run[key] for key in ("source", "digest"))
 
 
 def _metadata(job: Job, saved: Saved) -> dict[str, Any]:
@@ -169,22 +158,9 @@ class Runner:
         self.problems, self.problem, self.stopped = list(plan.problems), "", False
         self.unknown: dict[str, Unknown] = {}
         self.jobs = list({job.files[0]: job for job in plan.jobs}.values())
-        self._digest = backend.digest()
         self.saved: dict[str, Saved] = {}
         self.status: dict[str, str] = {}
-        for job in self.jobs:
-            present = self._sink([job]).results(self._planned(job))
-            self.saved |= {Path(saved.path).name: saved for saved in present.values()}
-            if len(present) == len(job.files):
-                self.status[job.files[0]] = "found"
-
-    def _planned(self, job: Job) -> Planned:
-        return Planned(job.request, job.id, self._digest)
-
-    def _sink(self, jobs: Sequence[Job]) -> FolderSink:
-        """Where jobs of different ids put their files."""
-        files = {job.id: job.files for job in jobs}
-        return FolderSink(self.folder.images, lambda job: files[job.id])
+        self._drawn = set[str]()  # jobs of which this run made a picture
 
     def count(self, status: str) -> int:
         """Jobs of that status; a line that says the same as an earlier one finds the other's pictures."""
@@ -214,31 +190,30 @@ class Runner:
 
         The files match the results however this ends: by itself, by a full disk, by Ctrl-C or by being closed.
         """
+        sink = FolderSink(self.folder.images, lambda job: cast(Job, job).files)
         try:
-            for group in groups([job for job in self.jobs if job.files[0] not in self.status], self.backend):
-                yield from self._draw(group)
+            with contextlib.closing(run_jobs(self.backend, self.jobs, sink, previews=False)) as events:
+                for number, event in events:
+                    yield self._note(self.jobs[number], event)
         except Exception as error:
             self.problem = str(explain(error))
         finally:
             self._write()
 
-    def _draw(self, jobs: Sequence[Job]) -> Iterator[float]:
-        for number, event in run_jobs(self.backend, list(map(self._planned, jobs)), self._sink(jobs), previews=False):
-            job = jobs[number]
-            if isinstance(event, Progress):
-                self.unknown |= {unknown.word: unknown for unknown in event.unknown}
-                yield len(self.saved) + (event.step / event.total if event.total else 0)
-            elif isinstance(event, Saved):
-                self.saved[Path(event.path).name] = event
-                yield len(self.saved)
-            elif isinstance(event, Failed):
-                self._fail(job, event.message)
-            elif isinstance(event, Done):
-                self.status[job.files[0]] = "done"
-
-    def _fail(self, job: Job, reason: Message) -> None:
-        self.status[job.files[0]] = "failed"
-        self.problems.append(Problem(job.file, job.line, reason, id=job.id))
+    def _note(self, job: Job, event: Progress | Saved | Done | Failed) -> float:
+        if isinstance(event, Progress):
+            self.unknown |= {unknown.word: unknown for unknown in event.unknown}
+            return len(self.saved) + (event.step / event.total if event.total else 0)
+        if isinstance(event, Saved):
+            self.saved[Path(event.path).name] = event
+            if not event.cached:
+                self._drawn.add(job.files[0])
+        elif isinstance(event, Failed):
+            self.status[job.files[0]] = "failed"
+            self.problems.append(Problem(job.file, job.line, event.message, id=job.id))
+        else:
+            self.status[job.files[0]] = "done" if job.files[0] in self._drawn else "found"
+        return len(self.saved)
 
     def _write(self) -> None:
         """Write anew what follows from the pictures. A disk that is full now was full before."""
@@ -258,25 +233,6 @@ class Runner:
 
 
 Watch = Callable[[Runner], None]
-
-
-def groups(jobs: Sequence[Job], backend: Backend) -> Iterator[list[Job]]:
-    """Jobs to be drawn together, the backend's `group` of artifacts or a little more, no job twice in a group."""
-    alike: dict[Hashable, list[Job]] = {}
-    for job in jobs:
-        alike.setdefault(backend.batch_key(job.request), []).append(job)
-    for members in alike.values():
-        group: list[Job] = []
-        for job in members:
-            if any(other.id == job.id for other in group):
-                yield group
-                group = []
-            group.append(job)
-            if sum(member.request.count for member in group) >= backend.group:
-                yield group
-                group = []
-        if group:
-            yield group
 
 
 def run_files(
@@ -310,7 +266,6 @@ def run_files(
             if before is not None:
                 facts["begun"], work = before.get("begun"), folder.load_plan()
             else:
-                folder.check_free(work.jobs, facts)
                 folder.save_run({**facts, "more_errors": work.more})
                 folder.save_plan(work.problems, work.jobs, {})
             runner = Runner(backend, folder, work)
