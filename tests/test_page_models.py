@@ -56,7 +56,7 @@ def test_words_of_cards_and_files_stay_words() -> None:
         model = view.Model("embedded", problem=words, parts=[view.Part(words, True, words, 1, words)])
         assert stays_text(render("models.overview", model), words)
         found = render("models.findings", [Finding(words, words, Message(words))], 1)
-        assert stays_text(render("models.trouble", words, 1, 1.0, words, found), words)
+        assert stays_text(render("models.trouble", words, 1, 1.0, found), words)
 
 
 def test_what_lies_on_this_disk_is_told_as_the_command_tells_it(
