@@ -139,17 +139,14 @@ def test_silence_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told.startswith(b"event: state\n") and b'"done"' in told and told.count(b"\n: ") >= 2
 
 
-def test_cancel_retry_and_finish(api: httpx.Client) -> None:
+def test_cancel_and_retry(api: httpx.Client) -> None:
     job = ask(api, prompt="cancelled", seed=1, steps=40, count=16)["id"]
     until(lambda: api.get(f"/jobs/{job}").json()["state"] == "running")
     api.delete(f"/jobs/{job}").raise_for_status()
     assert until(lambda: (j := api.get(f"/jobs/{job}").json())["ended"] and j)["state"] == "cancelled"
     assert events(api, job)[-1][1] == {"state": "cancelled", "sentence": ""}
     assert api.post(f"/jobs/{job}/retry").json()["state"] in ("waiting", "running")
-    until(lambda: api.get(f"/jobs/{job}").json()["state"] == "running")
-    api.post(f"/jobs/{job}/finish").raise_for_status()
-    ended = until(lambda: (j := api.get(f"/jobs/{job}").json())["ended"] and j)
-    assert ended["state"] == "cancelled" and len(ended["pictures"]) == 8, "those that were being drawn"
+    api.delete(f"/jobs/{job}").raise_for_status()
     api.delete(f"/jobs/{done(api, prompt='whole', seed=1, steps=1)['id']}").raise_for_status()
     refused = api.post(f"/jobs/{done(api, prompt='whole', seed=1, steps=1)['id']}/retry")
     assert refused.status_code == 422 and "done" in refused.json()["error"]

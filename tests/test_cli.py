@@ -246,16 +246,12 @@ def test_the_jobs_are_listed_and_can_be_read_by_programs(studio: Command, house:
     assert [(row["id"], row["state"]) for row in rows][1] == ("waits-1", "waiting") and rows[0]["request"]["seed"] == 1
 
 
-def test_jobs_are_cancelled_retried_and_moved(studio: Command, house: Home) -> None:
+def test_jobs_are_cancelled_and_retried(studio: Command, house: Home) -> None:
     assert studio("retry", "wr").code == 0
-    assert studio("move", "wrong", "--before", "waits").code == 0
-    assert [job.id for job in house.queue.jobs(["waiting"])] == ["wrong-1", "waits-1"]
-    assert studio("move", "wrong").code == 0 and studio("move", "wrong", "--priority", 2).code == 0
-    assert [job.id for job in house.queue.jobs(["waiting"])] == ["wrong-1", "waits-1"], "by priority"
-    assert studio("cancel", "--all", "--after-picture").code == 0
-    assert claims(house.queue).stop_requests() == {"runs-1": "finish"} and not house.queue.jobs(["waiting"])
+    assert [job.id for job in house.queue.jobs(["waiting"])] == ["waits-1", "wrong-1"]
     assert json.loads(studio("cancel", "runs", "--json").out) == {"jobs": ["runs-1"], "result": "1 cancelled"}
     assert claims(house.queue).stop_requests() == {"runs-1": "cancel"}
+    assert studio("cancel", "--all").code == 0 and not house.queue.jobs(["waiting"])
 
 
 def test_the_queue_is_paused_and_goes_on(studio: Command, house: Home) -> None:
@@ -273,8 +269,6 @@ def test_the_queue_is_paused_and_goes_on(studio: Command, house: Home) -> None:
         (("cancel", "nobody"), "there is no job 'nobody'; `studio queue` lists them."),
         (("cancel", "w"), "more than one job begins with 'w'"),
         (("cancel", "\udcff"), "there is no job '\\udcff'"),
-        (("move", "runs"), "only jobs that wait can be moved"),
-        (("move", "waits", "--priority", 2**64), "is not in the range -1000000<=x<=1000000"),
     ],
 )
 def test_what_can_not_be_done_is_one_sentence(studio: Command, house: Home, arguments: tuple, says: str) -> None:

@@ -336,9 +336,7 @@ def test_a_bad_file_is_one_files_problem(studio, made: Path, tmp_path: Path):
     assert said.code == 1 and len(said.json) == 1 and "bad.png is not a picture" in said.err
 
 
-def test_apps_are_listed_and_found_by_other_names(studio):
-    rows = studio("apps", "--json").json
-    assert [row["app"] for row in rows] == list(APPS)
+def test_apps_are_found_by_other_names():
     assert app_named("LINE") is APPS["line-sticker"] and app_named("Discord Emoji") is APPS["discord-emoji"]
 
 

@@ -221,9 +221,9 @@ MB = 2**20
 def test_small_files_of_large_pictures_are_decoded_a_few_at_a_time(doors: Server) -> None:
     data = coded(Image.fromarray(np.zeros((4096, 4096), np.uint16)))
     assert len(data) < MB
-    larger = {"image": data, "resize_mode": 1, "upscaling_resize_w": 64, "upscaling_resize_h": 64}
+    start = {"prompt": "a", "styles": ["none such"], "init_images": [data]}
     job = {"prompt": "a", "style": "none such", "image": {"data": data}, "strength": 0.5}
-    asked: list[tuple[str, dict[str, Any], int]] = [("/sdapi/v1/extra-single-image", larger, 200)] * 4
+    asked: list[tuple[str, dict[str, Any], int]] = [("/sdapi/v1/img2img", start, 422)] * 4
     asked += [("/api/v1/jobs", job, 422)] * 4
     pid = doors.process.pid
     before = memory("VmRSS", pid)

@@ -21,49 +21,6 @@ Negative prompt: blurry,
 Negative prompt: ugly
 Steps: 20, Sampler: "DPM++ 2M, Karras", CFG scale: 7.5, Seed: 42, Size: 512x768, Model hash: abc, Model: dreamer_8, \
 Denoising strength: 0.4, Lora hashes: "old: 12, new: 34", Version: f2.0.1v1.10.1"""
-SWARM = {
-    "sui_image_params": {
-        "prompt": "a photo of a cat",
-        "negativeprompt": "dog",
-        "model": "OfficialStableDiffusion/sd_xl_base_1.0",
-        "seed": 1,
-        "steps": "20",
-        "cfgscale": "7.0",
-        "width": 1024,
-        "height": 1024,
-        "comfyuisampler": "euler",
-        "automaticvae": True,
-        "swarm_version": "0.9.3.1",
-    },
-    "sui_extra_data": {"date": "2025-01-25"},
-}
-INVOKE = {
-    "generation_mode": "sdxl_txt2img",
-    "positive_prompt": "a fox, 狐狸",
-    "negative_prompt": "",
-    "width": 768,
-    "height": 512,
-    "seed": 0,
-    "cfg_scale": 5,
-    "steps": 30,
-    "scheduler": "euler",
-    "model": {"key": "k", "hash": "h", "name": "Juggernaut XL", "base": "sdxl", "type": "main"},
-    "app_version": "5.4.2",
-}
-FOOOCUS = {
-    "adm_guidance": "(1.5, 0.8, 0.3)",
-    "base_model": "juggernautXL_v8Rundiffusion",
-    "full_negative_prompt": ["blurry"],
-    "full_prompt": ["cinematic still a cat"],
-    "guidance_scale": 4,
-    "negative_prompt": "dog",
-    "prompt": "a cat",
-    "resolution": "(512, 640)",
-    "sampler": "dpmpp_2m_sde_gpu",
-    "seed": "127589946317439009",
-    "steps": 30,
-    "version": "Fooocus v2.5.5",
-}
 
 
 def node(kind: str, **inputs: Any) -> dict[str, Any]:
@@ -154,52 +111,6 @@ def test_values_that_are_no_numbers_are_not_made_into_any() -> None:
     }
 
 
-def test_invokeai(tmp_path: Path) -> None:
-    found = read(png(tmp_path / "a.png", invokeai_metadata=json.dumps(INVOKE), invokeai_graph="{}"))
-    assert found == {
-        "program": "InvokeAI",
-        "prompt": "a fox, 狐狸",
-        "negative": "",
-        "steps": 30,
-        "guidance": 5.0,
-        "seed": 0,
-        "scheduler": "euler",
-        "size": "768x512",
-        "model": "Juggernaut XL",
-        "other": {"generation_mode": "sdxl_txt2img", "app_version": "5.4.2"},
-    }
-
-
-@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
-def test_swarmui(tmp_path: Path, name: str) -> None:
-    text = json.dumps(SWARM, indent=2)
-    if name == "a.png":
-        png(tmp_path / name, parameters=text)
-    else:
-        comment = Image.Exif()
-        comment.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + text.encode("utf-16-le")
-        Image.new("RGB", (8, 8)).save(tmp_path / name, exif=comment)
-    found = read(tmp_path / name)
-    assert (found["program"], found["prompt"], found["negative"]) == ("SwarmUI", "a photo of a cat", "dog")
-    assert (found["seed"], found["steps"], found["guidance"], found["scheduler"]) == (1, 20, 7.0, "euler")
-    assert (found["size"], found["model"]) == ("1024x1024", "OfficialStableDiffusion/sd_xl_base_1.0")
-
-
-@pytest.mark.parametrize("name", ["a.png", "a.webp"])
-def test_fooocus(tmp_path: Path, name: str) -> None:
-    text = json.dumps(FOOOCUS)
-    if name == "a.png":
-        png(tmp_path / name, parameters=text, fooocus_scheme="fooocus")
-    else:
-        block = Image.Exif()
-        block[0x9286], block[0x0131], block[0x927C] = text, "Fooocus v2.5.5", "fooocus"  # not where EXIF wants them
-        Image.new("RGB", (8, 8)).save(tmp_path / name, exif=block)
-    found = read(tmp_path / name)
-    assert (found["program"], found["prompt"], found["negative"]) == ("Fooocus", "a cat", "dog")
-    assert (found["seed"], found["steps"], found["guidance"]) == (127589946317439009, 30, 4.0)
-    assert (found["size"], found["scheduler"]) == ("512x640", "dpmpp_2m_sde_gpu")
-
-
 def comfy(found: dict[str, Any]) -> tuple[Any, ...]:
     names = ("program", "prompt", "negative", "steps", "guidance", "seed", "scheduler", "size", "model")
     return tuple(found.get(name) for name in names)
@@ -261,7 +172,7 @@ JSON = st.recursive(
     max_leaves=12,
 )
 KNOWN = st.sampled_from(["prompt", "seed", "steps", "model", "width", "height", "request", "how"]) | st.sampled_from(
-    ["sui_image_params", "positive_prompt", "base_model", "full_prompt", "class_type", "inputs", "positive", "KSampler"]
+    ["class_type", "inputs", "positive", "KSampler"]
 )
 GRAPH = st.dictionaries(
     st.sampled_from("12"),
@@ -276,7 +187,7 @@ GRAPH = st.dictionaries(
 @given(st.dictionaries(KNOWN, JSON | st.dictionaries(KNOWN, JSON, max_size=5), max_size=6) | GRAPH | JSON)
 def test_any_json_gives_settings_or_nothing(value: Any) -> None:
     text = json.dumps(value)
-    for keyword in ("studio", "parameters", "prompt", "invokeai_metadata"):
+    for keyword in ("studio", "parameters", "prompt"):
         found = read_texts({keyword: text})
         assert found == {} or {"program", "request"} & set(found)
         json.dumps(found, allow_nan=False)

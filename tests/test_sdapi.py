@@ -16,7 +16,7 @@ from picture_kit import as_file, coded
 from PIL import Image
 from waiting import TIMEOUT, until
 
-from models.data.pixels import fit, png
+from models.data.pixels import fit
 from models.messages import Message, Refused
 from studio.api.a1111 import SAMPLERS, scheduler_of
 
@@ -194,14 +194,6 @@ def test_progress_with_a_preview_then_interrupt(api: Any) -> None:
     api.util_wait_for_ready(0.1)
 
 
-def test_skip_goes_on_with_the_rest(api: Any) -> None:
-    # Two jobs, for each picture has words of its own.
-    waiting = Waiting(api, prompt="{a|b} skipped", seed=1, steps=100, n_iter=2, width=128, height=128)
-    until(lambda: api.get_progress()["progress"] > 0)
-    assert api.skip() == {}
-    assert len(waiting.end().images) == 1
-
-
 def test_nobody_stops_what_came_in_elsewhere(api: Any, server: Server) -> None:
     with httpx.Client(base_url=f"{server.url}/api/v1", timeout=TIMEOUT) as other:
         job = other.post("/jobs", json={"prompt": "somebody else's", "steps": 60}).json()["id"]
@@ -222,37 +214,6 @@ def test_a_client_that_leaves_loses_nothing(server: Server) -> None:
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------
-
-
-def test_png_info_reads_what_was_made(api: Any, http: httpx.Client) -> None:
-    made = api.txt2img(prompt="a face, with a comma", negative_prompt="no dogs", seed=12, cfg_scale=4, **SMALL)
-    told = http.post("/png-info", json={"image": made.json["images"][0]}).json()
-    assert told["info"] == made.info["infotexts"][0] == told["items"]["parameters"]
-    said = {"Prompt": "a face, with a comma", "Negative prompt": "no dogs", "Seed": "12", "CFG scale": "4"}
-    assert told["parameters"] | said == told["parameters"]
-    assert (told["parameters"]["Size-1"], told["parameters"]["Size-2"]) == ("128", "128")
-    assert json.loads(told["items"]["studio"])["seed"] == 12
-    assert api.png_info(made.image).info == told["info"]
-    nothing = http.post("/png-info", json={"image": coded(RED)}).json()
-    assert nothing == {"info": "", "items": {}, "parameters": {}}
-
-
-@pytest.mark.parametrize("upscaler", ["Lanczos", "Studio 128"])
-def test_larger_pictures(api: Any, upscaler: str) -> None:
-    whole = png(fit(RED.resize((100, 50))))
-    assert upscaler in [one["name"] for one in api.get_upscalers()]
-    double = api.extra_single_image(RED, upscaler_1=upscaler, upscaling_resize=2).image
-    assert double.size == (256, 256) and double.getpixel((128, 128)) == (200, 30, 30, 255)
-    wide = api.extra_single_image(RED.resize((100, 50)), upscaler_1=upscaler, upscaling_resize=4).image
-    assert wide.size == (400, 200) and wide.getpixel((200, 100)) == (200, 30, 30, 255)
-    sized = {"resize_mode": 1, "upscaling_resize_w": 300, "upscaling_resize_h": 300, "upscaler_1": upscaler}
-    assert api.extra_single_image(whole, **sized).image.size == (300, 300)
-
-
-def test_the_network_takes_nothing_away_from_a_large_picture(api: Any) -> None:
-    fine = Image.fromarray(np.random.default_rng(1).integers(0, 256, (700, 700, 3), np.uint8)).convert("RGBA")
-    made = [api.extra_single_image(fine, upscaler_1=name, upscaling_resize=1).image for name in ("Studio 128", "None")]
-    assert np.array_equal(*map(np.asarray, made)) and np.array_equal(np.asarray(made[0]), np.asarray(fine))
 
 
 def test_a_picture_is_described(api: Any, http: httpx.Client) -> None:

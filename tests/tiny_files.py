@@ -22,7 +22,7 @@ from studio.requests import make_request
 CAN = Fake().capabilities()
 DIGEST = "d" * 64
 SUFFIXES = {"png": ".png", "webp": ".webp", "avif": ".avif", "jpeg": ".jpg"}
-MOVING = ("apng", "webp", "avif")
+MOVING = ("apng", "webp")
 
 
 def job_of(**fields: object) -> Job:

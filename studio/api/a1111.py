@@ -2,7 +2,7 @@
 
 Source of its fields: AUTOMATIC1111/stable-diffusion-webui, modules/api. Pictures have the model's own size, whatever
 the client names. A job goes on when its client leaves, and its pictures are in the gallery. Fields that take addresses
-at A1111 take base64 only. `progress`, `interrupt` and `skip` are about the requests of this API, not about other jobs.
+at A1111 take base64 only. `progress` and `interrupt` are about the requests of this API, not about other jobs.
 
 `a1111.json` maps A1111's sampler names to our schedulers and holds the answers that never change. A sampler that is not
 here is replaced by the nearest one, and the answer says so; an unknown name is 404.
@@ -24,21 +24,19 @@ from fastapi import APIRouter, Depends
 from PIL import Image, ImageOps
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.data.pixels import MAX_PIXELS, place
 from models.messages import Message, Refused
 from studio import inputs
-from studio.api.routing import Rejected, Route, close, serve, served
+from studio.api.routing import Rejected, Route, answered, close, serve, served
 from studio.api.uploads import Uploads, checked, decoded, in_turn, uploads
 from studio.backends.base import MODELS, open_backend
 from studio.capabilities import Capabilities
 from studio.doors import model_state
 from studio.events import Cancelled, Done, Failed, Progress, Saved
 from studio.media import quick_png
-from studio.metadata.files import encoded, texts
+from studio.metadata.files import texts
 from studio.metadata.origin import version
-from studio.metadata.readers import PROGRAMS, parse_parameters
 from studio.queue import QueuedJob
-from studio.requests import ImageRequest, Picture, sides
+from studio.requests import ImageRequest, MediaRequest, Picture, sides
 from studio.studio import Studio
 
 # A1111's names of our fields: the first word of an error, and of settings that are left out.
@@ -47,6 +45,8 @@ SAMPLING = {"steps": "steps", "guidance": "cfg_scale", "negative": "negative_pro
 IGNORED = ("enable_hr", "restore_faces", "tiling", "subseed_strength")
 TAGGER = "deepdanbooru"  # A1111's name for a tagger
 PREFIX = "/sdapi/v1"
+
+Row = dict[str, Any]
 
 
 class SdRoute(Route):
@@ -71,7 +71,6 @@ class Call:
     jobs: dict[str, ImageRequest]
     notes: list[Message] = field(default_factory=list)
     interrupted: bool = False
-    skipped: bool = False
 
 
 class State:
@@ -85,20 +84,18 @@ class State:
         """The capabilities of a model; "" is the chosen one."""
         return open_backend(model or self.model).capabilities()
 
+    def title(self, model: str) -> tuple[str, str]:
+        """Title and digest of a model. A title is, as at A1111, the name and the beginning of the digest."""
+        digest = model_state(model).digest
+        return (f"{model} [{digest[:10]}]" if digest else model), digest
+
     def models(self) -> dict[str, tuple[str, str]]:
-        """Title and digest of the models that can be chosen: the served one, and others whose weights are here.
-
-        A title is, as at A1111, the name and the beginning of the digest.
-        """
+        """Title and digest of the models that can be chosen: the served one, and others whose weights are here."""
         others = [name for name in MODELS if name not in ("fake", self._served.partition(":")[0])]
-        digests = {name: model_state(name).digest for name in (self._served, *others)}
-        return {
-            name: (f"{name} [{digest[:10]}]" if digest else name, digest)
-            for name, digest in digests.items()
-            if digest or name == self._served
-        }
+        titles = {name: self.title(name) for name in (self._served, *others)}
+        return {name: titles[name] for name in titles if titles[name][1] or name == self._served}
 
-    def chosen(self, settings: dict[str, Any]) -> str:
+    def chosen(self, settings: Row) -> str:
         """The model that a request is for: its own choice, else the one chosen for all; 404 where it is unknown."""
         wanted = settings.get("sd_model_checkpoint") or settings.get("sd_checkpoint")
         if not wanted:
@@ -138,8 +135,6 @@ def timestamp(seconds: float | None = None) -> str:
 
 
 # --- Samplers ---------------------------------------------------------------------------------------------------------
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -192,17 +187,6 @@ def interrupt(state: Served) -> Row:
     return {}
 
 
-@routes.post("/skip")
-def skip(state: Served) -> Row:
-    """Stop what the current call is drawing now, and go on with the rest of it."""
-    call, jobs = state.current()
-    running = next((job for job in jobs if not job.end), None)
-    if call and running:
-        call.skipped = True
-        state.studio.queue.cancel([running.id])
-    return {}
-
-
 @routes.get("/progress")
 def progress(state: Served, skip_current_image: bool = False) -> Row:
     """How far the current call is, as A1111 counts it; 0 of no jobs where there is none."""
@@ -220,7 +204,7 @@ def progress(state: Served, skip_current_image: bool = False) -> Row:
         "current_image": base64.b64encode(shown).decode() if shown else None,
         "textinfo": None,
         "state": {
-            "skipped": bool(call and call.skipped),
+            "skipped": False,
             "interrupted": bool(call and call.interrupted),
             "stopping_generation": False,
             "job": jobs[0].id if jobs else "",
@@ -264,7 +248,7 @@ def styles(state: Served) -> list[Row]:
 @routes.get("/options")
 def options(state: Served) -> Row:
     """The options: the model, and constants that clients look for."""
-    title, digest = state.models().get(state.model, (state.model, ""))
+    title, digest = state.title(state.model)
     return {"sd_model_checkpoint": title, "sd_checkpoint_hash": digest, **DATA["options"]}
 
 
@@ -326,13 +310,13 @@ class ImageToImage(Generation):
 
 
 @routes.post("/txt2img")
-async def text_to_image(state: Served, body: Generation) -> dict[str, Any]:
+async def text_to_image(state: Served, body: Generation) -> Row:
     """Pictures from words; the answer comes when they are done."""
     return await _make(state, body)
 
 
 @routes.post("/img2img")
-async def image_to_image(state: Served, body: ImageToImage) -> dict[str, Any]:
+async def image_to_image(state: Served, body: ImageToImage) -> Row:
     """Pictures from a picture; the answer comes when they are done."""
     if not body.init_images:
         raise Rejected(404, "api.no_init_image")
@@ -341,7 +325,7 @@ async def image_to_image(state: Served, body: ImageToImage) -> dict[str, Any]:
     return await _make(state, body)
 
 
-async def _make(state: State, body: Generation) -> dict[str, Any]:
+async def _make(state: State, body: Generation) -> Row:
     call = await in_turn(_begin, state, body)
     ends: list[Done | Cancelled | Failed] = []
     with state.waiting(call):
@@ -380,7 +364,7 @@ def _begin(state: State, body: Generation) -> Call:
         raise
 
 
-def _fields(body: Generation, can: Capabilities, notes: list[Message]) -> dict[str, Any]:
+def _fields(body: Generation, can: Capabilities, notes: list[Message]) -> Row:
     """Its fields that are no pictures; `notes` takes what is done otherwise. A sampler with fixed steps takes none."""
     notes += [Message("api.note_unknown", {"name": name}) for name in IGNORED if getattr(body, name)]
     styles = [name for name in body.styles or [] if name and name != "None"]
@@ -420,7 +404,7 @@ def _mask(body: ImageToImage, files: Uploads, size: tuple[int, int]) -> Picture 
     return files.add(quick_png(grey), "mask")
 
 
-def _answer(state: State, body: Generation, call: Call) -> dict[str, Any]:
+def _answer(state: State, body: Generation, call: Call) -> Row:
     """The files in base64, the request, and a JSON document of how they were made.
 
     That is A1111's `Processed.js`, which clients read seeds and texts from; what is ours is under `studio`.
@@ -466,118 +450,29 @@ def _answer(state: State, body: Generation, call: Call) -> dict[str, Any]:
     }
 
 
-# --- Files ------------------------------------------------------------------------------------------------------------
-
-OURS = "Studio 128"
-UPSCALERS = {"None": Image.Resampling.LANCZOS, "Lanczos": Image.Resampling.LANCZOS, "Nearest": Image.Resampling.NEAREST}
+# --- Captions ---------------------------------------------------------------------------------------------------------
 
 
-class PictureFile(Body):
-    """A picture in base64."""
+class Interrogation(Body):
+    """A picture in base64 to describe, and by what."""
 
     image: str = ""
-
-
-class Interrogation(PictureFile):
-    """A picture to describe, and by what."""
-
     model: str = "clip"
 
 
-class Upscaling(PictureFile):
-    """A picture to enlarge: by a factor (`resize_mode` 0), or to a size (1), cut to fit or not."""
-
-    resize_mode: int = Field(0, ge=0, le=1)
-    upscaling_resize: float = Field(2, gt=0, le=32, allow_inf_nan=False)
-    upscaling_resize_w: int = Field(512, ge=1, le=4096)
-    upscaling_resize_h: int = Field(512, ge=1, le=4096)
-    upscaling_crop: bool = True
-    upscaler_1: str = "None"
-
-
-@routes.get("/upscalers")
-def upscalers(state: Served) -> list[Row]:
-    """The names of upscalers that `extra-single-image` takes."""
-    blank = {"model_name": None, "model_path": None, "model_url": None}
-    ours = [OURS] if state.capabilities().enlarges else []
-    return [{"name": name, **blank, "scale": 4} for name in (*UPSCALERS, *ours)]
-
-
-@routes.post("/png-info")
-def png_info(body: PictureFile) -> dict[str, Any]:
-    """The settings in a file: A1111's text, all its texts by keyword, and the text's settings by A1111's names."""
-    by_keyword = texts(decoded(body.image.strip(), "image"), "image").texts
-    text = by_keyword.get("parameters", "")
-    settings = parse_parameters(text)
-    names = {"prompt": "Prompt", "negative": "Negative prompt", **PROGRAMS["a1111"]}
-    known = {theirs: settings[ours] for ours, theirs in names.items() if ours in settings and ours != "size"}
-    known = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in known.items()}
-    size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", settings.get("size", ""))
-    pixels = {"Size-1": size[1], "Size-2": size[2]} if size else {}
-    items = {keyword: value for keyword, value in by_keyword.items() if value}
-    return {"info": text, "items": items, "parameters": {**known, **pixels, **settings.get("other", {})}}
-
-
 @routes.post("/interrogate")
-async def caption(state: Served, body: Interrogation) -> dict[str, Any]:
+async def caption(state: Served, body: Interrogation) -> Row:
     """A caption in English; tags from `deepdanbooru`. 501 where the model has no captioner."""
     if "caption" not in state.capabilities().tasks:
         raise Rejected(501, "api.no_captions")
-    data = await to_thread.run_sync(decoded, body.image, "image")
-    return {"caption": (await _answered(state, "caption", data, tags=body.model == TAGGER)).decode()}
 
+    def planned() -> MediaRequest:
+        with uploads(state.studio.home, state.studio.gallery) as files:
+            fields = {"image": files.add_base64(body.image, "image"), "tags": body.model == TAGGER}
+            (job,) = state.studio.prepare("caption", model=state.model, **fields)
+            return inputs.keep(job.request, state.studio.home)
 
-@routes.post("/extra-single-image")
-async def enlarge(state: Served, body: Upscaling) -> dict[str, Any]:
-    """A larger picture."""
-    data = await to_thread.run_sync(decoded, body.image, "image")
-    size = (await in_turn(checked, data, "image")).size  # the picture is not kept: many requests wait here
-    target, box = _target(size, body), None
-    if body.upscaler_1 == OURS:
-        can = state.capabilities()
-        if not can.enlarges:
-            raise Rejected(501, "api.no_upscaler_part", reason=can.beyond or "this model has no upscaler")
-        if 2 * max(size) <= can.enlarges:  # the network adds nothing to what is larger than half of its largest
-            data = await _answered(state, "enlarge", data, size=can.enlarges)
-            (width, height), left, top = place(size, can.enlarges)
-            box = (left, top, left + width, top + height)
-    elif body.upscaler_1 not in UPSCALERS:
-        raise Rejected(404, "api.no_upscaler", name=body.upscaler_1[:100], list=f"{PREFIX}/upscalers")
-    return {"image": await in_turn(_resized, data, box, target, body), "html_info": ""}
-
-
-async def _answered(state: State, task: str, data: bytes, **fields: Any) -> bytes:
-    """The worker's answer to a request on a picture's file; it is stored nowhere."""
-    studio = state.studio
-
-    def planned() -> Any:
-        with uploads(studio.home, studio.gallery) as files:
-            (job,) = studio.prepare(task, image=files.add(data, "image"), model=state.model, **fields)
-            return inputs.keep(job.request, studio.home)
-
-    return (await studio.acontent(await in_turn(planned))).data
-
-
-def _target(size: tuple[int, int], how: Upscaling) -> tuple[int, int]:
-    """(width, height) that a picture of `size` becomes; Refused where that is too much."""
-    width, height = how.upscaling_resize_w, how.upscaling_resize_h
-    if how.resize_mode == 0 or not how.upscaling_crop:
-        fills = max(width / size[0], height / size[1])  # as A1111: nothing is left free
-        share = how.upscaling_resize if how.resize_mode == 0 else fills
-        width, height = (max(1, round(side * share)) for side in size)
-    if width * height > MAX_PIXELS:
-        raise Refused("api.too_many_pixels", width=width, height=height, most=MAX_PIXELS)
-    return width, height
-
-
-def _resized(data: bytes, box: tuple[int, int, int, int] | None, size: tuple[int, int], how: Upscaling) -> str:
-    """A picture, or its part in `box`, in `size`, as a PNG file in base64."""
-    picture = checked(data, "image")
-    method = UPSCALERS.get(how.upscaler_1, Image.Resampling.LANCZOS)
-    premultiplied = picture.crop(box).convert("RGBA").convert("RGBa")
-    cut = how.resize_mode == 1 and how.upscaling_crop
-    larger = ImageOps.fit(premultiplied, size, method) if cut else premultiplied.resize(size, method)
-    return base64.b64encode(encoded(larger.convert("RGBA"), None, "png")).decode()
+    return {"caption": (await answered(state.studio, await in_turn(planned))).data.decode()}
 
 
 def router(studio: Studio, model: str) -> APIRouter:

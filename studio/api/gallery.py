@@ -15,7 +15,7 @@ from pydantic import AfterValidator
 from models.messages import Refused
 from models.references.credits import lines
 from studio.api.routing import Rejected, Route, Served, ServedStudio
-from studio.api.schemas import LARGEST, SHA256, AnnotationsIn, CreditsOut, Groups, Hits, ItemOut, Page
+from studio.api.schemas import LARGEST, SHA256, AnnotationsIn, CreditsOut, Hits, ItemOut, Page
 from studio.api.uploads import in_turn
 from studio.clips import MAX_FRAMES, ClipFile
 from studio.events import Saved
@@ -104,13 +104,6 @@ def page(
     items = gallery.page(where, before, limit + 1)
     follows = items[limit - 1].number if len(items) > limit else None
     return {"pictures": list(map(describe_item, items[:limit])), "next": follows, "count": gallery.count(where)}
-
-
-@routes.get("/duplicates", response_model=Groups)
-def duplicates(served: ServedStudio) -> Any:
-    """Pictures that are one drawing again, moved, in another size or other colours; the best of each group first."""
-    groups = [(group.best, *group.others) for group in served.studio.duplicates()]
-    return {"groups": [list(map(describe_item, group)) for group in groups]}
 
 
 @routes.get("/gallery/{sha256}", response_model=ItemOut)

@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException  # FastAPI raises both its own an
 from starlette.routing import Match
 
 from models.messages import Message, Refused, did_you_mean
+from studio.events import Content
+from studio.requests import MediaRequest
 from studio.run import complain
 from studio.studio import Studio
 
@@ -41,7 +43,8 @@ class Route(APIRoute):
             try:
                 return await handle(request)
             except Refused as refusal:
-                return self.problem(getattr(refusal, "status", 422), refusal)
+                usual = 503 if refusal.message.code == "studio.closed" else 422
+                return self.problem(getattr(refusal, "status", usual), refusal)
             except RequestValidationError as error:
                 return self.problem(422, _first_problem(error))
             except HTTPException as error:
@@ -52,15 +55,10 @@ class Route(APIRoute):
 
         return handled
 
-    @staticmethod
-    def sentence(what: Refused | Message | str) -> str:
-        """An error in words."""
-        return str(what)
-
     @classmethod
     def problem(cls, status: int, what: Refused | Message | str) -> JSONResponse:
         """The answer; lone surrogates, which JSON can't carry, become question marks."""
-        text = cls.sentence(what).encode(errors="replace").decode()
+        text = str(what).encode(errors="replace").decode()
         return JSONResponse(dict.fromkeys(cls.keys, text), status)
 
 
@@ -90,6 +88,14 @@ class Served:
     studio: Studio
     model: str
     streams: set[object] = field(default_factory=set, compare=False)
+
+
+async def answered(studio: Studio, request: MediaRequest) -> Content:
+    """What the worker answers to a planned request, stored nowhere; HTTP 500 where it fails, 503 where it closes."""
+    try:
+        return await studio.acontent(request)
+    except Refused as refusal:  # planning let it through: this is no error of the client
+        raise Rejected(503 if refusal.message.code == "studio.closed" else 500, refusal.message) from refusal
 
 
 async def served(request: Request) -> Any:

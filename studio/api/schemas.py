@@ -184,12 +184,6 @@ class CreditsOut(BaseModel):
     lines: str
 
 
-class Groups(BaseModel):
-    """Near-duplicates, the best of each group first."""
-
-    groups: list[list[ItemOut]]  # type: ignore[valid-type]
-
-
 class CaptionOut(BaseModel):
     """A description of a picture; `score` is its confidence, 0 to 1. Where it is not `known`, the caption says so."""
 

@@ -20,7 +20,7 @@ from models.messages import Refused
 from studio import inputs
 from studio.api import gallery
 from studio.api.gallery import PREFIX, describe_saved
-from studio.api.routing import Rejected, Route, Served, ServedStudio, close, serve
+from studio.api.routing import Rejected, Route, Served, ServedStudio, answered, close, serve
 from studio.api.schemas import (
     SHA256,
     CaptionIn,
@@ -122,7 +122,7 @@ def _prepared(served: Served, body: Any, use: Callable[[Job], Any]) -> Any:
 async def caption(served: ServedStudio, body: CaptionIn) -> Any:
     """Describe a picture at once, before all jobs, and store nothing. A job of the task `caption` stores the words."""
     request = await in_turn(_prepared, served, body, lambda job: inputs.keep(job.request, served.studio.home))
-    answer = await served.studio.acontent(request)
+    answer = await answered(served.studio, request)
     return {"caption": answer.data.decode(), "score": answer.score, "known": answer.known}
 
 
@@ -163,14 +163,6 @@ def retry(served: ServedStudio, job: Id) -> Any:
         raise Refused("api.job_is_done")
     served.studio.queue.retry([job])
     served.studio.open()
-    return describe_job(served, job)
-
-
-@jobs.post("/jobs/{job}/finish", response_model=JobOut)
-def finish(served: ServedStudio, job: Id) -> Any:
-    """Stop a running job once the pictures being drawn are saved; a waiting one is taken out of the queue."""
-    describe_job(served, job)
-    served.studio.queue.finish_picture(job)
     return describe_job(served, job)
 
 

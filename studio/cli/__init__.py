@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 COMMANDS = {  # by module
     "generate": ("generate", "animate", "caption", "embed", "suggest", "read"),
     "batch": ("batch", "set", "grid"),
-    "files": ("info", "credits", "verify", "strip", "frames", "apps", "export"),
+    "files": ("info", "verify", "strip", "frames", "export"),
     "models": ("models",),
     "home": (
-        *("queue", "cancel", "retry", "move", "pause", "resume", "search", "index", "duplicates"),
+        *("queue", "cancel", "retry", "pause", "resume", "search", "index", "duplicates"),
         *("doctor", "rebuild", "styles", "mcp", "open"),
     ),
 }

@@ -1,5 +1,5 @@
 """Commands on picture files: `studio info`, `verify` and `strip` read, prove and remove what they say of themselves;
-`frames` takes clips apart; `export` and `apps` make them ready for chat apps.
+`frames` takes clips apart; `export` makes them ready for chat apps.
 """
 
 import contextlib
@@ -14,13 +14,13 @@ from typing import Any
 import click
 from PIL import Image
 
-from models.messages import Message, Refused
-from models.references.credits import Credit, as_file, by_set, lines
+from models.messages import Refused
+from models.references.credits import as_file, lines
 from studio.backends.base import open_backend
 from studio.backends.embedded import Embedded
 from studio.cli.base import FILE, Common, command, each, leave, options_of
 from studio.clips import ClipFile, moves, video_format
-from studio.export import apps as app_table
+from studio.export.apps import APPS, app_named
 from studio.export.make import Wanted, exported, sticker_of, stills, wanted_fields
 from studio.export.pack import check_pack, pack, pack_name
 from studio.files import ready_folder, why, write_whole
@@ -40,7 +40,7 @@ pack_option = click.option(
     metavar="NAME",
     help="Put them into one zip file for the app, with icons and licences.",
 )
-for_app_option = click.option("for_app", "--for", default="", metavar="APP", help="`studio apps` lists them.")
+for_app_option = click.option("for_app", "--for", default="", metavar="APP", help=f"One of {', '.join(APPS)}.")
 outline_option = options_of(wanted_fields(), "outline")
 TELLING = re.compile(r"[0-9a-f]{16}-\d+-\d+")  # as `studio.run.file_names`
 
@@ -61,25 +61,6 @@ def info(common: Common, files: Sequence[Path]) -> None:
         return {**clip, **record}
 
     leave(_print_each(common, files, look, _settings_text)[1])
-
-
-@command("as_json", name="credits")
-@files_argument
-def credits_of(common: Common, files: Sequence[Path]) -> None:
-    """Print the credits of pictures and clips, a line a set of drawings, to paste beside them."""
-    owed = list[Credit]()
-
-    def look(file: Path) -> dict[str, Any]:
-        if not (record := read(file)):
-            raise Refused("cli.no_settings", path=file)
-        owed.extend(credits_of_record(record))
-        return {}
-
-    rows, code = each(files, look)
-    if rows:
-        none = "" if owed else Message("cli.no_credits").text()
-        common.print_document(list(map(asdict, by_set(owed))), lines(owed) or none)
-    leave(code)
 
 
 @command("as_json")
@@ -184,24 +165,6 @@ def _verdict_text(row: dict[str, Any]) -> str:
 # --- For chat apps ----------------------------------------------------------------------------------------------------
 
 
-@command("as_json")
-def apps(common: Common) -> None:
-    """List the chat apps and what they take."""
-    rows = []
-    for app in app_table.APPS.values():
-        facts = {"app": app.name, "title": app.title, "zh": app.zh, "takes": _takes(app), "limit": app.limit}
-        clips = _takes(app.moving) if app.moving else ""
-        rows.append({**facts, "clips": clips, "stickers": list(app.counts) or [app.least, app.most]})
-    common.print_rows(
-        rows, lambda row: "\t".join(filter(None, (row[key] for key in ("app", "title", "takes", "clips"))))
-    )
-
-
-def _takes(app: app_table.App) -> str:
-    sizes = ", ".join(f"{width} x {height}" for width, height in app.sizes)
-    return f"{app.kind.upper()} {sizes}, {app.limit:,} bytes"
-
-
 @command("no_metadata", "as_json")
 @click.argument(
     "files",
@@ -232,9 +195,7 @@ def export(
         raise Refused("cli.pack_without_svg")
     wanted = Wanted(for_app, **fields, plain=common.no_metadata)
     if pack_title:
-        check_pack(
-            pack_title, len(files), app_table.app_named(for_app), sum(moves(file) for file in files if file.is_file())
-        )
+        check_pack(pack_title, len(files), app_named(for_app), sum(moves(file) for file in files if file.is_file()))
     if out:
         ready_folder(out, len(files))
     if pack_title:

@@ -16,7 +16,7 @@ from studio.files import make_folder, why
 from studio.folders import Folders, Step, index_gallery
 from studio.foreground import bar_on_stderr
 from studio.home import Home
-from studio.queue import MAX_PRIORITY, Queue, QueuedJob, State
+from studio.queue import Queue, QueuedJob, State
 from studio.requests import PICTURES, SearchRequest
 from studio.studio import Studio
 from studio.worker import alone, trouble
@@ -48,17 +48,11 @@ def queue(common: Common, every: bool) -> None:
 @command(*HOME)
 @ids_argument
 @click.option("every", "--all", is_flag=True, help="All that run or wait.")
-@click.option("--after-picture", is_flag=True, help="Finish the picture that is being drawn, and save it.")
-def cancel(common: Common, ids: Sequence[str], every: bool, after_picture: bool) -> None:
+def cancel(common: Common, ids: Sequence[str], every: bool) -> None:
     """Stop running jobs at their next step and take waiting ones out of the queue."""
     jobs = Home(common.root).queue
     wanted = _wanted(jobs, ids, every, "studio cancel --all")
-    if not after_picture:
-        _print_result(common, f"{jobs.cancel(wanted)} cancelled", wanted)
-        return
-    for job in wanted if wanted is not None else [job.id for job in jobs.jobs(limit=-1)]:
-        jobs.finish_picture(job)
-    _print_result(common, "they stop after the picture that is being drawn", wanted)
+    _print_result(common, f"{jobs.cancel(wanted)} cancelled", wanted)
 
 
 @command(*HOME)
@@ -69,25 +63,6 @@ def retry(common: Common, ids: Sequence[str], every: bool) -> None:
     jobs = Home(common.root).queue
     wanted = _wanted(jobs, ids, every, "studio retry --all")
     _print_result(common, f"{jobs.retry(wanted)} in line again", wanted)
-
-
-@command(*HOME)
-@click.argument("job", help="The first characters of its id do.")
-@click.option("--before", metavar="ID", help="The job to go before; else to the end.")
-@click.option(
-    "--priority",
-    type=click.IntRange(-MAX_PRIORITY, MAX_PRIORITY),
-    help="Higher ones are done first; usually 0.",
-)
-def move(common: Common, job: str, before: str | None, priority: int | None) -> None:
-    """Change a waiting job's place in the queue."""
-    jobs = Home(common.root).queue
-    identity = jobs.find(job)
-    if priority is not None:
-        jobs.prioritise(identity, priority)
-    if before is not None or priority is None:
-        jobs.move(identity, jobs.find(before) if before else None)
-    _print_result(common, f"{jobs.ahead(identity)} before it", [identity])
 
 
 @command(*HOME)

@@ -23,7 +23,6 @@ from models.messages import Refused
 from studio.clips import ClipFile, moves
 from studio.export.drawing import SEEN, indexed, resized
 from studio.media import animated_webp, on_ground
-from studio.metadata.containers import with_plays
 from studio.metadata.files import encoded, write
 from studio.metadata.origin import Provenance
 
@@ -116,15 +115,6 @@ def webp(clip: Clip, **options: Any) -> bytes:
     return animated_webp(clip.frames, clip.times, clip.plays, **(options or {"lossless": True}))
 
 
-def avif(clip: Clip, says: Provenance | None = None) -> bytes:
-    """Animated AVIF, colours nearly exact and alpha exact. One frame is a still picture."""
-    first, *more = clip.frames
-    moving = {"save_all": True, "append_images": more, "duration": list(clip.times)} if more else {}
-    exact = {"codec": "aom", "advanced": {"alpha:end-usage": "q", "alpha:cq-level": "0"}}
-    data = encoded(first, says, "avif", **moving, **exact)
-    return with_plays(data, clip.plays) if more else data
-
-
 def gif(clip: Clip, matte: str = "", colours: int = PALETTE) -> bytes:
     """GIF: one palette for all frames, and pixels that are there or not. Faint edges stand on the colour `matte`, else
     they are dithered. Times are hundredths of a second, 2 at least.
@@ -163,7 +153,6 @@ class Format:
 FORMATS = {
     "webp": Format(".webp", "image/webp", webp),
     "apng": Format(".png", "image/png", apng),
-    "avif": Format(".avif", "image/avif", avif),
     "gif": Format(".gif", "image/gif", gif),
     "webm": Format(".webm", "video/webm", webm),
     "mp4": Format(".mp4", "video/mp4", mp4),
@@ -173,8 +162,6 @@ FORMATS = {
 def clip_file(clip: Clip, kind: str, says: Provenance | None = None, **options: Any) -> bytes:
     """A clip as a file of one of FORMATS; `options` are those of its function. Without `says` it is plain."""
     form = FORMATS[kind]
-    if form.encode is avif:
-        return avif(clip, says, **options)
     data = form.encode(clip, **options)
     return write(data, form.media_type, says) if says else data
 

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from models.messages import Refused, did_you_mean
 from models.references.credits import Credit, as_file
 from studio.clips import UNSAID, ClipFile, Frame, picture_of
-from studio.export.apps import App, app_named, clip_rules, enlarged, fit, fit_clip, in_size, in_time, rimmed
+from studio.export.apps import APPS, App, app_named, clip_rules, enlarged, fit, fit_clip, in_size, in_time, rimmed
 from studio.export.clips import FORMATS, Clip, clip_file, clip_in, sheet
 from studio.export.drawing import Drawing, Larger, both, svg
 from studio.export.pack import Sticker, zipped
@@ -32,10 +32,10 @@ SIZES, RATES = range(16, 1025), range(1, 51)  # pixels of the longer side, frame
 class Wanted:
     """Options of an export; Refused where they contradict each other. They are HTTP's and the tools' parameters."""
 
-    app: Annotated[str, Field(max_length=WORD, description="For a chat app; `studio apps` lists them.")] = ""
+    app: Annotated[str, Field(max_length=WORD, description=f"For a chat app: {', '.join(APPS)}.")] = ""
     format: Annotated[
         str,
-        Field(max_length=WORD, description="webp, avif, jpeg, png; a clip as webp, apng, avif, gif, webm, mp4, sheet."),
+        Field(max_length=WORD, description="webp, avif, jpeg, png; a clip as webp, apng, gif, webm, mp4, sheet."),
     ] = ""
     svg: Annotated[bool, Field(description="A picture, traced.")] = False
     outline: Annotated[bool, Field(description="With a white rim.")] = False

@@ -353,7 +353,6 @@ def _text_with(data: bytes, metadata: Metadata) -> bytes:
 AVIF_BRANDS, MP4_BRANDS = (b"avif", b"avis"), (b"isom", b"iso2", b"mp41", b"mp42", b"avc1", b"M4V ", b"qt  ")
 ISO_PARENTS = {b"meta": 4, b"moov": 0, b"trak": 0, b"mdia": 0, b"edts": 0}  # bytes before the boxes that they hold
 ISO_CLOCKS = (b"mvhd", b"tkhd", b"mdhd")  # they say when the file was made
-ISO_DURATIONS = {b"mvhd": 24, b"tkhd": 28}  # where they say how long all plays take
 ISO_EXTRAS = (b"uuid", b"udta", b"free", b"skip")  # may hold anything, and no picture
 ISO_META = (b"Exif", b"mime", b"uri ")  # kinds of items that are no picture
 ISO_XMP = b"application/rdf+xml"
@@ -420,23 +419,6 @@ def _avif_with(data: bytes, metadata: Metadata) -> bytes:
 
 def _uuid_box(uuid: bytes, body: bytes) -> bytes:
     return struct.pack(">I4s", 24 + len(body), b"uuid") + uuid + body if body else b""
-
-
-def with_plays(data: bytes, plays: int) -> bytes:
-    """A moving AVIF of Pillow's that plays so often, 0 for ever, and does not say when it was made. Edit lists say
-    whether a track repeats, for as long as it lasts (ISO 14496-12, 8.6.6).
-    """
-    changed, boxes = bytearray(data), _iso_boxes(data)
-    once = next(data[box.body + 24 : box.body + 32] for box in boxes if box.kind == b"mdhd")  # all are of version 1
-    whole = (plays * int.from_bytes(once)).to_bytes(8)
-    for box in boxes:
-        if box.kind in ISO_CLOCKS:
-            changed[_iso_times(data, box)] = bytes(16)
-        if box.kind == b"elst" and plays:
-            changed[box.body + 3] = plays != 1
-        elif plays and (at := ISO_DURATIONS.get(box.kind)):
-            changed[box.body + at : box.body + at + 8] = whole
-    return bytes(changed)
 
 
 def _iso_times(data: bytes, clock: _Box) -> slice:

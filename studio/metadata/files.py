@@ -262,7 +262,7 @@ def exif_orientation(block: bytes) -> int:
 
 
 def exif_texts(block: bytes) -> dict[str, str]:
-    """`parameters` from UserComment (A1111, SwarmUI, Fooocus), and `prompt` from where ComfyUI puts it: camera tags."""
+    """`parameters` from UserComment (A1111), and `prompt` from where ComfyUI puts it: camera tags."""
     _, tags = _tags(block)
     by_keyword = {}
     for tag in (MODEL, MAKE, DESCRIPTION):

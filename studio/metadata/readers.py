@@ -1,8 +1,7 @@
 """Settings that other programs write into their pictures, under our names: a row for each program; the names are in
 `programs.toml`.
 
-Formats as their sources and documents give them: A1111 `infotext_utils.parse_generation_parameters`, InvokeAI
-`core_metadata`, SwarmUI "Image Metadata Format", Fooocus `meta_parser`, ComfyUI's API graph.
+Formats as their sources give them: A1111 `infotext_utils.parse_generation_parameters`, ComfyUI's API graph.
 """
 
 import json
@@ -10,9 +9,8 @@ import math
 import re
 import tomllib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,26 +81,6 @@ def _unquoted(text: str) -> str:
     return value if isinstance(value, str) else text
 
 
-def _flat(text: str, words: dict[str, str], under: str = "", needs: Sequence[str] = ()) -> dict[str, Any]:
-    """A text of a program whose JSON is flat. What is a plain value and has no name here is kept as other."""
-    settings = _object(parsed(text))
-    settings = _object(settings.get(under)) if under else settings
-    if not settings or not settings.keys() >= set(needs):
-        return {}
-    known = {}
-    for ours, theirs in {"steps": "steps", "seed": "seed", **words}.items():
-        first, *_ = keys = theirs.split()
-        value = next((settings[key] for key in keys if settings.get(key)), settings.get(first))
-        known[ours] = value.get("name", value.get("model_name")) if isinstance(value, dict) else value
-    sides = re.findall(r"\d+", str(settings.pop(words["size"], ""))) if "size" in words else []  # "(512, 512)"
-    known["size"] = _by(*(sides if len(sides) == 2 else (settings.get("width"), settings.get("height"))))
-    used = [value for value in known.values() if value is not None]
-    plain = {
-        key: value for key, value in settings.items() if isinstance(value, str | int | float) and value not in used
-    }
-    return _settings(known, {key: value for key, value in plain.items() if key not in ("width", "height")})
-
-
 def comfyui(text: str) -> dict[str, Any]:
     """ComfyUI's graph, as far as it is the usual one: a KSampler and what flows into it."""
     graph = {name: node for name, node in _object(parsed(text)).items() if isinstance(node, dict)}
@@ -131,7 +109,6 @@ def comfyui(text: str) -> dict[str, Any]:
 OURS = "Studio 128"
 READERS = (
     Reader(OURS, "studio", parse_record),
-    *(Reader(row.pop("program"), row.pop("keyword"), partial(_flat, **row)) for row in PROGRAMS["flat"]),
     Reader("A1111", "parameters", parse_parameters),
     Reader("ComfyUI", "prompt", comfyui),  # last: others keep the graph of a picture that they worked on
 )
