@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
-from PIL import Image
 from torch import Tensor, nn
 
 from models.autoencoder import ChannelNorm, ResBlock
@@ -79,12 +78,3 @@ def bicubic() -> Tensor:
     enlarged = F.interpolate(each, scale_factor=SCALE, mode="bicubic")
     middle = slice(WINDOW // 2 * SCALE, (WINDOW // 2 + 1) * SCALE)
     return enlarged[:, 0, middle, middle].reshape(WINDOW**2, SCALE**2).T.contiguous()
-
-
-def lanczos(pixels: np.ndarray) -> np.ndarray:
-    """What the network is measured against: premultiplied uint8 (H, W, 4) by Pillow's filter, rings cut off."""
-    height, width = pixels.shape[:2]
-    picture = Image.frombuffer("RGBa", (width, height), np.ascontiguousarray(pixels), "raw", "RGBa", 0, 1)
-    enlarged = np.array(picture.resize((SCALE * width, SCALE * height), Image.Resampling.LANCZOS))
-    enlarged[..., :3] = np.minimum(enlarged[..., :3], enlarged[..., 3:])
-    return enlarged

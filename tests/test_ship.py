@@ -15,7 +15,7 @@ from tiny_parts import give_variant, save_tiny_parts
 from models.data.world import World
 from models.dit import DiT
 from models.train import ship as shipping
-from models.train.average import average_generators
+from models.train.average import average
 from models.train.ship import ship
 from models.weights import (
     DEPENDENCIES,
@@ -189,47 +189,28 @@ def test_an_export_that_was_altered_is_not_shipped(tmp_path: Path) -> None:
 FROZEN = ("autoencoder", "vision", "space", "language")
 
 
-@pytest.fixture
-def folders(tmp_path: Path) -> list[Path]:
-    """Three copies of one release, whose generators hold nothing but 1, 2 and 4."""
-    first = save_tiny_parts(tmp_path / "0")
-    made = part_digests(FROZEN, first)
-    found = []
-    for number, value in enumerate((1.0, 2.0, 4.0)):
-        folder = tmp_path / str(number)
-        if number:
-            shutil.copytree(first, folder)
+def test_a_mean_of_generators(tmp_path: Path) -> None:
+    """Of three copies of one release, whose generators hold nothing but 1, 2 and 4."""
+    folders = [save_tiny_parts(tmp_path / str(number)) for number in range(3)]
+    origins = part_digests(FROZEN, folders[0])
+    for folder, value in zip(folders, (1.0, 2.0, 4.0), strict=True):
         dit = load_part(DiT, "dit", folder)
         for parameter in dit.parameters():
             parameter.data.fill_(value)
-        save_part(dit, "dit", folder, made)
-        found.append(folder)
-    return found
-
-
-def test_a_mean_of_generators(folders: list[Path], tmp_path: Path) -> None:
-    average_generators(folders[::2], tmp_path / "mean")
+        save_part(dit, "dit", folder, origins)
+    average(tmp_path / "mean", folders[::2])
     assert all((p == 2.5).all() for p in load_part(DiT, "dit", tmp_path / "mean").parameters())
-
-
-def test_a_mean_of_equals_is_the_same_part(folders: list[Path], tmp_path: Path) -> None:
-    folder = average_generators([folders[1]] * 2, tmp_path / "mean")
-    for file in folder.iterdir():
+    average(tmp_path / "same", [folders[1]] * 2)
+    for file in (tmp_path / "same/dit").iterdir():
         assert file.read_bytes() == (folders[1] / "dit" / file.name).read_bytes()
-
-
-def test_what_does_not_fit_together_is_refused(folders: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="two folders"):
-        average_generators(folders[:1], tmp_path / "mean")
     config = {k: v for k, v in load_part(DiT, "dit", folders[0]).config.items() if not k.startswith("_")}
-    save_part(DiT(**{**config, "width": 64}), "dit", folders[1], part_digests(FROZEN, folders[1]))
-    with pytest.raises(ValueError, match="differ in width"):
-        average_generators(folders[:2], tmp_path / "mean")
+    save_part(DiT(**{**config, "width": 64}), "dit", folders[1], origins)
     (folders[2] / "dit" / DEPENDENCIES).write_text("{}")
     record_part("dit", folders[2])
-    with pytest.raises(ValueError, match="different parts"):
-        average_generators([folders[0], folders[2]], tmp_path / "mean")
-    assert not (tmp_path / "mean").exists()
+    for other in folders[1:]:
+        with pytest.raises(ValueError, match="different parts or sizes"):
+            average(tmp_path / "none", [folders[0], other])
+    assert not (tmp_path / "none").exists()
 
 
 # --- Signed anew ------------------------------------------------------------------------------------------------------

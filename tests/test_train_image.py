@@ -221,7 +221,7 @@ def test_a_view_without_a_share_is_not_encoded(parts: Path) -> None:
 def test_what_is_encoded_is_found_again(task: ImageTask, parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (file,) = (parts / "cache").iterdir()
     assert file.suffix == ".npy"
-    monkeypatch.setattr("models.train.image._chunks", lambda *_: pytest.fail("encoded twice"))
+    monkeypatch.setattr("models.train.image._encoded", lambda *_: pytest.fail("encoded twice"))
     assert torch.equal(ImageTask(options(parts)).encoded.latents, task.encoded.latents)
 
 
@@ -233,9 +233,9 @@ def test_encoding_that_is_cut_short_leaves_nothing_to_find(task: ImageTask, tmp_
 
     with task._encoder() as reader:
         with pytest.raises(KeyboardInterrupt):
-            encode_all(CHUNK + 4, cut, reader, tmp_path / "some")
+            encode_all(CHUNK + 4, cut, reader, tmp_path / "some.npy")
         assert not list(tmp_path.glob("*.npy"))
-        whole = encode_all(CHUNK + 4, task.item, reader, tmp_path / "some")
+        whole = encode_all(CHUNK + 4, task.item, reader, tmp_path / "some.npy")
         kept = encode_all(CHUNK + 4, task.item, reader)
     assert all(torch.equal(getattr(whole, field.name), getattr(kept, field.name)) for field in fields(Encoded))
 
@@ -285,7 +285,7 @@ def test_a_run_starts_from_the_weights_of_another_or_of_a_part(parts: Path, tmp_
     first = trainer(parts, tmp_path / "first")
     first.run()
     again, part = trainer(parts, tmp_path / "second"), trainer(parts, tmp_path / "third")
-    again.start_from(tmp_path / "first/state")
+    again.start_from(tmp_path / "first")
     assert all(torch.equal(a, b) for a, b in zip(first.plain.parameters(), again.plain.parameters(), strict=True))
     pieces = tmp_path / "pieces"
     load_part(DiT, "dit", tmp_path / "first/export").save_pretrained(pieces, max_shard_size="50KB")

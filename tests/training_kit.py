@@ -25,7 +25,7 @@ def straight_and_resumed(begin: Callable[[Path], Trainer], folder: Path) -> tupl
         straight.step(step / STEPS)
         if step < HALT:
             halted.step(step / STEPS)
-    checkpoint.save(halted.out / "state", halted.plain, halted.ema, halted.optimizers, vars(halted.state))
+    checkpoint.save(halted.out, halted.plain, halted.ema, halted.optimizers, vars(halted.state))
     resumed = begin(folder / "halted")
     resumed.resume()
     assert resumed.state.step == HALT

@@ -33,13 +33,14 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def stored(path: Path | None, make: Callable[[], np.ndarray]) -> np.ndarray:
-    """The array in the .npy file `path`, made and saved where it is not there; None saves nothing."""
+    """The array in the .npy file `path`, made and saved where it is not there; None saves nothing. Writes to it change
+    no file."""
     if path is None:
         return make()
     if not path.exists():
         with whole(path) as part:
             np.save(part, make())
-    return np.load(path, mmap_mode="r")
+    return np.load(path, mmap_mode="c")
 
 
 def stored_tensors(path: Path | None, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 Many processes: `torchrun --nproc-per-node N -m models.train RECIPE ...`; the batch stays the whole step's.
 """
 
-from models.train.recipes import RECIPES, command_line
+from models.train.recipes import command, train
 
 if __name__ == "__main__":
-    command_line(RECIPES)
+    command(train)

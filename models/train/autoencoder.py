@@ -1,12 +1,18 @@
-"""Training the autoencoder: reconstruct a picture over a random background, with its alpha.
+"""Training the autoencoder and the upscaler, which have one loss: L1, squared error and the gradients' L1 at three
+scales, on four channels (the composite over a random colour, and alpha). No perceptual and no adversarial loss.
 
-No perceptual and no adversarial loss: L1, squared error and the gradients' L1 at three scales, on four channels (the
-composite over a random colour, and alpha), after noise on the latent. Crops first, whole pictures later: a crop of 64
+The autoencoder reconstructs a picture after noise on the latent. Crops come first, whole pictures later: a crop of 64
 px costs a quarter and teaches the same edges.
+
+The upscaler makes 512 px of a drawing at 128 px. The pipeline enlarges decoded pictures, which are softer than
+renderings, so half of the crops are decoded. Crops hold an edge; they are turned, mirrored and have permuted colour
+channels: edges look the same.
 """
 
+import functools
+import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,11 +22,16 @@ from torch import Tensor, nn
 
 from models.assets import preset
 from models.autoencoder import Autoencoder, fit_preview
-from models.data.pixels import to_tensor
+from models.data.extra_sets import COUNTS, choose, large
+from models.data.pixels import composite, to_tensor, to_uint8
 from models.data.scenes import make_scene
+from models.data.stored import progress, stored
 from models.data.world import Sampler, evenly
+from models.runtime import native_dtype
 from models.train.loop import Task, TaskOptions, grid, psnr
-from models.weights import save_part
+from models.upscaler import PART as UPSCALER
+from models.upscaler import SCALE, Upscaler
+from models.weights import load_part, part_digests, save_part, weights_digest
 
 CROP = 64
 CROPS_UNTIL = 0.6  # share of the training
@@ -158,3 +169,136 @@ class AutoencoderTask(Task):
         network.register_to_config(preview=fit_preview(normal, torch.cat(colours)))
         network.set_latent_statistics(mean, std)
         save_part(network, "autoencoder", folder)
+
+
+# --- The upscaler -----------------------------------------------------------------------------------------------------
+
+
+CHUNK = 16  # pictures a pass of the autoencoder
+SOFT = 0.5  # share of crops from decoded pictures
+SMALL_CROP = 48  # pixels a side, of the small picture
+TWINS = 2  # crops of a picture in a step: reading it costs a tenth of a crop
+TRIES = 8  # crops tried until one is not uniform
+VALIDATION = 48  # pictures of each kind in the validation
+EDGE = 0.1  # change of a colour, on white, that makes an edge
+REACH = 2  # pixels within which it changes
+WHITE = (1.0, 1.0, 1.0)
+
+Kind = Literal["sharp", "soft"]
+KINDS: tuple[Kind, ...] = ("sharp", "soft")
+
+
+class Pairs:
+    """Pictures of a split: at 128 px as rendered ("sharp") and as decoded ("soft"), (N, 128, 128, 4) premultiplied
+    uint8, and at 512 px."""
+
+    def __init__(self, options: TaskOptions, split: Literal["train", "val"]) -> None:
+        self.pictures = choose(options.world, split, COUNTS[split])
+        sharp = np.ascontiguousarray(options.world.pixels[[picture.index for picture in self.pictures]])
+        self.small = {"sharp": sharp, "soft": softened(sharp, options.parts, options.cache)}
+        self._read = large(options.world, self.pictures)
+
+    def large(self, row: int) -> np.ndarray:
+        return self._read(self.pictures[row])
+
+    def evenly(self, count: int) -> range:
+        """At most `count` rows, spread over all."""
+        return range(0, len(self.pictures), max(1, len(self.pictures) // count))[:count]
+
+
+def softened(sharp: np.ndarray, parts: Path | None = None, cache: Path | None = None) -> np.ndarray:
+    """Pictures (N, 128, 128, 4) through the autoencoder with noise on the latent, as from a generator; stored in
+    `cache`."""
+    content = hashlib.sha256(sharp.data).hexdigest() + weights_digest(("autoencoder",), parts)
+    key = hashlib.sha256(f"{content} {LATENT_NOISE}".encode()).hexdigest()
+
+    @torch.no_grad()
+    def decoded() -> np.ndarray:
+        autoencoder: Any = load_part(Autoencoder, "autoencoder", parts, native_dtype())
+        autoencoder.to(memory_format=torch.channels_last)
+        generator, pictures = torch.Generator().manual_seed(0), []
+        for start in progress(range(0, len(sharp), CHUNK), f"decoding {len(sharp):,} pictures"):
+            latents = autoencoder.encode(to_tensor(sharp[start : start + CHUNK]).to(autoencoder.dtype))
+            noise = torch.randn(latents.shape, generator=generator)
+            pictures.append(to_uint8(autoencoder.decode(latents + LATENT_NOISE * noise)))
+        return np.concatenate(pictures)
+
+    return stored(cache and cache / f"soft-{key[:24]}.npy", decoded)
+
+
+def psnr_at_edges(pictures: Tensor, truth: Tensor) -> float:
+    """As `psnr`, of the pixels of one picture (1, 4, H, W) at edges of the truth."""
+    shown, wanted = composite(pictures, WHITE), composite(truth, WHITE)
+    window: Any = (2 * REACH + 1, 1, REACH)
+    spread = F.max_pool2d(wanted, *window) + F.max_pool2d(-wanted, *window)
+    error = (shown - wanted).square().mean(1)[spread.amax(1) > EDGE].mean()
+    return float(-10 * error.clamp(min=1e-10).log10())
+
+
+class UpscalerTask(Task):
+    """Recipe "upscaler"."""
+
+    def __init__(self, options: TaskOptions) -> None:
+        self.options = options
+        self.model = Upscaler(**preset(UPSCALER, options.preset))
+        self.train, self.val = Pairs(options, "train"), Pairs(options, "val")
+        self._large = functools.lru_cache(8)(self.train.large)
+
+    def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
+        """Crops at both sizes. All randomness depends on the step and the crop's number alone."""
+        size = self.options.batch_size(progress)
+        background = np.random.default_rng((self.options.seed, step)).random((size, 3), np.float32)
+        small, large = zip(*(self._crop(step, row) for row in range(rank, size, ranks)), strict=True)
+        return {
+            "small": to_tensor(np.stack(small)).contiguous(memory_format=torch.channels_last),
+            "large": to_tensor(np.stack(large)),
+            "background": torch.from_numpy(background[rank::ranks]),
+        }
+
+    def _crop(self, step: int, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """One crop at both sizes, premultiplied uint8 (48, 48, 4) and (192, 192, 4)."""
+        pictures = len(self.train.pictures)
+        number = int(np.random.default_rng((self.options.seed, step, row // TWINS, 0)).integers(pictures))
+        rng = np.random.default_rng((self.options.seed, step, row, 1))
+        small, large = self.train.small["soft" if rng.random() < SOFT else "sharp"][number], self._large(number)
+        top = left = 0
+        for _ in range(TRIES):  # until something changes in the crop
+            top, left = (int(corner) for corner in rng.integers(0, len(small) - SMALL_CROP + 1, 2))
+            if np.ptp(small[top : top + SMALL_CROP, left : left + SMALL_CROP], (0, 1)).any():
+                break
+        order, turns, flip = [*rng.permutation(3), 3], int(rng.integers(4)), rng.random() < 0.5
+        crops = []
+        for picture, scale in ((small, 1), (large, SCALE)):
+            crop = picture[scale * top : scale * (top + SMALL_CROP), scale * left : scale * (left + SMALL_CROP)]
+            crop = np.rot90(crop, turns)[..., order]
+            crops.append(crop[:, ::-1] if flip else crop)
+        return crops[0], crops[1]
+
+    def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
+        output = model(batch["small"], bounded=False)
+        return {"loss": reconstruction_loss(batch["large"], output, batch["background"], progress >= EXACT_FROM)}
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Mean PSNR in dB on white, of all pixels and at edges."""
+        network: Any = model
+        figures: dict[str, list[float]] = {}
+        for kind in KINDS:
+            for row in self.val.evenly(VALIDATION):
+                enlarged, truth = (
+                    to_tensor(pixels) for pixels in (network.enlarge(self.val.small[kind][row]), self.val.large(row))
+                )
+                figures.setdefault(f"{kind}_white", []).append(float(psnr(enlarged, truth)))
+                figures.setdefault(f"{kind}_edges", []).append(psnr_at_edges(enlarged, truth))
+        return {name: float(np.nanmean(values)) for name, values in figures.items()}
+
+    def sheet(self, model: nn.Module) -> Image.Image:
+        """A row a picture, on white: small, enlarged by the network, and the truth."""
+        network: Any = model
+        shown: list[np.ndarray] = []
+        for row in self.val.evenly(4):
+            for small in (self.val.small[kind][row] for kind in KINDS):
+                shown += [small.repeat(SCALE, 0).repeat(SCALE, 1), network.enlarge(small), self.val.large(row)]
+        return grid(to_tensor(np.stack(shown)), columns=3)
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        save_part(model, UPSCALER, folder, part_digests(("autoencoder",), self.options.parts))

@@ -31,7 +31,7 @@ from models.data.colours import main_colours
 from models.data.grammar import LANGUAGES, SCENE_TEMPLATES, Language
 from models.data.pixels import SIZE, fit, to_tensor
 from models.data.scenes import Scene, make_scene
-from models.data.stored import whole
+from models.data.stored import stored
 from models.data.variety import outside_pictures
 from models.data.world import Picture, Sampler, World, evenly, pictures_by_concept
 from models.detector import PART as DETECTOR
@@ -141,14 +141,8 @@ class DrawnPool:
         pictures = self.sampler.draw(rng, self.size)
         seeds = [int(n) for n in rng.integers(2**31, size=self.size)]
         prompts = [f"{p.names['en']}, {p.style} style" for p in pictures]
-        file = self.folder and self.folder / f"{self.split}-{self.seed}-{number:04d}.npz"
-        if file is None:
-            pixels = self.draw(prompts, seeds)
-        else:
-            if not file.exists():
-                with whole(file) as part:
-                    np.savez_compressed(part, pixels=self.draw(prompts, seeds))
-            pixels = np.load(file, allow_pickle=False)["pixels"]
+        file = self.folder and self.folder / f"{self.split}-{self.seed}-{number:04d}.npy"
+        pixels = stored(file, lambda: self.draw(prompts, seeds))
         return [
             Sample(drawing, replace(picture, colours=main_colours(drawing)))
             for drawing, picture in zip(pixels, pictures, strict=True)

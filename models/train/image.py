@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.distributed as dist
+from accelerate import PartialState
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -28,7 +28,7 @@ from models.data.captions import caption
 from models.data.grammar import Finish, style_of
 from models.data.pixels import to_tensor
 from models.data.scenes import Scene, make_scene
-from models.data.stored import progress
+from models.data.stored import progress, stored
 from models.data.variety import NO_WARP, STAGED, VIEWS, likewise, staged, view
 from models.data.world import Picture, Sampler, evenly
 from models.dit import DiT, velocity_to
@@ -136,47 +136,35 @@ class Encoder:
 def encode_all(count: int, item: Callable[[int], Item], reader: Encoder, file: Path | None = None) -> Encoded:
     """Encode `item(0)` to `item(count - 1)`, each with equally many captions.
 
-    `file`, without suffix, stores the result for later runs, so its name must identify the content; None keeps the
-    result in memory. With a file, the ranks of a distributed run share the work: all of them must call.
+    `file` (.npy) stores the result for later runs, so its name must identify the content; None keeps the result in
+    memory. In a distributed run the first rank encodes and the others read the file.
     """
-    if file is None:
-        chunks = [chunk for _, chunk in _chunks(count, item, reader, 0, 1)]
-        return Encoded(*(torch.from_numpy(np.concatenate(part)) for part in zip(*chunks, strict=True)))
-    file = file.with_suffix(".npy")
-    if not file.exists():  # written whole or not at all: a kill leaves no partial file under its name
-        rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-        part, whole = file.with_suffix(".part"), None
-        for rows, chunk in _chunks(count, item, reader, rank, ranks):
-            whole = _open(part, count, chunk, rank) if whole is None else whole
-            for name, values in zip(FIELDS, chunk, strict=True):
-                whole[name][rows] = values
-        whole = _open(part, count, (), rank) if whole is None else whole
-        whole.flush()
-        _barrier()
-        if rank == 0:
-            part.replace(file)
-        _barrier()
-    # "c" (copy on write) protects the file, and torch warns of memory that is read-only.
-    table = np.load(file, mmap_mode="c")
+    with PartialState().main_process_first():
+        table = stored(file, lambda: _encoded(count, item, reader))
     return Encoded(*(torch.from_numpy(table[name]) for name in FIELDS))
 
 
-def _chunks(
-    count: int, item: Callable[[int], Item], reader: Encoder, rank: int, ranks: int
-) -> Iterator[tuple[slice, Chunk]]:
-    """Encode every `ranks`-th chunk of rows. Where there are many and the system can fork, worker processes compose the
-    items."""
-    rows = [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)][rank::ranks]
+def _encoded(count: int, item: Callable[[int], Item], reader: Encoder) -> np.ndarray:
+    """Rows (count,) with FIELDS. Where there are many and the system can fork, worker processes compose the items."""
     workers = count >= LARGE and "fork" in multiprocessing.get_all_start_methods()
     loader = DataLoader(
         _Items(count, item),
-        batch_sampler=[list(range(count)[chunk]) for chunk in rows],
+        batch_size=CHUNK,
         num_workers=max(1, (os.cpu_count() or 1) - 1) if workers else 0,
         collate_fn=list,
         multiprocessing_context="fork" if workers else None,
     )
-    for chunk, items in zip(rows, progress(loader, f"encoding {count:,} pictures", quiet=rank > 0), strict=True):
-        yield chunk, reader.read(items)
+    table: Any = None
+    first = 0
+    for items in progress(loader, f"encoding {count:,} pictures"):
+        chunk = dict(zip(FIELDS, reader.read(items), strict=True))
+        if table is None:
+            columns = [(name, values.dtype, values.shape[1:]) for name, values in chunk.items()]
+            table = np.empty(count, np.dtype(columns, align=True))
+        for name, values in chunk.items():
+            table[name][first : first + len(items)] = values
+        first += len(items)
+    return table
 
 
 @dataclass(frozen=True)
@@ -189,30 +177,6 @@ class _Items(Dataset):
 
     def __getitem__(self, row: int) -> Item:
         return self.item(row)
-
-
-def _open(part: Path, count: int, chunk: Chunk, rank: int) -> np.memmap:
-    """The file for rows like those of `chunk`: the first rank creates it, all open it."""
-    if rank == 0:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        columns = [(name, values.dtype, values.shape[1:]) for name, values in zip(FIELDS, chunk, strict=True)]
-        try:
-            np.lib.format.open_memmap(part, "w+", np.dtype(columns, align=True), (count,))
-            # Reserve the disk space where the system can: otherwise a full disk kills the process that writes through
-            # the map, without a message.
-            if hasattr(os, "posix_fallocate"):
-                with part.open("r+b") as opened:
-                    os.posix_fallocate(opened.fileno(), 0, part.stat().st_size)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
-    _barrier()
-    return np.lib.format.open_memmap(part, "r+")
-
-
-def _barrier() -> None:
-    if dist.is_initialized():
-        dist.barrier()
 
 
 # --- Training ---------------------------------------------------------------------------------------------------------
@@ -297,7 +261,7 @@ class ImageTask(Task):
         parts = weights_digest(FROZEN, self.options.parts)
         content = f"{parts} {native_dtype()} {self.world.digest} {count} {CAPTIONS} {captions} {drawn}"
         digest = hashlib.sha256(content.encode()).hexdigest()[:16]
-        file = self.options.cache and self.options.cache / f"image-{digest}"
+        file = self.options.cache and self.options.cache / f"image-{digest}.npy"
         with self._encoder() as reader:
             encoded = encode_all(count, self.item, reader, file)
         return encoded.to(self.device)  # the encoder has left the device by now

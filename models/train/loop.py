@@ -172,7 +172,7 @@ class State:
 
 @dataclass
 class Trainer:
-    """Runs one recipe in one folder: `stats.jsonl`, `state/` (to resume), `sheet-*.png`, `export/` (what ships)."""
+    """Runs a recipe in a folder: `stats.jsonl`, `state.safetensors` (to resume), `sheet-*.png`, `export/` (to ship)."""
 
     recipe: Recipe
     options: TaskOptions
@@ -216,7 +216,7 @@ class Trainer:
             self.ema.optimization_step = math.ceil(10 / (1 - self.recipe.ema))
 
     def start_from(self, folder: Path) -> None:
-        """Take only the weights of another run's state or of a part."""
+        """Take only the weights of another run or of a part."""
         check_dependencies(
             folder, self.options.parts, but=("dit",)
         )  # changes of a generator begin those of the next one
@@ -224,8 +224,8 @@ class Trainer:
         self.restart_average(young=False)
 
     def resume(self) -> None:
-        """Continue from `out/state`; FileNotFoundError where there is none."""
-        counters = checkpoint.load(self.out / "state", self.plain, self.ema, self.optimizers)
+        """Continue from the state in `out`; FileNotFoundError where there is none."""
+        counters = checkpoint.load(self.out, self.plain, self.ema, self.optimizers)
         counters.pop("settings", None)
         self.state = State(**counters)
 
@@ -298,7 +298,7 @@ class Trainer:
         o, rate = self.options, self.recipe.lr
         settings = {"preset": o.preset, "seed": o.seed, "rate": rate, "world": o.world.digest}
         counters = {**vars(self.state), "settings": settings}
-        checkpoint.save(self.out / "state", self.plain, self.ema, self.optimizers, counters)
+        checkpoint.save(self.out, self.plain, self.ema, self.optimizers, counters)
         with self.averaged() as model:
             self.task.export(model, self.out / "export")
             log.note(self.state, self.task.evaluate(model))

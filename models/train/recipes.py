@@ -37,46 +37,37 @@ Setting = TypeVar("Setting", int, str, float)
 console = Console(stderr=True)
 
 
-def settled(
-    name: str, given: Setting | None, previous: Mapping[str, Any], usual: Setting, fixed: bool = True
-) -> Setting:
-    """A setting as given, else of the run to resume, else `usual`; ValueError where a fixed one differs."""
-    had = previous.get(name)
-    if fixed and None not in (given, had) and given != had:
-        raise ValueError(
-            f"this run was begun with {name} {had}, not {given}; continue with that, or give another --out"
-        )
-    return given if given is not None else had if had is not None else usual
-
-
-def run(
-    recipe: Recipe,
-    out: Path,
-    length: Length,
-    preset: str | None = None,
-    seed: int | None = None,
-    every: float = 5.0,
-    resume: bool = False,
-    init: Path | None = None,
-    parts: Path | None = None,
-    world: Path | None = None,
-    compiled: bool = False,
-    rate: float | None = None,
+def train(
+    recipe: Annotated[str, typer.Argument(help=", ".join(sorted(RECIPES)))],
+    preset: Annotated[str | None, typer.Option(help=f"row of models/presets.toml: tiny or {PRESET}")] = None,
+    minutes: Annotated[float | None, typer.Option(help="training time; the recipe's own otherwise")] = None,
+    steps: Annotated[int | None, typer.Option(help="optimiser steps instead of minutes")] = None,
+    resume: Annotated[bool, typer.Option(help="go on from --out's last checkpoint")] = False,
+    init: Annotated[Path | None, typer.Option(help="folder of a run, or of a part, to begin from")] = None,
+    rate: Annotated[float | None, typer.Option(help="peak learning rate; the recipe's own otherwise")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for state, statistics, sheets and export")] = None,
+    parts: Annotated[Path | None, typer.Option(help="folder of the frozen parts; the shipped otherwise")] = None,
+    world: Annotated[Path | None, typer.Option(help="folder of the built pictures")] = None,
+    seed: Annotated[int | None, typer.Option(help="of weights and batches; the recipe's own otherwise")] = None,
+    every: Annotated[float, typer.Option(help="minutes between checkpoints")] = 5.0,
+    compiled: Annotated[bool, typer.Option("--compile", help="by torch.compile; for the image recipe")] = False,
 ) -> None:
-    """Train a recipe in `out`. Wrong settings and folders are errors before anything is built."""
+    """Train one part. Wrong settings and folders are errors before anything is built."""
+    if recipe not in RECIPES:
+        raise ValueError(f"no recipe {recipe!r}; there are {', '.join(sorted(RECIPES))}")
+    row, out = RECIPES[recipe], out or Path("runs") / f"{recipe}-{preset or PRESET}"
+    length = Length(steps, row.minutes if minutes is None and steps is None else minutes)
     previous = checkpoint.run_settings(out, resume)
-    preset, seed = settled("preset", preset, previous, PRESET), settled("seed", seed, previous, recipe.seed)
-    rate = settled("rate", rate, previous, recipe.lr, fixed=False)
+    preset, seed = _settled("preset", preset, previous, PRESET), _settled("seed", seed, previous, row.seed)
+    rate = rate if rate is not None else previous.get("rate", row.lr)
     if not 0 < rate < math.inf:
-        raise ValueError(f"a learning rate of {rate:g}; give more than 0, {recipe.lr:g} is this recipe's own")
+        raise ValueError(f"a learning rate of {rate:g}; give more than 0, {row.lr:g} is this recipe's own")
     if init is not None:
         checkpoint.weight_files(init)
     pictures = World.load(world)
-    settled("world", pictures.digest, previous, pictures.digest)
-    if length.steps is None:
-        length = dataclasses.replace(length, minutes=length.minutes or recipe.minutes)
-    options = TaskOptions(preset, seed, pictures, recipe.batch_size, parts, Path("runs") / "cache")
-    trainer = Trainer(dataclasses.replace(recipe, lr=rate), options, out, length, every, compiled=compiled)
+    _settled("world", pictures.digest, previous, pictures.digest)
+    options = TaskOptions(preset, seed, pictures, row.batch_size, parts, Path("runs") / "cache")
+    trainer = Trainer(dataclasses.replace(row, lr=rate), options, out, length, every, compiled=compiled)
     if init is not None:
         trainer.start_from(init)
     if resume:
@@ -85,42 +76,24 @@ def run(
     console.print(f"{trainer.state.step:,} steps, {trainer.state.samples:,} samples, in {out}")
 
 
-def command_line(recipes: Mapping[str, Recipe]) -> None:
-    """The command that trains one of `recipes`."""
-    usual: Any = next(iter(recipes)) if len(recipes) == 1 else ...
-
-    def train(
-        recipe: Annotated[str, typer.Argument(help=", ".join(sorted(recipes)))] = usual,
-        preset: Annotated[str | None, typer.Option(help=f"row of models/presets.toml: tiny or {PRESET}")] = None,
-        minutes: Annotated[float | None, typer.Option(help="training time; the recipe's own otherwise")] = None,
-        steps: Annotated[int | None, typer.Option(help="optimiser steps instead of minutes")] = None,
-        resume: Annotated[bool, typer.Option(help="go on from --out's last checkpoint")] = False,
-        init: Annotated[Path | None, typer.Option(help="state folder of a run, or a part, to begin from")] = None,
-        rate: Annotated[float | None, typer.Option(help="peak learning rate; the recipe's own otherwise")] = None,
-        out: Annotated[Path | None, typer.Option(help="folder for state, statistics, sheets and export")] = None,
-        parts: Annotated[Path | None, typer.Option(help="folder of the frozen parts; the shipped otherwise")] = None,
-        world: Annotated[Path | None, typer.Option(help="folder of the built pictures")] = None,
-        seed: Annotated[int | None, typer.Option(help="of weights and batches; the recipe's own otherwise")] = None,
-        every: Annotated[float, typer.Option(help="minutes between checkpoints")] = 5.0,
-        compiled: Annotated[bool, typer.Option("--compile", help="by torch.compile; for the image recipe")] = False,
-    ) -> None:
-        """Train one part."""
-        if recipe not in recipes:
-            raise ValueError(f"no recipe {recipe!r}; there are {', '.join(sorted(recipes))}")
-        out, length = out or Path("runs") / f"{recipe}-{preset or PRESET}", Length(steps, minutes)
-        run(recipes[recipe], out, length, preset, seed, every, resume, init, parts, world, compiled, rate)
-
-    command(lambda: typer.run(train))
+def _settled(name: str, given: Setting | None, previous: Mapping[str, Any], usual: Setting) -> Setting:
+    """A setting as given, else of the run to resume, else `usual`; ValueError where the run has another."""
+    had = previous.get(name)
+    if None not in (given, had) and given != had:
+        raise ValueError(
+            f"this run was begun with {name} {had}, not {given}; continue with that, or give another --out"
+        )
+    return given if given is not None else had if had is not None else usual
 
 
 # Of bad settings and files, a full disk, a rate too high, an extra that is not installed, weights cut short.
 USER_ERRORS: tuple[type[Exception], ...] = (ValueError, OSError, FloatingPointError, ImportError, SafetensorError)
 
 
-def command(run: Callable[[], object]) -> None:
-    """Do `run`; USER_ERRORS become one sentence on standard error and exit code 2."""
+def command(function: Callable[..., object]) -> None:
+    """Run a function as a command; USER_ERRORS become one sentence on standard error and exit code 2."""
     try:
-        run()
+        typer.run(function)
     except USER_ERRORS as error:
         console.print(f"[red]{error}[/red]", highlight=False)
         sys.exit(2)

@@ -124,4 +124,4 @@ def main(
 
 
 if __name__ == "__main__":
-    command(lambda: typer.run(main))
+    command(main)
