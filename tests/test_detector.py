@@ -85,8 +85,7 @@ def test_a_picture_is_read_the_same_in_any_company_and_after_storage(tmp_path: P
 
 
 def test_augmented_things_stay_at_their_centres(task: DetectorTask, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("GROUNDED", "COMPRESSED"):
-        monkeypatch.setattr(training, name, 0.0)
+    monkeypatch.setattr(training, "DEGRADED", (0.0, 0.0, 0.35, 0.0))
     for step in range(4):
         batch = task.batch(step, 0, 1, 0.0)
         assert batch["pixels"].shape == (4, 4, 96, 96)

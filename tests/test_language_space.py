@@ -46,10 +46,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def small():
-    """The tokenizer of a drawn world needs no 60,000 captions, nor its validation hundreds of scenes."""
+    """The tokenizer of a drawn world needs no 60,000 captions."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.train.documents.TOKENIZER_CAPTIONS", 500)
-        patch.setattr("models.train.language_space.SCENES", 4)
         yield
 
 

@@ -20,7 +20,7 @@ from models.pipelines.sticker import StickerPipeline
 from models.prompts.still import named_motions
 from models.space import CLIP_FRAMES, DIM, MOTION, Embedder, MotionHead, SemanticSpace
 from models.train.loop import TaskOptions
-from models.train.motion import PAIRS, MotionTask, item_of
+from models.train.video import PAIRS, MotionTask, motion_item
 from models.weights import WeightsError, load_part, part_digests, record_part, save_part, weights_digest
 
 
@@ -127,11 +127,11 @@ def test_what_moves_alike_is_said_of_other_things(options: TaskOptions) -> None:
     clips = [make_clip(world, seed) for seed in range(20)]
     two = next(clip for clip in clips if len(clip.tracks) == 2 and not clip.scene)
     for one in (clip for clip in clips if len(clip.tracks) == 1 and not clip.scene):
-        own, *others = item_of(world, one).pairs
+        own, *others = motion_item(world, one).pairs
         assert own[0] is None and len(others) == PAIRS - 1
         for picture, caption in others:
             assert picture is not None and one.tracks[0].move.motion in named_motions(caption)
-    assert all(picture is None for picture, _ in item_of(world, two).pairs)
+    assert all(picture is None for picture, _ in motion_item(world, two).pairs)
 
 
 def test_rows_are_read_once_and_training_lowers_the_loss(options: TaskOptions, monkeypatch: pytest.MonkeyPatch) -> None:

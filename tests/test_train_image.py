@@ -271,7 +271,7 @@ def together(parts: Path, out: Path, first: int, last: int) -> None:
 
 
 @pytest.mark.slow  # four runs
-def test_two_processes_with_muon_shared_out_equal_one_and_resume(parts: Path, tmp_path: Path) -> None:
+def test_two_processes_with_muon_equal_one_and_resume(parts: Path, tmp_path: Path) -> None:
     together(parts, tmp_path / "one", 0, 4)
     for name, first, last in (("two", 0, 4), ("halted", 0, 2), ("halted", 2, 4)):
         in_two_processes(together, parts, tmp_path / name, first, last)

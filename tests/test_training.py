@@ -225,7 +225,7 @@ def test_no_training_is_without_end(wrong: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
     parts = save_tiny_parts(tmp_path_factory.mktemp("parts"))
-    return Encoder(load_part(Autoencoder, "autoencoder", parts), Embedder.load(parts), torch.device("cpu"))
+    return Encoder(Embedder.load(parts), load_part(Autoencoder, "autoencoder", parts))
 
 
 def item(row: int) -> Item:
@@ -290,10 +290,6 @@ def test_muon_rounds_nothing_where_bf16_is_emulated_and_comes_to_the_same(monkey
     assert none == 0
     assert not torch.equal(whole, plain)
     assert torch.allclose(whole, plain, atol=0.005)  # steps of 0.1 times numbers of 0.2 or so, in eight bits
-    nothing = loop.Muon([weight := torch.nn.Parameter(torch.ones(2, 2))])
-    nothing.param_groups[0]["params"].clear()  # a process that was given no share
-    nothing.step()
-    assert weight.eq(1).all()
     monkeypatch.setattr(loop, "native_dtype", lambda: torch.bfloat16)
     assert torch.equal(stepped(loop.Muon)[0], plain)
 

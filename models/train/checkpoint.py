@@ -65,8 +65,7 @@ def load(out: Path, model: nn.Module, ema: EMAModel, optimizers: Sequence[torch.
     for i, shadow in enumerate(ema.shadow_params):
         shadow.copy_(tensors[f"{AVERAGE}{i}"])
     for number, optimizer in enumerate(optimizers):
-        state = torch.optim.Optimizer.state_dict(optimizer)  # a sharded optimizer has no whole state yet
-        state["state"] = {}
+        state = {**optimizer.state_dict(), "state": {}}
         for name, tensor in _below(tensors, f"{OPTIMIZER}{number}.").items():
             index, key = name.split(".", 1)
             state["state"].setdefault(int(index), {})[key] = tensor

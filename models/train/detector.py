@@ -5,7 +5,7 @@ All are turned, moved, recoloured, shrunk, laid on backgrounds and compressed: t
 these. Most steps use 96 pixels a side, the last ones 128 (progressive sizes, arXiv 2104.00298).
 """
 
-import io
+from collections import defaultdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from models.assets import preset
 from models.data.grammar import LANGUAGES
-from models.data.pixels import to_tensor
+from models.data.pixels import to_tensor, to_uint8
 from models.data.scenes import Scene, make_scene
 from models.data.stored import progress, stored
 from models.data.variety import can_be_mirrored, outside_picture
@@ -27,7 +27,7 @@ from models.data.world import Picture, Sampler, pictures_by_concept
 from models.detector import PART, Detections, Detector
 from models.runtime import native_dtype
 from models.space import Embedder
-from models.train.caption import FROZEN, SHARD, SHARDS, Sample, drawn_pool, held_out, plainest, scene_sample
+from models.train.caption import FROZEN, SHARD, SHARDS, Sample, degraded, drawn_pool, held_out, plainest, scene_sample
 from models.train.loop import Task, TaskOptions, unwrapped
 from models.weights import part_digests, save_part, weights_digest
 
@@ -36,7 +36,8 @@ SCENES, DRAWN, OUTSIDE = 0.25, 0.07, 0.04  # shares of the pictures
 SEEN_KINDS = (0, 3)  # of `outside_picture`, noise and patterns; the others are for evaluation
 SMOOTHING = 0.1  # of the labels
 POSITIVE = 12.0  # weight of a cell that holds a centre: there is one in 64
-JITTERED, GREY, GROUNDED, SHRUNK, COMPRESSED = 0.6, 0.12, 0.4, 0.35, 0.15  # shares of augmentations
+JITTERED, GREY = 0.6, 0.12  # shares of pictures with other colours and without
+DEGRADED = (0.4, 0.0, 0.35, 0.35)  # as in `models.train.caption`, not cropped
 HELD_OUT_CELLS, HELD_OUT_SCENES = 600, 128  # in the validation, at most
 CHUNK = 32
 
@@ -125,31 +126,19 @@ class DetectorTask(Task):
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Share of things whose concept comes first, among the first five, first by its cell alone; and, for single
-        pictures, first when the space guides the choice."""
-        network, figures = unwrapped(model), dict[str, float]()
+        """Share of things whose concept comes first: by its picture ("whole", for single pictures), and by its cell."""
+        hits: dict[str, list[Tensor]] = defaultdict(list)
         for kind, samples in self.validation.items():
-            hits: dict[str, list[Tensor]] = {"first": [], "five": [], "placed": [], "guided": []}
             for start in range(0, len(samples), CHUNK):
                 batch = self.rows(samples[start : start + CHUNK], 128)
                 with torch.autocast(batch["pixels"].device.type, enabled=False):
                     detections: Detections = model(batch["pixels"].float())
                 rows, concepts = batch["things"].T
                 x, y = _cells(batch, detections)
-                whole = detections.whole[rows] if kind != "scenes" else detections.cells[rows, y, x]
-                best = whole.topk(min(5, whole.shape[1])).indices == concepts[:, None]
-                hits["first"].append(best[:, 0])
-                hits["five"].append(best.any(1))
-                hits["placed"].append(detections.cells[rows, y, x].argmax(1) == concepts)
+                hits[f"{kind}_placed"].append(detections.cells[rows, y, x].argmax(1) == concepts)
                 if kind != "scenes":
-                    vectors = self.embedder.image(
-                        np.stack([sample.pixels for sample in samples[start : start + CHUNK]])
-                    )
-                    hits["guided"].append(network.guided(whole, vectors).argmax(1) == concepts)
-            for name, right in hits.items():
-                if right:
-                    figures[f"{kind}_{name}"] = float(torch.cat(right).float().mean())
-        return figures
+                    hits[f"{kind}_whole"].append(detections.whole[rows].argmax(1) == concepts)
+        return {name: float(torch.cat(right).float().mean()) for name, right in hits.items()}
 
     @cached_property
     def centres(self) -> Tensor:
@@ -227,29 +216,16 @@ def _moved(centres: list[tuple[float, float]], motion: np.ndarray) -> list[tuple
 
 
 def _augmented(pixels: Tensor, rng: np.random.Generator) -> Tensor:
-    """A picture (4, 128, 128) with mixed colours, laid on a background, shrunk and compressed."""
-    jitter, grey, ground, small, compressed = rng.random(5) < (JITTERED, GREY, GROUNDED, SHRUNK, COMPRESSED)
+    """A picture (4, 128, 128) with mixed colours, degraded as files are."""
     rgb, alpha = pixels[:3], pixels[3:]
-    if jitter:
+    if rng.random() < JITTERED:
         rgb = torch.einsum("ij,jhw->ihw", _mixing(rng), rgb)
         light, contrast = rng.uniform(-0.15, 0.15), rng.uniform(0.7, 1.3)
         rgb = (contrast * rgb + (0.5 * (1 - contrast) + light) * alpha).clamp(min=0).minimum(alpha)
-    if grey:
+    if rng.random() < GREY:
         rgb = rgb.mean(0, keepdim=True).expand_as(rgb)
-    if ground:
-        colour = torch.from_numpy(rng.random(3)).to(rgb)
-        rgb, alpha = rgb + (1 - alpha) * colour[:, None, None], torch.ones_like(alpha)
-    if small:
-        side = int(rng.integers(32, 100))
-        less = F.interpolate(torch.cat([rgb, alpha])[None], (side, side), mode="bilinear", antialias=True)
-        rgb, alpha = F.interpolate(less, (128, 128), mode="bilinear")[0].split([3, 1])
-    if compressed:
-        white = (255 * (rgb + 1 - alpha)).clamp(0, 255).byte().permute(1, 2, 0).numpy()
-        file = io.BytesIO()
-        Image.fromarray(white).save(file, "JPEG", quality=int(rng.integers(20, 90)))
-        rgb = torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1).float() / 255
-        alpha = torch.ones_like(alpha)
-    return torch.cat([rgb, alpha])
+    shown, _ = degraded(to_uint8(torch.cat([rgb, alpha])[None])[0], rng, DEGRADED)
+    return to_tensor(shown)[0]
 
 
 def _mixing(rng: np.random.Generator) -> Tensor:

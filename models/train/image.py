@@ -45,7 +45,7 @@ from models.sampling.loop import Sampling
 from models.sampling.schedulers import DEFAULT_SCHEDULER, build_scheduler
 from models.space import Embedder
 from models.tokenizer import encode_texts
-from models.train.loop import Task, TaskOptions, grid
+from models.train.loop import CPU, Task, TaskOptions, grid
 from models.weights import listed_parts, load_part, part_digests, save_part, weights_digest
 
 FROZEN = ("autoencoder", "vision", "space", "language")  # parts that it is trained with
@@ -102,35 +102,61 @@ FIELDS = tuple(field.name for field in fields(Encoded))
 
 @dataclass(frozen=True)
 class Encoder:
-    """The frozen parts that encode, all on one device."""
+    """The frozen parts that encode, all on one device: in bf16 where the processor has it, a quarter of fp32's time."""
 
-    autoencoder: Autoencoder
     embedder: Embedder
-    device: torch.device
+    autoencoder: Autoencoder | None = None  # only for latents
+    device: torch.device = CPU
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=native_dtype() == torch.bfloat16)
 
     @torch.no_grad()
-    def read(self, items: Sequence[Item]) -> Chunk:
-        e, pixels = self.embedder, self._pixels([item.pixels for item in items])
-        captions = [text for item in items for text in item.captions]
-        ids, mask = (x.to(self.device) for x in encode_texts(e.tokenizer, captions))
-        drafted = [row for row, item in enumerate(items) if item.draft is not None]
-        # Half precision takes a quarter of fp32's time, where the processor has it.
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autoencoder.dtype == torch.bfloat16):
-            latents = self.autoencoder.encode(pixels.to(self.autoencoder.dtype))
-            drafts = torch.zeros_like(latents)
-            if drafted:
-                pictures = self._pixels([item.draft for item in items if item.draft is not None])
-                drafts[drafted] = self.autoencoder.encode(pictures.to(self.autoencoder.dtype)).to(drafts.dtype)
-            image_vectors = e.space.image(e.vision.forward(pixels))
-            states = e.language.encode(ids, mask)
-            text_vectors = e.space.text(states, mask)
-        states, mask, text_vectors = (x.unflatten(0, (len(items), -1)) for x in (states.half(), mask, text_vectors))
-        warp = torch.from_numpy(np.stack([item.warp for item in items]))
-        fields = latents.half(), image_vectors.half(), states, mask, text_vectors.half(), warp.half(), drafts.half()
-        return tuple(field.cpu().numpy() for field in fields)
+    def latents(self, pictures: Sequence[np.ndarray]) -> Tensor:
+        """(N, C, S, S) in half precision of premultiplied uint8 pictures (128, 128, 4)."""
+        assert self.autoencoder is not None
+        pixels = to_tensor(np.stack(pictures)).to(self.device, self.autoencoder.dtype)
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        with self._autocast():
+            return torch.cat([self.autoencoder.encode(part) for part in pixels.split(CHUNK)]).half()
 
-    def _pixels(self, pictures: Sequence[np.ndarray]) -> Tensor:
-        return to_tensor(np.stack(pictures)).to(self.device).contiguous(memory_format=torch.channels_last)
+    @torch.no_grad()
+    def tokens(self, pictures: Sequence[np.ndarray]) -> Tensor:
+        """(N, 64, D) of the vision encoder."""
+        with self._autocast():
+            return self.embedder.vision.forward(to_tensor(np.stack(pictures)).to(self.device)).float()
+
+    @torch.no_grad()
+    def vectors(self, tokens: Tensor) -> Tensor:
+        """(N, 128) of pictures with these tokens."""
+        with self._autocast():
+            return self.embedder.space.image(tokens)
+
+    @torch.no_grad()
+    def texts(self, captions: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
+        """Token states (N, L, D) and vectors (N, 128) in half precision, and the mask (N, L) between them."""
+        e = self.embedder
+        ids, mask = (part.to(self.device) for part in encode_texts(e.tokenizer, captions))
+        with self._autocast():
+            states = torch.cat([e.language.encode(*part) for part in _chunks(ids, mask)])
+            vectors = torch.cat([e.space.text(*part) for part in _chunks(states, mask)])
+        return states.half(), mask, vectors.half()
+
+    def read(self, items: Sequence[Item]) -> Chunk:
+        """The fields of `Encoded` of some items."""
+        latents = self.latents([item.pixels for item in items])
+        drafts = torch.zeros_like(latents)
+        if drafted := [row for row, item in enumerate(items) if item.draft is not None]:
+            drafts[drafted] = self.latents([item.draft for item in items if item.draft is not None])
+        vectors = self.vectors(self.tokens([item.pixels for item in items])).half()
+        texts = self.texts([text for item in items for text in item.captions])
+        states, mask, text_vectors = (part.unflatten(0, (len(items), -1)) for part in texts)
+        warp = torch.from_numpy(np.stack([item.warp for item in items])).half()
+        return tuple(part.cpu().numpy() for part in (latents, vectors, states, mask, text_vectors, warp, drafts))
+
+
+def _chunks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    return zip(*(tensor.split(2 * CHUNK) for tensor in tensors), strict=True)
 
 
 def encode_all(count: int, item: Callable[[int], Item], reader: Encoder, file: Path | None = None) -> Encoded:
@@ -299,7 +325,7 @@ class ImageTask(Task):
         networks: list[Any] = [self.autoencoder, e.language, e.vision, e.space]
         parts = nn.ModuleList(networks)
         parts.to(self.device)
-        yield Encoder(self.autoencoder, self.embedder, self.device)
+        yield Encoder(self.embedder, self.autoencoder, self.device)
         parts.to("cpu")
 
     # --- A step -----------------------------------------------------------------------------------------------------

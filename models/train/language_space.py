@@ -15,10 +15,7 @@ Shapes: N pictures, M captions (over all processes), D = 128. Vectors have unit 
 import re
 import tomllib
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +30,7 @@ from models.data.captions import caption
 from models.data.colours import COLOURS, PAINTS
 from models.data.grammar import LANGUAGES
 from models.data.pixels import to_tensor
-from models.data.scenes import ATTRIBUTES, Attribute, Kind, Scene, choices, make_scene
+from models.data.scenes import Attribute, Kind, Scene, make_scene
 from models.data.variety import can_be_mirrored
 from models.data.world import Picture, Sampler, World, evenly
 from models.language import LanguageConfig, LanguageModel, Router
@@ -72,7 +69,6 @@ OTHER_COLOUR = 0.4  # and in its colour
 PICTURE_STYLE = 0.6  # label of two pictures of one concept in two styles
 CONTRAST = 0.2  # label of a scene and its contrast, which differ in one attribute
 GALLERY = 1000  # pictures of the validation
-SCENES = 96  # of the validation, of each attribute
 CHUNK = 64  # pictures a pass of the validation
 GLOSSES = 0.2  # of a dictionary's rows: the gloss in place of the word
 WARM = 0.25  # progress from which pairs that disagree are left out
@@ -81,8 +77,6 @@ TOKEN_CHUNK = 4096  # picture tokens that go through together: activations stay 
 WEIGHTS = {"pair": 1.0, "picture_pair": 0.2, "choice": 1.0, "centre": 1.0, "role": 1.0, "meaning": 0.5, "language": 0.3}
 NESTED_WEIGHTS = (0.25, 0.25, 0.5)
 TEACHER_TEMPERATURE = 0.05  # at which the teacher's cosines among concepts become a distribution
-Texts = Callable[[list[str]], Tensor]  # N texts -> (N, D) unit vectors
-Pictures = Callable[[Tensor], Tensor]  # premultiplied (N, 4, 128, 128) in [0, 1] -> (N, D) unit vectors
 
 
 @dataclass(frozen=True)
@@ -348,45 +342,6 @@ def agreeing(cosines: Tensor, deviations: float = 3.0) -> Tensor:
     return cosines >= median - deviations * spread.clamp_min(0.02)
 
 
-# --- Validation -------------------------------------------------------------------------------------------------------
-
-
-class Validation:
-    """Figures on split `val` for any model of texts and pictures: recall in a gallery, where pictures of the concept
-    are relevant, and forced choice between a scene and its contrast."""
-
-    def __init__(self, world: World) -> None:
-        self.world, self.gallery = world, evenly(world.split("val"), GALLERY)
-
-    def figures(self, texts: Texts, pictures: Pictures) -> dict[str, float]:
-        """Shares in [0, 1] by name."""
-        pixels = to_tensor(self.world.pixels[[picture.index for picture in self.gallery]])
-        seen = torch.cat([pictures(part) for part in pixels.split(CHUNK)])
-        names = np.array([picture.concept for picture in self.gallery])
-        same, figures = torch.from_numpy(names[:, None] == names[None]), {}
-        for language in LANGUAGES:
-            cosines = texts([caption(picture, 0, language) for picture in self.gallery]) @ seen.T
-            figures[f"text_to_image_r10_{language}"] = recall(cosines, same, 10)
-            figures[f"image_to_text_r10_{language}"] = recall(cosines.T, same.T, 10)
-        for kind, (shown, *captions) in self._choices.items():
-            vectors = torch.cat([pictures(part) for part in shown.split(CHUNK)])
-            right, wrong = ((vectors * texts(some)).sum(-1) for some in captions)
-            figures[f"scene_{kind}"] = float((right > wrong).float().mean())
-        return figures
-
-    @cached_property
-    def _choices(self) -> dict[str, tuple[Tensor, list[str], list[str]]]:
-        """By kind, pixels of scenes, their captions, and captions of their contrasts."""
-        by_kind: dict[str, tuple[Tensor, list[str], list[str]]] = {}
-        for attribute, kind in ATTRIBUTES.items():
-            with suppress(ValueError):  # a small world holds out no combination of this kind
-                scenes, contrasts = choices(self.world, attribute, range(SCENES), "val")
-                pixels = torch.cat([to_tensor(scene.render(self.world)) for scene in scenes])
-                right, wrong = ([s.caption(s.seed, "en", "short") for s in some] for some in (scenes, contrasts))
-                by_kind[kind] = pixels, right, wrong
-        return by_kind
-
-
 # --- The networks and their losses ------------------------------------------------------------------------------------
 
 
@@ -601,7 +556,6 @@ class LanguageSpaceTask(Task):
         self.model: nn.Module = LanguageSpace(options.preset, self.lexicon)
         self.drawer, self.numbers = Drawer(self.world), Numbers(self.world)
         self.writer = Writer(self.world, self.drawer.sampler, self.lexicon)
-        self.validation = Validation(self.world)
 
     def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
         """One rank's share of a step; its length is the same on every rank."""
@@ -651,9 +605,17 @@ class LanguageSpaceTask(Task):
         update_router_bias(model)
 
     def evaluate(self, model: Any) -> dict[str, float]:
-        return self.validation.figures(
-            lambda texts: model.texts(text_rows(self.tokenizer, texts)), lambda pixels: model.pictures(pixels, None)
-        )
+        """Recall at 10 of pictures of a caption's concept, by language; `python -m eval` measures more."""
+        pictures = evenly(self.world.split("val"), GALLERY)
+        pixels = to_tensor(self.world.pixels[[picture.index for picture in pictures]])
+        shown = torch.cat([model.pictures(part, None) for part in pixels.split(CHUNK)])
+        names = np.array([picture.concept for picture in pictures])
+        same = torch.from_numpy(names[:, None] == names)
+        captions = {language: [caption(picture, 0, language) for picture in pictures] for language in LANGUAGES}
+        vectors = {language: model.texts(text_rows(self.tokenizer, texts)) for language, texts in captions.items()}
+        return {
+            f"text_to_image_r10_{language}": recall(texts @ shown.T, same, 10) for language, texts in vectors.items()
+        }
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """The three parts as they ship; the tokenizer lies beside the backbone."""

@@ -22,7 +22,6 @@ from diffusers.training_utils import EMAModel
 from PIL import Image
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather as all_gather_with_gradients
-from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.overrides import TorchFunctionMode
 
 from models.data.pixels import composite
@@ -107,8 +106,7 @@ def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
 def optimisers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """AdamW, without decay of vectors (norms, biases, scalars), and Muon (kellerjordan.github.io/posts/muon).
 
-    Muon's step is scaled to the size of AdamW's (arXiv 2502.16982, section 2.2), so that one rate serves both. Several
-    processes share Muon's matrices: computed in every process, its iterations take a fifth of a step's time.
+    Muon's step is scaled to the size of AdamW's (arXiv 2502.16982, section 2.2), so that one rate serves both.
     """
     hidden = {id(weight): weight for weight in hidden_matrices(model)} if recipe.muon else {}
     others = [p for p in model.parameters() if p.requires_grad and id(p) not in hidden]
@@ -118,8 +116,6 @@ def optimisers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
     if not hidden:
         return [adamw]
     settings: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "adjust_lr_fn": "match_rms_adamw"}
-    if dist.is_initialized() and dist.get_world_size() > 1:
-        return [adamw, ZeroRedundancyOptimizer(list(hidden.values()), Muon, **settings)]
     return [adamw, Muon(list(hidden.values()), **settings)]
 
 
@@ -289,9 +285,6 @@ class Trainer:
     def checkpoint(self, log: "Log") -> None:
         """Write the state first: a process that must stop may have half a minute. Then, with the averaged weights,
         export, evaluate and draw the sheet."""
-        for optimizer in self.optimizers:
-            if isinstance(optimizer, ZeroRedundancyOptimizer):  # the first rank collects the states of the others
-                optimizer.consolidate_state_dict(0)
         if not self.accelerator.is_main_process:
             self.accelerator.wait_for_everyone()
             return

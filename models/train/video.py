@@ -1,4 +1,5 @@
-"""Training the video generator (recipe "video"): motion layers and planner over the frozen image generator.
+"""Training the video generator (recipe "video"): motion layers and planner over the frozen image generator. And the
+head that reads the motion of a clip (recipe "motion", `models.space.MotionHead`), for search by words.
 
 A step has two halves: flow matching on latents of a few clips, with some of their frames, and the planner's poses
 against the true ones on many rows, at a fraction of the cost. The content of a frame depends on its time, not on the
@@ -12,9 +13,11 @@ tokens of D numbers.
 """
 
 import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,26 +30,38 @@ from torch import Tensor, nn
 from models.assets import preset
 from models.autoencoder import Autoencoder
 from models.data.captions import caption
-from models.data.clips import FRAMES, PLAIN_TRIES, REST, Clip, direction_seen, make_clip, plain_clip
+from models.data.clips import (
+    FRAMES,
+    MOTIONS,
+    PLAIN_TRIES,
+    REST,
+    SPEEDS,
+    Clip,
+    Move,
+    make_clip,
+    motion_caption,
+    plain_clip,
+)
 from models.data.extra_sets import AnimatedSet, animated_caption, load_animated
 from models.data.grammar import stream
-from models.data.pixels import SIZE, to_tensor, to_uint8
-from models.data.stored import stored_tensors
+from models.data.pixels import SIZE, to_tensor
+from models.data.stored import progress, stored_tensors
 from models.data.world import Picture, World
 from models.dit import DiT, velocity_to
 from models.pipelines.video import ClipSampling, clip_noise, denoise_clip, planned_frames
 from models.runtime import native_dtype
 from models.sampling.condition import Condition
-from models.space import Embedder
-from models.tokenizer import encode_texts
+from models.space import MOTION, Embedder, MotionHead, lines
 from models.train.image import FROZEN, Encoder, noise_levels
-from models.train.loop import Task, TaskOptions, grid, psnr, unwrapped
+from models.train.loop import Task, TaskOptions, grid, recall, unwrapped
 from models.video import CELLS, MOVERS, POSE, Frames, Plan, VideoDiT, clip_settings, frame_times
 from models.weights import load_part, part_digests, save_part, weights_digest
 
-# Motions of the validation: every direction, then other kinds; with concepts whose pair is held out.
-DIRECTED = ("slide left", "slide right", "slide up", "slide down", "roll left", "roll right", "fall", "slide left")
-OTHERS = ("spin", "bounce", "pulse", "wave", "orbit", "fade out")
+# Motions of the validation, with concepts whose pair is held out.
+VALIDATED = (
+    "slide left", "slide right", "slide up", "slide down", "roll left", "roll right", "fall", "spin", "bounce", "pulse",
+    "wave", "orbit", "fade out",
+)  # fmt: skip
 SHOWN = 8  # frames of a clip on the sheet
 ACTED = 2  # clips of the animated set in the validation, of each of its splits
 LEVELS = ((0.1, 0.3), (0.3, 0.6), (0.6, 0.95))
@@ -56,7 +71,6 @@ CLAMP_TIME = 0.2  # sampling takes no step below it: the rest is the image gener
 ANIMATED = 12  # clips of the animated set in a shard, where there is one
 STILL_SHARE = 0.06  # of the rows without frames: pictures whose captions name no motion
 PLANNED, STANDING = 0.75, 0.1  # shares of drafts that move (with errors) and that stand still; the rest has none
-CHUNK = 32
 WHOLE = np.array([0.5, 0.5, 1], np.float32)  # place of a mover that is the whole picture
 
 
@@ -155,40 +169,24 @@ def _still(pixels: np.ndarray, text: str) -> ClipItem:
     return ClipItem(pixels, text, poses, places, np.ones((CELLS, CELLS), np.uint8), 1, False, 8.0, 1.0)
 
 
-@torch.no_grad()
 @torch.autocast("cpu", enabled=False)  # it can't join tensors of half precision
 def encode_clips(items: list[ClipItem], encoder: Encoder) -> Clips:
     """Encode items; those with frames must come first."""
+    first = encoder.latents([item.rest for item in items])
+    states, mask, vector = encoder.texts([item.caption for item in items])
     moving = [item for item in items if item.frames is not None]
-    captions = [item.caption for item in items]
-    ids, mask = encode_texts(encoder.embedder.tokenizer, captions)
-    half = encoder.autoencoder.dtype == torch.bfloat16
-    with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        states = torch.cat([encoder.embedder.language.encode(*part) for part in _parts(ids, mask)])
-        vector = torch.cat([encoder.embedder.space.text(*part) for part in _parts(states, mask)])
-    shape = (len(moving), FRAMES, *_latents([items[0].rest], encoder).shape[1:])
+    shape = (len(moving), FRAMES, *first.shape[1:])
     frames, draft = torch.zeros(shape, dtype=torch.float16), torch.zeros(shape, dtype=torch.float16)
     for row, item in enumerate(moving):
-        frames[row] = _latents(list(item.frames if item.frames is not None else ()), encoder)
+        frames[row] = encoder.latents(list(item.frames if item.frames is not None else ()))
         if item.draft is not None:
-            draft[row] = _latents(list(item.draft), encoder)
+            draft[row] = encoder.latents(list(item.draft))
     numbers = {
         name: torch.from_numpy(np.stack([np.asarray(getattr(item, name)) for item in items]))
         for name in ("poses", "places", "owners", "movers", "loop", "fps", "strength")
     }
     numbers |= {name: numbers[name].float() for name in ("fps", "strength", "poses", "places")}
-    chunks = (items[i : i + CHUNK] for i in range(0, len(items), CHUNK))
-    first = torch.cat([_latents([item.rest for item in chunk], encoder) for chunk in chunks])
-    return Clips(first, states.half(), mask, vector.half(), **numbers, frames=frames, draft=draft)
-
-
-def _parts(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
-    return list(zip(*(tensor.split(CHUNK) for tensor in tensors), strict=True))
-
-
-def _latents(pictures: list[np.ndarray], encoder: Encoder) -> Tensor:
-    pixels = to_tensor(np.stack(pictures)).contiguous(memory_format=torch.channels_last)
-    return encoder.autoencoder.encode(pixels.to(encoder.autoencoder.dtype)).half()
+    return Clips(first, states, mask, vector, **numbers, frames=frames, draft=draft)
 
 
 class ClipPool:
@@ -286,7 +284,7 @@ class VideoTask(Task):
         context = self.embedder.language.config.hidden_size
         self.model = VideoDiT(**{**preset("video", options.preset), "context": context})
         animated = load_animated(self.world) if self.world.folder else None
-        self.encoder = Encoder(self.autoencoder, self.embedder, torch.device("cpu"))
+        self.encoder = Encoder(self.embedder, self.autoencoder)
         parts = f"{weights_digest(FROZEN, options.parts)} {native_dtype()}"
         sources = self.world, self.encoder, options.seed, animated, options.cache, parts
         self.clips, self.rows = ClipPool(*sources, clips, clips), ClipPool(*sources, rows, 0)
@@ -383,71 +381,45 @@ class VideoTask(Task):
     # --- A checkpoint -----------------------------------------------------------------------------------------------
 
     @cached_property
-    def validation(self) -> tuple[list[Clip], list[ClipItem], Clips]:
-        """Clips of held-out pairs without background, and items with all frames, plain and encoded: of these clips and
-        of some of the animated set (trained on, and not). The drafts have no errors."""
-        clips = list[Clip]()
-        for number, motion in enumerate(DIRECTED + OTHERS):
+    def validation(self) -> tuple[list[ClipItem], Clips]:
+        """Items with all frames, plain and encoded: clips of held-out pairs without background, and some of the animated
+        set (trained on, and not). The drafts have no errors."""
+        items = list[ClipItem]()
+        for number, motion in enumerate(VALIDATED):
             with suppress(ValueError):  # a small world has no held-out pair of every motion
-                clips.append(plain_clip(self.world, PLAIN_TRIES * number, "val", motion))
-        items = [item_of(self.world, clip, 0, True) for clip in clips]
+                items.append(item_of(self.world, plain_clip(self.world, PLAIN_TRIES * number, "val", motion), 0, True))
         if animated := self.clips.animated:
             rows = [row for split in ("train", "val") for row in animated.rows(split)[:ACTED]]
             items += [animated_item(animated, row, 0) for row in rows]
-        return clips, items, encode_clips(items, self.encoder)
+        return items, encode_clips(items, self.encoder)
 
     @torch.no_grad()
     def evaluate(self, model: Any) -> dict[str, float]:
-        """Losses by noise level and of the planner. Then figures of sampled clips and of their drafts: share of right
-        directions, PSNR of the first frame to the start picture, and how much moves in clips of the animated set."""
-        clips, items, encoded = self.validation
-        rng, figures, composed = np.random.default_rng(0), dict[str, float](), slice(len(clips))
+        """Losses by noise level and of the planner."""
+        (_, encoded), rng = self.validation, np.random.default_rng(0)
+        figures = {name: float(value) for name, value in plan_losses(model.planner, encoded).items()}
         for low, high in LEVELS:
             index = torch.arange(0, FRAMES, 3)
             flow = self.flow(encoded, encoded.frames.float(), encoded.draft.float(), index, rng, (low, high))
             figures[f"flow_{low:g}_{high:g}"] = float(flow_loss(model, self.image, flow))
-        figures |= {name: float(value) for name, value in plan_losses(model.planner, encoded).items()}
-        drawn, drafts = self.draw(model, encoded, items, self.sampling)
-        figures["direction"] = directions_right(clips, drawn[composed])
-        figures["direction_of_draft"] = directions_right(clips, drafts[composed])
-        rest = to_tensor(np.stack([item.rest for item in items]))
-        truth = torch.stack([to_tensor(item.frames) for item in items if item.frames is not None])
-        figures["psnr_first"] = float(psnr(drawn[composed, 0], rest[composed]).mean())
-        for name, of in {"all": drawn, "draft": drafts}.items():
-            figures[f"psnr_{name}"] = float(psnr(of[composed].flatten(0, 1), truth[composed].flatten(0, 1)).mean())
-        acted, true, still = drawn[len(clips) :], truth[len(clips) :], rest[len(clips) :, None]
-        if len(acted):
-            figures["acted_motion"] = float((acted - still).abs().mean() / (true - still).abs().mean())
-            figures["psnr_acted"] = float(psnr(acted.flatten(0, 1), true.flatten(0, 1)).mean())
-            figures["psnr_acted_still"] = float(psnr(still.expand_as(true).flatten(0, 1), true.flatten(0, 1)).mean())
-        self._last_drawn = drawn
         return figures
 
-    def draw(
-        self, model: VideoDiT, encoded: Clips, items: list[ClipItem], sampling: ClipSampling
-    ) -> tuple[Tensor, Tensor]:
-        """Clips (B, T, 4, 128, 128) sampled from start pictures and captions, and their decoded drafts."""
+    def sheet(self, model: Any) -> Image.Image:
+        """Clips of the validation, SHOWN frames a row, sampled from start pictures and captions."""
+        items, encoded = self.validation
         whole = torch.ones(len(items), dtype=torch.bool)
         condition = condition_of(encoded, whole, whole)
         rest = to_tensor(np.stack([item.rest for item in items]))
-        drawn, drafts = [], []
+        index, shown = torch.linspace(0, FRAMES - 1, SHOWN).round().long(), []
         for some in (slice(i, i + BATCH) for i in range(0, len(items), BATCH)):
             part = condition.rows(list(range(len(items)))[some])
             given = rest[some], part, encoded.loop[some], encoded.fps[some], encoded.strength[some]
-            frames, left_out, fading = planned_frames(model, self.autoencoder, *given, FRAMES, sampling.drafted)
+            frames, left_out, fading = planned_frames(model, self.autoencoder, *given, FRAMES, self.sampling.drafted)
             noise = clip_noise(torch.Generator().manual_seed(some.start), frames.draft.shape)
-            *_, latents = denoise_clip(model, self.image, noise, part, frames, left_out, sampling)
-            drawn.append(self._decode(latents) * fading)
-            drafts.append(self._decode(frames.draft) * fading)
-        return torch.cat(drawn), torch.cat(drafts)
-
-    def _decode(self, latents: Tensor) -> Tensor:
-        return self.autoencoder.decode(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
-
-    def sheet(self, model: nn.Module) -> Image.Image:
-        """The validation's clips, SHOWN frames a row; those of the animated set are the last."""
-        index = torch.linspace(0, FRAMES - 1, SHOWN).round().long()
-        return grid(self._last_drawn[:, index].flatten(0, 1), columns=2 * SHOWN)
+            *_, latents = denoise_clip(model, self.image, noise, part, frames, left_out, self.sampling)
+            pictures = self.autoencoder.decode(latents[:, index].flatten(0, 1))
+            shown.append(pictures * fading[:, index].flatten(0, 1))
+        return grid(torch.cat(shown), columns=2 * SHOWN)
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """The motion layers and the planner, as they ship."""
@@ -499,12 +471,6 @@ def acted_losses(planner: nn.Module, flow: dict[str, Any]) -> dict[str, Tensor]:
     }
 
 
-def directions_right(clips: list[Clip], drawn: Tensor) -> float:
-    """Share of the clips with a direction that move in it."""
-    directed = [i for i, clip in enumerate(clips) if clip.direction]
-    return float(np.mean([direction_seen(to_uint8(drawn[i])) == clips[i].direction for i in directed]))
-
-
 def _to(value: Any, device: torch.device) -> Any:
     """Tensors in dictionaries and dataclasses to a device."""
     if isinstance(value, Tensor):
@@ -512,3 +478,181 @@ def _to(value: Any, device: torch.device) -> Any:
     if isinstance(value, dict):
         return {name: _to(part, device) for name, part in value.items()}
     return type(value)(**{name: _to(part, device) for name, part in vars(value).items()})
+
+
+# --- The motion head --------------------------------------------------------------------------------------------------
+# A row is a clip with several pairs of a vector and a caption. The first pair is the mean of the clip's frame vectors
+# with its caption. The others are pictures of other things with captions that give them the same motion: there are far
+# more words than clips, and the head learns the motion, whatever moves.
+# Shapes: N clips of T frames, P pairs each, K numbers of a frame's places.
+
+
+READERS = ("language", "vision", "space")
+CLIPS, HELD_OUT = 2400, 104  # composed clips of training and validation; training adds the animated set
+PROBES = 64  # clips that the components of change are measured on
+PAIRS = 5
+KINDS = tuple(MOTIONS)
+MOVES = [Move(kind, speed, loop) for kind in KINDS for speed in SPEEDS for loop in (False, True)]
+SCALE = 16.0  # of the cosines, as in the space
+NEAR = 0.6  # weight of a clip's distance from the mean of its frames, because pictures also search among clips
+K = 10
+
+
+@dataclass(frozen=True)
+class MotionItem:
+    """A clip's frames (T, 128, 128, 4); its pairs of a picture (128, 128, 4), None for the clip itself, and a caption;
+    and the number of its move, -1 where no other clip counts as moving alike."""
+
+    frames: np.ndarray
+    pairs: Sequence[tuple[np.ndarray | None, str]]
+    move: int = -1
+
+
+@dataclass(frozen=True)
+class MotionRows:
+    """Encoded clips: places (N, T, K), vectors and texts (N, P, 128), all in half precision, and moves (N,)."""
+
+    places: Tensor
+    vectors: Tensor
+    texts: Tensor
+    moves: Tensor
+
+
+def motion_item(world: World, clip: Clip) -> MotionItem:
+    """The item of a composed clip. Other things get the motion of a single thing; a clip of several things has only
+    captions of its own."""
+    captions: list[tuple[np.ndarray | None, str]] = [(None, clip.caption(world, n)) for n in range(PAIRS)]
+    if len(clip.tracks) > 1 or clip.scene:
+        return MotionItem(clip.render(world), captions)
+    others = stream("moved alike", clip.seed).sample(world.split("train"), PAIRS - 1)
+    move = clip.tracks[0].move
+    pairs = [(world.pixels[other.index], motion_caption(other, clip.seed, None, move)) for other in others]
+    return MotionItem(clip.render(world), [captions[0], *pairs], MOVES.index(move))
+
+
+def training_items(world: World, seed: int, count: int) -> Iterator[MotionItem]:
+    """`count` composed clips, then the animated set's clips of split `train`."""
+    for number in range(count):
+        yield motion_item(world, make_clip(world, (seed + 2) * 10**7 + number))
+    if world.folder:
+        animated = load_animated(world)
+        for row in animated.rows("train"):
+            captions = [(None, animated_caption(animated.pictures[row], n)) for n in range(PAIRS)]
+            yield MotionItem(np.asarray(animated.frames[row]), captions)
+
+
+def held_out_items(world: World, count: int) -> Iterator[MotionItem]:
+    """Clips of one thing with pairs of concept and motion in split `val`, the motions in turn, as far as the world has
+    such pairs."""
+    for number in range(count):
+        with suppress(ValueError):
+            clip = make_clip(world, number, "val", motion=KINDS[number % len(KINDS)])
+            yield MotionItem(clip.render(world), [(None, clip.caption(world, 0, "en"))])
+
+
+def change_components(encoder: Encoder, items: Iterable[MotionItem], channels: int) -> Tensor:
+    """(channels, D): directions of largest change in rows and columns of clips, scaled to changes of about 1."""
+    tokens = torch.stack([lines(encoder.tokens(list(item.frames))) for item in items])  # (N, T, 16, D)
+    changes = (tokens - tokens.mean(1, keepdim=True)).flatten(0, 2)
+    values, vectors = torch.linalg.eigh(changes.T @ changes / len(changes))
+    return vectors[:, -channels:].T / values[-channels:].mean().clamp_min(1e-9).sqrt()
+
+
+@torch.no_grad()
+def encode_motion(encoder: Encoder, items: Iterable[MotionItem], head: MotionHead, count: int) -> MotionRows:
+    """About `count` items, encoded for the head."""
+    rows: list[tuple[Tensor, Tensor, Tensor]] = []
+    moves = []
+    for item in progress(items, f"reading {count:,} clips", count):
+        frames = len(item.frames)
+        tokens = encoder.tokens([*item.frames, *(picture for picture, _ in item.pairs if picture is not None)])
+        vectors = encoder.vectors(tokens)
+        others = iter(vectors[frames:])
+        pairs = [vectors[:frames].mean(0) if picture is None else next(others) for picture, _ in item.pairs]
+        _, _, texts = encoder.texts([caption for _, caption in item.pairs])
+        rows.append((head.places(tokens[:frames]).half(), torch.stack(pairs).half(), texts))
+        moves.append(item.move)
+    places, vectors, texts = (torch.stack(part) for part in zip(*rows, strict=True))
+    return MotionRows(places, vectors, texts, torch.tensor(moves))
+
+
+class MotionTask(Task):
+    """Recipe "motion" with `clips` composed clips for training and `held` for validation."""
+
+    def __init__(self, options: TaskOptions, clips: int = CLIPS, held: int = HELD_OUT) -> None:
+        self.options, self.counts = options, (clips, held)
+        self.model = MotionHead(**preset(MOTION, options.preset))
+        self.components = self.model.components.requires_grad_(False).weight
+        stored = self._stored()
+        self.components.copy_(stored["components"])
+        self.train, self.held = (
+            MotionRows(**{field.name: stored[f"{split}.{field.name}"] for field in fields(MotionRows)})
+            for split in ("train", "held")
+        )
+        self.alike = {int(move): np.flatnonzero(self.train.moves == move) for move in self.train.moves.unique()}
+
+    def _stored(self) -> dict[str, Tensor]:
+        """Components and the rows of both splits, encoded or from the cache."""
+        o = self.options
+        content = [weights_digest(READERS, o.parts), o.world.digest, o.seed, o.preset, self.counts, PAIRS, PROBES]
+        clip = make_clip(o.world, o.seed)
+        sample = clip.caption(o.world, 0).encode() + clip.render(o.world).tobytes()
+        name = hashlib.sha256(f"{content}".encode() + sample).hexdigest()[:12]
+        return stored_tensors(o.cache and o.cache / f"motion-{name}.safetensors", self._encoded)
+
+    def _encoded(self) -> dict[str, Tensor]:
+        encoder, (clips, held) = Encoder(Embedder.load(self.options.parts)), self.counts
+        sources = self.options.world, self.options.seed
+        probes = islice(training_items(*sources, clips), PROBES)
+        self.components.copy_(change_components(encoder, probes, len(self.components)))
+        rows = {
+            "train": encode_motion(encoder, training_items(*sources, clips), self.model, clips),
+            "held": encode_motion(encoder, held_out_items(self.options.world, held), self.model, held),
+        }
+        tensors = {f"{split}.{name}": value for split, table in rows.items() for name, value in vars(table).items()}
+        return {"components": self.components.clone(), **tensors}
+
+    def batch(self, step: int, rank: int, ranks: int, progress: float) -> dict[str, Any]:
+        """Clips, each with one pair: of itself, or of a clip with the same move."""
+        rng = np.random.default_rng((self.options.seed, step))
+        size = min(self.options.batch_size(progress), len(self.train.places))
+        rows, pairs = rng.permutation(len(self.train.places))[:size], rng.integers(PAIRS, size=size)
+        moves = self.train.moves[rows].tolist()
+        sources = [
+            rng.choice(self.alike[move]) if pair and move >= 0 else row
+            for row, pair, move in zip(rows, pairs, moves, strict=True)
+        ]
+        index = np.array(sources)[rank::ranks], pairs[rank::ranks]
+        places, vectors, texts = (
+            self.train.places[rows[rank::ranks]],
+            self.train.vectors[index],
+            self.train.texts[index],
+        )
+        batch = {"places": places, "vectors": vectors, "texts": texts}
+        return {name: tensor.float().to(self.options.device) for name, tensor in batch.items()}
+
+    def loss(self, model: nn.Module, batch: dict[str, Any], progress: float) -> dict[str, Tensor]:
+        """Cross-entropy between texts and clips of the batch, both ways (CLIP, arXiv 2103.00020), and the distance of
+        clips from the mean of their frames."""
+        clips = F.normalize(batch["vectors"] + model(batch["places"]).float(), dim=-1)
+        logits, truth = SCALE * (batch["texts"] @ clips.T).float(), torch.arange(len(clips), device=clips.device)
+        contrast = (F.cross_entropy(logits, truth) + F.cross_entropy(logits.T, truth)) / 2
+        away = 1 - F.cosine_similarity(clips, batch["vectors"]).mean()
+        return {"loss": contrast + NEAR * away, "contrast": contrast, "away": away}
+
+    @torch.no_grad()
+    def evaluate(self, model: Any) -> dict[str, float]:
+        """Recall at K of held-out clips by their captions, with the head and by the mean of the frames; and the distance
+        of clips from that mean."""
+        places, means, texts = (
+            part.float() for part in (self.held.places, self.held.vectors[:, 0], self.held.texts[:, 0])
+        )
+        clips, words = means + model(places), F.normalize(texts, dim=-1)
+        figures = {
+            name: recall(words @ F.normalize(vectors.float(), dim=-1).T, torch.eye(len(texts), dtype=torch.bool), K)
+            for name, vectors in {f"words_to_clips_r{K}": clips, f"words_to_clips_r{K}_mean": means}.items()
+        }
+        return {**figures, "away": float(1 - F.cosine_similarity(clips, means).mean())}
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        save_part(model, MOTION, folder, part_digests(("vision", "space"), self.options.parts))
