@@ -172,10 +172,8 @@ def _cells(batch: dict[str, Any], detections: Detections) -> Tensor:
 
 def _smoothed(logs: Tensor, concepts: Tensor) -> Tensor:
     """Cross-entropy of (N, C) with smoothed labels, 0 for no rows. Rows of unknown concepts (-1) do not count."""
-    logs, concepts = logs[concepts >= 0], concepts[concepts >= 0]
-    if not len(logs):
-        return logs.sum()
-    return -((1 - SMOOTHING) * logs.gather(1, concepts[:, None]).mean() + SMOOTHING * logs.mean())
+    total = F.cross_entropy(logs, concepts, ignore_index=-1, label_smoothing=SMOOTHING, reduction="sum")
+    return total / (concepts >= 0).sum().clamp_min(1)
 
 
 def _concepts(sample: Sample) -> list[str]:

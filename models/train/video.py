@@ -382,8 +382,8 @@ class VideoTask(Task):
 
     @cached_property
     def validation(self) -> tuple[list[ClipItem], Clips]:
-        """Items with all frames, plain and encoded: clips of held-out pairs without background, and some of the animated
-        set (trained on, and not). The drafts have no errors."""
+        """Items with all frames, plain and encoded: clips of held-out pairs without background, and some of the
+        animated set (trained on, and not). The drafts have no errors."""
         items = list[ClipItem]()
         for number, motion in enumerate(VALIDATED):
             with suppress(ValueError):  # a small world has no held-out pair of every motion
@@ -642,8 +642,8 @@ class MotionTask(Task):
 
     @torch.no_grad()
     def evaluate(self, model: Any) -> dict[str, float]:
-        """Recall at K of held-out clips by their captions, with the head and by the mean of the frames; and the distance
-        of clips from that mean."""
+        """Recall at K of held-out clips by their captions, with the head and by the mean of the frames; and the
+        distance of clips from that mean."""
         places, means, texts = (
             part.float() for part in (self.held.places, self.held.vectors[:, 0], self.held.texts[:, 0])
         )
