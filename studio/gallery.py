@@ -15,6 +15,8 @@ from pathlib import Path, PurePath
 from sqlite3 import Connection, Row
 from typing import Any, Literal
 
+import numpy as np
+
 from models.messages import Refused
 from studio import media
 from studio.database import Database
@@ -259,6 +261,12 @@ class Gallery:
             where, values = f"{where} AND number < ?", [*values, before]
         sql = f"SELECT * FROM artifacts WHERE {where} ORDER BY number DESC LIMIT ?"
         return self._items(self.database.rows(sql, *values, limit))
+
+    def numbers(self, wanted: Filter) -> np.ndarray:
+        """The numbers (N,) of all artifacts that a filter lets through."""
+        where, values = wanted.where()
+        rows = self.database.rows(f"SELECT number FROM artifacts WHERE {where}", *values)
+        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
     def count(self, wanted: Filter | None = None) -> int:
         where, values = (wanted or Filter()).where()

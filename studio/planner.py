@@ -333,14 +333,14 @@ def _drawn_words(request: Any, texts: dict[str, str], lists: Wildcards) -> Any:
     """The request with its wildcards drawn (`studio.syntax`), each text by itself, and its weights checked."""
     drawn = {name: draw(text, f"{request.seed} {name}", lists, f"the {name}") for name, text in texts.items()}
     if drawn != texts:
-        request = _with_texts(request, drawn)
+        request = with_texts(request, drawn)
     words = {name: plain(text) for name, text in drawn.items()}
     if request.prompt and not words["prompt"].strip():  # marks and no words: is there anything else to make?
-        _with_texts(request, {**drawn, "prompt": ""})
+        with_texts(request, {**drawn, "prompt": ""})
     return request
 
 
-def _with_texts(request: Any, texts: dict[str, str]) -> Any:
+def with_texts(request: Any, texts: dict[str, str]) -> Any:
     """The request with other words, checked anew."""
     fields = {name: getattr(request, name) for name in type(request).model_fields}
     fields |= {name: text for name, text in texts.items() if name in fields}

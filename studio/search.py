@@ -95,8 +95,8 @@ class Search:
     def __init__(self, gallery: Gallery) -> None:
         self._gallery, self._lock = gallery, threading.Lock()
         self._indexed = 0
-        # Of each: numbers (N,) ascending, vectors (N, D); and the last number that was looked at.
-        self._spaces: dict[str, tuple[tuple[np.ndarray, np.ndarray], int]] = {}
+        # Of each: numbers (N,) ascending, vectors (N, D), the last number that was looked at.
+        self._spaces: dict[str, tuple[np.ndarray, np.ndarray, int]] = {}
 
     def foreign(self, space: str) -> int:
         """How many artifacts outside the bin have a vector in another space, and are not found by what they mean."""
@@ -128,60 +128,54 @@ class Search:
     ) -> list[Hit]:
         """At most `k` pictures, best first. `vector` (D,) lies in `space`; pictures of other spaces are not found."""
         wanted = wanted or Filter()
+        wanted = replace(wanted, words=f"{wanted.words} {words}".strip())
         if vector is None:
-            numbers = self._chosen(words, wanted, "ORDER BY number DESC LIMIT ?", k)
-            return [Hit(picture, None) for picture in self._gallery.numbered(numbers.tolist())]
+            return [Hit(item, None) for item in self._gallery.page(wanted, limit=k)]
         numbers, vectors = self.vectors(space)
-        if not len(numbers):
-            return []
-        scores, every = vectors @ np.asarray(vector, np.float32), not words.strip() and wanted == Filter()
+        scores, every = vectors @ np.asarray(vector, np.float32), wanted == Filter()
         if not every:
-            chosen = np.isin(numbers, self._chosen(words, wanted), assume_unique=True)
+            chosen = np.isin(numbers, self._gallery.numbers(wanted), assume_unique=True)
             numbers, scores = numbers[chosen], scores[chosen]
         seen, count, hits = 0, k + SPARE, list[Hit]()
         while seen < len(scores) and len(hits) < k:
-            order = best(scores, count)
-            first, seen, count = order[seen:], len(order), MORE * count
-            items = {one.number: one for one in self._gallery.numbered(numbers[first].tolist())}
+            first = best(scores, count)[seen:]
+            seen, count = seen + len(first), MORE * count
+            items = {item.number: item for item in self._gallery.numbered(numbers[first].tolist())}
             pairs = zip(numbers[first].tolist(), scores[first].tolist(), strict=True)
-            # Where every picture was asked, so were those in the bin.
-            there = ((items[number], score) for number, score in pairs if number in items)
-            hits += [Hit(picture, score) for picture, score in there if not (every and picture.deleted)]
+            # Without a filter, the bin and what was removed is left out here.
+            hits += [
+                Hit(items[number], score)
+                for number, score in pairs
+                if number in items and not (every and items[number].deleted)
+            ]
         return hits[:k]
-
-    def _chosen(self, words: str, wanted: Filter, tail: str = "", *values: object) -> np.ndarray:
-        """Numbers of the pictures that the filter and the words let through."""
-        where, inside = replace(wanted, words=f"{wanted.words} {words}").where()
-        rows = self._gallery.database.rows(f"SELECT number FROM artifacts WHERE {where} {tail}", *inside, *values)
-        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
 
     def vectors(self, space: str) -> tuple[np.ndarray, np.ndarray]:
         """All vectors of a space (a million are 512 MB) with their numbers, which are never given twice: those of
         removed pictures do no harm. A damaged vector is left out; its picture is found by words alone."""
+        database = self._gallery.database
         sql = "SELECT artifact, vector FROM vectors WHERE space = ? AND artifact > ? ORDER BY artifact LIMIT ?"
         with self._lock:
-            again = self._gallery.database.row("SELECT value FROM settings WHERE name = ?", INDEXED)
+            again = database.row("SELECT value FROM settings WHERE name = ?", INDEXED)
             if self._indexed != (indexed := again["value"] if again else 0):
                 self._spaces, self._indexed = {}, indexed
-            known, last = self._spaces.get(space) or self._nothing(space)
-            new, width = [known], known[1].shape[1]
-            while rows := self._gallery.database.rows(sql, space, last, AT_ONCE):
+            if space not in self._spaces or not len(self._spaces[space][0]):
+                # Vectors of another length than most are damaged.
+                count = "SELECT length(vector) / 2 AS width FROM vectors WHERE space = ? AND length(vector) > 1"
+                row = database.row(f"{count} GROUP BY width ORDER BY count(*) DESC LIMIT 1", space)
+                self._spaces[space] = np.zeros(0, np.int64), np.zeros((0, row["width"] if row else 0), np.float32), 0
+            numbers, vectors, last = self._spaces[space]
+            parts = [(numbers, vectors)]
+            while rows := database.rows(sql, space, last, AT_ONCE):
                 last = rows[-1]["artifact"]
-                whole = [row for row in rows if len(row["vector"]) == 2 * width]
-                numbers = np.array([row["artifact"] for row in whole], np.int64)
-                vectors = from_bytes(b"".join(row["vector"] for row in whole), width)
-                sound = np.isfinite(vectors).all(1)
-                new.append((numbers[sound], vectors[sound]))
-            if len(new) > 1:
-                known = np.concatenate([one for one, _ in new]), np.concatenate([one for _, one in new])
-                self._spaces[space] = known, last
-            return known
-
-    def _nothing(self, space: str) -> tuple[tuple[np.ndarray, np.ndarray], int]:
-        """No vectors of a space, as long as most of its own: what has another length is damaged."""
-        count = "SELECT length(vector) / 2 AS width FROM vectors WHERE space = ? AND length(vector) > 1"
-        row = self._gallery.database.row(f"{count} GROUP BY width ORDER BY count(*) DESC LIMIT 1", space)
-        return (np.zeros(0, np.int64), np.zeros((0, row["width"] if row else 0), np.float32)), 0
+                whole = [row for row in rows if len(row["vector"]) == 2 * vectors.shape[1]]
+                more = from_bytes(b"".join(row["vector"] for row in whole), vectors.shape[1])
+                sound = np.isfinite(more).all(1)
+                parts.append((np.array([row["artifact"] for row in whole], np.int64)[sound], more[sound]))
+            if len(parts) > 1:
+                numbers, vectors = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+                self._spaces[space] = numbers, vectors, last
+            return numbers, vectors
 
 
 def best(scores: np.ndarray, count: int) -> np.ndarray:

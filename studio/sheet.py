@@ -11,8 +11,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from models.assets import prompt_list
-from models.data.pixels import fit, load_picture, png
+from models.data.pixels import fit, png
 from models.data.sheet import captioned
 from models.messages import Refused
 from studio.backends.base import Backend, open_backend
@@ -30,41 +32,32 @@ def draw(model: str, folder: Path) -> None:
     backend = open_backend(model)
     can = backend.capabilities()
     lines, names = prompt_list("sheet"), [style.name for style in can.styles]
-    shape = can.shape(len(lines) + len(names))
-    rows = _numbered(lines, shape=shape)
-    rows += [{"prompt": SUBJECT, "style": name, "seed": SEED, "shape": shape} for name in names]
-    with tempfile.TemporaryDirectory() as temporary:
-        pictures = [load_picture(path) for path in _drawn(backend, model, rows, temporary)]
+    styles = [{"prompt": SUBJECT, "style": name, "seed": SEED} for name in names]
+    pictures = [clip[0] for clip in _drawn(backend, model, [*_numbered(lines), *styles])]
     (folder / "styles").mkdir(parents=True, exist_ok=True)
     captioned(pictures[: len(lines)], lines).save(folder / "sheet.webp", quality=85, method=6)
     for name, picture in zip(names, pictures[len(lines) :], strict=True):
         png(picture).save(folder / "styles" / f"{name.replace(' ', '-')}.webp", lossless=True)
-    if "clip" in can.tasks:
-        _draw_clips(backend, model, folder / "clips.webp")
-
-
-def _draw_clips(backend: Backend, model: str, target: Path) -> None:
-    """All clips play at once, as long as the shortest."""
-    lines = prompt_list("clips")
-    with tempfile.TemporaryDirectory() as temporary:
-        files = [ClipFile.open(path) for path in _drawn(backend, model, _numbered(lines, task="clip"), temporary)]
-        clips = [[fit(frame.picture()) for frame in file.frames()] for file in files]
-    sheets = [captioned(list(frames), lines) for frames in zip(*clips, strict=False)]
-    sheets[0].save(
-        target, save_all=True, append_images=sheets[1:], duration=round(1000 / files[0].fps), loop=0, quality=80
-    )
+    if "clip" in can.tasks:  # all play at once, as long as the shortest
+        lines = prompt_list("clips")
+        clips = _drawn(backend, model, _numbered(lines, task="clip"))
+        first, *rest = [captioned(list(frames), lines) for frames in zip(*clips, strict=False)]
+        duration = round(1000 / can.fps.usual)
+        first.save(folder / "clips.webp", save_all=True, append_images=rest, duration=duration, loop=0, quality=80)
 
 
 def _numbered(lines: list[str], **fields: Any) -> list[dict[str, Any]]:
     return [{"prompt": line, "seed": number, **fields} for number, line in enumerate(lines, 1)]
 
 
-def _drawn(backend: Backend, model: str, rows: list[dict[str, Any]], folder: str) -> list[Path]:
+def _drawn(backend: Backend, model: str, rows: list[dict[str, Any]]) -> list[list[np.ndarray]]:
+    """The frames of each picture or clip, premultiplied."""
     jobs = plan([make_request(**fields, model=model) for fields in rows], backend)
-    batch = run(backend, jobs, Path(folder))
-    if batch.code:
-        raise Refused(next(iter(batch.problems), "series.stopped"))
-    return [Path(row.path) for row in batch.rows]
+    with tempfile.TemporaryDirectory() as folder:
+        batch = run(backend, jobs, Path(folder))
+        if batch.code:
+            raise Refused(next(iter(batch.problems), "series.stopped"))
+        return [[fit(frame.picture()) for frame in ClipFile.open(row.path).frames()] for row in batch.rows]
 
 
 def main() -> int:

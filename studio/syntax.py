@@ -10,9 +10,9 @@ The package `dynamicprompts` (0.31) has the same syntax, but it removes "# ..." 
 alternative, stops at a lone "$", keeps an unknown wildcard with a warning on the terminal, reaches Python's recursion
 limit at a list that names itself, follows links out of the folder, and has no limits. Hence this parser.
 
-A list is a text file, one entry a line (`#` begins a comment, `3::red` comes up three times as often), or a list in a
-YAML file, named by its keys: `{clothes: {hats: [...]}}` is `__clothes/hats__`. Names are looked up among the files that
-are there and never joined to a path, so that no prompt reads a file from elsewhere.
+A list is a text file, one entry a line (`#` begins a comment, `3::red` comes up three times as often), named by its
+path in the folder: `clothes/hats.txt` is `__clothes/hats__`. Names are looked up among the files that are there and
+never joined to a path, so that no prompt reads a file from elsewhere.
 
 Escapes stay in what is drawn, and `models.prompts.weighting` takes them off when the words are read: drawing twice
 changes nothing.
@@ -22,7 +22,7 @@ import fnmatch
 import os
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -76,14 +76,13 @@ class Wildcards:
             raise Refused(f"syntax.{code}", name=name, hint=hint, folder=str(self.folder))
         entries = tuple(entry for known in names for entry in self._list(known))
         if not entries:
-            raise Refused("syntax.wildcard_empty", name=name, file=str(self._known[names[0]][0]))
+            raise Refused("syntax.wildcard_empty", name=name, file=str(self._known[names[0]]))
         return entries
 
     def _list(self, name: str) -> tuple[Entry, ...]:
         if name not in self._read:
-            path, lines = self._known[name]
             entries = []
-            for line in _text(path).splitlines() if lines is None else lines:
+            for line in _text(self._known[name]).splitlines():
                 if text := COMMENT.sub("", line).strip():
                     weight = WEIGHT.match(text)
                     entry = (text[weight.end() :].strip(), float(weight[1])) if weight else (text, 1.0)
@@ -92,21 +91,13 @@ class Wildcards:
         return self._read[name]
 
     @cached_property
-    def _known(self) -> dict[str, tuple[Path, list[str] | None]]:
-        """Where each list is, and its lines where it is part of a YAML file. Links to folders are not followed."""
-        from studio.yaml_file import load_yaml
-
-        known: dict[str, tuple[Path, list[str] | None]] = {}
+    def _known(self) -> dict[str, Path]:
+        """Where each list is. Links to folders are not followed."""
         files = sorted(Path(folder) / name for folder, _, names in os.walk(self.folder) for name in names)
         if len(files) > FILES:
             raise Refused("syntax.wildcard_files", folder=str(self.folder), most=FILES)
-        for path in files:
-            if path.suffix.lower() == ".txt":
-                known[path.relative_to(self.folder).with_suffix("").as_posix()] = path, None
-            elif path.suffix.lower() in (".yaml", ".yml"):
-                tree, _ = load_yaml(_text(path), str(path))
-                known |= {"/".join(keys): (path, lines) for keys, lines in _lists(tree)}
-        return known
+        lists = (path for path in files if path.suffix.lower() == ".txt")
+        return {path.relative_to(self.folder).with_suffix("").as_posix(): path for path in lists}
 
 
 def _text(path: Path) -> str:
@@ -120,15 +111,6 @@ def _text(path: Path) -> str:
         raise Refused("syntax.list_not_utf8", file=str(path), byte=error.start + 1) from error
     except OSError as error:
         raise Refused("syntax.unreadable", file=str(path), why=error.strerror or str(error)) from error
-
-
-def _lists(tree: object, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-    """The keys that lead to a list, and its lines."""
-    if isinstance(tree, list) and keys:
-        yield keys, [str(item) for item in tree if isinstance(item, str | int | float)]
-    elif isinstance(tree, dict):
-        for key, below in tree.items():
-            yield from _lists(below, (*keys, str(key)))
 
 
 # --- Drawing ----------------------------------------------------------------------------------------------------------

@@ -307,23 +307,6 @@ def test_what_comes_altered_is_thrown_away(models: Callable, hub: tuple, tmp_pat
     assert models("add", "org/mine").returncode == 0 and rows(models("info", "org/mine", "--json"))[0]["problem"] == ""
 
 
-def test_a_full_disk_is_seen_before(monkeypatch: pytest.MonkeyPatch, hub: tuple, tmp_path: Path) -> None:
-    from collections import namedtuple
-
-    from huggingface_hub import constants
-
-    from models.messages import Refused
-    from studio.disk import download
-
-    monkeypatch.setattr(download, "offline_by_user", lambda: False)  # whatever the tests run with
-    monkeypatch.setattr(constants, "ENDPOINT", hub[0])
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: namedtuple("Usage", "free")(1000))
-    with pytest.raises(Refused, match=r"needs 1\.1 GB on the disk .*, which has 0\.0"):
-        download.download("org/mine")
-    assert not [path for path, _ in hub[1].asked if "/resolve/" in path]
-
-
 def test_a_folder_is_looked_through_until_it_is_forgotten_and_a_model_is_the_usual_one(
     studio: Callable, tmp_path: Path
 ) -> None:

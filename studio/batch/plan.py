@@ -13,10 +13,10 @@ from studio.batch.readers import Problem, Row, Settings, Source, read, settings
 from studio.capabilities import Capabilities
 from studio.inputs import pictures_in
 from studio.planner import Job as Planned
-from studio.planner import plan_with
+from studio.planner import plan_with, with_texts
 from studio.requests import make_request, stored_request
 from studio.run import file_names
-from studio.syntax import Wildcards
+from studio.syntax import Wildcards, literal
 
 JOBS = 100_000
 PROBLEMS = 1_000  # that are listed; more are counted
@@ -119,7 +119,7 @@ def _add(result: Plan, taken: dict[str, str], source: Source, row: Row, context:
     """The jobs of one row, all or none."""
     try:
         row_settings = settings(row, source, context.can)
-        jobs = _named(_planned(row_settings, context), row_settings.name, source, row.line)
+        jobs = _named(_planned(row_settings, row.expand, context), row_settings.name, source, row.line)
         _claim(jobs, taken)
     except Refused as error:
         result.refuse(Problem(source.name, row.line, error.message, getattr(error, "column", None)))
@@ -130,12 +130,14 @@ def _add(result: Plan, taken: dict[str, str], source: Source, row: Row, context:
             raise Refused("batch.too_many_jobs", file=source.name, most=context.most)
 
 
-def _planned(row_settings: Settings, context: Context) -> list[Planned]:
+def _planned(row_settings: Settings, expand: bool, context: Context) -> list[Planned]:
     """In the largest batch shape, whatever they are drawn together with, so the same line makes the same pictures."""
     fields = {"model": context.model, "shape": max(context.can.shapes), **row_settings.fields}
     if fields["model"] != context.model:
         raise Refused("batch.other_model", model=repr(fields["model"]))
     requests = [make_request(row_settings.task, **fields, seed=seed) for seed in row_settings.seeds]
+    if not expand:  # braces and wildcards stand for themselves
+        requests = [with_texts(one, {name: literal(text) for name, text in one.texts().items()}) for one in requests]
     for picture in requests[0].pictures():
         _check_within(Path(picture.path), context)
     return plan_with(requests, context.can, context.digest, context.wildcards)

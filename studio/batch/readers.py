@@ -8,11 +8,10 @@ A new format is a reader and a row of `READERS`. `settings` makes a row's own na
 row may name its `task`.
 """
 
-import contextlib
 import csv
 import functools
-import glob
 import hashlib
+import io
 import itertools
 import json
 import re
@@ -24,17 +23,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from models.messages import Message, Refused, did_you_mean
 from studio.capabilities import Capabilities
 from studio.requests import Picture, fields_of, ingredient, media_tasks, spelled, types_in
-from studio.syntax import literal
-from studio.yaml_file import load_yaml
 
 FILE_BYTES = 64 * 2**20
-FILES = 10_000
 LINE_BYTES = 64 * 1024
 SEEDS_A_LINE = 1_000
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
+YAML_LENGTH = 2**20  # characters: the parser is slow
 YAML_KEYS = ("defaults", "jobs", "matrix")
 _FLAG = re.compile(r"\s--(?=[A-Za-z]\w*(?:\s|$))")
 
@@ -62,7 +61,10 @@ class Source:
                 with path.open("rb") as file:
                     data = file.read(FILE_BYTES + 1)
             else:
-                raise Refused("batch.is_a_folder" if path.is_dir() else "batch.is_no_file", file=name)
+                kind = "is_a_folder" if path.is_dir() else "is_no_file" if path.exists() else "missing"
+                raise Refused(f"batch.{kind}", file=name)
+        except ValueError as error:  # a zero byte in the name
+            raise Refused("batch.missing", file=name) from error
         except OSError as error:
             raise Refused("batch.unreadable", file=name, why=error.strerror or str(error)) from error
         if len(data) > FILE_BYTES:
@@ -109,23 +111,6 @@ class BadRow(Refused):
     def at(self, source: Source, line: int) -> Problem:
         """The problem on a line of a file."""
         return Problem(source.name, self.line or line, self.message, self.column)
-
-
-def open_sources(names: Sequence[str]) -> list[Source]:
-    """The prompt files of `names`: files, pipes, patterns (sorted), and "-" for standard input."""
-    return [Source.open(path) for name in names for path in _paths(name)]
-
-
-def _paths(name: str) -> list[str]:
-    with contextlib.suppress(OSError):  # a name that is too long
-        if name == "-" or Path(name).exists():
-            return [name]
-    paths = sorted(path for path in glob.glob(name, recursive=True) if Path(path).is_file())  # noqa: PTH207 - absolute too
-    if not paths:
-        raise Refused("batch.missing", file=name)
-    if len(paths) > FILES:
-        raise Refused("batch.too_many_files", pattern=name, count=len(paths), most=FILES)
-    return paths
 
 
 def digest(sources: Sequence[Source]) -> str:
@@ -178,14 +163,12 @@ def read(source: Source) -> Iterator[Row | Problem]:
 def _format(source: Source) -> str:
     text = source.data[:4096].decode("utf-8-sig", "replace")
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    if re.match(r'\[\s*([{"\]]|$)', first):
-        return ".json"
-    if re.match(r'\{\s*("|$)', first):
-        return ".jsonl" if first.endswith("}") else ".json"
+    if re.match(r'\[\s*([{"\]]|$)|\{\s*("|$)', first):
+        return ".jsonl" if first.startswith("{") and first.endswith("}") else ".json"
     if re.match(r"(---|defaults:|jobs:|matrix:)", first):
         return ".yaml"
-    cells = [cell.strip().strip('"') for cell in first.split(_delimiter(first))]
-    return ".csv" if len(cells) > 1 and all(is_known(cell) for cell in cells) else ".txt"
+    cells = first.split(_delimiter(first))
+    return ".csv" if len(cells) > 1 and all(is_known(cell.strip()) for cell in cells) else ".txt"
 
 
 def _by_line(source: Source, row_of: Callable[[int, str], Row | None]) -> Iterator[Row | Problem]:
@@ -252,49 +235,42 @@ def read_csv(source: Source) -> Iterator[Row | Problem]:
 
     A cell that looks like a formula is text.
     """
-    items = list(lines(source))
-    yield from (item for item in items if isinstance(item, Problem))
-    texts = ["" if isinstance(item, Problem) else item[1] for item in items]  # `csv.reader` passes over empty lines
-    first = next((number for number, text in enumerate(texts) if text.strip()), None)
-    if first is None:
-        return
-    delimiter = _delimiter(texts[first])
-    names = [name.strip().strip('"') for name in texts[first].split(delimiter)]
+    line = 1
     try:
-        _unique([(name, None) for name in names if name])
-        for name in filter(None, names):
+        text = whole(source)
+        head = next(filter(str.strip, text.splitlines()), "")
+        rows = csv.reader(io.StringIO(text), delimiter=_delimiter(head), strict=True)
+        names = [name.strip() for name in next(filter(None, rows), [])]
+        line = max(1, rows.line_num)
+        for name in _unique([(name, None) for name in names if name]):
             check_name(name)
-        if not any(names):
+        if text.strip() and not any(names):
             raise BadRow("batch.empty_header")
-    except BadRow as error:
-        yield error.at(source, first + 1)
+    except (BadRow, csv.Error) as error:
+        yield _table_problem(error, source, line)
         return
-    rows = csv.reader((f"{text}\n" for text in texts[first + 1 :]), delimiter=delimiter, strict=True)
     while True:
-        line = first + rows.line_num + 2
+        line = rows.line_num + 1
         try:
-            if fields := _cells(names, next(rows)):
+            cells = next(rows)
+            for place, cell in enumerate(cells, 1):
+                if cell.strip() and not "".join(names[place - 1 : place]):
+                    raise BadRow("batch.no_column", place=place, cell=cell.strip()[:40])
+            if fields := {name: cell for name, cell in zip(names, cells, strict=False) if cell.strip()}:
                 yield Row(line, fields, typed=False)
         except StopIteration:
             return
-        except csv.Error as error:
-            yield BadRow("batch.broken_table", why=str(error)).at(source, line)
-        except BadRow as error:
-            yield error.at(source, line)
+        except (BadRow, csv.Error) as error:
+            yield _table_problem(error, source, line)
+
+
+def _table_problem(error: BadRow | csv.Error, source: Source, line: int) -> Problem:
+    bad = error if isinstance(error, BadRow) else BadRow("batch.broken_table", why=str(error))
+    return bad.at(source, line)
 
 
 def _delimiter(header: str) -> str:
     return max(",;\t", key=header.count)
-
-
-def _cells(names: list[str], cells: list[str]) -> dict[str, str]:
-    """The cells that hold something, by name; BadRow where one is under no name."""
-    fields: dict[str, str] = {}
-    for place, (name, cell) in enumerate(itertools.zip_longest(names[: len(cells)], cells, fillvalue=""), 1):
-        if cell.strip() and not name:
-            raise BadRow("batch.no_column", place=place, cell=cell.strip()[:40])
-        fields |= {name: cell} if cell.strip() else {}
-    return fields
 
 
 def read_jsonl(source: Source) -> Iterator[Row | Problem]:
@@ -351,17 +327,56 @@ def _expanded(line: int, fields: dict[str, Any], usual: bool) -> Row:
     return Row(line, {name: value for name, value in fields.items() if name != "expand"}, expand=switch)
 
 
+class _YamlLoader(yaml.SafeLoader):
+    """Plain values alone, no key twice, and no aliases, which multiply values."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise _at(self.peek_event().start_mark, Message("syntax.alias"))
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise _at(key.start_mark, Message("syntax.key_twice", {"key": key.value}))
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _at(mark: yaml.Mark | None, problem: Message) -> BadRow:
+    return BadRow(problem, mark.column + 1, mark.line + 1) if mark else BadRow(problem)
+
+
+def _load_yaml(text: str) -> tuple[Any, Any]:
+    """The document in `text` as plain values, and its node, which knows lines; both None where it is empty."""
+    if len(text) > YAML_LENGTH:
+        raise BadRow("syntax.too_long", most=YAML_LENGTH)
+    try:
+        loader = _YamlLoader(text)
+        node = loader.get_single_node()
+        return (None, None) if node is None else (loader.construct_document(node), node)
+    except BadRow:
+        raise
+    except RecursionError as error:
+        raise BadRow("syntax.too_deep") from error
+    except Exception as error:  # a KeyError for `!!bool x`, an IndexError for `!!int ""`: whatever it stumbles over
+        reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error) or "no plain value"
+        problem = Message(f"{' '.join(str(reason).split())[:150].rstrip('.')}.")
+        raise _at(getattr(error, "problem_mark", None), problem) from error
+
+
 def read_yaml(source: Source) -> Iterator[Row | Problem]:
     """A row a job of `jobs`, times the combinations of `matrix`; `defaults` fill what a job leaves out."""
     try:
         yield from _jobs(source)
-    except Refused as error:  # those of `load_yaml` know their place
-        values = error.message.values
-        yield Problem(source.name, values.get("line", 1), values.get("problem", error.message), values.get("column"))
+    except BadRow as error:
+        yield error.at(source, 1)
 
 
 def _jobs(source: Source) -> Iterator[Row | Problem]:
-    tree, node = load_yaml(whole(source), source.name)
+    tree, node = _load_yaml(whole(source))
     parts, nodes = {"jobs": tree}, {"jobs": node}
     if isinstance(tree, dict):
         parts, nodes = tree, {str(key.value): value for key, value in node.value}
@@ -469,8 +484,6 @@ def settings(row: Row, source: Source, can: Capabilities | None = None) -> Setti
         raise BadRow("request.unknown_task", task=task, hint=did_you_mean(task, tasks), tasks=list(tasks))
     if not isinstance(result.name, str):
         raise BadRow("batch.no_text", name="name", value=repr(result.name))
-    if not row.expand:  # braces and wildcards stand for themselves
-        result.fields = {name: _literal(name, value) for name, value in result.fields.items()}
     return result
 
 
@@ -537,15 +550,3 @@ def _ingredient(part: Any, source: Source) -> Any:
     if isinstance(part, dict) and part.get("picture") is not None:
         return {**part, "picture": _picture(part["picture"], source)}
     return part
-
-
-def _literal(name: str, value: Any) -> Any:
-    """A prompt, a negative or the texts of a mix with braces and wildcards escaped; other values as they are."""
-    if name == "mix":
-        return tuple(
-            {**part, "text": literal(part["text"])}
-            if isinstance(part, dict) and isinstance(part.get("text"), str)
-            else part
-            for part in value
-        )
-    return literal(value) if name in ("prompt", "negative") and isinstance(value, str) else value

@@ -27,7 +27,7 @@ from models.references.credits import as_file
 from studio.backends.base import Backend, Opener, open_backend
 from studio.backends.cluster import opened as opened_on
 from studio.batch.plan import Context, Job, Plan, plan, safe_name
-from studio.batch.readers import Problem, digest, open_sources
+from studio.batch.readers import Problem, Source, digest
 from studio.events import Done, Failed, Progress, Saved, Unknown
 from studio.files import ready_folder, remove_empty, sha256, why, write_whole
 from studio.foreground import exit_code
@@ -249,7 +249,7 @@ def run_files(
     address. `watch` iterates the runner to its end, or stops it. Refused, and nothing written, for nothing to do.
     """
     with opened_on(opener, model, cluster) as backend:
-        sources = open_sources(files)
+        sources = list(map(Source.open, files))
         context = Context(model, backend.capabilities(), backend.digest(), lists)
         facts: dict[str, Any] = {"source": digest(sources), "model": model, "digest": context.digest}
         if out is None:  # the same for the same prompts and model, so that the same command resumes the same batch

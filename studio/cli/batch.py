@@ -14,7 +14,7 @@ from rich.text import Text
 from models.messages import Refused
 from studio.backends.base import open_backend
 from studio.batch.plan import Context, Job, Plan, plan, safe_name
-from studio.batch.readers import Problem, open_sources
+from studio.batch.readers import Problem, Source
 from studio.batch.run import Runner, refuse_nothing, run_files
 from studio.cli.base import FILE, HOME, MODEL, Common, command, leave, request_options, warn
 from studio.cli.files import for_app_option, outline_option, pack_files, pack_option
@@ -62,7 +62,7 @@ def batch(common: Common, files: Sequence[str], out: Path | None, dry_run: bool,
         return
     backend = open_backend(common.model)
     context = Context(common.model, backend.capabilities(), backend.digest(), common.lists())
-    work = plan(open_sources(files), context)
+    work = plan(list(map(Source.open, files)), context)
     refuse_nothing(work)
     jobs, errors = [job.as_dict() for job in work.jobs], [problem.as_dict() for problem in work.problems]
     text = "\n".join(map(_job_line, work.jobs))

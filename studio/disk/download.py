@@ -1,12 +1,11 @@
 """Downloads from the Hugging Face hub, only where the user asks for one by name.
 
 `huggingface_hub` does the work: it honours HF_ENDPOINT, HF_TOKEN and the cache's place, resumes, and renames a file
-once it is whole. This module takes only safetensors and configurations, checks the free space before, and compares
-files with the sha256 that the hub lists.
+once it is whole. This module takes only safetensors and configurations, and compares files with the sha256 that the
+hub lists.
 """
 
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 TAKEN = re.compile(r".*\.(safetensors|json|txt|model|jinja)|README\.md|LICEN[SC]E.*", re.DOTALL)
 ADDRESS = re.compile(r"(?:https?://[^/]+/)?([\w.-]+/[\w.-]+?)/?")  # of a repository: its id, with or without the hub's
 HUB = "https://huggingface.co"
-MARGIN = 1 << 30  # bytes that stay free
 SECONDS = 10.0  # for the hub's first answer
 
 
@@ -43,18 +41,16 @@ def download(repository: str) -> Path:
 
 
 def _fetched(repository: str) -> Path:
-    from huggingface_hub import HfApi, auth_check, constants, snapshot_download
+    from huggingface_hub import HfApi, auth_check, snapshot_download
 
     with _explained(repository, "hub.offline"):
         info = HfApi().model_info(repository, files_metadata=True, timeout=SECONDS)
         if info.gated:
             auth_check(repository)
     files = taken(info)
-    cache = Path(constants.HF_HUB_CACHE)
-    _make_room(cache, info, files)
     with _explained(repository, "hub.broke_off"):
         names = [one.rfilename for one in files]
-        folder = Path(snapshot_download(repository, allow_patterns=names, cache_dir=cache))
+        folder = Path(snapshot_download(repository, allow_patterns=names))
     wrong = [path for one in files if one.lfs and sha256(path := folder / one.rfilename) != one.lfs.sha256]
     for path in wrong:
         path.resolve().unlink()
@@ -78,17 +74,6 @@ def taken(info: "ModelInfo") -> "list[RepoSibling]":
     beside = {path for path in weights if networks and path.parent == Path()}
     left = beside | {path for path in weights if path.name.count(".") > dots[path.parent]}
     return [one for one in there if Path(one.rfilename) not in left]
-
-
-def _make_room(cache: Path, info: "ModelInfo", files: "list[RepoSibling]") -> None:
-    """Refused where the disk has not the room for what is not there yet."""
-    blobs = cache / f"models--{info.id.replace('/', '--')}" / "blobs"
-    missing = sum(one.size or 0 for one in files if not (one.lfs and (blobs / one.lfs.sha256).is_file()))
-    there = next(folder for folder in (cache, *cache.parents) if folder.is_dir())
-    free = shutil.disk_usage(there).free
-    if missing + MARGIN > free:
-        sizes = {"needs": f"{(missing + MARGIN) / 1e9:.1f}", "free": f"{free / 1e9:.1f}"}
-        raise Refused("hub.no_room", name=info.id, folder=str(there), **sizes)
 
 
 @contextmanager
