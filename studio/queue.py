@@ -34,7 +34,6 @@ MAX_PRIORITY = 1_000_000  # above or below the usual 0
 MAX_ANSWERS = 64  # one of 32 vectors takes 80 kB, one of a picture 150 kB
 ANSWERS: TypeAdapter[tuple[Answer, ...]] = TypeAdapter(tuple[Answer, ...])
 MAX_CRASHES = 2  # of workers, after which a job is quarantined
-SLOT = 32  # characters of an owner's name before its slot
 MAX_CLAIM = 64  # jobs that one claim takes at most
 NEXT_POSITION = "(SELECT ifnull(max(position), 0) + 1 FROM jobs)"  # the end of the line
 
@@ -323,19 +322,9 @@ class Claims:
         """
         self._put_back("owner = ?1", crash)
 
-    @property
-    def slot(self) -> str:
-        """Which of the home's workers it is, the end of the owner's name: "" the first, ".1" the second."""
-        return self.owner[SLOT:]
-
-    def slots(self) -> set[str]:
-        """The slots of all workers that hold jobs."""
-        sql = f"SELECT DISTINCT substr(owner, {SLOT} + 1) AS slot FROM jobs WHERE state = 'running'"
-        return {row["slot"] for row in self._database.rows(sql)}
-
-    def recover(self, slot: str = "") -> None:
-        """Put back the jobs of former workers of a slot. The caller holds its lock, so none of them lives."""
-        self._put_back(f"owner != ?1 AND substr(owner, {SLOT} + 1) = '{slot}'", Message("worker.vanished"))
+    def recover(self) -> None:
+        """Put back the jobs of former workers. The caller holds the home's lock, so none of them lives."""
+        self._put_back("owner != ?1", Message("worker.vanished"))
 
     def _put_back(self, whose: str, crash: Message | None) -> None:
         """Running jobs wait again at their position, are cancelled on request, or are quarantined at MAX_CRASHES."""

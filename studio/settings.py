@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +92,6 @@ def memory() -> str:
 def device() -> str:
     """Where models compute, as torch calls it: cpu, cuda, cuda:1, xpu, mps; "" lets the studio choose."""
     return os.environ.get("STUDIO_DEVICE", "")
-
-
-def devices(cards: Callable[[], int]) -> list[str]:
-    """Where a studio's workers compute, each on one: those of STUDIO_DEVICE, with commas between, else on so many
-    cards, unless some are hidden from this process; else one where the studio chooses.
-    """
-    count = 0 if device() or "CUDA_VISIBLE_DEVICES" in os.environ else cards()
-    return [f"cuda:{n}" for n in range(count)] if count > 1 else [one.strip() for one in device().split(",")]
 
 
 def dtype() -> str:

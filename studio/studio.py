@@ -30,7 +30,7 @@ from studio.queue import QueuedJob
 from studio.requests import MediaRequest, SearchRequest, make_request
 from studio.search import Hit, Query, embed_parts, query, search_request
 from studio.syntax import Wildcards
-from studio.worker import Workers
+from studio.worker import Supervisor
 
 Files = str | Path | Sequence[str | Path]
 
@@ -76,10 +76,9 @@ def awaitable(
 class Studio:
     """The studio at `home`; None is STUDIO_HOME, else the system's place for user data.
 
-    Several processes may have one on the same home: they share queue, gallery and worker. The worker is a process, one
-    for each of several devices, that starts with the first thing to do and ends with `close`; what it had not done is
-    done another day. All methods may be called from any thread. What can't be done raises `Refused`, with one sentence
-    that says why and what to do.
+    Several processes may have one on the same home: they share queue, gallery and worker. The worker is a process that
+    starts with the first thing to do and ends with `close`; what it had not done is done another day. All methods may
+    be called from any thread. What can't be done raises `Refused`, with one sentence that says why and what to do.
 
         from studio import Studio
 
@@ -95,8 +94,8 @@ class Studio:
         self.store = Home(self.home)
         self.queue, self.gallery = self.store.queue, self.store.gallery
         self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="studio")
-        self._opener, self._workers = opener, Workers(self.home, self.store.database, opener)
-        self._closed, self.trouble = False, self._workers.trouble
+        self._opener, self._worker = opener, Supervisor(self.home, self.store.database, opener)
+        self._closed, self.trouble = False, self._worker.trouble
 
     def __enter__(self) -> Self:
         return self
@@ -160,7 +159,7 @@ class Studio:
         self.gallery.restore_job(job.id)
         again = len(self.gallery.results(job.id)) < job.request.count
         self.queue.submit(replace(job, request=inputs.keep(job.request, self.home)), priority, again)
-        self._workers.wake(job.request.model)
+        self._worker.wake()
         return job.id
 
     def events(self, job: str) -> Iterator[Progress | Saved | End]:
@@ -228,7 +227,7 @@ class Studio:
         """
         name = job_id(resolved, self._opener(resolved.model).digest(), interactive=True)
         self.queue.ask(resolved, name)
-        self._workers.wake(resolved.model)
+        self._worker.wake()
         while True:
             if (answers := self.queue.answer(name)) is not None:
                 return answers
@@ -401,12 +400,12 @@ class Studio:
 
     def open(self, model: str = "") -> None:
         """Begin to work: what waits from another day, and loading `model` if there is nothing."""
-        self._workers.wake(model, load=True)
+        self._worker.wake(model)
 
     def close(self) -> None:
         """End the worker; what it was doing goes back in line, what is whole on disk stays."""
         self._closed = True
-        self._workers.close()
+        self._worker.close()
         self.threads.shutdown(wait=False)
 
     # --- Parts --------------------------------------------------------------------------------------------------------

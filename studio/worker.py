@@ -1,16 +1,14 @@
-"""The worker processes of a home: they claim jobs and do them with models that stay loaded, and a supervisor in the
-studio's process starts each of them, wakes it and restarts it when it dies.
+"""The worker process of a home: it claims jobs and does them with models that stay loaded, and a supervisor in the
+studio's process starts it, wakes it and restarts it when it dies.
 
-A home has a slot for each device, and each slot has one worker, whoever started it: the worker holds a lock that the
-system releases with the process. Another worker of the slot waits for the lock. All slots take jobs from one queue. A
-worker ends with the studio that started it.
+A home has one worker, whoever started it: the worker holds a lock that the system releases with the process. Another
+worker of the home waits for the lock. A worker ends with the studio that started it.
 
 A worker shows a sign of life once a second: to its supervisor through their pipe, to other processes by touching a
 file. Neither needs disk space. A worker that hangs is killed by its supervisor.
 """
 
 import contextlib
-import functools
 import gc
 import json
 import multiprocessing
@@ -20,13 +18,13 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing import spawn
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast
 
 import psutil
 from filelock import FileLock, Timeout
@@ -35,17 +33,18 @@ from models.messages import Message, Refused
 from studio import settings
 from studio.backends.base import Backend, Opener, open_backend, run
 from studio.database import Database, StoreTrouble
-from studio.disk.memory import cards, machine
+from studio.disk.memory import machine
 from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Saved
 from studio.files import UPLOAD, remove_parts, remove_uploads, write_whole
 from studio.home import Home
 from studio.inputs import INPUTS
 from studio.media import Artifact
 from studio.planner import Job, job_id
-from studio.queue import SLOT, Claims, QueuedJob, StopRequest
+from studio.queue import Claims, QueuedJob, StopRequest
 from studio.run import GallerySink, complain, explain, run_jobs
 
-LOCK = "worker{}.lock"  # in the home, by slot
+LOCK = "worker.lock"  # in the home
+HEARTBEAT = "cache/worker.alive"
 RETRY_SECONDS = 2.0  # seconds between attempts where the store refuses
 POLL = 0.2  # seconds between looks at the queue, for jobs that other processes submit
 FREE = 0.5  # of the device's memory: with less, unused models are dropped before another one is loaded
@@ -59,20 +58,19 @@ SHUTDOWN_CODES = (-signal.SIGTERM, -getattr(signal, "SIGHUP", signal.SIGTERM))  
 RESTART_SECONDS = 0.2  # seconds before a start that follows a crash
 AGAIN_SECONDS = 5.0  # seconds before a start that follows the last one of MAX_FAILED_STARTS
 NAME = "studio-worker"  # a process of this name does not import the program that started it
-Loaded = Literal["loaded", "loading", "not loaded"]  # the furthest first
+Loaded = Literal["loaded", "loading", "not loaded"]
 
 
-def serve(wakes: Connection, reports: Connection, root: Path, opener: Opener, owner: str, device: str) -> None:
-    """The worker process: do the jobs of the home `root` on a device until the other end of `wakes` is closed."""
+def serve(wakes: Connection, reports: Connection, root: Path, opener: Opener, owner: str) -> None:
+    """The worker process: do the jobs of the home `root` until the other end of `wakes` is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the program that started it answers Ctrl-C
     settings.stay_offline()
-    settings.place(device=device, home=root)
-    slot = owner[SLOT:]
-    heart = Heartbeat(root, reports, slot)
+    settings.place(home=root)
+    heart = Heartbeat(root, reports)
     wake = _WakeUp(wakes)
     home = _open_home(root, heart)
     claims = wake.claims = Claims(home.database, owner)
-    FileLock(root / LOCK.format(slot)).acquire()
+    FileLock(root / LOCK).acquire()
     heart.hold()
     _work(home, _LoadedModels(opener, heart.hold), wake, claims, heart.show)
 
@@ -116,24 +114,17 @@ def _work(
 
 
 def _recover(home: Home, claims: Claims) -> None:
-    """Clean up after former workers of this slot and of free ones: jobs, progress, unfinished files."""
-    for slot in claims.slots() | {claims.slot}:
-        with contextlib.suppress(Timeout), alone(home.root, slot) if slot != claims.slot else contextlib.nullcontext():
-            claims.recover(slot)
+    """Clean up after former workers: jobs, progress, unfinished files."""
+    claims.recover()
     home.progress.keep_only(job.id for job in home.queue.jobs())
     for folder in (home.gallery.folder, home.root / INPUTS):
         remove_parts(folder)
     remove_uploads((*(home.root / "cache").glob(f"{UPLOAD}*"), *settings.uploads(home.root).glob("*")))
 
 
-@contextlib.contextmanager
-def alone(root: Path, slot: str | None = None) -> Iterator[None]:
-    """Hold the lock of a slot of a home, None: of all slots. Timeout where a worker holds it."""
-    locks = sorted({LOCK.format(slot or ""), *(path.name for path in root.glob(LOCK.format("*")) if slot is None)})
-    with contextlib.ExitStack() as stack:
-        for lock in locks:
-            stack.enter_context(FileLock(root / lock, timeout=0))
-        yield
+def alone(root: Path) -> FileLock:
+    """The lock of a home's worker, to be entered. Timeout where a worker holds it."""
+    return FileLock(root / LOCK, timeout=0)
 
 
 class _WakeUp:
@@ -326,13 +317,13 @@ class Sign:
 class Heartbeat:
     """Sends the worker's signs of life, from a thread of its own."""
 
-    def __init__(self, root: Path, reports: Connection, slot: str = "") -> None:
-        self._file, self._reports = _heartbeat_file(root, slot), reports
+    def __init__(self, root: Path, reports: Connection) -> None:
+        self._file, self._reports = root / HEARTBEAT, reports
         self._sign, self._lock, self._holds = Sign(), threading.Lock(), False
         threading.Thread(target=self._beat, daemon=True).start()
 
     def hold(self, models: Mapping[str, Loaded] | None = None) -> None:
-        """Write the heartbeat file: this worker holds its slot, and has these `models` in memory."""
+        """Write the heartbeat file: this worker holds the home, and has these `models` in memory."""
         me = psutil.Process()
         with contextlib.suppress(Refused):  # on a full disk no other process sees it
             write_whole(self._file, json.dumps([me.pid, me.create_time(), dict(models or {})]).encode())
@@ -358,46 +349,35 @@ class Heartbeat:
 
 
 def silence(root: Path) -> float | None:
-    """The longest time in seconds since a sign of life among a home's workers; None where there is no worker."""
-    seen = []
-    for file in _living(root):
-        with contextlib.suppress(OSError):
-            seen.append(file.stat().st_mtime)
-    return max(0.0, time.time() - min(seen)) if seen else None
+    """The time in seconds since a sign of life of a home's worker; None where there is no worker."""
+    with contextlib.suppress(OSError):
+        if _process(root):
+            return max(0.0, time.time() - (root / HEARTBEAT).stat().st_mtime)
+    return None
 
 
 def loaded(root: Path, model: str) -> Loaded:
-    """The furthest state of a model among a home's workers."""
-    states: list[Loaded] = ["not loaded"]
-    for file in _living(root):
-        with contextlib.suppress(OSError, ValueError, LookupError):
-            states.append(json.loads(file.read_text())[2].get(model, states[0]))
-    return min(states, key=get_args(Loaded).index)
+    """The state of a model in a home's worker."""
+    with contextlib.suppress(OSError, ValueError, LookupError):
+        if _process(root):
+            return cast(Loaded, json.loads((root / HEARTBEAT).read_text())[2].get(model, "not loaded"))
+    return "not loaded"
 
 
 def trouble(root: Path) -> Message | None:
-    """A message where a worker of a home is silent for longer than QUIET."""
+    """A message where the worker of a home is silent for longer than QUIET."""
     seconds = silence(root) or 0.0
     return Message("worker.silent", {"seconds": round(seconds)}) if seconds > QUIET else None
 
 
-def _process(file: Path) -> psutil.Process | None:
-    """The process that wrote a heartbeat file, None where it has ended."""
+def _process(root: Path) -> psutil.Process | None:
+    """The process that wrote the heartbeat file, None where it has ended."""
     try:
-        pid, created, *_ = json.loads(file.read_text())
+        pid, created, *_ = json.loads((root / HEARTBEAT).read_text())
         process = psutil.Process(pid)
         return process if process.create_time() == created else None
     except (OSError, ValueError, TypeError, psutil.Error):
         return None
-
-
-def _living(root: Path) -> Iterator[Path]:
-    """The heartbeat files of a home's running workers."""
-    return filter(_process, _heartbeat_file(root).parent.glob("worker*.alive"))
-
-
-def _heartbeat_file(root: Path, slot: str = "") -> Path:
-    return root / "cache" / f"worker{slot}.alive"
 
 
 # --- Supervision ------------------------------------------------------------------------------------------------------
@@ -414,52 +394,11 @@ class _Process:
     hung: bool = False
 
 
-class Workers:
-    """The workers of the home `root`. `opener` turns a model's name into a backend, in the worker."""
+class Supervisor:
+    """Keeps the worker of the home `root` alive. `opener` turns a model's name into a backend, in the worker."""
 
     def __init__(self, root: Path, database: Database, opener: Opener = open_backend) -> None:
-        self._root, self._make = root, functools.partial(Supervisor, root, database, opener)
-        self._computes = functools.cache(lambda model: opener(model).capabilities().memory)
-        self._each: list[Supervisor] = []
-        self._lock, self._closed = threading.Lock(), False
-
-    @property
-    def each(self) -> "list[Supervisor]":
-        """One supervisor a device; none once they are closed. Counting devices takes time: the first use does it."""
-        with self._lock:
-            if not self._each and not self._closed:
-                devices = enumerate(settings.devices(lambda: len(cards())))
-                self._each = [self._make(f".{n}" if n else "", device) for n, device in devices]
-            return self._each
-
-    def wake(self, model: str, load: bool = False) -> None:
-        """Have the workers look for a job of `model`, or `load` it. Workers on further cards that the user did not name
-        are woken only where the model computes on a card.
-        """
-        for number, supervisor in enumerate(self.each):
-            with contextlib.suppress(Refused):
-                if not number or settings.device() or (model and self._computes(model)):
-                    supervisor.wake(model if load else "")
-
-    def close(self) -> None:
-        """End the workers; their jobs go back in line."""
-        with self._lock:
-            self._closed = True
-        for supervisor in self._each:
-            supervisor.close()
-
-    def trouble(self) -> Message | None:
-        """What keeps a worker from its jobs, None for nothing."""
-        return next(filter(None, (each.problem for each in self._each)), None) or trouble(self._root)
-
-
-class Supervisor:
-    """Keeps one worker alive, which computes on `device` and holds the home's slot `slot`."""
-
-    def __init__(
-        self, root: Path, database: Database, opener: Opener = open_backend, slot: str = "", device: str = ""
-    ) -> None:
-        self._root, self._database, self._opener, self._slot, self._device = root, database, opener, slot, device
+        self._root, self._database, self._opener = root, database, opener
         self._lock, self._closing = threading.Lock(), threading.Event()
         self._running: _Process | None = None
         self._failed_starts = 0
@@ -492,11 +431,10 @@ class Supervisor:
             with contextlib.suppress(Refused):  # the next worker puts the jobs back
                 Claims(self._database, running.owner).release()
 
-    @property
-    def problem(self) -> Message | None:
-        """What keeps the worker from its jobs, as it reports it."""
+    def trouble(self) -> Message | None:
+        """What keeps the worker from its jobs, None for nothing."""
         running = self._running
-        return running.sign.problem if running else None
+        return (running and running.sign.problem) or trouble(self._root)
 
     @property
     def process(self) -> BaseProcess | None:
@@ -504,13 +442,13 @@ class Supervisor:
 
     def _begin(self) -> bool:
         """Start a process -> whether the system allows it."""
-        owner = uuid.uuid4().hex + self._slot
+        owner = uuid.uuid4().hex
         context = multiprocessing.get_context("spawn")  # fork would copy threads and locks
         name = NAME if b"__main__" not in pickle.dumps(self._opener) else f"{NAME} with the starter's program"
         try:
             theirs, wakes = context.Pipe(duplex=False)
             ours, reports = context.Pipe(duplex=False)
-            arguments = (theirs, reports, self._root, self._opener, owner, self._device)
+            arguments = (theirs, reports, self._root, self._opener, owner)
             process = context.Process(target=serve, args=arguments, daemon=True, name=name)
             process.start()
         except OSError as error:

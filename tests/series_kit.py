@@ -28,7 +28,7 @@ def spoken(language: str) -> Iterator[None]:
 def idle_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PageContext]:
     """A page's context on a home where what is put in line waits."""
     studio = Studio(tmp_path / "home")
-    monkeypatch.setattr(studio._workers.each[0], "wake", lambda model="": None)
+    monkeypatch.setattr(studio._worker, "wake", lambda model="": None)
     monkeypatch.setattr(studio, "read", lambda *texts, **_: [])  # no worker reads
     yield PageContext(studio, "fake")
     studio.close()

@@ -219,7 +219,7 @@ def test_an_answer_survives_the_worker_and_so_does_the_job_at_work(tmp_path: Pat
         asking.start()
         while not interactive_job_runs(studio.store):
             time.sleep(0.01)
-        process = studio._workers.each[0].process
+        process = studio._worker.process
         assert process and process.pid
         os.kill(process.pid, signal.SIGKILL)
         asking.join(TIMEOUT)

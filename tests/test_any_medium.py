@@ -303,10 +303,10 @@ def test_a_worker_that_is_killed_in_the_middle_loses_no_artifact_and_makes_none_
     first = house.gallery.get(Path(house.gallery.results(ids[0])[0].path).stem)
     for job in ids[:2]:
         until(lambda job=job: (house.store.progress.read(job)[1] or Progress(0, 0)).total)
-        process = house._workers.each[0].process
+        process = house._worker.process
         assert process and process.pid and house.queue.job(job).state == "running"
         os.kill(process.pid, signal.SIGKILL)
-        until(lambda process=process: house._workers.each[0].process not in (None, process))
+        until(lambda process=process: house._worker.process not in (None, process))
         assert [type(event) for event in house.events(job)][-1] is Done
     assert len(house.result(ids[0])) == 3 and house.result(ids[2])[0].text == WORDS
     assert house.queue.counts() == {"done": 3} and house.gallery.get(first.sha256) == first

@@ -24,7 +24,7 @@ HOUR = 3600
 def idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
     """A studio whose worker never begins."""
     with Studio(tmp_path / "home") as studio:
-        monkeypatch.setattr(studio._workers.each[0], "wake", lambda model="": None)
+        monkeypatch.setattr(studio._worker, "wake", lambda model="": None)
         yield studio
 
 

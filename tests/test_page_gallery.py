@@ -155,7 +155,7 @@ def test_a_zip_holds_the_very_files(
 
 def test_emptying_the_bin_removes_what_only_its_pictures_were_made_from(tmp_path: Path) -> None:
     context = PageContext(Studio(tmp_path / "home"), "fake")
-    context.studio._workers.each[0].wake = lambda model="": None  # what is in line waits
+    context.studio._worker.wake = lambda model="": None  # what is in line waits
     Image.new("RGBA", (128, 128), "red").save(tmp_path / "red.png")
     context.studio.submit(*context.studio.prepare("image", prompt="a cat", model="fake", image=tmp_path / "red.png"))
     context.studio.queue.cancel()

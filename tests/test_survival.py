@@ -192,7 +192,7 @@ def test_a_worker_that_can_not_open_its_home_ends_with_the_studio(tmp_path: Path
         (tmp_path / "cache" / "live.db").mkdir()
         studio.open()
         until(studio.trouble)
-        running = studio._workers.each[0]._running
+        running = studio._worker._running
         assert running
         running.wakes.close()
         assert wait([running.process.sentinel], 60)

@@ -62,7 +62,7 @@ def first_step(studio: Studio, job: str) -> Progress:
 
 
 def send(studio: Studio, number: int) -> None:
-    process = studio._workers.each[0].process
+    process = studio._worker.process
     assert process and process.pid
     os.kill(process.pid, number)
 
@@ -207,9 +207,9 @@ def test_a_refusal_in_the_worker_comes_back_as_a_sentence(studio: Studio) -> Non
 
 def test_the_worker_does_not_outlive_the_studio(studio: Studio) -> None:
     finish(studio, drawing("warm up"))
-    process = studio._workers.each[0].process
+    process = studio._worker.process
     assert process
-    studio._workers.each[0]._running.wakes.close()
+    studio._worker._running.wakes.close()
     # The sentinel, not `is_alive`: the listening thread waits for the same process, and only one of the two is told.
     assert wait([process.sentinel], TIMEOUT)
 
@@ -286,7 +286,7 @@ def test_what_waits_is_done_once_the_disk_has_room_without_a_new_job(
     monkeypatch.setattr(worker, "AGAIN_SECONDS", 0.1)
     monkeypatch.setattr(Claims, "fail_all", full)
     monkeypatch.setattr(sys, "stderr", FullDisk())
-    studio._workers.each[0]._give_up(Message("the worker could not be started."))
+    studio._worker._give_up(Message("the worker could not be started."))
     assert list(studio.events(job.id))[-1] == Done()
 
 

@@ -48,20 +48,18 @@ def device(name: str = "") -> "torch.device":
 
 
 @contextlib.contextmanager
-def check_devices() -> Iterator[None]:
-    """Refused at the end where a device of STUDIO_DEVICE is missing. Another process tries them meanwhile, since the
+def check_device() -> Iterator[None]:
+    """Refused at the end where the device of STUDIO_DEVICE is missing. Another process tries it meanwhile, since the
     caller does without torch.
     """
-    names = set(settings.devices(lambda: 0)) - {"cpu"}
-    if not (names and settings.device()):
+    if settings.device() in ("", "cpu"):
         yield
         return
     spawn, silent = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it so
     with ProcessPoolExecutor(1, mp_context=spawn, initializer=signal.signal, initargs=silent) as process:
-        results = [process.submit(device, name) for name in sorted(names)]
+        result = process.submit(device, settings.device())
         yield
-        for result in results:
-            result.result()
+        result.result()
 
 
 def _accelerator() -> "torch.device | None":

@@ -21,7 +21,7 @@ from models.messages import Refused
 from studio import settings
 from studio.api.guard import PASSWORD_LEAST, Guard, is_loopback
 from studio.backends.base import open_backend
-from studio.backends.runtime import check_devices
+from studio.backends.runtime import check_device
 
 if TYPE_CHECKING:
     import uvicorn
@@ -77,7 +77,7 @@ def _listen(host: str, port: int, others: bool) -> socket.socket:
 def _serve(listener: socket.socket, home: Path, model: str, password: str, anywhere: bool, browser: bool) -> None:
     _return_memory()
     settings.keep_uploads(home)
-    with check_devices():
+    with check_device():
         from studio.page.context import PageContext
         from studio.studio import Studio
 
