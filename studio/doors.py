@@ -60,5 +60,4 @@ def model_problem(name: str) -> str:
 
 def model_states(usual: str) -> list[ModelState]:
     """All models, the usual one first."""
-    others = [name for name in MODELS if name != usual.partition(":")[0]]
-    return [model_state(name) for name in (usual, *others)]
+    return [model_state(name) for name in (usual, *(name for name in MODELS if name != usual.partition(":")[0]))]

@@ -19,8 +19,8 @@ from studio.studio import Studio
 
 
 @dataclass(frozen=True)
-class Found:
-    """A picture file that was found; `score` is its cosine to what was looked for, `prompt` what it says of itself."""
+class FolderHit:
+    """A picture file; `score` is its cosine to what was looked for, `prompt` what it says of itself."""
 
     path: Path
     score: float
@@ -63,7 +63,7 @@ class Folders:
 
     def search(
         self, folder: Path, words: str = "", like: str | Path | None = None, without: str | Path = "", k: int = 20
-    ) -> list[Found]:
+    ) -> list[FolderHit]:
         """At most `k` pictures below an indexed `folder`, best first: those whose name or prompt has all words, then
         those that mean it. Arguments are those of `Studio.search`.
         """
@@ -74,7 +74,9 @@ class Folders:
         assert place is not None
         rows = self._rows(folder)
         scores = from_bytes(b"".join(row["vector"] for row in rows), len(place)) @ place
-        hits = [Found(Path(row["path"]), float(score), row["prompt"]) for row, score in zip(rows, scores, strict=True)]
+        hits = [
+            FolderHit(Path(row["path"]), float(score), row["prompt"]) for row, score in zip(rows, scores, strict=True)
+        ]
         hits.sort(key=lambda one: (not _says(one, looked_for.words), -one.score))
         if unsaid := looked_for.without:
             hits = [one for one in hits if not _says(one, unsaid)]
@@ -113,19 +115,14 @@ def index_gallery(studio: Studio, model: str = "embedded") -> Iterator[Step]:
             given = {"pictures": [item.path]} if item.medium.visual else {"texts": [item.text or item.prompt]}
             try:
                 (place,) = studio.embed(**given, model=model)
-                _replace_vector(gallery.database, number, space, as_bytes(place.vector))
+                with gallery.database.writing() as connection:  # the artifact may be gone by now
+                    change = "REPLACE INTO vectors SELECT number, ?, ? FROM artifacts WHERE number = ?"
+                    connection.execute(change, (space, as_bytes(place.vector), number))
+                    counted = "INSERT INTO settings VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
+                    connection.execute(counted, (INDEXED,))  # searches read the vectors anew
             except Refused as refusal:
                 problem = str(refusal)
         yield Step(done, len(numbers), problem)
-
-
-def _replace_vector(database: Database, number: int, space: str, vector: bytes) -> None:
-    """Of an artifact that may be gone by now; those who search hear of it."""
-    with database.writing() as connection:
-        replace = "REPLACE INTO vectors SELECT number, ?, ? FROM artifacts WHERE number = ?"
-        connection.execute(replace, (space, vector, number))
-        counted = "INSERT INTO settings VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
-        connection.execute(counted, (INDEXED,))
 
 
 def _pictures(folder: Path) -> dict[str, os.stat_result]:
@@ -136,7 +133,7 @@ def _pictures(folder: Path) -> dict[str, os.stat_result]:
     return {str(path): path.stat() for path in files if path.is_file()}
 
 
-def _says(hit: Found, words: str) -> bool:
+def _says(hit: FolderHit, words: str) -> bool:
     text = f"{hit.path.stem} {hit.prompt}".casefold()
     return bool(words) and all(word in text for word in words.casefold().split())
 

@@ -39,35 +39,24 @@ def inspect(home: Home) -> Iterator[Finding]:
     for row in home.database.rows("SELECT * FROM artifacts ORDER BY number"):
         path = home.gallery.path_of(row)
         known.add(path)
-        if finding := _wrong_file(path, home.root / str(row["file"]), row["bytes"], row["sha256"]):
-            yield finding
-    yield from _strays(home.gallery, known)
-    with contextlib.suppress(Refused):
-        if home.database.rows("PRAGMA quick_check(1)")[0][0] == "ok":
-            return
-    yield Finding("damaged database", str(home.database.path), Message("advice.rebuild"))
-
-
-def _wrong_file(path: Path, named: Path, size: int, digest: str) -> Finding | None:
-    if not is_plain(path):
-        return Finding("missing file", str(named), Message("advice.missing"))
-    if path.stat().st_size != size:
-        return Finding("cut short", str(path), Message("advice.make_again"))
-    if sha256(path) != digest:
-        return Finding("altered or rotten", str(path), Message("advice.restore"))
-    return None
-
-
-def _strays(gallery: Gallery, known: set[Path]) -> Iterator[Finding]:
-    for path in sorted(gallery.folder.rglob("*")):
+        if not is_plain(path):
+            yield Finding("missing file", str(home.root / str(row["file"])), Message("advice.missing"))
+        elif path.stat().st_size != row["bytes"]:
+            yield Finding("cut short", str(path), Message("advice.make_again"))
+        elif sha256(path) != row["sha256"]:
+            yield Finding("altered or rotten", str(path), Message("advice.restore"))
+    for path in sorted(home.gallery.folder.rglob("*")):
         if path.is_dir() and not path.is_symlink():
             continue
         if path.name.startswith(PART):
             yield Finding("unfinished file", str(path), Message("advice.next_start"))
         elif path.suffix.lower() in media.media_types() and path not in known:
-            ours = is_plain(path) and path.stem == sha256(path)
-            advice = "advice.rebuild" if ours else "advice.not_ours"
+            advice = "advice.rebuild" if is_plain(path) and path.stem == sha256(path) else "advice.not_ours"
             yield Finding("not in the gallery", str(path), Message(advice))
+    with contextlib.suppress(Refused):
+        if home.database.rows("PRAGMA quick_check(1)")[0][0] == "ok":
+            return
+    yield Finding("damaged database", str(home.database.path), Message("advice.rebuild"))
 
 
 @dataclass
@@ -91,25 +80,20 @@ def rebuild(root: Path) -> Rebuilt:
     _salvage(path, new)
     home, result = Home(root, new.name), Rebuilt()
     Claims(home.database, "").release()
-    for file in _by_age(home.gallery.folder):
+    files = [p for p in home.gallery.folder.rglob("*") if p.suffix.lower() in media.media_types() and is_plain(p)]
+    for file in sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name)):
         taken = _take_up(home.gallery, file)
         result.pictures += taken
         result.skipped += not taken
     result.jobs = sum(home.queue.counts().values())
-    _swap(home, path, result)
-    return result
-
-
-def _swap(home: Home, path: Path, result: Rebuilt) -> None:
-    """The new database in the old one's place."""
-    new = home.database
-    with new.explained():
-        new.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        new.close()
+    with home.database.explained():
+        home.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        home.database.close()
         if path.exists():
             result.old = str(_rename_old(path))
-        remove_sidecars(new.path)
-        new.path.replace(path)
+        remove_sidecars(new)
+        new.replace(path)
+    return result
 
 
 def _salvage(old: Path, new: Path) -> None:
@@ -145,11 +129,6 @@ def _rename_old(path: Path) -> Path:
         if beside.exists():
             beside.replace(target.with_name(target.name + suffix))
     return target
-
-
-def _by_age(folder: Path) -> list[Path]:
-    files = [p for p in folder.rglob("*") if p.suffix.lower() in media.media_types() and is_plain(p)]
-    return sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
 def _take_up(gallery: Gallery, path: Path) -> bool:

@@ -114,20 +114,19 @@ class Queue:
 
         Jobs of another version that can't be read are left out.
         """
-        return self._readable(
-            "SELECT * FROM jobs WHERE state IN (SELECT value FROM json_each(?)) AND NOT interactive"
-            " ORDER BY state != 'running', state != 'waiting', iif(state = 'waiting', -priority, 0),"
-            " iif(state = 'waiting', position, -number), number LIMIT ?",
-            *(json.dumps(list(states)), limit),
-        )
+        return _read_jobs(
+            self._database.rows(
+                "SELECT * FROM jobs WHERE state IN (SELECT value FROM json_each(?)) AND NOT interactive"
+                " ORDER BY state != 'running', state != 'waiting', iif(state = 'waiting', -priority, 0),"
+                " iif(state = 'waiting', position, -number), number LIMIT ?",
+                *(json.dumps(list(states)), limit),
+            )
+        )[0]
 
     def latest(self, limit: int) -> list[QueuedJob]:
         """Jobs of the usual priority in any state, those submitted last first. Members of a series have a lower one."""
         sql = "SELECT * FROM jobs WHERE priority = 0 AND NOT interactive ORDER BY submitted DESC, number DESC LIMIT ?"
-        return self._readable(sql, limit)
-
-    def _readable(self, sql: str, *values: object) -> list[QueuedJob]:
-        return _read_jobs(self._database.rows(sql, *values))[0]
+        return _read_jobs(self._database.rows(sql, limit))[0]
 
     def counts(self) -> dict[State, int]:
         rows = self._database.rows("SELECT state, count(*) AS count FROM jobs WHERE NOT interactive GROUP BY state")

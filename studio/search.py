@@ -132,6 +132,8 @@ class Search:
         if vector is None:
             return [Hit(item, None) for item in self._gallery.page(wanted, limit=k)]
         numbers, vectors = self.vectors(space)
+        if not len(numbers):
+            return []
         scores, every = vectors @ np.asarray(vector, np.float32), wanted == Filter()
         if not every:
             chosen = np.isin(numbers, self._gallery.numbers(wanted), assume_unique=True)

@@ -58,7 +58,10 @@ def verify(path: Path, model: str | None = None, opener: Callable[[str], Backend
     record, kind, before = Origin.model_validate(settings), media_type(data, path), strip(data, path)
     pixels = None if kind in media.media_types(visual=False).values() else _pixels(Clip.read(path, before).frames)
     wanted = Wanted(format="mp4", matte=str(record.how.get("matte", "")), ground=str(record.how.get("ground", "white")))
-    backend = opener(model or _named(path, record))
+    named = str(record.request.get("model"))
+    if not model and named not in MODELS:  # one with an argument may be any folder or address: only the user says that
+        raise Refused("metadata.say_model", file=str(path), model=named)
+    backend = opener(model or named)
     request = _request(path, settings, backend.capabilities())
     backend.load()
     artifact = next(event for event in run(backend, request) if isinstance(event, Artifact))
@@ -70,24 +73,13 @@ def verify(path: Path, model: str | None = None, opener: Callable[[str], Backend
         if before == artifact.data:
             return Verdict("identical", None, "")
         return Verdict("different", None, "; ".join(differences) or _tampered(record, "the content was"))
-    # As the file was encoded, with its losses.
-    again = artifact.data if kind == artifact.media_type else _encoded_as(kind, artifact, wanted)
+    again = artifact.data
+    if kind != artifact.media_type:  # as the file was encoded, with its losses
+        if kind in MOVING and (artifact.kind == "clip" or kind not in MEDIA_TYPES):
+            again = clip_file(Clip.read("", artifact.data), MOVING[kind], **wanted.colours(MOVING[kind]))
+        else:
+            again = encoded(media.frames(artifact.data)[0], None, MEDIA_TYPES[kind])
     return _verdict(pixels, _pixels(media.frames(again)), differences, record)
-
-
-def _encoded_as(kind: str, artifact: Artifact, wanted: Wanted) -> bytes:
-    """An artifact as a file of another media type."""
-    if kind in MOVING and (artifact.kind == "clip" or kind not in MEDIA_TYPES):
-        return clip_file(Clip.read("", artifact.data), MOVING[kind], **wanted.colours(MOVING[kind]))
-    return encoded(media.frames(artifact.data)[0], None, MEDIA_TYPES[kind])
-
-
-def _named(path: Path, record: Origin) -> str:
-    """The model that the file names. One with an argument may be any folder or address: only the user says that."""
-    model = str(record.request.get("model"))
-    if model not in MODELS:
-        raise Refused("metadata.say_model", file=str(path), model=model)
-    return model
 
 
 def _request(path: Path, settings: dict[str, Any], can: Capabilities) -> Any:

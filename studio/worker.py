@@ -70,9 +70,9 @@ def serve(wakes: Connection, reports: Connection, root: Path, opener: Opener, ow
     wake = _WakeUp(wakes)
     home = _open_home(root, heart)
     claims = wake.claims = Claims(home.database, owner)
-    FileLock(root / LOCK).acquire()
-    heart.hold()
-    _work(home, _LoadedModels(opener, heart.hold), wake, claims, heart.show)
+    with FileLock(root / LOCK):
+        heart.hold()
+        _work(home, _LoadedModels(opener, heart.hold), wake, claims, heart.show)
 
 
 def _open_home(root: Path, heart: "Heartbeat") -> Home:
