@@ -9,13 +9,10 @@ another hue, and takes none of 150 pairs by two artists for copies.
 import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from PIL import Image
 
-from studio.files import make_folder, write_whole
 from studio.gallery import Filter, Gallery, GalleryItem
 
 SIDE = 16  # of what is compared
@@ -35,42 +32,26 @@ class Group:
 
 
 class Duplicates:
-    """Finds them in one gallery. What it saw of a picture lies in the file `cache`, by the picture's content."""
+    """Finds them in one gallery, and remembers the prints of its pictures by content."""
 
-    def __init__(self, gallery: Gallery, cache: Path) -> None:
-        self._gallery, self._cache = gallery, cache
+    def __init__(self, gallery: Gallery) -> None:
+        self._gallery = gallery
+        self._prints: dict[str, np.ndarray | None] = {}
 
     def groups(self) -> list[Group]:
         """The groups among the NEWEST pictures and clips that are not in the bin, the largest first."""
         items = [one for one in self._gallery.page(Filter(), limit=NEWEST) if one.medium.visual]
-        known = self._prints(items)
-        items = [one for one in items if one.sha256 in known]
-        groups = _components(len(items), _pairs(np.array([known[one.sha256] for one in items], np.float32)))
-        ranked = [sorted((items[i] for i in group), key=_worth, reverse=True) for group in groups]
+        known = self._prints
+        self._prints = {
+            item.sha256: known[item.sha256] if item.sha256 in known else self._print(item) for item in items
+        }
+        prints = [(item, each) for item in items if (each := self._prints[item.sha256]) is not None]
+        groups = _components(len(prints), _pairs(np.array([each for _, each in prints], np.float32)))
+        ranked = [sorted((prints[i][0] for i in group), key=_worth, reverse=True) for group in groups]
         return [Group(best, tuple(others)) for best, *others in sorted(ranked, key=len, reverse=True)]
 
-    def _prints(self, items: Iterable[GalleryItem]) -> dict[str, np.ndarray]:
-        """By sha256; what can't be read is left out."""
-        known: dict[str, np.ndarray] = {}
-        try:
-            with np.load(self._cache, allow_pickle=False) as stored:
-                known = dict(zip(stored["names"].tolist(), stored["prints"], strict=True))
-        except (OSError, ValueError, KeyError, BadZipFile):  # there is none, or it is damaged
-            pass
-        wanted = {item.sha256: known[item.sha256] for item in items if item.sha256 in known}
-        new = {
-            item.sha256: fingerprint
-            for item in items
-            if item.sha256 not in wanted and (fingerprint := self._seen(item)) is not None
-        }
-        if new:
-            file, every = io.BytesIO(), wanted | new
-            np.savez(file, names=np.array(list(every)), prints=np.array(list(every.values()), np.float16))
-            make_folder(self._cache.parent)
-            write_whole(self._cache, file.getvalue())
-        return wanted | new
-
-    def _seen(self, item: GalleryItem) -> np.ndarray | None:
+    def _print(self, item: GalleryItem) -> np.ndarray | None:
+        """None where the picture can't be read."""
         try:
             with Image.open(io.BytesIO(self._gallery.thumbnail(item.sha256))) as picture:
                 return picture_print(picture)

@@ -95,6 +95,7 @@ class Studio:
         self.queue, self.gallery = self.store.queue, self.store.gallery
         self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="studio")
         self._opener, self._worker = opener, Supervisor(self.home, self.store.database, opener)
+        self._duplicates = Duplicates(self.gallery)
         self._closed, self.trouble = False, self._worker.trouble
 
     def __enter__(self) -> Self:
@@ -332,7 +333,7 @@ class Studio:
         for group in studio.duplicates():
             studio.gallery.delete(one.sha256 for one in group.others)  # to the bin
         """
-        return Duplicates(self.gallery, self.home / "cache" / "prints.npz").groups()
+        return self._duplicates.groups()
 
     def query(self, request: SearchRequest) -> Query:
         """What a search looks for; without `embed` where only words are matched. Errors are those of `search`."""
