@@ -13,6 +13,7 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
@@ -188,18 +189,13 @@ class Block(nn.Module):
 
 def patchify(x: Tensor, patch: int) -> Tensor:
     """(B, C, S, S) -> (B, N, C * P * P), rows of patches from the top left."""
-    batch, channels, size, _ = x.shape
-    side = size // patch
-    x = x.reshape(batch, channels, side, patch, side, patch).permute(0, 2, 4, 1, 3, 5)
-    return x.reshape(batch, side * side, channels * patch * patch)
+    return F.pixel_unshuffle(x, patch).flatten(2).transpose(1, 2).contiguous()
 
 
 def unpatchify(tokens: Tensor, patch: int) -> Tensor:
     """The inverse of `patchify`: (B, N, C * P * P) -> (B, C, S, S)."""
-    batch, count, values = tokens.shape
-    side, channels = math.isqrt(count), values // (patch * patch)
-    x = tokens.reshape(batch, side, side, channels, patch, patch).permute(0, 3, 1, 4, 2, 5)
-    return x.reshape(batch, channels, side * patch, side * patch)
+    side = math.isqrt(tokens.shape[1])
+    return F.pixel_shuffle(tokens.transpose(1, 2).contiguous().unflatten(2, (side, side)), patch)
 
 
 def velocity_to(x0: Tensor, x: Tensor, t: Tensor) -> Tensor:

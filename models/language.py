@@ -363,43 +363,14 @@ class Experts(nn.Module):
         if torch.is_autocast_enabled(rows.device.type):
             dtype = torch.get_autocast_dtype(rows.device.type)
         row_of_slot, slots_of_row, ends = _slots(chosen, self.num_experts)
-        x = _Spread.apply(rows.to(dtype), row_of_slot, slots_of_row)
+        x = rows.to(dtype).index_select(0, row_of_slot)
         gate, up = F.grouped_mm(x, self.gate_up_proj.to(dtype).transpose(1, 2), offs=ends).chunk(2, -1)
         # The routing weight goes on the hidden numbers: they are half as many as the output's. An empty slot's is zero,
         # so it adds nothing, forward or backward.
         share = weights.new_zeros(len(row_of_slot)).index_copy(0, slots_of_row.flatten(), weights.flatten())
         x = self.act_fn(gate) * up * share[:, None].to(dtype)
         x = F.grouped_mm(x, self.down_proj.to(dtype).transpose(1, 2), offs=ends)
-        return _Gather.apply(x, row_of_slot, slots_of_row).to(rows.dtype)
-
-
-class _Spread(torch.autograd.Function):
-    """Rows to slots in expert order; the gradient of a row is the sum over the slots of its K pairs. `index_select` and
-    `embedding_bag` copy whole rows: indexing and its scatter-add take fifteen times as long here."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, row_of_slot: Tensor, slots_of_row: Tensor) -> Tensor:
-        ctx.save_for_backward(slots_of_row)
-        return rows.index_select(0, row_of_slot)  # (S, D)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (slots_of_row,) = ctx.saved_tensors
-        return F.embedding_bag(slots_of_row, gradients[0].contiguous(), mode="sum"), None, None
-
-
-class _Gather(torch.autograd.Function):
-    """The transpose of `_Spread`: every row the sum of its K slots."""
-
-    @staticmethod
-    def forward(ctx: Any, pairs: Tensor, row_of_slot: Tensor, slots_of_row: Tensor) -> Tensor:
-        ctx.save_for_backward(row_of_slot)
-        return F.embedding_bag(slots_of_row, pairs, mode="sum")  # (N, D)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (row_of_slot,) = ctx.saved_tensors
-        return gradients[0].index_select(0, row_of_slot), None, None
+        return F.embedding_bag(slots_of_row, x, mode="sum").to(rows.dtype)  # each row the sum of its K slots
 
 
 def _slots(chosen: Tensor, experts: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -21,7 +21,7 @@ from models.data.grammar import STYLES
 from models.data.pixels import to_tensor
 from models.data.variety import AS_IT_IS, NO_WARP, STAGED, VIEWS, WARPED, likewise, staged, view
 from models.dit import DiT
-from models.train.checkpoint import load_weights
+from models.train import loop
 from models.train.image import (
     CAPTIONS,
     CHUNK,
@@ -298,17 +298,6 @@ def test_a_run_starts_from_the_weights_of_another_or_of_a_part(parts: Path, tmp_
         part.start_from(tmp_path)
 
 
-def test_a_start_may_have_a_branch_that_the_part_does_not_know(tmp_path: Path) -> None:
-    plain, wider = (DiT(**{**preset("dit", "tiny"), "warp": warp}) for warp in (0, 7))
-    plain.save_pretrained(tmp_path)
-    load_weights(tmp_path, wider)
-    assert not wider.get_parameter("warp_in.weight").any()
-    assert all(torch.equal(wider.state_dict()[name], tensor) for name, tensor in plain.state_dict().items())
-    wider.get_parameter("warp_in.weight").data.fill_(1)
-    with pytest.raises(ValueError, match="warp"):
-        load_weights(tmp_path, wider)
-
-
 def test_weights_that_do_not_fit_are_refused_before_minutes_go_into_encoding(
     parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,7 +313,12 @@ def test_a_generator_of_other_parts_is_not_begun_from(parts: Path, tmp_path: Pat
         trainer(parts, tmp_path / "run").start_from(tmp_path / "dit")
 
 
-def test_muon_has_the_matrices_of_the_blocks_and_nothing_else(parts: Path, tmp_path: Path) -> None:
+def test_muon_has_the_matrices_of_the_blocks_and_nothing_else(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "native_dtype", lambda: torch.float32)
+    assert len(trainer(parts, tmp_path).optimizers) == 1, "bf16 would be emulated"
+    monkeypatch.setattr(loop, "native_dtype", lambda: torch.bfloat16)
     run = trainer(parts, tmp_path)
     adamw, muon = ({id(p) for g in o.param_groups for p in g["params"]} for o in run.optimizers)
     names = {id(p): name for name, p in run.plain.named_parameters()}

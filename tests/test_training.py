@@ -18,7 +18,6 @@ from accelerate.state import AcceleratorState
 from fixture_world import fixture_world
 from safetensors.torch import load_file, save_file
 from tiny_parts import save_tiny_parts
-from torch.overrides import TorchFunctionMode
 from training_kit import in_two_processes
 
 from models.autoencoder import Autoencoder
@@ -258,40 +257,6 @@ def test_two_processes_read_one_encoding(tmp_path: Path) -> None:
 
 
 # --- Where bf16 is emulated -------------------------------------------------------------------------------------------
-
-
-class Rounded(TorchFunctionMode):
-    """Counts the results in bf16."""
-
-    count = 0
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        self.count += isinstance(result, torch.Tensor) and result.dtype == torch.bfloat16
-        return result
-
-
-def stepped(kind: type[torch.optim.Optimizer]) -> tuple[torch.Tensor, int]:
-    """A weight after a step from a gradient, and how many tensors of the step were in bf16."""
-    generator = torch.Generator().manual_seed(0)
-    weight = torch.nn.Parameter(torch.randn(24, 8, generator=generator))
-    weight.grad = torch.randn(24, 8, generator=generator)
-    optimizer = kind([weight], lr=0.1)  # type: ignore[call-arg]
-    with Rounded() as seen:
-        optimizer.step()
-    return weight.detach(), seen.count
-
-
-def test_muon_rounds_nothing_where_bf16_is_emulated_and_comes_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain, rounded = stepped(torch.optim.Muon)
-    assert rounded > 0
-    monkeypatch.setattr(loop, "native_dtype", lambda: torch.float32)
-    whole, none = stepped(loop.Muon)
-    assert none == 0
-    assert not torch.equal(whole, plain)
-    assert torch.allclose(whole, plain, atol=0.005)  # steps of 0.1 times numbers of 0.2 or so, in eight bits
-    monkeypatch.setattr(loop, "native_dtype", lambda: torch.bfloat16)
-    assert torch.equal(stepped(loop.Muon)[0], plain)
 
 
 @pytest.fixture

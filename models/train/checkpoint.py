@@ -89,8 +89,7 @@ def weight_files(source: Path) -> list[Path]:
 def load_weights(source: Path, model: nn.Module) -> None:
     """Fill a model from another run, or one of its networks from the folder of a part, in one file or several.
 
-    A zero-initialised branch that the part lacks stays zero: the model computes the same as the part. A part of
-    low-rank changes (`models.lora`) fills those of the model.
+    A part of low-rank changes (`models.lora`) fills those of the model.
     """
     tensors = {name: tensor for file in weight_files(source) for name, tensor in load_file(file).items()}
     if (source / STATE).exists():
@@ -99,11 +98,8 @@ def load_weights(source: Path, model: nn.Module) -> None:
     if all(name.endswith((lora.DOWN, lora.UP)) for name in tensors):
         lora.begin_from(model, tensors)
         return
-    networks = [model, *model.children()]
-    fitting = [network for network in networks if tensors_of(network).keys() == tensors.keys()]
-    if not fitting:
-        tensors = {name: tensor for name, tensor in tensors_of(model).items() if not tensor.any()} | tensors
-    load_tensors(fitting[0] if fitting else model, tensors, str(source))
+    fitting = (network for network in model.children() if tensors_of(network).keys() == tensors.keys())
+    load_tensors(next(fitting, model), tensors, str(source))
 
 
 @torch.no_grad()

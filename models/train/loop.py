@@ -22,7 +22,6 @@ from diffusers.training_utils import EMAModel
 from PIL import Image
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_gather as all_gather_with_gradients
-from torch.overrides import TorchFunctionMode
 
 from models.data.pixels import composite
 from models.data.world import World
@@ -106,9 +105,11 @@ def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
 def optimisers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """AdamW, without decay of vectors (norms, biases, scalars), and Muon (kellerjordan.github.io/posts/muon).
 
-    Muon's step is scaled to the size of AdamW's (arXiv 2502.16982, section 2.2), so that one rate serves both.
+    Muon's step is scaled to the size of AdamW's (arXiv 2502.16982, section 2.2), so that one rate serves both. It
+    computes in bf16: a CPU that would emulate it, seventeen times as slowly (LOG.md), trains with AdamW alone.
     """
-    hidden = {id(weight): weight for weight in hidden_matrices(model)} if recipe.muon else {}
+    muon = recipe.muon and (next(model.parameters()).device.type != "cpu" or native_dtype() == torch.bfloat16)
+    hidden = {id(weight): weight for weight in hidden_matrices(model)} if muon else {}
     others = [p for p in model.parameters() if p.requires_grad and id(p) not in hidden]
     matrices, vectors = [p for p in others if p.ndim >= 2], [p for p in others if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -116,28 +117,7 @@ def optimisers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
     if not hidden:
         return [adamw]
     settings: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "adjust_lr_fn": "match_rms_adamw"}
-    return [adamw, Muon(list(hidden.values()), **settings)]
-
-
-class Muon(torch.optim.Muon):
-    """torch's Muon with Newton-Schulz iterations in fp32 on a CPU that would emulate bf16, seventeen times as slowly
-    (`models/train/LOG.md`)."""
-
-    def step(self, closure: Any = None) -> Any:
-        devices = {weight.device.type for group in self.param_groups for weight in group["params"]}
-        if devices != {"cpu"} or native_dtype() == torch.bfloat16:
-            return super().step(closure)
-        with _Unrounded():
-            return super().step(closure)
-
-
-class _Unrounded(TorchFunctionMode):
-    """Turns casts to bf16, where Muon's step rounds, into copies."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        cast = func is torch.Tensor.to and any(value is torch.bfloat16 for value in (*args, *kwargs.values()))
-        return args[0].clone() if cast or func is torch.Tensor.bfloat16 else func(*args, **kwargs)
+    return [adamw, torch.optim.Muon(hidden.values(), **settings)]
 
 
 @dataclass
