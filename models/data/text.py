@@ -78,8 +78,6 @@ def read_lines(folder: Path, name: str) -> Iterator[str]:
 
 def read_synsets(folder: Path, pos: str) -> Iterator[Synset]:
     """All senses of one part of speech, in the file's order."""
-    if pos not in PARTS_OF_SPEECH:
-        raise ValueError(f"unknown part of speech {pos!r}; there are {', '.join(PARTS_OF_SPEECH)}")
     return (_synset(line, pos) for line in read_lines(folder, f"data.{pos}"))
 
 

@@ -243,9 +243,7 @@ class Writer:
         self.world, self.sampler, self.lexicon = world, sampler, lexicon
 
     def write(self, source: str, rng: np.random.Generator) -> Document:
-        """One document of a kind; ValueError names the kinds there are."""
-        if source not in SOURCES:
-            raise ValueError(f"unknown source {source!r}; there are {', '.join(SOURCES)}")
+        """One document of a kind of `SOURCES`."""
         return getattr(self, source)(rng)
 
     def gloss(self, rng: np.random.Generator) -> Document:
