@@ -19,7 +19,7 @@ from models.data.variety import outside_picture
 from models.pipelines import caption
 from models.pipelines.caption import Candidates, CaptionPipeline, probabilities, ranking_figures, ranking_of
 from models.space import Embedder
-from models.train.caption import CaptionSource, CaptionTask, captions_of
+from models.train.caption import CaptionTask, SampleSource, captions_of
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
 from models.weights import load_part, save_part
 
@@ -89,10 +89,10 @@ def test_the_longest_name_counts() -> None:
 
 
 def test_every_caption_names_what_is_shown_and_its_ground() -> None:
-    namer, source = Namer(WORLD.pictures), CaptionSource(WORLD, None)
+    namer, source = Namer(WORLD.pictures), SampleSource(WORLD, WORLD.split("train"), None, 0.5, 0.0)
     for number in range(60):
         rng = np.random.default_rng(number)
-        shown = source.sample(rng, 0)
+        shown = source.sample(rng, 0).degraded(rng)
         assert shown.pixels.shape == (128, 128, 4) and (shown.pixels[..., :3] <= shown.pixels[..., 3:]).all()
         concepts = [o.concept for o in getattr(shown.source, "objects", [shown.source])]
         for ask, text in captions_of(shown, rng, 6):

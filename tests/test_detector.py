@@ -12,8 +12,8 @@ from training_kit import STEPS, are_equal, straight_and_resumed
 from models.data.pixels import to_tensor
 from models.detector import MOST, Detections, Detector, cut_out, peaks, thing_at
 from models.pipelines.caption import choices
-from models.train import detector as training
-from models.train.detector import DetectorTask
+from models.train import caption as training
+from models.train.caption import DetectorTask
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
 from models.weights import load_part, save_part
 
@@ -85,7 +85,7 @@ def test_a_picture_is_read_the_same_in_any_company_and_after_storage(tmp_path: P
 
 
 def test_augmented_things_stay_at_their_centres(task: DetectorTask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "DEGRADED", (0.0, 0.0, 0.35, 0.0))
+    monkeypatch.setattr(training, "DETECTED_DEGRADED", (0.0, 0.0, 0.35, 0.0))
     for step in range(4):
         batch = task.batch(step, 0, 1, 0.0)
         assert batch["pixels"].shape == (4, 4, 96, 96)
