@@ -68,11 +68,6 @@ def test_the_learning_rate_warms_up_stays_and_falls():
     assert rates == pytest.approx([1e-3, 1e-3, 0.505e-3, 1e-5])
 
 
-def test_resuming_nothing_says_so(tmp_path):
-    with pytest.raises(FileNotFoundError, match="without --resume"):
-        trainer(tmp_path, 2).resume()
-
-
 def test_an_unknown_recipe_names_those_there_are(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["models.train", "autoencode"])
     with pytest.raises(SystemExit, match="2"):
