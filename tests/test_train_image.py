@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 from fixture_world import fixture_world
+from safetensors.torch import load_file, save_file
 from tiny_parts import save_tiny_parts, short_runs  # noqa: F401 - a fixture
-from training_kit import are_equal, straight_and_resumed
+from training_kit import are_equal, in_two_processes, straight_and_resumed
 
 from models.assets import preset
 from models.data.grammar import STYLES
@@ -34,7 +35,7 @@ from models.train.image import (
     encode_all,
     noise_levels,
 )
-from models.train.loop import Length, Recipe, TaskOptions, Trainer
+from models.train.loop import Length, Log, Recipe, TaskOptions, Trainer
 from models.weights import WeightsError, load_part, part_digests, save_part
 
 RECIPE = Recipe(ImageTask, batch_size=lambda _: 4, warmup=2, muon=True)
@@ -250,6 +251,34 @@ def test_resumed_equals_straight(parts: Path, tmp_path: Path) -> None:
     straight, again = straight_and_resumed(partial(trainer, parts), tmp_path)
     assert are_equal(straight, again)
     assert any(parameter.any() for parameter in again.plain.out.parameters())
+
+
+def together(parts: Path, out: Path, first: int, last: int) -> None:
+    """Steps of a run of four, after its checkpoint where they are not the first; leaves one, or at the end weights."""
+    run = trainer(parts, out)
+    for group in run.optimizers[0].param_groups:
+        group["eps"] = 1e-3  # Adam turns rounding noise in a gradient near zero into whole steps
+    if first:
+        run.resume()
+    for step in range(first, last):
+        run.step(step / 4)
+    if last < 4:
+        out.mkdir(exist_ok=True)
+        run.checkpoint(Log(out / "stats.jsonl", False))
+    elif run.accelerator.is_main_process:
+        save_file({name: p.detach().clone() for name, p in run.plain.named_parameters()}, f"{out}.safetensors")
+    run.accelerator.wait_for_everyone()
+
+
+@pytest.mark.slow  # four runs
+def test_two_processes_with_muon_equal_one_and_resume(parts: Path, tmp_path: Path) -> None:
+    together(parts, tmp_path / "one", 0, 4)
+    for name, first, last in (("two", 0, 4), ("halted", 0, 2), ("halted", 2, 4)):
+        in_two_processes(together, parts, tmp_path / name, first, last)
+    one, two, resumed = (load_file(tmp_path / f"{name}.safetensors") for name in ("one", "two", "halted"))
+    assert all(torch.equal(two[name], resumed[name]) for name in two)
+    # Each process's half of a batch is summed on its own, and Muon's iterations may be in half precision.
+    assert all(torch.allclose(one[name], two[name], atol=1e-3) for name in one)
 
 
 def test_a_run_starts_from_the_weights_of_another_or_of_a_part(parts: Path, tmp_path: Path) -> None:

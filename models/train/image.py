@@ -9,7 +9,7 @@ import hashlib
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -165,7 +165,8 @@ def encode_all(count: int, item: Callable[[int], Item], reader: Encoder, file: P
     `file` (.npy) stores the result for later runs, so its name must identify the content; None keeps the result in
     memory. In a distributed run the first rank encodes and the others read the file.
     """
-    with PartialState().main_process_first():
+    # Without a file the first rank may encode alone, and must not wait for the others.
+    with PartialState().main_process_first() if file else nullcontext():
         table = stored(file, lambda: _encoded(count, item, reader))
     return Encoded(*(torch.from_numpy(table[name]) for name in FIELDS))
 
