@@ -26,7 +26,6 @@ from studio.planner import Job
 from studio.requests import stored_request
 
 State = Literal["waiting", "running", "done", "failed", "cancelled", "quarantined"]
-StopRequest = Literal["", "cancel", "finish"]
 OPEN: tuple[State, ...] = ("waiting", "running")
 FAILED: tuple[State, ...] = ("failed", "quarantined")
 OPEN_STATES = "'waiting', 'running'"
@@ -52,7 +51,7 @@ class QueuedJob:
     submitted: float
     started: float | None
     ended: float | None
-    stop_request: StopRequest = ""
+    stop_request: str = ""  # not empty where it is to be stopped
 
     @property
     def sentence(self) -> str:
@@ -146,21 +145,17 @@ class Queue:
 
     # --- Changing -----------------------------------------------------------------------------------------------------
 
-    def cancel(self, jobs: Iterable[str] | None = None, stop_request: StopRequest = "cancel") -> int:
+    def cancel(self, jobs: Iterable[str] | None = None) -> int:
         """Cancel waiting jobs, and stop running ones at their next step -> how many were open. None: all open jobs."""
         with self._database.writing() as connection:
             wanted = _among(connection, jobs, OPEN)
             connection.executemany(
-                "UPDATE jobs SET stop_request = iif(state = 'waiting', '', iif(stop_request = 'cancel', 'cancel', ?)),"
+                "UPDATE jobs SET stop_request = iif(state = 'waiting', '', 'cancel'),"
                 " ended = iif(state = 'waiting', ?, NULL), state = iif(state = 'waiting', 'cancelled', state)"
                 " WHERE id = ?",
-                [(stop_request, time.time(), job) for job in wanted],
+                [(time.time(), job) for job in wanted],
             )
             return len(wanted)
-
-    def finish_picture(self, job: str) -> None:
-        """Have a running job stopped once the artifacts in progress are saved. A waiting one is cancelled."""
-        self.cancel([job], "finish")
 
     def retry(self, jobs: Iterable[str] | None = None) -> int:
         """Queue failed, quarantined and cancelled jobs again. None: all that failed or are quarantined."""
@@ -292,10 +287,10 @@ class Claims:
         )
         return jobs
 
-    def stop_requests(self) -> dict[str, StopRequest]:
-        """The stop request of each of this worker's running jobs, by id."""
-        held = "SELECT id, stop_request FROM jobs WHERE owner = ? AND state = 'running' AND NOT interactive"
-        return {row["id"]: row["stop_request"] for row in self._database.rows(held, self.owner)}
+    def active(self) -> set[str]:
+        """The ids of this worker's running jobs that nobody has asked to stop; what is not here may be another's."""
+        held = "owner = ? AND state = 'running' AND stop_request = '' AND NOT interactive"
+        return {row["id"] for row in self._database.rows(f"SELECT id FROM jobs WHERE {held}", self.owner)}
 
     def end(self, job: str, end: End, answers: tuple[Answer, ...] | None = None) -> bool:
         """Store how a job ended, an interactive one with its `answers` -> whether this worker held it. One that was

@@ -40,7 +40,7 @@ from studio.home import Home
 from studio.inputs import INPUTS
 from studio.media import Artifact
 from studio.planner import Job, job_id
-from studio.queue import Claims, QueuedJob, StopRequest
+from studio.queue import Claims, QueuedJob
 from studio.run import GallerySink, complain, explain, run_jobs
 
 LOCK = "worker.lock"  # in the home
@@ -202,21 +202,6 @@ class _LoadedModels:
                 self.load(model)
 
 
-@dataclass(eq=False)
-class _Running:
-    """A running job with its number of new artifacts; `last` is that number when it was asked to finish."""
-
-    job: QueuedJob
-    saved: int = 0
-    last: int | None = None
-
-    def stops(self, request: StopRequest, event: Progress | Saved | End | None) -> bool:
-        """Whether it ends early on request. `event` is its latest one, None where it is another job's."""
-        if request == "finish" and self.last is None:
-            self.last = self.saved
-        return request == "cancel" or (self.last is not None and self.saved > self.last and isinstance(event, Progress))
-
-
 class _Executor:
     """Does claimed jobs and reports on them."""
 
@@ -237,7 +222,7 @@ class _Executor:
         self._progress.keep_only((job.id for job in self._queue.jobs(["running"])), ["previews"])
         for job in jobs:
             self._progress.begin(job.id)
-        running = [_Running(job) for job in jobs]
+        running = list(jobs)
         while running:
             try:
                 self._run_batch(running, loaded)
@@ -246,47 +231,38 @@ class _Executor:
             except Exception as error:
                 self._end(running, Failed(explain(error)), *running)
 
-    def _run_batch(self, running: list[_Running], loaded: _LoadedModels) -> None:
+    def _run_batch(self, running: list[QueuedJob], loaded: _LoadedModels) -> None:
         """Do jobs until all have ended or one is stopped. Those that end are removed from `running`."""
-        backend = loaded.backend(running[0].job.request.model)
+        backend = loaded.backend(running[0].request.model)
         digest = backend.digest()  # the model's files may have been replaced while the jobs waited
-        changed = [each for each in running if job_id(each.job.request, digest) != each.job.id]
+        changed = [job for job in running if job_id(job.request, digest) != job.id]
         self._end(running, Failed(REPLACED), *changed)
-        batch = list(running)
+        batch, suspects = list(running), {job.id for job in running if job.crash_count}
         if batch:
-            loaded.load(batch[0].job.request.model)
-        jobs = [Job(each.job.request, each.job.id, digest) for each in batch]
+            loaded.load(batch[0].request.model)
+        jobs = [Job(job.request, job.id, digest) for job in batch]
         with contextlib.closing(run_jobs(backend, jobs, self._sink)) as events:
             for number, event in events:
                 if interactive := self._claims.claim_interactive(between=jobs[number].request.model):
                     self.answer(interactive, loaded)
                 if (current := batch[number]) not in running:
                     continue
-                requests = self._claims.stop_requests()  # a job that is not listed belongs to another worker by now
-                stopped = [
-                    each
-                    for each in running
-                    if each.stops(requests.get(each.job.id, "cancel"), event if each is current else None)
-                ]
-                if stopped:
+                active = self._claims.active()
+                if stopped := [job for job in running if job.id not in active]:
                     self._end(running, Cancelled(), *stopped)
                     return
-                self._report(running, current, event)
+                if isinstance(event, Progress):
+                    self._progress.note(current.id, event)
+                elif not isinstance(event, Saved):
+                    self._end(running, event, current)
+                elif not event.cached and current.id in suspects:  # it does not crash every worker
+                    suspects.remove(current.id)
+                    self._claims.clear_crashes(current.id)
 
-    def _report(self, running: list[_Running], current: _Running, event: Progress | Saved | End) -> None:
-        if isinstance(event, Progress):
-            self._progress.note(current.job.id, event)
-        elif not isinstance(event, Saved):
-            self._end(running, event, current)
-        elif not event.cached:  # one from an earlier try does not show that the job works
-            current.saved += 1
-            if current.job.crash_count and current.saved == 1:
-                self._claims.clear_crashes(current.job.id)
-
-    def _end(self, running: list[_Running], end: End, *ended: _Running) -> None:
-        for each in ended:
-            self._claims.end(each.job.id, end)
-            running.remove(each)
+    def _end(self, running: list[QueuedJob], end: End, *ended: QueuedJob) -> None:
+        for job in ended:
+            self._claims.end(job.id, end)
+            running.remove(job)
 
 
 def _answers(job: QueuedJob, loaded: _LoadedModels) -> tuple[Answer, ...] | Failed:

@@ -64,7 +64,7 @@ def test_a_question_is_no_job(home: Home) -> None:
         home.queue.find("q")
     assert home.queue.cancel() == 1 and home.queue.answer("q") is None, "cancelling all jobs cancels no question"
     assert claims(home.queue, "w").claim() == [] and taken(home, "w") == "q"
-    assert claims(home.queue, "w").stop_requests() == {}
+    assert claims(home.queue, "w").active() == set()
     put(home.queue, "b")
     assert [one.id for one in home.queue.jobs(limit=1)] == ["b"], "not even where one is looked for"
     home.queue.cancel()

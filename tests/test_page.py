@@ -109,13 +109,9 @@ def test_the_stage_tells_how_far_it_is() -> None:
 
 
 def test_the_stage_tells_what_was_wished_and_offers_what_is_left() -> None:
-    html = {
-        stop: stage(count=12, progress=Progress(1, 4), stop_request=stop).html() for stop in ("", "finish", "cancel")
-    }
+    html = {stop: stage(count=12, progress=Progress(1, 4), stop_request=stop).html() for stop in ("", "cancel")}
     offered = {stop: re.findall(r'data-own="(\w+)"', said) for stop, said in html.items()}
-    assert offered == {"": ["stop", "finish"], "finish": ["stop"], "cancel": []}
-    assert "Stop after these" in html[""] and "Stops after these" in html["finish"] and "Stopping" in html["cancel"]
-    assert "finish" not in stage(count=8, progress=Progress(1, 4)).html(), "all of them are being drawn"
+    assert offered == {"": ["stop"], "cancel": []} and "Stopping" in html["cancel"]
     with spoken("zh"):
         assert "正在停止" in stage(progress=Progress(1, 4), stop_request="cancel").html()
 
@@ -226,10 +222,9 @@ def test_words_as_long_as_those_before_are_news_too(tmp_path: Path) -> None:
     assert len(set(seen)) == len(seen)
     studio.queue.submit(named("j"))
     claims(studio.queue).claim()
-    studio.queue.finish_picture("j")
-    finishing = fingerprint(studio, QUEUE)
+    running = fingerprint(studio, QUEUE)
     studio.queue.cancel(["j"])
-    assert fingerprint(studio, QUEUE) != finishing
+    assert fingerprint(studio, QUEUE) != running
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="this system does not say what a process has loaded")

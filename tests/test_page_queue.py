@@ -74,7 +74,7 @@ def test_what_a_browser_forges_does_nothing_but_a_sentence(client: TestClient, q
     claims(queue).claim()
     put(queue, "another")
     before = client.get("/jobs").json()
-    for do in ("up", "down", "first", "cancel", "finish", "retry"):
+    for do in ("up", "down", "first", "cancel", "retry"):
         assert act(client, do, FORGED)["problem"] == "This job is not here any more."
     assert act(client, "up", job, **{"accept-language": "zh"})["problem"] == "只能移动等待中的任务；它已开始或结束。"
     assert act(client, "__class__", job)["problem"].endswith("reload it.")
@@ -90,11 +90,11 @@ def test_it_says_how_things_stand(client: TestClient, queue: Queue) -> None:
     claims(queue).end(failed, Failed(Message("model.memory")))
     waiting = put(queue, "later", style="noto", negative="blue")
     queue.pause()
-    queue.finish_picture(running)
+    queue.cancel([running])
     stand = client.get("/jobs").json()
     assert stand["busy"] and "At work: 1 · waiting: 1" in stand["head"] and "Paused" in stand["head"]
     rows = {job: html for name in ("line", "wrong", "past") for job, html in stand[name]}
-    assert "Stops after this picture" in rows[running] and "pictures: 3" in rows[running]
+    assert "Stopping" in rows[running] and "pictures: 3" in rows[running]
     assert "The memory does not suffice" in rows[failed] and 'data-act="retry"' in rows[failed]
     assert "noto · 8 steps · guidance 4 · seed 1 · without blue" in rows[waiting]
     queue.cancel([waiting])

@@ -179,14 +179,6 @@ def test_two_studios_share_a_home_and_one_takes_over(studio: Studio) -> None:
     other.close()
 
 
-def test_stop_after_this_picture_keeps_what_is_being_drawn(shared: Studio) -> None:
-    job = shared.submit(drawing("many", 0.2, count=24, steps=10))
-    first_step(shared, job)
-    shared.queue.finish_picture(job)
-    assert list(shared.events(job))[-1] == Cancelled()
-    assert len(shared.gallery.results(job)) == 8, "the batch in hand, and no more"
-
-
 def test_jobs_drawn_together_end_each_on_its_own(shared: Studio) -> None:
     shared.queue.pause()
     jobs = [shared.submit(drawing(f"face {n}", 0.05, shape=8, steps=20)) for n in range(3)]
@@ -247,7 +239,7 @@ class FullDisk(io.StringIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("name", ["note", "stop_requests", "claim_interactive"])
+@pytest.mark.parametrize("name", ["note", "active", "claim_interactive"])
 def test_where_the_store_refuses_the_worker_waits_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -112,12 +112,10 @@ class MakeHandlers(ABC):
         return self.poll.stage(first).html(mine=True), self.history(), notes(unknown=unknown)
 
     def stop(self, event: gr.EventData) -> None:
-        """A button of the stage: stop the job at once, or after the current artifact."""
+        """A button of the stage: stop the job."""
         data = pressed_data(event)
         if data.get("own") == "stop":
             self.studio.cancel(data.get("job", ""))
-        elif data.get("own") == "finish":
-            self.studio.queue.finish_picture(data.get("job", ""))
 
     def strip(self) -> str:
         return render("stage.strip", self.studio.gallery.page(self.wanted, limit=STRIP))

@@ -36,7 +36,7 @@ GALLERY = "SELECT max(number), count(*), (SELECT value FROM settings WHERE name 
 # Each job is weighted by its number: two changes don't cancel out.
 QUEUE = (
     "SELECT state, count(*), total(position * number), total(priority * number),"
-    " total((stop_request = 'finish') * number), total((stop_request = 'cancel') * number)"
+    " total((stop_request != '') * number)"
     " FROM jobs WHERE NOT interactive GROUP BY state"
 )
 STAGES = 8  # of one page
@@ -170,12 +170,6 @@ class Stage:
         """Whether the model is being loaded: a loaded one begins at once."""
         started = self.job.started
         return self.job.state == "running" and started is not None and time.time() - started > LOADS
-
-    @property
-    def together(self) -> int:
-        """How many of its artifacts are in one batch, and so end at the same time."""
-        request = self.job.request
-        return max(1, (getattr(request, "shape", None) or 1) // (getattr(request, "best_of", None) or 1))
 
     @property
     def notes(self) -> list[Message]:

@@ -40,7 +40,6 @@ class QueueHandlers:
             **dict.fromkeys(("cancel", "cancel_all"), self._cancel),
             **dict.fromkeys(("retry", "retry_all"), self._retry),
             **dict.fromkeys(("pause", "go"), self._pause),
-            "finish": self._finish,
         }
 
     def rows(self) -> dict[str, Any]:
@@ -105,13 +104,6 @@ class QueueHandlers:
             raise Refused("page.queue.ended")
         count = self.queue.cancel(None if do == "cancel_all" else still)
         return Message("page.queue.was_cancelled", {"count": count}), still
-
-    def _finish(self, jobs: Sequence[str], _: str) -> Outcome:
-        for job in jobs:
-            if self.queue.job(job).end is not None:
-                raise Refused("page.queue.ended")
-            self.queue.finish_picture(job)
-        return Message("page.queue.was_finishing"), []
 
     def _retry(self, jobs: Sequence[str], do: str) -> Outcome:
         stopping = [job for job in map(self.queue.job, jobs) if job.state == "running"]
