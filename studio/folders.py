@@ -47,7 +47,11 @@ class Folders:
     def index(self, folder: Path) -> Iterator[Step]:
         """Look at the pictures below `folder` that are new or changed, and forget those that are gone."""
         there = _pictures(folder)
-        new = self._new(folder, there)
+        known = {row["path"]: (row["bytes"], row["modified"]) for row in self._rows(folder)}
+        with self._database.writing() as connection:
+            gone = [(path, self._space) for path in known if path not in there]
+            connection.executemany("DELETE FROM pictures WHERE path = ? AND space = ?", gone)
+        new = [path for path, stat in there.items() if known.get(path) != (stat.st_size, stat.st_mtime_ns)]
         yield Step(0, len(new))
         for start in range(0, len(new), EMBED_BATCH):
             part = new[start : start + EMBED_BATCH]
@@ -81,13 +85,6 @@ class Folders:
         if unsaid := looked_for.without:
             hits = [one for one in hits if not _says(one, unsaid)]
         return [one for one in hits if one.path.is_file()][:k]
-
-    def _new(self, folder: Path, there: dict[str, os.stat_result]) -> list[str]:
-        known = {row["path"]: (row["bytes"], row["modified"]) for row in self._rows(folder)}
-        with self._database.writing() as connection:
-            gone = [(path, self._space) for path in known if path not in there]
-            connection.executemany("DELETE FROM pictures WHERE path = ? AND space = ?", gone)
-        return [path for path, stat in there.items() if known.get(path) != (stat.st_size, stat.st_mtime_ns)]
 
     def _rows(self, folder: Path) -> list[Row]:
         start = f"{folder.resolve()}{os.sep}"

@@ -236,9 +236,15 @@ class Gallery:
 
         With the `queued` job they have the seconds since its start; those older than its submission are `cached`.
         """
-        rows = self.database.rows("SELECT * FROM artifacts WHERE job = ? ORDER BY position", job)
-        whole = (row for row in rows if _size(self.path_of(row)) == row["bytes"])
-        return {row["position"]: _saved(self.path_of(row), row, queued) for row in whole}
+        results = {}
+        for row in self.database.rows("SELECT * FROM artifacts WHERE job = ? ORDER BY position", job):
+            if _size(path := self.path_of(row)) == row["bytes"]:
+                cached, seconds = queued is None or row["created"] < queued.submitted, 0.0
+                if queued and not cached:
+                    seconds = max(0.0, row["created"] - (queued.started or queued.submitted))
+                facts = {name: row[name] for name in ("seed", "score", "kind", "media_type", "text", "frames")}
+                results[row["position"]] = Saved(str(path), row["position"], seconds=seconds, cached=cached, **facts)
+        return results
 
     # --- Reading ------------------------------------------------------------------------------------------------------
 
@@ -451,13 +457,6 @@ def _forget(connection: Connection, where: str, *values: object) -> int:
         connection.execute("DELETE FROM words WHERE rowid = ?", (row["number"],))
         connection.execute("DELETE FROM artifacts WHERE number = ?", (row["number"],))
     return len(rows)
-
-
-def _saved(path: Path, row: Row, job: QueuedJob | None = None) -> Saved:
-    cached = job is None or row["created"] < job.submitted
-    seconds = 0.0 if cached or job is None else max(0.0, row["created"] - (job.started or job.submitted))
-    facts = {name: row[name] for name in ("kind", "media_type", "text", "frames")}
-    return Saved(str(path), row["position"], row["seed"], row["score"], seconds, cached, **facts)
 
 
 def _size(path: Path) -> int:

@@ -74,7 +74,10 @@ def plan_with(
     several = [requests] if isinstance(requests, MediaRequest) else requests
     single = [part for request in several for part in split(request, can)]
     if len(single) > 1:
-        shape = can.shape(sum(map(_drawings, single)))
+        pictures = (
+            (getattr(one, "variations", None) or one.count) * (getattr(one, "best_of", None) or 1) for one in single
+        )
+        shape = can.shape(sum(pictures))
         single = [part if part.shape else part.model_copy(update={"shape": shape}) for part in single]
     resolved = [resolve(part, can, lists) for part in single]
     return [Job(request, job_id(request, digest), digest) for request in resolved]
@@ -245,11 +248,6 @@ def _mask(mask: Picture | None, image: Picture) -> Picture | None:
     if not fit_mask(grey).any():
         raise Refused("request.mask_black", path=mask.path)
     return None if grey.getextrema() == (255, 255) else mask
-
-
-def _drawings(request: MediaRequest) -> int:
-    """How many pictures a request draws."""
-    return (getattr(request, "variations", None) or request.count) * (getattr(request, "best_of", None) or 1)
 
 
 # --- Other tasks ------------------------------------------------------------------------------------------------------

@@ -29,7 +29,6 @@ State = Literal["waiting", "running", "done", "failed", "cancelled", "quarantine
 OPEN: tuple[State, ...] = ("waiting", "running")
 FAILED: tuple[State, ...] = ("failed", "quarantined")
 OPEN_STATES = "'waiting', 'running'"
-MAX_PRIORITY = 1_000_000  # above or below the usual 0
 MAX_ANSWERS = 64  # one of 32 vectors takes 80 kB, one of a picture 150 kB
 ANSWERS: TypeAdapter[tuple[Answer, ...]] = TypeAdapter(tuple[Answer, ...])
 MAX_CRASHES = 2  # of workers, after which a job is quarantined
@@ -183,12 +182,6 @@ class Queue:
                 connection.execute(later, (position, number))
                 moved = "UPDATE jobs SET priority = ?, position = ? WHERE id = ?"
                 connection.execute(moved, (priority, position + 0.5, job))
-
-    def prioritise(self, job: str, priority: int) -> None:
-        """Set a waiting job's priority; higher ones are done first."""
-        with self._database.writing() as connection:
-            _check_waiting(connection, job)
-            connection.execute("UPDATE jobs SET priority = ? WHERE id = ?", (priority, job))
 
     # --- The worker's state -------------------------------------------------------------------------------------------
 

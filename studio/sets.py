@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models.data.captions import MOODS, Mood
+from models.data.captions import MOODS
 from models.data.grammar import language_of
 from models.messages import Refused, did_you_mean
 from models.prompts.parsed import Reading
@@ -77,15 +77,12 @@ def felt(emotion: str, subject: str) -> str:
 
 def feeling(emotion: str, subject: str) -> str:
     """The emotion's word in the subject's language; as it was given where there is no word for it."""
-    mood = _mood(emotion)
+    plain = emotion.casefold().removesuffix("的")
+    same = (mood for mood in MOODS if plain in {*mood.en, *(word.removesuffix("的") for word in mood.zh)})
+    mood = next(same, None)
     if language_of(subject) == language_of(emotion) or mood is None:
         return emotion.removesuffix("的")
     return mood.zh[0].removesuffix("的") if language_of(subject) == "zh" else mood.en[0]
-
-
-def _mood(word: str) -> Mood | None:
-    plain = word.casefold().removesuffix("的")
-    return next((mood for mood in MOODS if plain in {*mood.en, *(one.removesuffix("的") for one in mood.zh)}), None)
 
 
 def _words(words: Iterable[str]) -> list[str]:

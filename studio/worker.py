@@ -68,21 +68,18 @@ def serve(wakes: Connection, reports: Connection, root: Path, opener: Opener, ow
     settings.place(home=root)
     heart = Heartbeat(root, reports)
     wake = _WakeUp(wakes)
-    home = _open_home(root, heart)
-    claims = wake.claims = Claims(home.database, owner)
-    with FileLock(root / LOCK):
-        heart.hold()
-        _work(home, _LoadedModels(opener, heart.hold), wake, claims, heart.show)
-
-
-def _open_home(root: Path, heart: "Heartbeat") -> Home:
     while True:
         try:
-            return Home(root)
+            home = Home(root)
+            break
         except StoreTrouble as trouble:
             complain(trouble)
             heart.show(trouble.message)
             time.sleep(RETRY_SECONDS)
+    claims = wake.claims = Claims(home.database, owner)
+    with FileLock(root / LOCK):
+        heart.hold()
+        _work(home, _LoadedModels(opener, heart.hold), wake, claims, heart.show)
 
 
 def _work(
@@ -171,17 +168,14 @@ class _LoadedModels:
         if backend is None or backend.digest() != digest:
             backend = None
             self._loaded.discard(model)
-            self._make_room()
+            while self._open and (here := machine(settings.device())).free < here.total * FREE:
+                self._loaded.discard(name := next(iter(self._open)))
+                del self._open[name]
+                gc.collect()
             backend = self._opener(model)
             digest = backend.digest()
         self._open[model] = backend, digest
         return backend
-
-    def _make_room(self) -> None:
-        while self._open and (here := machine(settings.device())).free < here.total * FREE:
-            self._open.pop(name := next(iter(self._open)))
-            self._loaded.discard(name)
-            gc.collect()
 
     def load(self, model: str) -> None:
         """Load a model, and report it to the studio's health."""

@@ -163,7 +163,7 @@ def test_the_line_can_be_held_and_changed(api: httpx.Client) -> None:
     assert api.get(f"/jobs/{third}").json()["ahead"] == 2
     api.post(f"/jobs/{third}/move", json={"before": first}).raise_for_status()
     assert line() == [third, first, second]
-    api.post(f"/jobs/{second}/move", json={"priority": 5}).raise_for_status()
+    api.post(f"/jobs/{second}/move", json={"before": third}).raise_for_status()
     assert line() == [second, third, first]
     api.delete(f"/jobs/{third}").raise_for_status()
     api.post("/queue/resume").raise_for_status()

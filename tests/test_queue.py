@@ -40,9 +40,9 @@ def test_moving_and_raising(queue: Queue) -> None:
     queue.move("c", before="a")
     queue.move("d", before=None)
     assert waiting(queue) == ["c", "a", "b", "d"]
-    queue.prioritise("b", 3)
-    queue.move("d", before="b")
-    assert waiting(queue) == ["d", "b", "c", "a"]
+    queue.submit(named("e"), priority=3)
+    queue.move("d", before="e")
+    assert waiting(queue) == ["d", "e", "c", "a", "b"], "with the priority of that one"
     claims(queue).claim()
     with pytest.raises(Refused, match="only jobs that wait"):
         queue.move("d", before="a")

@@ -13,7 +13,7 @@ from models.references.credits import Credit
 from studio.api.routing import TAG
 from studio.events import Reading, Saved
 from studio.gallery import RATINGS, GalleryItem
-from studio.queue import MAX_PRIORITY, QueuedJob, State
+from studio.queue import QueuedJob, State
 from studio.requests import CaptionRequest, Ingredient, MediaRequest, Picture, fields_of
 from studio.worker import Loaded
 
@@ -139,10 +139,9 @@ class Jobs(BaseModel):
 
 
 class Move(_In):
-    """Where a waiting job goes: before another one, or to the end; and its priority, where that changes."""
+    """Where a waiting job goes: before another one, or to the end."""
 
     before: str | None = Field(None, pattern=SHA256)
-    priority: int | None = Field(None, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
 
 
 class Page(BaseModel):

@@ -171,8 +171,6 @@ def move(served: ServedStudio, job: Id, body: Move) -> Any:
     """Change the place of a waiting job in the queue."""
     for identity in filter(None, (job, body.before)):
         describe_job(served, identity)
-    if body.priority is not None:
-        served.studio.queue.prioritise(job, body.priority)
     served.studio.queue.move(job, body.before)
     return describe_job(served, job)
 

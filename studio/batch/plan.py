@@ -120,7 +120,11 @@ def _add(result: Plan, taken: dict[str, str], source: Source, row: Row, context:
     try:
         row_settings = settings(row, source, context.can)
         jobs = _named(_planned(row_settings, row.expand, context), row_settings.name, source, row.line)
-        _claim(jobs, taken)
+        mine = {name.casefold(): job.id for job in jobs for name in job.files}  # capitals don't count on all systems
+        for name, identity in mine.items():
+            if taken.get(name, identity) != identity:
+                raise Refused("batch.name_taken", file=name)
+        taken |= mine
     except Refused as error:
         result.refuse(Problem(source.name, row.line, error.message, getattr(error, "column", None)))
     else:
@@ -162,15 +166,6 @@ def _named(planned: list[Planned], name: str, source: Source, line: int) -> list
         jobs.append(Job(job.request, job.id, job.digest, source.name, line, names))
         first += job.request.count
     return jobs
-
-
-def _claim(jobs: list[Job], taken: dict[str, str]) -> None:
-    """No file belongs to two jobs, also where capitals don't count."""
-    mine = {name.casefold(): job.id for job in jobs for name in job.files}
-    for name, identity in mine.items():
-        if taken.get(name, identity) != identity:
-            raise Refused("batch.name_taken", file=name)
-    taken |= mine
 
 
 def _printable(value: Any) -> Any:
