@@ -26,10 +26,12 @@ from studio.backends import runtime
 from studio.backends.base import run
 from studio.backends.diffusers import Diffusers
 from studio.backends.fake import Fake
+from studio.disk import memory
 from studio.disk.memory import MEMORY, RUNTIME, Machine, fit, needs
 from studio.disk.models import LocalModel, describe, look
 from studio.files import sha256
 from studio.media import Artifact
+from studio.page import serve
 from studio.planner import plan
 from studio.requests import make_request
 
@@ -556,3 +558,40 @@ def test_a_home_that_is_named_has_settings_of_its_own(
     (row,) = studio("generate", "a cat", "--steps", 2, "--size", "16x16", "--json", *named).json
     assert '"memory": "balanced"' in studio("info", row["path"], "--json").out
     assert not (tmp_path / "home").exists()
+
+
+# --- Devices ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("named", "missing"), [("cud:0", "cud:0"), ("meta", "meta")])
+def test_a_device_that_is_not_there_is_refused_before_the_page_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], named: str, missing: str
+) -> None:
+    monkeypatch.setenv("STUDIO_DEVICE", named)
+    monkeypatch.setattr(serve, "http_server", lambda *_: pytest.fail("it opens"))
+    with pytest.raises(Refused, match=f"there is no device '{missing}' here; there are cpu"):
+        serve.open_page(tmp_path / "a home", "fake", "127.0.0.1", 0, None, False, False)
+    assert not (tmp_path / "a home").exists() and capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("command", [("generate", "a cat"), ("batch", "none.txt"), ("search", "a cat"), ("embed",)])
+def test_a_device_that_is_not_there_is_refused_before_a_command_begins(
+    studio: Callable[..., Output], monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("STUDIO_DEVICE", "")  # and so afterwards
+    said = studio(*command, "--device", "cud:0")
+    assert (said.code, said.out) == (2, "") and "there is no device 'cud:0' here" in said.err
+
+
+def test_cards_are_those_of_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    monkeypatch.delenv("STUDIO_DEVICE")
+    program.write_text("#!/bin/sh\necho '80000, 500'\necho '40000, 900'\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(memory, "_which", lambda name: str(program))
+    found = memory.machine
+    assert [card.free >> 20 for card in (found(), found("cuda:0"), found("cuda:1"))] == [900, 500, 900]
+    assert found("cpu").device == "cpu"
+    for said in ("No devices were found", "1, 2, 3", "1"):
+        program.write_text(f"#!/bin/sh\necho '{said}'\n")
+        assert memory.cards() == [] and found().device == "cpu"
