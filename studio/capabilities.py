@@ -42,13 +42,13 @@ class Fixed(Frozen):
     variant: str
 
     def strength(self, wanted: float) -> float:
-        """Of a start from a picture: the nearest that its few steps can have."""
+        """The nearest strength that its few steps allow for a start from a picture."""
         left_out = min(self.steps - 1, round(self.steps * (1 - wanted)))  # as `first_step` of the schedulers enters
         return 1 - left_out / self.steps
 
 
 class Sides(Frozen):
-    """Pixels a side that a model draws, whatever the other side is: multiples of `multiple`, both ends allowed."""
+    """The range of either side in pixels, in multiples of `multiple`; both ends are allowed."""
 
     least: int
     most: int

@@ -200,7 +200,7 @@ def _opened(path: Path, data: bytes) -> BinaryIO:
 
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """What libraries say of a file that is not what it should be, as one sentence."""
+    """Turn the errors of libraries about a file into one sentence."""
     try:
         yield
     except Refused as refusal:
@@ -282,7 +282,7 @@ def _video(path: Path, data: bytes) -> Iterator[tuple[Any, Any]]:
 
 
 def _codec(stream: Any) -> str:
-    """What a stream is encoded with, "" where FFmpeg does not know it."""
+    """The name of a stream's codec, "" where FFmpeg does not know it."""
     return str(stream.codec_context.codec.canonical_name) if stream.codec_context else ""
 
 
@@ -321,7 +321,7 @@ def _video_pictures(clip: ClipFile) -> Pictures:
 
 
 def _decoder(stream: Any) -> Any:
-    """What decodes a stream, its transparency too, and no frame beyond the limit whatever its header says."""
+    """A decoder of a stream with its transparency, which refuses frames beyond the limit whatever the header says."""
     from av import CodecContext
 
     decoder = stream.codec_context

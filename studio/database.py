@@ -24,7 +24,7 @@ BUSY_SECONDS = 30.0  # so long a writer waits for another process's transaction
 
 
 class StoreTrouble(Refused):
-    """The store itself can't do it now: the disk is full, the file is damaged or in use."""
+    """The database can't be used now: the disk is full, or the file is damaged or locked."""
 
 
 class Database:
@@ -56,14 +56,14 @@ class Database:
         return connection
 
     def _gone(self) -> bool:
-        """Whether a file is not there any more, or another one is: nobody would see what is written into it."""
+        """Whether a file was removed or replaced: nobody would see what is written into it."""
         now = {path: _number(path) for path in (self.path, _beside(self.path, "-wal"))}
         self._local.files = {path: number for path, number in now.items() if number} | self._local.files
         return any(now[path] != number for path, number in self._local.files.items())
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that holds the only writer's place from its start: what it reads stays true until it ends."""
+        """A transaction that holds the write lock from its start: what it reads stays true until it ends."""
         with self.explained():
             connection = self.connection
             connection.execute("BEGIN IMMEDIATE")
@@ -89,7 +89,7 @@ class Database:
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
-        """SQLite's and the system's complaints become sentences."""
+        """Turn the errors of SQLite and the system into sentences."""
         try:
             yield
         except OSError as error:
@@ -165,7 +165,7 @@ def statements(script: str) -> Iterator[str]:
 
 
 def remove(path: Path) -> None:
-    """Remove a database with what lies beside it."""
+    """Remove a database and its logs."""
     remove_sidecars(path)
     path.unlink(missing_ok=True)
 
@@ -188,7 +188,7 @@ def _number(path: Path) -> int | None:
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switching wants the file for itself and does not wait for it: others that open it now do the same."""
+    """Switch to WAL mode. It needs the file alone and does not wait: another process may be switching too."""
     deadline = time.monotonic() + BUSY_SECONDS
     while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:

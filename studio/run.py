@@ -113,7 +113,7 @@ def holds_another(path: Path, job: str) -> bool:
 
 
 def _result(path: Path, job: Job) -> Saved | None:
-    """The artifact of this job that `path` holds already, if it is whole."""
+    """The artifact of this job in the file `path`; None where it holds another or is not whole."""
     try:
         data = content(path)
         origin = read_bytes(data, path)
@@ -173,14 +173,14 @@ class _Tracked:
         self.parts = missing if present else [_Part(self, 0, request)]
 
     @functools.cached_property
-    def given(self) -> tuple[Credit, ...]:
-        """Whom the pictures are owed to that the job is given."""
+    def input_credits(self) -> tuple[Credit, ...]:
+        """The credits of the pictures that the request names."""
         return credits_given(self.job.request)
 
     def take(
         self, part: "_Part", event: Progress | Artifact | Failed, sink: Sink, seconds: float
     ) -> Iterator[Progress | Saved | Done | Failed]:
-        """What an event of a part is to the whole job; a finished artifact is written."""
+        """Turn an event of a part into events of the job; write a finished artifact."""
         if isinstance(event, Progress):
             part.step = event.step
             step, total = sum(one.step for one in self.parts), event.total * len(self.parts)
@@ -190,7 +190,7 @@ class _Tracked:
             yield from [event] if self.left else []  # another of its artifacts may have failed before
             self.left.clear()
         elif (index := part.first + event.index) in self.left:
-            credits = tuple(dict.fromkeys((*event.credits, *self.given)))
+            credits = tuple(dict.fromkeys((*event.credits, *self.input_credits)))
             artifact = replace(event, index=index, credits=credits)
             path = sink.keep(self.job, artifact)
             self.left.remove(index)

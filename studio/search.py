@@ -73,7 +73,7 @@ def search_request(
 
 
 def embed_parts(request: EmbedRequest) -> list[EmbedRequest]:
-    """A planned request as several, each small enough to be answered in one go, in the same order."""
+    """Split a planned request into parts of at most EMBED_BATCH texts and pictures, in order."""
     if len(request.texts) + len(request.images) <= EMBED_BATCH:
         return [request]
     texts = [(request.texts[i : i + EMBED_BATCH], ()) for i in range(0, len(request.texts), EMBED_BATCH)]
@@ -83,7 +83,7 @@ def embed_parts(request: EmbedRequest) -> list[EmbedRequest]:
 
 @dataclass(frozen=True)
 class Hit:
-    """A picture that was found; `score` is its cosine to the vector, None where there was none."""
+    """A result; `score` is its cosine to the query vector, None where there is none."""
 
     picture: GalleryItem
     score: float | None
@@ -181,8 +181,8 @@ class Search:
 
 
 def best(scores: np.ndarray, count: int) -> np.ndarray:
-    """Places of the `count` highest of the scores (N,), highest first, of equals the first ones first. Of a million it
-    takes a hundredth of the time that sorting takes."""
+    """Indices of the `count` highest scores (N,), highest first, equal ones in their order. For a million it takes a
+    hundredth of the time of sorting."""
     if count < len(scores):
         least = np.partition(scores, len(scores) - count)[len(scores) - count]
         places = np.flatnonzero(scores >= least)

@@ -27,7 +27,7 @@ KINDS = {"emotions": "subject", "subjects": "emotion", "style": "style"}
 
 @dataclass(frozen=True)
 class Member:
-    """One of a set: what is written under it, what is asked for, and the thing that it shows."""
+    """A sticker of a set: its label, its request, and the thing that it shows."""
 
     label: str
     request: ImageRequest
@@ -61,7 +61,7 @@ def make_set(kind: str, first: str, words: Sequence[str] = (), **fields: Any) ->
 
 
 def refuse_unknown(members: Sequence[Member], read: Callable[[Sequence[str]], Sequence[Reading]]) -> None:
-    """Refused, before anything is drawn, where the subject of one names nothing that can be drawn."""
+    """Refuse a set, before anything is drawn, if a subject names nothing that can be drawn."""
     for reading in read(list(dict.fromkeys(one.subject for one in members))):
         if reading.instead:
             raise Refused("reading.nothing", text=reading.text, instead=list(reading.instead))

@@ -28,15 +28,15 @@ def home(folder: str | Path | None = None) -> Path:
 
 
 def password(given: str | None = None) -> str:
-    """The word that opens the doors to others: the one given (`--password`), else STUDIO_PASSWORD, else none.
+    """The password of the server: the one given (`--password`), else STUDIO_PASSWORD, else none.
 
-    The environment keeps it out of the list of processes, which everybody on the computer can read.
+    The environment keeps it out of the list of processes, which every user of the computer can read.
     """
     return os.environ.get("STUDIO_PASSWORD", "") if given is None else given
 
 
 def chosen(root: Path) -> dict[str, Any]:
-    """What is chosen in a home: the usual `model`, and `folders` with models. Refused where the file is damaged."""
+    """The stored choices of a home: the default `model`, `folders` with models. Refused where the file is damaged."""
     try:
         held = json.loads((root / CHOSEN).read_text(encoding="utf-8"))
         if not isinstance(held, dict):
@@ -49,7 +49,7 @@ def chosen(root: Path) -> dict[str, Any]:
 
 
 def choose(root: Path, **values: Any) -> None:
-    """Note what is chosen from now on; None forgets it."""
+    """Store choices; None removes one."""
     from studio.files import make_folder, write_whole  # which import psutil
 
     choices = {name: value for name, value in {**chosen(root), **values}.items() if value is not None}
@@ -58,7 +58,7 @@ def choose(root: Path, **values: Any) -> None:
 
 
 def usual_model(root: Path) -> str:
-    """The model that is taken where none is named: the one chosen in the home, else the studio's own."""
+    """The default model: the one chosen in the home, else the studio's own."""
     return str(chosen(root).get("model", "embedded"))
 
 
@@ -100,34 +100,26 @@ def dtype() -> str:
 
 
 def embedder() -> str:
-    """The model in whose semantic space lies what models without one make: the studio's own, or one of open_clip."""
+    """The model that embeds the pictures of models without a semantic space: the studio's own, or one of open_clip."""
     return os.environ.get("STUDIO_EMBEDDER") or "embedded"
 
 
 def place(
     memory: str = "", device: str = "", models: Iterable[str] = (), embedder: str = "", home: str | Path = ""
 ) -> None:
-    """What a command was told of these, for this process and the worker that it starts."""
-    folders = os.pathsep.join(str(Path(one).absolute()) for one in models)
-    variables = {
-        "STUDIO_MEMORY": memory,
-        "STUDIO_DEVICE": device,
-        "STUDIO_MODELS": folders,
-        "STUDIO_EMBEDDER": embedder,
-    }
-    variables["STUDIO_HOME"] = str(home)
-    for name, value in variables.items():
-        if value:
-            os.environ[name] = value
+    """Set the options of a command for this process and the worker that it starts."""
+    folders = os.pathsep.join(str(Path(folder).absolute()) for folder in models)
+    options = {"MEMORY": memory, "DEVICE": device, "MODELS": folders, "EMBEDDER": embedder, "HOME": str(home)}
+    os.environ.update({f"STUDIO_{name}": value for name, value in options.items() if value})
 
 
 def offline_by_user() -> bool:
-    """Whether the user has said, before the studio did, that the hub is not to be asked."""
+    """Whether the user set HF_HUB_OFFLINE, before the studio did."""
     return _OFFLINE.lower() in ("1", "true", "yes", "on")
 
 
 def stay_offline() -> None:
-    """No look-up of versions, no telemetry, no hub, no remote code. Call it before gradio or diffusers is imported."""
+    """Switch off version checks, telemetry, the hub and remote code, before gradio or diffusers is imported."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

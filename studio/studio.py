@@ -215,7 +215,7 @@ class Studio:
         self.queue.cancel([job])
 
     def current(self) -> QueuedJob | None:
-        """The job that is being done, else the first in line: where a page that was closed resumes."""
+        """The running job, else the first waiting one: a page that was closed resumes there."""
         return next(iter(self.queue.jobs(limit=1)), None)
 
     # --- Answers ------------------------------------------------------------------------------------------------------
@@ -344,7 +344,7 @@ class Studio:
         return query(self._resolve(request) if pictures else request, space)
 
     def foreign(self, model: str = "embedded") -> Message | None:
-        """That artifacts have vectors of another model than this one; None where none has, or it is not installed."""
+        """A message if artifacts have vectors of another model; None if none has or this one is not installed."""
         with contextlib.suppress(Refused):
             if count := self.store.search.foreign(self.space(model)):
                 return Message("search.other_model", {"count": f"{count:,}"})
@@ -400,11 +400,11 @@ class Studio:
     # --- The worker ---------------------------------------------------------------------------------------------------
 
     def open(self, model: str = "") -> None:
-        """Begin to work: what waits from another day, and loading `model` if there is nothing."""
+        """Start the worker: it does the waiting jobs, or loads `model` if there are none."""
         self._worker.wake(model)
 
     def close(self) -> None:
-        """End the worker; what it was doing goes back in line, what is whole on disk stays."""
+        """End the worker; its job returns to the queue, and saved artifacts stay."""
         self._closed = True
         self._worker.close()
         self.threads.shutdown(wait=False)
@@ -415,6 +415,6 @@ class Studio:
         return resolve(request, self._opener(request.model).capabilities())
 
     def _wait(self) -> None:
-        """Until the next poll; Stopped where the caller was cancelled."""
+        """Wait for the next poll; Stopped where the caller was cancelled."""
         if STOP.get().wait(POLL):
             raise Stopped

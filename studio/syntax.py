@@ -61,7 +61,7 @@ class Entry:
 
 
 class Wildcards:
-    """The lists under `folder`: it is listed once, and each list is read at its first use."""
+    """The lists under `folder`, which is listed once; each list is read at its first use."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -136,12 +136,12 @@ class _Choice:
 
 
 def is_dynamic(text: str) -> bool:
-    """Whether the words depend on the seed."""
+    """Whether a text has braces or wildcards, so that its words depend on the seed."""
     return any(token == "{" or _is_wildcard(token) for token in _TOKEN.findall(text))
 
 
 def literal(text: str) -> str:
-    """The text with everything that would be drawn escaped."""
+    """The text with all braces and wildcards escaped."""
     return "".join("\\" + token if token in "{}" or _is_wildcard(token) else token for token in _TOKEN.findall(text))
 
 
@@ -216,7 +216,7 @@ class _Parser:
         self.at = 0
 
     def parse(self, depth: int = 0) -> list[str | _Wildcard | _Choice]:
-        """All of it; within braces, up to the next bar or closing brace of their own."""
+        """Parse all tokens; within braces, up to their next bar or closing brace."""
         parts: list[str | _Wildcard | _Choice] = []
         while self.at < len(self.tokens):
             token, column = self.tokens[self.at]

@@ -285,7 +285,7 @@ class Sign:
 
 
 class Heartbeat:
-    """Sends the worker's signs of life, from a thread of its own."""
+    """Sends the worker's heartbeats from a thread."""
 
     def __init__(self, root: Path, reports: Connection) -> None:
         self._file, self._reports = root / HEARTBEAT, reports

@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def left_out(self) -> str:
-        """Settings of other programs, each with how often it was met."""
+        """The ignored settings of other programs, with their counts."""
         return ", ".join(f"{name} ({count})" for name, count in self.ignored.most_common())
 
     def refuse(self, problem: Problem) -> None:
@@ -82,7 +82,7 @@ class Context:
 
 
 def plan(sources: Sequence[Source], context: Context) -> Plan:
-    """Every job of the sources. Refused where a source can't be read, or has too many."""
+    """Plan every job of the sources. Refused where a source can't be read or has too many jobs."""
     result, taken = Plan(), dict[str, str]()
     for source in sources:
         for item in read(source):
@@ -116,7 +116,7 @@ def _each_picture(row: Row, source: Source, context: Context) -> list[Row]:
 
 
 def _add(result: Plan, taken: dict[str, str], source: Source, row: Row, context: Context) -> None:
-    """The jobs of one row, all or none."""
+    """Add all jobs of a row, or its problem."""
     try:
         row_settings = settings(row, source, context.can)
         jobs = _named(_planned(row_settings, row.expand, context), row_settings.name, source, row.line)
@@ -135,7 +135,7 @@ def _add(result: Plan, taken: dict[str, str], source: Source, row: Row, context:
 
 
 def _planned(row_settings: Settings, expand: bool, context: Context) -> list[Planned]:
-    """In the largest batch shape, whatever they are drawn together with, so the same line makes the same pictures."""
+    """Jobs in the largest batch shape: a line makes the same pictures whatever else is in the file."""
     fields = {"model": context.model, "shape": max(context.can.shapes), **row_settings.fields}
     if fields["model"] != context.model:
         raise Refused("batch.other_model", model=repr(fields["model"]))
@@ -169,7 +169,7 @@ def _named(planned: list[Planned], name: str, source: Source, line: int) -> list
 
 
 def _printable(value: Any) -> Any:
-    """A message whose text is printable on a terminal."""
+    """The message with unprintable characters replaced and long values cut."""
     if isinstance(value, Message):
         return Message(_printable(value.code), {name: _printable(part) for name, part in value.values.items()})
     if isinstance(value, list | tuple):
@@ -178,7 +178,7 @@ def _printable(value: Any) -> Any:
 
 
 def safe_name(name: str) -> str:
-    """A name as a file's name without ending, valid on any system; "" where nothing of it is."""
+    """Make a name valid as a file name, without ending, on any system; "" where nothing of it is valid."""
     stem = PurePosixPath(name.replace("\\", "/")).name
     stem = re.sub(r"(?i)\.(png|webp|jpe?g|txt)$", "", unicodedata.normalize("NFC", stem))
     stem = "".join(c if c in " ._-" or unicodedata.category(c)[0] in "LN" else "_" for c in stem)

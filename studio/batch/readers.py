@@ -102,7 +102,7 @@ class Problem:
 
 
 class BadRow(Refused):
-    """The error of a row; `line` where it is another than the line at which the row begins."""
+    """An error of a row; `line` is set where it is not the line on which the row begins."""
 
     def __init__(self, code: str | Message, column: int | None = None, line: int | None = None, **values: Any) -> None:
         super().__init__(code, **values)
@@ -196,7 +196,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_text(source: Source) -> Iterator[Row | Problem]:
-    """A row a line that is neither empty nor a comment."""
+    """Yield a row for each line that is neither empty nor a comment."""
 
     def row(number: int, line: str) -> Row | None:
         line = line.strip()
@@ -274,12 +274,12 @@ def _delimiter(header: str) -> str:
 
 
 def read_jsonl(source: Source) -> Iterator[Row | Problem]:
-    """A row a line, an object each."""
+    """Yield a row for each line, which is an object."""
     return _by_line(source, lambda line, text: _object_row(line, _parsed(text)))
 
 
 def read_json(source: Source) -> Iterator[Row | Problem]:
-    """A row an item of a list of objects, or one object; the line of a row is the number of its item."""
+    """Yield a row for each object of a list, or for one object; its line is the number of the item."""
     try:
         items = _parsed(whole(source))
     except BadRow as error:
@@ -293,7 +293,7 @@ def read_json(source: Source) -> Iterator[Row | Problem]:
 
 
 def _parsed(text: str) -> Any:
-    """The JSON value of a text; BadRow says what is wrong where."""
+    """The value of a JSON text; BadRow has the place of an error."""
     try:
         return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
@@ -304,7 +304,7 @@ def _parsed(text: str) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Any:
-    """An object; the error in its place where a name comes twice, so that the rest is read."""
+    """An object, or the error where it has a name twice, so that the other objects are read."""
     try:
         return _unique(pairs)
     except BadRow as error:
@@ -368,7 +368,7 @@ def _load_yaml(text: str) -> tuple[Any, Any]:
 
 
 def read_yaml(source: Source) -> Iterator[Row | Problem]:
-    """A row a job of `jobs`, times the combinations of `matrix`; `defaults` fill what a job leaves out."""
+    """Yield a row for each job of `jobs` and combination of `matrix`; `defaults` fill in missing settings."""
     try:
         yield from _jobs(source)
     except BadRow as error:
@@ -439,7 +439,7 @@ class Settings:
 
 
 def known_settings() -> dict[str, Any]:
-    """The settings of all tasks by name, with their types."""
+    """The types of all settings by name."""
     return _known_settings(tuple(media_tasks().values()))
 
 
@@ -488,7 +488,7 @@ def settings(row: Row, source: Source, can: Capabilities | None = None) -> Setti
 
 
 def _put(fields: dict[str, Any], setting: str, name: str, value: Any) -> None:
-    """A1111 makes `n_iter` times `batch_size` pictures; else a setting has one value."""
+    """Set a field once. A `count` is multiplied: A1111 makes `n_iter` times `batch_size` pictures."""
     if setting not in fields:
         fields[setting] = value
     elif setting == "count" and isinstance(value, int) and isinstance(fields[setting], int):
@@ -498,7 +498,7 @@ def _put(fields: dict[str, Any], setting: str, name: str, value: Any) -> None:
 
 
 def _put_size(result: Settings, sides: dict[str, Any], can: Capabilities | None) -> None:
-    """Width and height as the size that they mean; one of them is enough, and `size` itself goes first."""
+    """Set the size from width and height; one of them suffices, and `size` has precedence."""
     given = {name[0]: str(value).strip() for name, value in sides.items()}
     both = [given.get("w") or given.get("h") or "", given.get("h") or given.get("w") or ""]
     size = spelled(*map(int, both)) if all(map(str.isdecimal, both)) else 0
@@ -529,7 +529,7 @@ def _number(setting: str, value: str, kind: type) -> Any:
 
 
 def _seeds(value: Any, typed: bool) -> list[Any]:
-    """A seed, several of them (each a job of its own), or none; -1 is A1111's word for any."""
+    """The seeds of a row; each makes a job. -1, as in A1111, and None stand for a random one."""
     several = value.split(",") if isinstance(value, str) and not typed else value
     several = several if isinstance(several, list) else [several]
     if len(several) > SEEDS_A_LINE:
@@ -540,7 +540,7 @@ def _seeds(value: Any, typed: bool) -> list[Any]:
 
 
 def _picture(value: Any, source: Source) -> Any:
-    """A path as a picture; a relative one begins where the prompt file lies."""
+    """A picture from its path, which is relative to the prompt file."""
     path = value.get("path") if isinstance(value, dict) else value
     return {"path": str(source.folder / Path(path))} if isinstance(path, str) else value
 

@@ -64,7 +64,7 @@ class Folder:
         return next(_rows(self.path / "run.json"), {})
 
     def load_plan(self) -> Plan:
-        """The jobs as they were fixed, and the lines that could not be; Refused where the file is damaged."""
+        """The planned jobs and the problems of the other lines; Refused where a file is damaged."""
         path = self.path / "jobs.jsonl"
         rows = list(_rows(path))
         try:
@@ -163,7 +163,7 @@ class Runner:
         self._drawn = set[str]()  # jobs of which this run made a picture
 
     def count(self, status: str) -> int:
-        """Jobs of that status; a line that says the same as an earlier one finds the other's pictures."""
+        """The number of jobs with a status. A line equal to an earlier one counts as found."""
         count = sum(value == status for value in self.status.values())
         repeated = len(self.plan.jobs) - len(self.jobs)
         return count + repeated if status == "found" and not self.stopped and not self.problem else count
@@ -186,7 +186,7 @@ class Runner:
         return {"total": len(self.plan.jobs) + lines, **counts, "errors": errors, "problem": self.problem or None}
 
     def run(self) -> Generator[float, None, None]:
-        """Do what is missing; yields the pictures that are there, the one at work as a share.
+        """Do the missing jobs; yield the number of pictures, the one in progress as a fraction.
 
         The files match the results however this ends: by itself, by a full disk, by Ctrl-C or by being closed.
         """
@@ -216,7 +216,7 @@ class Runner:
         return len(self.saved)
 
     def _write(self) -> None:
-        """Write anew what follows from the pictures. A disk that is full now was full before."""
+        """Write metadata.jsonl, CREDITS.txt and the status of jobs. A full disk was reported before."""
         rows: dict[str, dict[str, Any]] = {}
         try:
             for job in self.jobs:
@@ -276,7 +276,7 @@ def run_files(
 
 
 def refuse_nothing(work: Plan) -> None:
-    """Refused where a plan holds nothing to do."""
+    """Refuse a plan without jobs."""
     if not work.jobs and work.problems:
         more, first = len(work.problems) + work.more - 1, work.problems[0]
         if not more:

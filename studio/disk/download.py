@@ -78,7 +78,7 @@ def taken(info: "ModelInfo") -> "list[RepoSibling]":
 
 @contextmanager
 def _explained(repository: str, otherwise: str) -> Iterator[None]:
-    """What the hub's client raises as a sentence; `otherwise` where the network failed."""
+    """Turn errors of the hub's client into sentences; `otherwise` is the code where the network failed."""
     from huggingface_hub import constants, errors, get_token
 
     try:
@@ -99,7 +99,7 @@ def _explained(repository: str, otherwise: str) -> Iterator[None]:
 
 @contextmanager
 def _online() -> Iterator[None]:
-    """The hub's client may ask the hub meanwhile. A mirror has no second way for the data, as the hub has."""
+    """Let the hub's client use the network. A mirror has no Xet storage, as the hub has."""
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE, constants.HF_HUB_DISABLE_XET

@@ -152,7 +152,7 @@ def library(path: Path, name: str) -> None:
 
 
 def _pickled(path: Path) -> Refused:
-    """Why a pickle is not read, with the command that makes safetensors of it."""
+    """The refusal of a pickle, with the command that converts it to safetensors."""
     return Refused("disk.pickle", path=str(path), safe=str(path.with_suffix(".safetensors")))
 
 
@@ -207,7 +207,7 @@ def _file(model: LocalModel) -> LocalModel:
 
 
 def _kind(header: Header) -> str:
-    """Of a single file, by its keys; "" where they don't say."""
+    """The kind of a single file by its keys; "" where they don't tell."""
     for kind, parts in TABLES["keys"].items():
         if any(part in key for part in parts for key in header.shapes):
             return str(kind)
@@ -246,7 +246,7 @@ def _components(header: Header, stored: int) -> tuple[Component, ...]:
 
 
 def _parameters(shapes: dict[str, tuple[int, ...]]) -> tuple[int, int]:
-    """Their number, and the number of those in matrices, without embeddings of words."""
+    """The number of parameters, and of those in matrices, without word embeddings."""
     matrices = (prod(shape) for name, shape in shapes.items() if len(shape) == 2 and not EMBEDDINGS.search(name))
     return sum(map(prod, shapes.values())), sum(matrices)
 
@@ -293,7 +293,7 @@ def _pipeline(model: LocalModel, index: dict[str, Any]) -> LocalModel:
 
 
 def _with_networks_or_problem(model: LocalModel, folders: dict[str, Path] | None = None) -> LocalModel:
-    """With its networks, by default the folder itself, or with what is wrong."""
+    """The model with its networks, by default its own folder, or with its problem."""
     try:
         return with_networks(model, folders or {model.kind: model.path})
     except Refused as refusal:
@@ -301,7 +301,7 @@ def _with_networks_or_problem(model: LocalModel, folders: dict[str, Path] | None
 
 
 def with_networks(model: LocalModel, folders: dict[str, Path]) -> LocalModel:
-    """With the networks in these folders; Refused where one is missing or broken."""
+    """The model with the networks in these folders; Refused where one is missing or broken."""
     networks, width = [], 0
     for name, folder in folders.items():
         if not folder.is_dir():
