@@ -32,7 +32,7 @@ class Group:
 
 
 class Duplicates:
-    """Finds them in one gallery, and remembers the prints of its pictures by content."""
+    """Finds near-duplicates in a gallery; it remembers the prints of pictures by content."""
 
     def __init__(self, gallery: Gallery) -> None:
         self._gallery = gallery
@@ -60,8 +60,8 @@ class Duplicates:
 
 
 def picture_print(picture: Image.Image) -> np.ndarray:
-    """What a picture looks like wherever on it the drawing lies: opacity and lightness, (2, SIDE * SIDE) of mean 0 and
-    length 1. Of an opaque picture lightness counts for both."""
+    """A fingerprint, whatever the place of the drawing: opacity and lightness, (2, SIDE * SIDE), of mean 0
+    and length 1. For an opaque picture both rows are lightness."""
     straight = picture.convert("RGBA")
     box = straight.getchannel("A").point(lambda value: 255 * (value > SEEN)).getbbox() or (0, 0, *straight.size)
     small = straight.crop(box).resize((SIDE, SIDE), Image.Resampling.BOX).convert("RGBa")
@@ -84,7 +84,7 @@ def _pairs(prints: np.ndarray) -> Iterator[tuple[int, int]]:
 
 
 def _components(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Numbers that hang together, groups of two and more."""
+    """The connected components of two and more numbers."""
     group = {number: [number] for number in range(count)}
     for first, second in pairs:
         if group[first] is not group[second]:

@@ -20,7 +20,7 @@ class Unknown:
 
 
 def not_drawn(unknown: Sequence[Unknown]) -> list[Message]:
-    """What is said of words that are not drawn."""
+    """Messages about words that are not drawn."""
     left_out = [one.word for one in unknown if not one.nearest]
     messages = [
         Message("reading.unknown", {"word": one.word, "nearest": one.nearest}) for one in unknown if one.nearest
@@ -70,7 +70,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class Done:
-    """Everything asked for is saved."""
+    """All artifacts are saved."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ Data = Annotated[
 
 @dataclass(frozen=True)
 class Content:
-    """The bytes of an artifact that is an answer and is kept nowhere else, its score, and whether it is `known`."""
+    """The bytes of an artifact that is an answer and stored nowhere else, its score, and whether it is `known`."""
 
     data: Data
     media_type: str

@@ -83,7 +83,7 @@ def ready_folder(folder: Path, pictures: int, option: str = "--out") -> list[Pat
 
 
 def sha256(path: Path) -> str:
-    """Of what a file holds, in hex."""
+    """The sha256 of a file in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -107,7 +107,7 @@ def remove_parts(folder: Path) -> None:
 
 
 def remove_uploads(uploads: Iterable[Path]) -> None:
-    """Remove those files and folders that browsers and requests brought more than a day ago."""
+    """Remove uploaded files and folders older than a day."""
     for upload in uploads:
         with contextlib.suppress(OSError):
             if time.time() - upload.stat().st_mtime > DAY:

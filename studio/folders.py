@@ -20,7 +20,7 @@ from studio.studio import Studio
 
 @dataclass(frozen=True)
 class FolderHit:
-    """A picture file; `score` is its cosine to what was looked for, `prompt` what it says of itself."""
+    """A picture file; `score` is its cosine to the query, `prompt` that of its metadata."""
 
     path: Path
     score: float
@@ -29,7 +29,7 @@ class FolderHit:
 
 @dataclass(frozen=True)
 class Step:
-    """`done` of `total` pictures have been looked at since the last time; `problem` is why one of them could not be."""
+    """`done` of `total` new pictures are indexed; `problem` says why one could not be."""
 
     done: int
     total: int
@@ -37,7 +37,7 @@ class Step:
 
 
 class Folders:
-    """The folders that a studio was shown, in the space of `model`. Refused where that is not installed."""
+    """The indexed folders of a studio, in the space of `model`. Refused where that is not installed."""
 
     def __init__(self, studio: Studio, model: str = "embedded") -> None:
         self._studio, self._model = studio, model
@@ -45,7 +45,7 @@ class Folders:
         self._database = Database(studio.home / "cache" / "folders.db", migrations("folders"), durable=False)
 
     def index(self, folder: Path) -> Iterator[Step]:
-        """Look at the pictures below `folder` that are new or changed, and forget those that are gone."""
+        """Index the pictures below `folder` that are new or changed, and forget those that are gone."""
         there = _pictures(folder)
         known = {row["path"]: (row["bytes"], row["modified"]) for row in self._rows(folder)}
         with self._database.writing() as connection:
@@ -101,7 +101,7 @@ class Folders:
 
 
 def index_gallery(studio: Studio, model: str = "embedded") -> Iterator[Step]:
-    """Look again at the gallery's artifacts that have no vector of `model`. Refused where that is not installed."""
+    """Index the gallery's artifacts that have no vector of `model`. Refused where that is not installed."""
     space, gallery = studio.space(model), studio.gallery
     sql = "SELECT number FROM artifacts LEFT JOIN vectors ON artifact = number WHERE space IS NOT ? ORDER BY number"
     numbers = [row["number"] for row in gallery.database.rows(sql, space)]

@@ -22,7 +22,7 @@ STOPPED = 130
 
 @dataclass(frozen=True)
 class Row:
-    """An artifact that was made, as `--json` prints it. `text` is that of a caption."""
+    """A saved artifact, as `--json` prints it. `text` is that of a caption."""
 
     path: str
     seed: int
@@ -42,7 +42,7 @@ class Row:
 
 @dataclass
 class Batch:
-    """What was made, what went wrong, in sentences, and the exit code."""
+    """The saved artifacts, the problems as sentences, and the exit code."""
 
     rows: list[Row] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -86,7 +86,7 @@ def _follow(
     batch: Batch,
     bar: Bar,
 ) -> None:
-    """Collect what happens; an artifact that is saved is a row at once, so that it counts when the next one fails."""
+    """Collect events. A saved artifact is a row at once, so that it counts when the next one fails."""
     task, parts = bar.add_task("", total=len(jobs)), [0.0] * len(jobs)
     unknown: dict[int, tuple[Unknown, ...]] = {}
     read_as: dict[int, str] = {}

@@ -38,7 +38,7 @@ WORDS_LIMIT = 32  # of a query; further words are ignored
 
 @dataclass(frozen=True)
 class Annotations:
-    """What is noted about one artifact.
+    """A user's notes about an artifact.
 
     Attributes:
         deleted: since when it is in the bin, seconds since the epoch.
@@ -58,7 +58,7 @@ class Annotations:
     round_trip: float | None = None
 
     def __post_init__(self) -> None:
-        """Whoever wrote them: nothing that a terminal obeys or that turns text round."""
+        """Remove control characters, whoever wrote the texts."""
         for name in ("note", "caption"):
             object.__setattr__(self, name, visible(getattr(self, name)))
         for name in ("tags", "boards"):
@@ -417,7 +417,7 @@ def check(changes: dict[str, Any]) -> None:
 
 
 def write_annotations(path: Path, annotations: Annotations) -> None:
-    """Put the annotations of a picture beside it, whole; nothing said, no file."""
+    """Write the annotations of a picture to the file beside it; empty ones remove the file."""
     if annotations == Annotations():
         beside(path).unlink(missing_ok=True)
     else:
@@ -425,7 +425,7 @@ def write_annotations(path: Path, annotations: Annotations) -> None:
 
 
 def remove_artifact(path: Path) -> None:
-    """Remove a picture and its annotations. These first: without a picture they would fall on one made anew."""
+    """Remove a picture after its annotations, which would otherwise belong to the same picture made again."""
     for gone in (beside(path), path):
         gone.unlink(missing_ok=True)
 
@@ -467,7 +467,7 @@ def _size(path: Path) -> int:
 
 
 def spaced(text: str) -> str:
-    """Each Chinese character as a word: FTS5 reads a run of them as one word."""
+    """Put spaces round each Chinese character: FTS5 reads a run of them as one word."""
     return "".join(f" {c} " if "\u3400" <= c <= "\u9fff" else c for c in text)
 
 

@@ -145,12 +145,12 @@ class Grid:
         return sheet_of(pictures, columns, rows[0] if rows else [""], self.request.prompt, self._common())
 
     def file(self, pictures: Sequence[Image.Image | None], credits: Iterable[Credit] = ()) -> bytes:
-        """The sheet as a PNG file that says what it was made from, in our words and A1111's, and its credits."""
+        """The sheet as a PNG file with its record, A1111's text and its credits."""
         provenance = Provenance(self._parameters(), self.record(), KEYWORD, tuple(dict.fromkeys(credits)))
         return encoded(self.sheet(pictures), provenance, "png", optimize=True)
 
     def record(self) -> str:
-        """What it takes to make the grid again, as JSON."""
+        """The request and the axes as JSON."""
         axes = {name: {axis.setting: list(axis.values)} for name, axis in zip("xy", self.axes, strict=False)}
         request = nameless(self.request.model_dump(mode="json", exclude_defaults=True))
         return json.dumps({"version": version(), "request": request, **axes}, ensure_ascii=False)
@@ -168,7 +168,7 @@ class Grid:
         return Grid(make_request(**fields["request"]), *axes)
 
     def _common(self) -> str:
-        """What all pictures share, in a line."""
+        """The settings that all pictures share, in a line."""
         varied = [axis.setting for axis in self.axes]
         names = ("style", "seed", "steps", "guidance", "scheduler", "strength", "model")
         values = {name: getattr(self.request, name) for name in names if name not in varied}

@@ -41,7 +41,7 @@ class ProgressStore:
         self._database = Database(path, migrations("progress"), durable=False)
 
     def note(self, job: str, progress: Progress) -> None:
-        """The latest of a job. Previews that it does not bring, and words said before, stay as they are."""
+        """Store a job's latest progress. Previews and words that it does not contain stay."""
         unknown = json.dumps([[word.word, *word.nearest] for word in progress.unknown], ensure_ascii=False)
         with self._database.writing() as connection:
             revision = connection.execute(
@@ -70,13 +70,13 @@ class ProgressStore:
         return rows[0]["revision"], now
 
     def words(self, jobs: Iterable[str]) -> list[Unknown]:
-        """Words of some jobs' prompts that were not drawn, each once."""
+        """The words of some jobs' prompts that were not drawn, each once."""
         among = "SELECT DISTINCT unknown FROM progress WHERE job IN (SELECT value FROM json_each(?))"
         rows = [json.loads(row["unknown"]) for row in self._database.rows(among, json.dumps(list(jobs)))]
         return list(dict.fromkeys(Unknown(word, tuple(nearest)) for row in rows for word, *nearest in row))
 
     def begin(self, job: str) -> None:
-        """A try begins: what was shown of an earlier one is no longer true. Revisions go on counting."""
+        """Reset the progress of a job that begins again. Revisions go on counting."""
         with self._database.writing() as connection:
             connection.execute("DELETE FROM previews WHERE job = ?", (job,))
             connection.execute(
@@ -86,7 +86,7 @@ class ProgressStore:
             )
 
     def keep_only(self, jobs: Iterable[str], tables: Sequence[str] = ("progress", "previews")) -> None:
-        """Forget all but these; of the previews alone, how far the others came, and words that they said, stays."""
+        """Forget all jobs but these, in some tables."""
         names = json.dumps(list(jobs))
         for table in tables:
             self._database.write(f"DELETE FROM {table} WHERE job NOT IN (SELECT value FROM json_each(?))", names)

@@ -49,13 +49,13 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def credits_given(request: MediaRequest) -> tuple[Credit, ...]:
-    """Whom the pictures are owed to that an artifact is made from; words about a picture are nobody's drawing."""
+    """The credits of the pictures that an artifact is made from; a caption has none."""
     given = [] if request.task == "caption" else request.pictures()
     return tuple(dict.fromkeys(one for picture in given for one in credits_in(Path(picture.path))))
 
 
 def notes(request: MediaRequest) -> list[Message]:
-    """What is worth knowing of the files that a request names: of which of them one frame alone is taken."""
+    """Notes on the files of a request: of which clips only one frame is used."""
     whole = {"like", *(["image"] if getattr(request, "extend", False) else [])}  # all frames of these count
     named = {name: value for name, value in vars(request).items() if isinstance(value, Picture) and name not in whole}
     code, messages = "clip.middle_frame" if request.task == "caption" else "clip.first_frame", []
@@ -100,7 +100,7 @@ def remove_unneeded(home: Home) -> None:
 
 
 def _naming(home: Home) -> Iterator[str]:
-    """What names pictures that were given, the cheapest first."""
+    """Texts that name input pictures, the cheapest first."""
     rows = home.database.rows("SELECT request FROM jobs WHERE state != 'done' OR id IN (SELECT job FROM artifacts)")
     yield from (str(row["request"]) for row in rows)
     for path in (home.root / "series").glob("*.jsonl"):

@@ -19,7 +19,7 @@ def words(prompt: str) -> str:
 
 
 def marked(prompt: str, name: str, weight: float) -> str:
-    """The prompt with a LoRA in that weight, in the place of what it says of that one; without it where that is 0."""
+    """The prompt with a LoRA at a weight, which replaces its earlier mark; without it at weight 0."""
     others = _TAG.sub(lambda tag: "" if tag[1].strip() == name else tag[0], prompt).strip()
     return f"{others} <lora:{name}:{weight:g}>".strip() if weight else others
 
@@ -67,7 +67,7 @@ def nets() -> dict[str, LocalModel]:
 
 
 def net(name: str) -> tuple[LocalModel, str]:
-    """One of them, with its digest; Refused where there is none of that name."""
+    """The network of that name with its digest; Refused where there is none."""
     there = nets()
     if name not in there:
         folders = [str(folder) for folder in _folders()]
@@ -79,7 +79,7 @@ def net(name: str) -> tuple[LocalModel, str]:
 
 
 def encoder(model: LocalModel) -> Path:
-    """The folder beside an IP-Adapter with the network that it reads pictures by, as the hub has them."""
+    """The folder beside an IP-Adapter with its image encoder, as repositories of the hub have it."""
     return model.path.parent / "image_encoder"
 
 

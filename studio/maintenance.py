@@ -26,7 +26,7 @@ from studio.requests import stored_request
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong: what `kind`, with which file, and what to do."""
+    """A problem: its `kind`, its file, and what to do."""
 
     kind: str
     path: str
@@ -34,7 +34,7 @@ class Finding:
 
 
 def inspect(home: Home) -> Iterator[Finding]:
-    """Everything that does not fit, file by file; changes nothing. Reads each picture once (sha256)."""
+    """Yield all problems; changes nothing. Reads each picture once (sha256)."""
     known: set[Path] = set()
     for row in home.database.rows("SELECT * FROM artifacts ORDER BY number"):
         path = home.gallery.path_of(row)
@@ -122,7 +122,7 @@ def _salvage(old: Path, new: Path) -> None:
 
 
 def _rename_old(path: Path) -> Path:
-    """Move a database with what lies beside it to a name that is free."""
+    """Move a database and its logs to a free name."""
     target = path.with_name(f"{path.stem}.old-{time.strftime('%Y%m%d-%H%M%S')}-{time.monotonic_ns() % 10**6}.db")
     for suffix in ("-wal", "-shm", ""):  # the database last: beside a new one its log would be taken for that one's
         beside = path.with_name(path.name + suffix)

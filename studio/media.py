@@ -70,7 +70,7 @@ class Artifact:
         return next(suffix for suffix, kind in self.medium.suffixes.items() if kind == self.media_type)
 
     def saved(self, path: Path, seconds: float, cached: bool = False) -> Saved:
-        """It, whole on disk: `seconds` since the job began; `cached` where it was there before."""
+        """The event of its file: `seconds` since the job began; `cached` where it was there before."""
         facts = (self.kind, self.media_type, self.text, self.frames)
         return Saved(str(path), self.index, self.seed, self.score, seconds, cached, *facts)
 
@@ -99,7 +99,7 @@ def is_webp(picture: bytes) -> bool:
 
 
 def data_url(picture: bytes) -> str:
-    """A preview as the address of itself."""
+    """A preview as a data URL."""
     return f"data:image/{'webp' if is_webp(picture) else 'png'};base64,{b64encode(picture).decode()}"
 
 
@@ -192,7 +192,7 @@ def thumbnail(artifact: Artifact) -> bytes:
 
 
 def quick_png(picture: Image.Image) -> bytes:
-    """Of a preview, which is seen for a moment."""
+    """A preview as PNG, compressed for speed."""
     return saved(picture, "PNG", compress_level=1)
 
 

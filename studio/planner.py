@@ -205,7 +205,7 @@ def check_size(size: int | str, can: Capabilities) -> None:
 
 
 def _only_enlarged(request: ImageRequest, can: Capabilities) -> Any:
-    """The request to enlarge that a strength of 0 stands for."""
+    """The EnlargeRequest that a strength of 0 stands for."""
     if request.size is None:
         if larger := [size for size in can.sizes if sides(size) > sides(can.size)]:
             raise Refused("request.strength_0_needs_size", sizes=" or ".join(map(str, larger)))
@@ -321,7 +321,7 @@ def known(picture: Picture) -> Picture:
 
 
 def _within(request: Request, can: Capabilities, *names: str) -> dict[str, Any]:
-    """Fields as numbers in the model's ranges; None becomes the usual number."""
+    """Fields as numbers in the model's ranges; None becomes the default."""
     chosen = {name: getattr(can, name).within(name, getattr(request, name)) for name in names}
     fields = type(request).model_fields
     return {name: value if float in types_in(fields[name].annotation) else int(value) for name, value in chosen.items()}

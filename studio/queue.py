@@ -58,7 +58,7 @@ class QueuedJob:
 
     @property
     def end(self) -> End | None:
-        """How it ended, None while it is open."""
+        """Its end, None while it is open."""
         if self.state in OPEN:
             return None
         if self.state == "done":
@@ -367,7 +367,7 @@ def read_job(row: Row) -> QueuedJob:
 
 
 def _read_jobs(rows: Iterable[Row]) -> tuple[list[QueuedJob], dict[str, Message]]:
-    """The jobs of rows, and what is wrong with those that can't be read, by id."""
+    """The jobs of rows, and the messages for those that can't be read, by id."""
     jobs, unreadable = [], {}
     for row in rows:
         try:
@@ -396,7 +396,7 @@ def _check_waiting(connection: Connection, *jobs: str) -> None:
 
 
 def _enqueue(connection: Connection, jobs: Sequence[str], priority: int | None = None) -> None:
-    """At the end, as if they had never run."""
+    """Put jobs at the end of the queue, as if they had never run."""
     connection.executemany(
         "UPDATE jobs SET state = 'waiting', owner = '', stop_request = '', crash_count = 0, message = '',"
         " started = NULL, ended = NULL, submitted = ?, priority = ifnull(?, priority),"

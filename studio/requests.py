@@ -482,7 +482,7 @@ REQUESTS: dict[str, type[Request]] = {
 
 
 def make_request(task: str = "image", **fields: Any) -> Any:
-    """A request from what a door was given; Refused says the first thing that is wrong with it."""
+    """A request from its fields; Refused says the first error."""
     if task not in REQUESTS:
         raise Refused("request.unknown_task", task=task, hint=did_you_mean(task, REQUESTS), tasks=list(REQUESTS))
     try:
@@ -541,12 +541,12 @@ def limits(field: FieldInfo) -> dict[str, Any]:
 
 
 def has_words(prompt: str) -> bool:
-    """Whether a prompt has anything that can be read."""
+    """Whether a prompt has a printable character that is no space."""
     return any(c.isprintable() and not c.isspace() for c in prompt)
 
 
 def _message(error: ValidationError, kind: type[BaseModel]) -> Message:
-    """pydantic's first complaint."""
+    """pydantic's first error as a message."""
     first = error.errors()[0]
     name, value = ".".join(str(part) for part in first["loc"]), first["input"]
     if first["type"] == "value_error":
@@ -584,7 +584,7 @@ def summands(prompt: str) -> list[str]:
 
 
 def only(requests: Sequence[R]) -> R:
-    """The one request that a prompt came to; Refused where the seed draws the words and each picture has its own."""
+    """The only request of a prompt; Refused where each picture has its own words, drawn by its seed."""
     if len(requests) > 1:
         raise Refused("syntax.one_job_each")
     return requests[0]

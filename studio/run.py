@@ -33,7 +33,7 @@ PNG_END = b"IEND\xaeB`\x82"  # Pillow reads a PNG that lacks it
 
 
 class Sink(Protocol):
-    """A place for finished artifacts."""
+    """A destination of finished artifacts."""
 
     def results(self, job: Job) -> dict[int, Saved]:
         """The job's artifacts that are here and whole, by index."""
@@ -85,7 +85,7 @@ class BareFolderSink(Sink):
 
 
 class GallerySink(Sink):
-    """The gallery: file, row, thumbnail and vector."""
+    """Artifacts in the gallery, with row, thumbnail and vector."""
 
     def __init__(self, gallery: Gallery) -> None:
         self.gallery = gallery
