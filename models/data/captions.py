@@ -1,4 +1,4 @@
-"""Captions of single pictures, in the many ways in which people ask for one; and the facts that a caption states.
+"""Captions of single pictures, worded as prompts are; and the facts that a caption states.
 
 A caption names the concept (CLDR name, keywords, or the mood of a face), and then, as length allows, measured colours,
 skin tone, mood, keywords, background and style: as a sentence, as a phrase, or as comma-separated tags. All of it is
@@ -43,7 +43,7 @@ from models.data.world import Picture
 from models.lexicon import CONCEPTS, LEXICONS
 
 TAGGED_KEYWORDS = 4
-STYLED_SHARE = 0.6  # of captions for which the caller leaves it open: many prompts name no style
+STYLED_SHARE = 0.6  # of captions with style None: many prompts name no style
 # Templates. s: subject, cs: subject with its colour, a_...: with article, noun: emoji, sticker, icon; style: its words.
 TEMPLATES: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("captions.json").read_text(encoding="utf-8"))
 # Keywords without meaning for the drawing, and colours: CLDR's apple is red, the apple of a black set is not.
@@ -71,8 +71,7 @@ MOODS = tuple(
 def moods_of(name: str, keywords: tuple[str, ...], group: str) -> tuple[Mood, ...]:
     """Moods of a face by its English name and keywords; empty for a picture that is no face.
 
-    Moods in the name exclude those of the keywords: "crying face" has "awful" and "sad" among its keywords, but people
-    ask for a crying one.
+    Moods in the name exclude those of the keywords: "crying face" also has the keywords "awful" and "sad".
     """
     words = frozenset(name.lower().replace("-", " ").split())
     if group != "smileys-emotion" or not words & {"face", "cat", "head"}:
@@ -240,7 +239,7 @@ class _Writer:
 
 Fact = tuple[str, ...]  # ("thing", concept), ("colour", concept, its), ("count", concept, its), ("relation", its, a, b)
 _CANONICAL = ("left of", "above", "in front of")  # of a relation and its opposite, the one that facts use
-# There are icons called "left" and "2", but words of places and numbers name nothing.
+# Icons have names like "left" and "2"; in texts, such words are places and numbers.
 _RELATION_WORDS = frozenset(
     re.findall(r"[a-z]+", " ".join(form for forms in RELATIONS["en"].values() for form in forms))
 )

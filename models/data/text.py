@@ -27,8 +27,8 @@ PARTS_OF_SPEECH = ("noun", "verb", "adj", "adv")
 _POINTED = {"n": "noun", "v": "verb", "a": "adj", "s": "adj", "r": "adv"}
 # WordNet marks slurs and obscenities in their glosses. They are left out.
 _OFFENSIVE = re.compile(r"slur|offensive|disparag|obscen|derogat|vulgar|taboo", re.IGNORECASE)
-# Lexicographer files (lexnames(5WN)) of things that can be drawn, and those that a CLDR group speaks of: of the senses
-# of "seal" among the animals, it is not the stamp.
+# Lexicographer files (lexnames(5WN)) of things that can be drawn, and those that belong to a CLDR group: among the
+# animals, "seal" is not the stamp.
 _ANIMAL, _ARTIFACT, _BODY, _FOOD, _OBJECT, _PHENOMENON, _PLANT = 5, 6, 8, 13, 17, 19, 20
 _GROUP_FILES = {
     "animals-nature": (_ANIMAL, _PLANT),
@@ -38,9 +38,9 @@ _GROUP_FILES = {
     "objects": (_ARTIFACT, _OBJECT, _BODY),
     "people-body": (18, _BODY),
 }
-MAX_RELATED = 300  # a concept with more words than this ("person") means everything and therefore nothing
+MAX_RELATED = 300  # a concept with more words ("person") is too general
 HYPERNYMS, HYPONYMS = ("@", "@i"), ("~", "~i")  # pointer symbols; the second one is for instances (Everest, a mountain)
-# What a training text is, and how often: captions of pictures, scenes and motions, bare names.
+# Kinds of training texts with their shares: captions of pictures, scenes and motions, bare names.
 SOURCES = ("caption", "scene", "motion", "name")
 SOURCE_WEIGHTS = (0.55, 0.2, 0.15, 0.1)
 
@@ -68,8 +68,7 @@ def wordnet_folder(data_folder: Path) -> Path:
 
 
 def read_lines(folder: Path, name: str) -> Iterator[str]:
-    """Lines of a file but those of the licence, which stands before the data, indented. FileNotFoundError says what
-    builds it."""
+    """Lines of a file without the indented licence at its top. FileNotFoundError names the command that fetches it."""
     if not (folder / name).exists():
         raise FileNotFoundError(f"no WordNet at {folder / name}; fetch it with: python -m models.data build")
     with (folder / name).open(encoding="utf-8") as file:
@@ -213,7 +212,7 @@ def words_of(text: str) -> list[str]:
 def unseen_words(nouns: Nouns, world: World, seed: int, count: int) -> dict[str, frozenset[str]]:
     """`count` single words drawn by seed from `related_words` of the training concepts, none in a training caption.
 
-    Drawn concept by concept in turn, or the herbs and the birds would take them all. Returns {word: concepts it means};
+    Each concept gives one word in turn, or herbs and birds would give most of them. Returns {word: concepts it means};
     ValueError where there are not that many.
     """
     seen, rng = caption_words(world), stream("unseen words", seed)

@@ -1,4 +1,4 @@
-"""Augmentation: views of a picture that keep its meaning (mirrored, warped, painted, small), and pictures of nothing.
+"""Augmentation: views of a picture that keep its meaning (mirrored, warped, painted, small), and unrelated pictures.
 
 Some 19,000 drawings are few for a generator (`models/train/LOG.md`). All are pure functions of a picture and a seed.
 """

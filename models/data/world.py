@@ -49,9 +49,9 @@ class Picture:
 
 
 class World:
-    """All pictures, their pixels (N, 128, 128, 4) uint8 premultiplied, and the digest that names this very set.
+    """All pictures, their pixels (N, 128, 128, 4) uint8 premultiplied, and the digest that identifies the set.
 
-    `folder` is where it was built, None where it was drawn in memory.
+    `folder` is where it was built, None for a world in memory.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class World:
         return self._by_split[name]
 
     def released(self) -> "World":
-        """The same with no picture held out: of it is made what users have, and nothing that is measured."""
+        """The same pictures, all in split "train": what users get is built from them; measurements never use them."""
         pictures = tuple(replace(picture, split="train") for picture in self.pictures)
         return World(pictures, self.pixels, self.digest, self.folder)
 
@@ -89,7 +89,7 @@ class World:
         digest = json.loads(manifest.read_text())["digest"]
         with rows.open(encoding="utf-8") as file:
             listed = [json.loads(line) for line in file]
-        for row in listed:  # lists of the file become tuples
+        for row in listed:  # JSON has no tuples
             row["keywords"] = {language: tuple(words) for language, words in row["keywords"].items()}
             row["colours"] = tuple(row["colours"])
         pictures = tuple(Picture(**row) for row in listed)
@@ -102,7 +102,7 @@ def data_folder() -> Path:
 
 
 def pictures_by_concept(world: World) -> dict[str, list[Picture]]:
-    """The training pictures by concept, in the order of the numbers of concepts."""
+    """The training pictures by concept, sorted by concept."""
     by_concept: dict[str, list[Picture]] = defaultdict(list)
     for picture in world.split("train"):
         if picture.group != "component":
@@ -196,7 +196,7 @@ def near_pairs(thumbs: np.ndarray, limit: float) -> Iterable[tuple[int, int]]:
 
 
 def evenly(items: Sequence[T], count: int) -> list[T]:
-    """At most `count` of them, spread over all: the first and the last among them."""
+    """At most `count` items, evenly spaced, the first and the last included."""
     rows = np.linspace(0, len(items) - 1, min(count, len(items))).astype(int)
     return [items[row] for row in rows]
 

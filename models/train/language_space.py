@@ -349,7 +349,6 @@ def agreeing(cosines: Tensor, deviations: float = 3.0) -> Tensor:
 class Stage:
     """Composition of steps from progress `start` on; shares are of the batch size."""
 
-    name: str
     start: float
     pictures: float  # drawn as pictures; 0 is a stage of text alone
     scenes: float  # share of the pictures that are scenes
