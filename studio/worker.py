@@ -18,13 +18,13 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing import spawn
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 import psutil
 from filelock import FileLock, Timeout
@@ -58,7 +58,6 @@ SHUTDOWN_CODES = (-signal.SIGTERM, -getattr(signal, "SIGHUP", signal.SIGTERM))  
 RESTART_SECONDS = 0.2  # seconds before a start that follows a crash
 AGAIN_SECONDS = 5.0  # seconds before a start that follows the last one of MAX_FAILED_STARTS
 NAME = "studio-worker"  # a process of this name does not import the program that started it
-Loaded = Literal["loaded", "loading", "not loaded"]
 
 
 def serve(wakes: Connection, reports: Connection, root: Path, opener: Opener, owner: str) -> None:
@@ -79,7 +78,7 @@ def serve(wakes: Connection, reports: Connection, root: Path, opener: Opener, ow
     claims = wake.claims = Claims(home.database, owner)
     with FileLock(root / LOCK):
         heart.hold()
-        _work(home, _LoadedModels(opener, heart.hold), wake, claims, heart.show)
+        _work(home, _LoadedModels(opener), wake, claims, heart.show)
 
 
 def _work(
@@ -155,9 +154,8 @@ class _WakeUp:
 class _LoadedModels:
     """The models in memory, the one used last at the end."""
 
-    def __init__(self, opener: Opener, report: Callable[[dict[str, Loaded]], None] = lambda models: None) -> None:
-        self._opener, self._report = opener, report
-        self._loaded = set[str]()
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
         self._open: dict[str, tuple[Backend, str]] = {}  # with its digest then
 
     def backend(self, model: str) -> Backend:
@@ -167,33 +165,19 @@ class _LoadedModels:
         backend, digest = self._open.pop(model, (None, ""))
         if backend is None or backend.digest() != digest:
             backend = None
-            self._loaded.discard(model)
             while self._open and (here := machine(settings.device())).free < here.total * FREE:
-                self._loaded.discard(name := next(iter(self._open)))
-                del self._open[name]
+                del self._open[next(iter(self._open))]
                 gc.collect()
             backend = self._opener(model)
             digest = backend.digest()
         self._open[model] = backend, digest
         return backend
 
-    def load(self, model: str) -> None:
-        """Load a model, and report it to the studio's health."""
-        backend = self.backend(model)
-        if fresh := model not in self._loaded:
-            self._report({**dict.fromkeys(self._loaded, "loaded"), model: "loading"})
-        try:
-            backend.load()
-            self._loaded.add(model)
-        finally:
-            if fresh:
-                self._report(dict.fromkeys(self._loaded, "loaded"))
-
     def warm(self, model: str) -> None:
         """Load a model before it is needed."""
         if model:
             with contextlib.suppress(Exception):  # its first job will report the error
-                self.load(model)
+                self.backend(model).load()
 
 
 class _Executor:
@@ -232,8 +216,6 @@ class _Executor:
         changed = [job for job in running if job_id(job.request, digest) != job.id]
         self._end(running, Failed(REPLACED), *changed)
         batch, suspects = list(running), {job.id for job in running if job.crash_count}
-        if batch:
-            loaded.load(batch[0].request.model)
         jobs = [Job(job.request, job.id, digest) for job in batch]
         with contextlib.closing(run_jobs(backend, jobs, self._sink)) as events:
             for number, event in events:
@@ -292,11 +274,11 @@ class Heartbeat:
         self._sign, self._lock, self._holds = Sign(), threading.Lock(), False
         threading.Thread(target=self._beat, daemon=True).start()
 
-    def hold(self, models: Mapping[str, Loaded] | None = None) -> None:
-        """Write the heartbeat file: this worker holds the home, and has these `models` in memory."""
+    def hold(self) -> None:
+        """Write the heartbeat file: this worker holds the home."""
         me = psutil.Process()
         with contextlib.suppress(Refused):  # on a full disk no other process sees it
-            write_whole(self._file, json.dumps([me.pid, me.create_time(), dict(models or {})]).encode())
+            write_whole(self._file, json.dumps([me.pid, me.create_time()]).encode())
         self._holds = True
 
     def show(self, problem: Message | None = None) -> None:
@@ -326,14 +308,6 @@ def silence(root: Path) -> float | None:
     return None
 
 
-def loaded(root: Path, model: str) -> Loaded:
-    """The state of a model in a home's worker."""
-    with contextlib.suppress(OSError, ValueError, LookupError):
-        if _process(root):
-            return cast(Loaded, json.loads((root / HEARTBEAT).read_text())[2].get(model, "not loaded"))
-    return "not loaded"
-
-
 def trouble(root: Path) -> Message | None:
     """A message where the worker of a home is silent for longer than QUIET."""
     seconds = silence(root) or 0.0
@@ -343,7 +317,7 @@ def trouble(root: Path) -> Message | None:
 def _process(root: Path) -> psutil.Process | None:
     """The process that wrote the heartbeat file, None where it has ended."""
     try:
-        pid, created, *_ = json.loads((root / HEARTBEAT).read_text())
+        pid, created = json.loads((root / HEARTBEAT).read_text())
         process = psutil.Process(pid)
         return process if process.create_time() == created else None
     except (OSError, ValueError, TypeError, psutil.Error):

@@ -359,38 +359,10 @@ def test_the_worker_takes_the_settings_of_its_own_home(tmp_path: Path) -> None:
 # --- Health -----------------------------------------------------------------------------------------------------------
 
 
-class Held(Fake):
-    """Is in memory once a file is there."""
-
-    file = Path()
-
-    def load(self) -> None:
-        until(self.file.exists)
-
-
-def held(file: Path, model: str) -> Backend:
-    backend = Held()
-    backend.file = file
-    return backend
-
-
 def health(studio: Studio, model: str = "fake") -> dict[str, Any]:
     with client_of(v1.router(studio, model)) as client:
         said: dict[str, Any] = client.get("/api/v1/health").json()
     return said
-
-
-def test_it_says_whether_the_model_is_in_memory(tmp_path: Path) -> None:
-    with Studio(tmp_path / "a home", opener=partial(held, tmp_path / "there")) as studio:
-        assert health(studio)["loaded"] == "not loaded" and health(studio)["worker_seen"] is None
-        job = studio.submit(planned(ask()))
-        until(lambda: health(studio)["loaded"] == "loading")
-        with Studio(tmp_path / "a home") as beside:
-            assert health(beside)["loaded"] == "loading", "the worker of another process"
-        (tmp_path / "there").touch()
-        assert list(studio.events(job))[-1] == Done()
-        assert health(studio)["loaded"] == "loaded" and health(studio, "fake:0.1")["loaded"] == "not loaded"
-    assert health(studio)["loaded"] == "not loaded", "it went with its worker"
 
 
 def test_of_a_new_model_no_weights_are_read_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,6 @@ from studio.events import Reading, Saved
 from studio.gallery import RATINGS, GalleryItem
 from studio.queue import QueuedJob, State
 from studio.requests import CaptionRequest, Ingredient, MediaRequest, Picture, fields_of
-from studio.worker import Loaded
 
 SHA256 = r"^[0-9a-f]{64}$"
 LARGEST = 2**63 - 1  # what SQLite counts to
@@ -200,7 +199,6 @@ class Readings(BaseModel):
 class Health(BaseModel):
     """Whether pictures can be made. `problem` says why not: the model is "not ready", or the worker "stalled".
 
-    `loaded` says whether the model is in the worker's memory, or will be with the first job that asks for it;
     `worker_seen` are the seconds since the worker's last sign of life, None where there is no worker; `disk_free` are
     bytes.
     """
@@ -211,7 +209,6 @@ class Health(BaseModel):
     problem: str
     paused: bool
     jobs: dict[State, int]
-    loaded: Loaded
     worker_seen: float | None
     disk_free: int
 

@@ -45,7 +45,7 @@ from studio.planner import Job
 from studio.queue import OPEN, QueuedJob, State
 from studio.requests import MediaRequest, media_tasks, only
 from studio.studio import Studio
-from studio.worker import loaded, silence
+from studio.worker import silence
 
 END = "end"  # id of the last event: a client that has it needs nothing more
 STREAMS = 32  # of events at a time: each looks into the database 20 times a second
@@ -274,7 +274,6 @@ def health(served: ServedStudio) -> Any:
     queue, trouble = studio.queue, studio.trouble()
     facts = {"version": version(), "model": served.model, "paused": queue.is_paused(), "jobs": queue.counts()}
     facts |= {"worker_seen": silence(studio.home), "disk_free": disk_usage(studio.home).free}
-    facts |= {"loaded": loaded(studio.home, served.model)}
     status = "not ready" if missing else "stalled" if trouble else "ok"
     return {"status": status, "problem": missing or str(trouble or ""), **facts}
 
