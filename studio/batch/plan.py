@@ -19,7 +19,7 @@ from studio.run import file_names
 from studio.syntax import Wildcards, literal
 
 JOBS = 100_000
-PROBLEMS = 1_000  # that are listed; more are counted
+PROBLEMS = 1_000  # lines that can't be done; a file with more is no prompt file
 NAME_BYTES = 100
 VALUE = 200  # characters of a value in a message
 DEVICES = re.compile(r"(?i)(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)")
@@ -49,11 +49,10 @@ class Job(Planned):
 
 @dataclass
 class Plan:
-    """The jobs of a batch, and the lines that can't be one; `more` counts the problems that are not listed."""
+    """The jobs of a batch, and the lines that can't be one."""
 
     jobs: list[Job] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    more: int = 0
     ignored: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -62,11 +61,11 @@ class Plan:
         return ", ".join(f"{name} ({count})" for name, count in self.ignored.most_common())
 
     def refuse(self, problem: Problem) -> None:
-        """Note a problem, in text that is printable on a terminal."""
-        if len(self.problems) < PROBLEMS:
-            self.problems.append(replace(problem, reason=_printable(problem.reason)))
-        else:
-            self.more += 1
+        """Note a problem, in text that is printable on a terminal. Refused where there are too many."""
+        if len(self.problems) >= PROBLEMS:
+            first = self.problems[0].placed
+            raise Refused("batch.too_many_problems", first=first, short=str(first).rstrip("."), most=PROBLEMS)
+        self.problems.append(replace(problem, reason=_printable(problem.reason)))
 
 
 @dataclass(frozen=True)

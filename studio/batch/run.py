@@ -74,7 +74,7 @@ class Folder:
                 raise ValueError("a line is no row")
         except (KeyError, TypeError, ValueError) as error:
             raise Refused("batch.damaged", file=str(path)) from error
-        return Plan(jobs, problems, int(self._run().get("more_errors", 0)))
+        return Plan(jobs, problems)
 
     def save_run(self, run: dict[str, Any]) -> None:
         """run.json."""
@@ -171,7 +171,7 @@ class Runner:
     @property
     def failed(self) -> int:
         """Lines and jobs that can't be done."""
-        return len(self.problems) + self.plan.more
+        return len(self.problems)
 
     @property
     def code(self) -> int:
@@ -180,10 +180,10 @@ class Runner:
 
     def as_dict(self) -> dict[str, Any]:
         """The document of `--json`. `total` counts jobs and lines that can't be one."""
-        lines = len(self.plan.problems) + self.plan.more
+        total = len(self.plan.jobs) + len(self.plan.problems)
         counts = {"done": self.count("done"), "found": self.count("found"), "failed": self.failed}
         errors = [problem.as_dict() for problem in self.problems]
-        return {"total": len(self.plan.jobs) + lines, **counts, "errors": errors, "problem": self.problem or None}
+        return {"total": total, **counts, "errors": errors, "problem": self.problem or None}
 
     def run(self) -> Generator[float, None, None]:
         """Do the missing jobs; yield the number of pictures, the one in progress as a fraction.
@@ -266,19 +266,19 @@ def run_files(
             if before is not None:
                 facts["begun"], work = before.get("begun"), folder.load_plan()
             else:
-                folder.save_run({**facts, "more_errors": work.more})
+                folder.save_run(facts)
                 folder.save_plan(work.problems, work.jobs, {})
             runner = Runner(backend, folder, work)
             watch(runner)
             ended = {"ended": _now(), "result": runner.as_dict() | {"errors": len(runner.problems)}}
-            folder.save_run({**facts, "more_errors": work.more, **ended})
+            folder.save_run({**facts, **ended})
     return runner
 
 
 def refuse_nothing(work: Plan) -> None:
     """Refuse a plan without jobs."""
     if not work.jobs and work.problems:
-        more, first = len(work.problems) + work.more - 1, work.problems[0]
+        more, first = len(work.problems) - 1, work.problems[0]
         if not more:
             raise Refused(first.placed)
         raise Refused("batch.and_more", first=first.placed, short=str(first.placed).rstrip("."), more=more)

@@ -67,7 +67,7 @@ def batch(common: Common, files: Sequence[str], out: Path | None, dry_run: bool,
     jobs, errors = [job.as_dict() for job in work.jobs], [problem.as_dict() for problem in work.problems]
     text = "\n".join(map(_job_line, work.jobs))
     if common.as_json or text:
-        total = len(jobs) + len(errors) + work.more
+        total = len(jobs) + len(errors)
         common.print_document({"total": total, "jobs": jobs, "errors": errors}, text)
     _warn_of(work, work.problems)
     leave(1 if errors else 0)
@@ -103,8 +103,8 @@ def _job_line(job: Job) -> str:
 def _warn_of(work: Plan, problems: Sequence[Problem]) -> None:
     for problem in problems[:LISTED]:
         warn(problem.placed)
-    if len(problems) + work.more > LISTED:
-        warn(f"and {len(problems) + work.more - LISTED} more; errors.jsonl lists them.")
+    if len(problems) > LISTED:
+        warn(f"and {len(problems) - LISTED} more; errors.jsonl lists them.")
     if work.ignored:
         warn(f"left out, for it means nothing here: {work.left_out}.")
 

@@ -45,7 +45,7 @@ class PromptFile:
     @property
     def bad(self) -> int:
         """The number of invalid lines."""
-        return len(self.plan.problems) + self.plan.more
+        return len(self.plan.problems)
 
 
 def read_source(context: PageContext, source: Source, pasted: str = "") -> PromptFile:
