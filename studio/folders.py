@@ -71,20 +71,17 @@ class Folders:
         """At most `k` pictures below an indexed `folder`, best first: those whose name or prompt has all words, then
         those that mean it. Arguments are those of `Studio.search`.
         """
-        looked_for = self._studio.query(search_request(words, like, without, k, model=self._model))
-        if looked_for.embed is None:
+        request = search_request(words, like, without, k, model=self._model)
+        place, _ = self._studio.query_vector(request)
+        if place is None:
             raise Refused("request.search_empty")
-        place = looked_for.vector(self._studio.ask(looked_for.embed))
-        assert place is not None
         rows = self._rows(folder)
         scores = from_bytes(b"".join(row["vector"] for row in rows), len(place)) @ place
         hits = [
             FolderHit(Path(row["path"]), float(score), row["prompt"]) for row, score in zip(rows, scores, strict=True)
         ]
-        hits.sort(key=lambda one: (not _says(one, looked_for.words), -one.score))
-        if unsaid := looked_for.without:
-            hits = [one for one in hits if not _says(one, unsaid)]
-        return [one for one in hits if one.path.is_file()][:k]
+        hits.sort(key=lambda one: (not _says(one, request.words), -one.score))
+        return [one for one in hits if not _says(one, request.without) and one.path.is_file()][:k]
 
     def _rows(self, folder: Path) -> list[Row]:
         start = f"{folder.resolve()}{os.sep}"

@@ -1,12 +1,11 @@
 """Search among the gallery's artifacts: by words, by a place in the semantic space, or by both, through any filter.
 
 Words choose (all of them must be in prompt, caption, note or tags; the last letters may be missing), the vector orders.
-Without a vector the newest come first. A request becomes a `Query`; what it asks the model for are the texts and
-pictures whose vectors make up the one that is looked for.
+Without a vector the newest come first.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,39 +27,22 @@ INDEXED = "indexed"  # a setting that counts how often vectors were replaced
 AT_ONCE = 65_536  # rows that are read at a time
 
 
-@dataclass(frozen=True)
-class Query:
-    """A search, ready to run: `embed` asks for the vectors whose weighted sum is looked for in the space named `space`.
-
-    `embed` is None where only words are matched. Artifacts that say `without` are left out.
+def query_vector(request: SearchRequest, ask: Callable[[EmbedRequest], Sequence[Answer]]) -> np.ndarray | None:
+    """The unit vector (D,) of a planned search: the weighted sum of the vectors of its words and pictures, which `ask`
+    answers. None where nothing is added.
     """
-
-    words: str = ""
-    without: str = ""
-    space: str = ""
-    weights: tuple[float, ...] = ()
-    embed: EmbedRequest | None = None
-
-    def vector(self, answers: Sequence[Answer]) -> np.ndarray | None:
-        """The unit vector (D,) that is looked for, None where there is none; `answers` are those to `embed`."""
-        if self.embed is None:
-            return None
-        vectors = np.array([answer.vector for answer in answers if isinstance(answer, Vector)], np.float64)
-        total = np.array(self.weights) @ vectors
-        if not np.isfinite(total).all():
-            raise Refused("search.no_numbers")
-        return (total / max(1e-6, float(np.linalg.norm(total)))).astype(np.float32)
-
-
-def query(request: SearchRequest, space: str) -> Query:
-    """A planned search as a query; words alone where `space` is ""."""
     texts = [(weight, text) for weight, text in ((1.0, request.words), (SUBTRACTED, request.without)) if text]
-    pictures = [(weight, one) for weight, one in ((1.0, request.like), (SUBTRACTED, request.unlike)) if one]
-    weights = (*(weight for weight, _ in texts), *(weight for weight, _ in pictures))
-    if not space or max(weights, default=-1.0) < 0:
-        return Query(request.words, request.without)
-    fields = {"texts": tuple(text for _, text in texts), "images": tuple(one for _, one in pictures)}
-    return Query(request.words, request.without, space, weights, make_request("embed", **fields, model=request.model))
+    images = [(weight, picture) for weight, picture in ((1.0, request.like), (SUBTRACTED, request.unlike)) if picture]
+    weights = [weight for weight, _ in (*texts, *images)]
+    if max(weights, default=-1.0) < 0:
+        return None
+    fields = {"texts": tuple(text for _, text in texts), "images": tuple(picture for _, picture in images)}
+    answers = ask(make_request("embed", **fields, model=request.model))
+    vectors = np.array([answer.vector for answer in answers if isinstance(answer, Vector)], np.float64)
+    total = np.array(weights) @ vectors
+    if not np.isfinite(total).all():
+        raise Refused("search.no_numbers")
+    return (total / max(1e-6, float(np.linalg.norm(total)))).astype(np.float32)
 
 
 def search_request(
@@ -104,17 +86,19 @@ class Search:
         row = self._gallery.database.row(f"{there} AND space != ?", space)
         return row["count"] if row else 0
 
-    def find(self, query: Query, answers: Sequence[Answer], wanted: Filter | None = None, k: int = 20) -> list[Hit]:
-        """At most `k` artifacts, best first: those that say the words, those nearest to the vector first; then what is
-        near it and does not say them. `answers` are those to `query.embed`.
+    def find(
+        self, request: SearchRequest, vector: np.ndarray | None, space: str, wanted: Filter | None = None
+    ) -> list[Hit]:
+        """At most `request.k` artifacts, best first: those that say the words, those nearest to the vector first; then
+        what is near it and does not say them. Artifacts that say `request.without` are left out.
         """
-        wanted, vector = replace(wanted or Filter(), without=query.without), query.vector(answers)
-        if vector is None or not query.words.strip():
-            return self(query.words, vector, query.space, wanted, k)
+        wanted, k = replace(wanted or Filter(), without=request.without), request.k
+        if vector is None or not request.words.strip():
+            return self(request.words, vector, space, wanted, k)
         hits: dict[int, Hit] = {}
         # Those that say the words and lie in another space, or in none, come between.
-        for words, place in ((query.words, vector), (query.words, None), ("", vector)):
-            for hit in self(words, place, query.space, wanted, k) if len(hits) < k else ():
+        for words, place in ((request.words, vector), (request.words, None), ("", vector)):
+            for hit in self(words, place, space, wanted, k) if len(hits) < k else ():
                 hits.setdefault(hit.picture.number, hit)
         return list(hits.values())[:k]
 

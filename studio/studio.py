@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
+import numpy as np
 from PIL import Image
 
 from models.messages import Message, Refused
@@ -28,7 +29,7 @@ from studio.home import Home, JobEvents
 from studio.planner import Job, job_id, plan, resolve
 from studio.queue import QueuedJob
 from studio.requests import MediaRequest, SearchRequest, make_request
-from studio.search import Hit, Query, embed_parts, query, search_request
+from studio.search import Hit, embed_parts, query_vector, search_request
 from studio.syntax import Wildcards
 from studio.worker import Supervisor
 
@@ -324,8 +325,8 @@ class Studio:
             studio.search("cat", without="hat", wanted=Filter(style="noto"))
             studio.search(like="cat.png", without=Path("dog.png"))
         """
-        query = self.query(search_request(words, like, without, k, meaning, model))
-        return self.store.search.find(query, self.ask(query.embed) if query.embed else (), wanted, k)
+        request = search_request(words, like, without, k, meaning, model)
+        return self.store.search.find(request, *self.query_vector(request), wanted)
 
     def duplicates(self) -> list[Group]:
         """Groups of near-duplicates in the gallery: one drawing again, moved, in another size or other colours.
@@ -335,13 +336,14 @@ class Studio:
         """
         return self._duplicates.groups()
 
-    def query(self, request: SearchRequest) -> Query:
-        """What a search looks for; without `embed` where only words are matched. Errors are those of `search`."""
+    def query_vector(self, request: SearchRequest) -> tuple[np.ndarray | None, str]:
+        """The unit vector of a search, None where only words are matched, and its space. Errors as for `search`."""
         pictures, space = bool(request.like or request.unlike), ""
         self._opener(request.model)
         with contextlib.nullcontext() if pictures else contextlib.suppress(Refused):
             space = self.space(request.model) if request.meaning or pictures else ""
-        return query(self._resolve(request) if pictures else request, space)
+        resolved = self._resolve(request) if pictures else request
+        return query_vector(resolved, self.ask) if space else None, space
 
     def foreign(self, model: str = "embedded") -> Message | None:
         """A message if artifacts have vectors of another model; None if none has or this one is not installed."""

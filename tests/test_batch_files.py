@@ -277,9 +277,7 @@ def test_what_a_terminal_can_not_be_shown_is_not_in_a_problem(tmp_path: Path) ->
 
 def test_jobs_and_problems_have_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "PROBLEMS", 3)
-    with pytest.raises(
-        Refused, match="more than 3 lines can't be done; the first: a"
-    ):
+    with pytest.raises(Refused, match="more than 3 lines can't be done; the first: a"):
         planned(tmp_path / "a.txt", "a --x 1\n" * 10)
     with pytest.raises(Refused, match="asks for more than 3 jobs"):
         plan([Source("b.txt", b"a\n" * 10, tmp_path)], dataclasses.replace(DESK, most=3))

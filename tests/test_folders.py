@@ -15,7 +15,7 @@ from studio.events import Vector
 from studio.folders import Folders
 from studio.media import as_bytes
 from studio.requests import make_request
-from studio.search import Query, best
+from studio.search import best, query_vector
 
 
 @pytest.fixture
@@ -88,9 +88,8 @@ def test_vectors_without_numbers_harm_no_search(tmp_path: Path) -> None:
             connection.execute("UPDATE vectors SET vector = ? WHERE artifact = 1", (broken,))
         hits = studio.store.search("", np.array(place("a cat"), np.float32), "fake")
         assert len(hits) == len(made) - 1 and all(np.isfinite(hit.score) for hit in hits)
-    asked = Query("a cat", "", "fake", (1.0,), make_request("embed", texts=("a cat",)))
     with pytest.raises(Refused, match="without numbers"):
-        asked.vector([Vector("text", "a cat", (float("nan"),) * 128)])
+        query_vector(make_request("search", words="a cat"), lambda _: [Vector("text", "a cat", (float("nan"),) * 128)])
 
 
 def test_vectors_of_another_model_are_said_and_looked_at_anew(studio: Callable[..., Output], tmp_path: Path) -> None:
