@@ -1,25 +1,50 @@
 """Requests and their planning: what is refused, how they are completed, and what makes two of them the same work."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import one_sentence
+from conftest import Output, one_sentence
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 from queue_kit import CAN
+from tiny_parts import save_tiny_parts
+from tone import ToneRequest
 
 from models.messages import Refused
+from models.sampling.loop import Sampling
+from models.sampling.schedulers import GUIDED_FROM
+from studio import cli
+from studio.api.schemas import job_model
+from studio.api.v1 import job_router
 from studio.backends import base
 from studio.backends.base import Handler, run
+from studio.backends.embedded import Embedded, _sampling
 from studio.backends.fake import Fake
-from studio.capabilities import FAST
+from studio.batch.readers import is_known
+from studio.capabilities import FAST, Range
+from studio.doors import FAST_FIELD
+from studio.mcp import Tools, media_tools
+from studio.metadata.restore import restore
 from studio.planner import RESOLVERS, job_id, plan, resolve
-from studio.requests import PROMPT_LIMIT, REQUESTS, SEEDS, ImageRequest, SearchRequest, make_request, stored_request
+from studio.requests import (
+    PROMPT_LIMIT,
+    REQUESTS,
+    SEEDS,
+    ImageRequest,
+    SearchRequest,
+    fields_of,
+    limits,
+    make_request,
+    media_tasks,
+    planned_fields,
+    stored_request,
+)
+from studio.studio import Studio
 
 
 def refusal(**fields: object) -> str:
@@ -325,3 +350,111 @@ def test_jobs_that_are_planned_together_share_a_shape_and_a_batch() -> None:
     assert plan([jobs[0].request], Fake()) == jobs[:1], "and keep it when they are planned again"
     clips = plan([make_request("clip", prompt=prompt, seed=1) for prompt in ("a cat", "a dog")], Fake())
     assert len({job.batch_key for job in (*jobs, *clips)}) == 3, "clips share none"
+
+
+# --- The noise level from which guidance works ------------------------------------------------------------------------
+
+
+GUIDED = Fake().capabilities().model_copy(update={"guided_from": Range(least=0, most=1, usual=0.25)})
+
+
+def guided(**fields: object) -> ImageRequest:
+    return resolve(make_request("image", **{"prompt": "a cat", "seed": 1, **fields}), GUIDED)
+
+
+def test_the_model_says_it_and_asking_again_changes_nothing() -> None:
+    assert guided().guided_from == 0.25 and guided(guided_from=0.5).guided_from == 0.5
+    assert guided(scheduler=FAST).guided_from is None
+    for request in (guided(), guided(guided_from=0.0), guided(scheduler=FAST)):
+        assert resolve(request, GUIDED) == request
+    with pytest.raises(Refused, match="guided_from must be between 0 and 1, not 2"):
+        guided(guided_from=2.0)
+
+
+def test_a_model_without_the_setting_leaves_it_out_of_the_identity() -> None:
+    plain = Fake().capabilities()
+    given, usual = (
+        resolve(make_request("image", prompt="a cat", seed=1, **more), plain) for more in ({"guided_from": 0.5}, {})
+    )
+    assert given.guided_from is usual.guided_from is None and job_id(given, "x") == job_id(usual, "x")
+
+
+def test_a_request_without_it_is_drawn_as_with_0() -> None:
+    before = guided().model_copy(update={"guided_from": None})
+    always = guided(guided_from=0.0)
+    assert job_id(before, "x") != job_id(guided(), "x")
+    assert always.batch_key() == before.batch_key() != guided().batch_key()
+    assert _sampling(before).interval == _sampling(always).interval == (0.0, 1.0)
+    assert _sampling(guided()).interval == (0.25, 1.0)
+
+
+def test_a_file_brings_back_its_own_and_one_that_says_nothing_was_guided_all_the_way() -> None:
+    record = {"request": guided().model_dump(mode="json", exclude_none=True), "seed": 5, "how": {}}
+    assert restore(record, GUIDED).fields["guided_from"] == 0.25
+    del record["request"]["guided_from"]
+    fields = restore(record, GUIDED).fields
+    assert fields["guided_from"] == 0.0 and resolve(make_request(**fields), GUIDED).guided_from == 0.0
+
+
+def test_the_embedded_model_is_guided_as_its_pipeline_is(tmp_path: Path) -> None:
+    can = Embedded(str(save_tiny_parts(tmp_path))).capabilities()
+    assert can.guided_from.usual == GUIDED_FROM == Sampling().interval[0]
+
+
+def test_how_much_is_drawn_from_stored_drawings_is_asked_for_and_the_usual_is_no_other_work() -> None:
+    assert guided().reference_strength is None and job_id(guided(reference_strength=1.0), "x") == job_id(guided(), "x")
+    alone = guided(reference_strength=0.0)
+    assert job_id(alone, "x") != job_id(guided(), "x") and alone.batch_key() != guided().batch_key()
+    assert _sampling(alone).reference_strength == 0 and _sampling(guided()).reference_strength == 1
+    assert _sampling(guided(reference_strength=0.5, scheduler=FAST)).reference_strength == 0.5
+    record = {"request": alone.model_dump(mode="json", exclude_none=True), "seed": 5, "how": {}}
+    assert restore(record, GUIDED).fields["reference_strength"] == 0
+    with pytest.raises(Refused, match="reference_strength must be between 0 and 1, not 2"):
+        guided(reference_strength=2.0)
+
+
+# --- One schema for all doors -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", media_tasks())
+def test_a_field_has_one_help_at_every_door(task: str, house: Studio) -> None:
+    kind = media_tasks()[task]
+    body = job_model(kind).model_json_schema()["properties"]
+    for name, field in fields_of(kind, programs=True).items():
+        assert name == "task" or (field.description and body[name]["description"] == field.description), name
+    assert not planned_fields() & body.keys()
+    for making in (making for making in media_tools() if making.request is kind):
+        schema = Tools(house, "fake", True).media_tool(making).parameters["properties"]
+        for name in making.fields.split():
+            field = FAST_FIELD if name == "fast" else kind.model_fields[name]
+            assert schema[name]["description"].endswith(field.description), name
+            assert limits(field).get("le") == schema[name].get("maximum"), name
+    if kind.command is not None:
+        options = {option.name: option for option in cli.program().commands[kind.command or task].params}
+        shown = fields_of(kind).keys() & options.keys() - {"prompt", "mix"}
+        assert len(shown) > 3 and all(options[name].help == kind.model_fields[name].description for name in shown)
+
+
+def test_a_registered_medium_is_at_every_door(tone: None, studio: Callable[..., Output], house: Studio) -> None:
+    result = studio("tone", "--help")
+    assert result.code == 0 and "A tone of a pitch." in result.out and "Hertz." in result.out
+    result = studio("tone", "a bell", "--pitch", 1, "--model", "fake")
+    assert (result.code, result.err) == (2, "studio: pitch must be between 20 and 20000, not 1.0.\n")
+    tool = Tools(house, "fake", True).media_tool(media_tools()[-1])
+    assert tool.name == "tone" and tool.parameters["properties"]["pitch"]["maximum"] == 20_000
+    assert is_known("pitch") and "pitch" in job_model(ToneRequest).model_fields
+    assert job_router(tuple(media_tasks().values())).routes
+    can = CAN.model_copy(update={"tasks": ("tone",)})
+    request = resolve(make_request("tone", prompt="a {low|high} bell", seed=1), can)
+    assert request.pitch == 440 and request.prompt in ("a low bell", "a high bell")
+    assert stored_request(request.model_dump_json()) == request
+
+
+def test_any_number_of_prompts_is_read() -> None:
+    assert len(make_request("read", texts=["a cat"] * 5000).texts) == 5000
+
+
+def test_a_range_is_that_of_the_field() -> None:
+    (low, high) = limits(ImageRequest.model_fields["seed"]).values()
+    with pytest.raises(Refused, match=f"seed must be between {low} and {high}, not {high + 1}"):
+        make_request(prompt="a cat", seed=high + 1)
