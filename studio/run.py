@@ -239,8 +239,8 @@ def _run_parts(
     except NoDevice:
         raise
     except Exception as error:
-        problem = explain(error)
-    if len(parts) == 1:
+        problem = explain(error) if len(parts) == 1 else None
+    if problem is not None:
         yield parts[0], Failed(problem)
         return
     for part in parts:
