@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from eval.metrics import METRICS
 from eval.report import add_outputs, console, measure, print_table, record, table_document, write
 from eval.rows import SIZES, MissingError
-from models.cluster import LOCAL
 from models.data.world import World, data_folder
 from models.messages import Refused, did_you_mean
 from models.runtime import silence
@@ -48,8 +47,6 @@ def parser() -> argparse.ArgumentParser:
         "--open-clip", action="append", default=[], metavar="MODEL",
         help="measured beside our space by open_clip: a folder, NAME:WEIGHTS or hf-hub:REPOSITORY, also several times",
     )  # fmt: skip
-    where = "draw on a Ray cluster: its HOST:PORT, or auto (else on this machine's devices)"
-    parser.add_argument("--cluster", nargs="?", const=LOCAL, metavar="ADDRESS", help=where)
     parser.add_argument("--check-controls", action="store_true", help="fail where controls do not rank as they must")
     parser.add_argument("--record", action="store_true", help="keep the figures as those that README and docs show")
     return parser
@@ -74,7 +71,7 @@ def prepare(arguments: argparse.Namespace) -> tuple[list[str], "Context"]:
     folder = arguments.world or data_folder()
     world = World.load(folder)
     silence()
-    from eval.context import Context, opened, shipped
+    from eval.context import Context
     from eval.generator import Parts, StudioModel
     from models.data.text import wordnet_folder
     from models.runtime import keep_freed_memory
@@ -82,10 +79,9 @@ def prepare(arguments: argparse.Namespace) -> tuple[list[str], "Context"]:
     keep_freed_memory()
     parts = Parts(arguments.weights, arguments.open_clip)
     model = StudioModel(arguments.model) if arguments.model else None
-    cluster = opened(arguments.cluster, (lambda parts: [model]) if model else shipped, arguments.weights)
     cache = arguments.cache or folder / "eval"
     size = SIZES[arguments.size]
-    return names, Context(world, size, parts, cache, wordnet_folder(folder), generator=model, cluster=cluster)
+    return names, Context(world, size, parts, cache, wordnet_folder(folder), generator=model)
 
 
 def run(names: list[str], context: "Context", arguments: argparse.Namespace) -> int:
@@ -132,9 +128,6 @@ def main(words: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    finally:
-        if context.cluster:
-            context.cluster.close()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Captions as the table sees them: the studio's own generator, and how near texts are to references.
+"""How near captions are to references.
 
 BLEU's counts are torchmetrics'. ROUGE-L (COCO's) and CIDEr-D are here, as no kept library has them without Java.
 CIDEr-D counts n-grams of one to four words weighed by how rare they are among all references, clipped, with a penalty
@@ -9,59 +9,13 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from torchmetrics.text import BLEUScore
 
-from eval.generator import SPACE, Media, Parts, digest_of, drawing_code
-from models.captioner import Kind
-from models.data.grammar import Language
-from models.pipelines.caption import Caption
-
-CAPTIONER = ("captioner", "detector")
 _WORD = re.compile(r"[a-z0-9]+|[\u3400-\u9fff]")
 GRAMS, SIGMA = 4, 6.0
 BETA = 1.2  # of COCO's ROUGE-L: recall counts more
-
-
-@dataclass(frozen=True)
-class CaptionPrompt:
-    """A picture to be described, premultiplied uint8 (128, 128, 4)."""
-
-    picture: np.ndarray
-    language: Language = "en"
-    kind: Kind = "short"
-
-
-class StickerCaptionGenerator:
-    """The studio's captioner, as a `Generator`."""
-
-    name = "sticker captions"
-    media: Media = "caption"
-    abilities = frozenset({"embeddings", "blind"})
-    parts = (*SPACE, *CAPTIONER)
-
-    def __init__(self, weights: Parts) -> None:
-        self.weights = weights
-
-    def settings(self, **options: Any) -> str:
-        return f"{options.get('candidates', 1)} candidates"
-
-    def digest(self) -> str:
-        """Of weights and code."""
-        return digest_of(self.weights.digests(self.parts), drawing_code())
-
-    def generate(self, prompts: Sequence[CaptionPrompt], seeds: Sequence[int], **options: Any) -> np.ndarray:
-        """(N,) texts; options are `candidates` and `blind` of `CaptionPipeline.caption`."""
-        return np.array([caption.text for caption in self.describe(prompts, seeds, **options)])
-
-    def describe(self, prompts: Sequence[CaptionPrompt], seeds: Sequence[int], **options: Any) -> list[Caption]:
-        """With scores and other candidates. Prompts are of one language and kind."""
-        pixels = np.stack([prompt.picture for prompt in prompts])
-        first = prompts[0]
-        return self.weights.captions.caption(pixels, first.language, first.kind, seeds=list(seeds), **options)
 
 
 def tokens(text: str) -> list[str]:

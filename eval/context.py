@@ -1,14 +1,12 @@
 """The evaluation context: the world, how much is measured, the generator and the feature extractor, with their cache.
 
 A run that was stopped goes on where it was: features and generated media are kept in blocks, under hashes of all that
-they depend on. Blocks may be made on the devices of a Ray cluster: what is made there is what is made here.
+they depend on.
 """
 
 import json
-import platform
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,39 +15,36 @@ from rich.console import Console
 from rich.progress import track
 
 from eval import sets
-from eval.captions import StickerCaptionGenerator
-from eval.clips import StickerClipGenerator
 from eval.copies import PRINTS
 from eval.extractors import Extractor, Source, extractor
 from eval.features import BLOCK, NAME, stored_features
-from eval.generator import Generator, Parts, StickerGenerator, digest_of, drawing_code, lacks
+from eval.generator import (
+    Generator,
+    Parts,
+    StickerCaptionGenerator,
+    StickerClipGenerator,
+    StickerGenerator,
+    digest_of,
+    lacks,
+)
 from eval.rows import SEED, Sizes, missing_where
 from eval.statistics import ReferenceStatistics
-from models.cluster import TRIES, Cluster
 from models.data.pixels import png
 from models.data.stored import whole
 from models.data.text import wordnet_folder
 from models.data.world import Picture, World, data_folder
-from models.messages import Refused
-from models.weights import WeightsError, listed_parts, part_digests
+from models.weights import WeightsError
 
 T = TypeVar("T")
 Drawn = tuple[np.ndarray, list[tuple[str, ...]]]  # media, and the styles that each was drawn from
-Block = tuple[Any, ...]  # prompts, seeds and options of one call of a generator
-Make = Callable[[Parts], list[Any]]  # every generator on some weights
+STUDIO = (StickerGenerator, StickerClipGenerator, StickerCaptionGenerator)
 
 GENERATED = 64  # pictures a cache file; a multiple of the pipeline's batch
 
 
-def shipped(parts: Parts) -> list[Any]:
-    """The studio's own generators."""
-    return [make(parts) for make in (StickerGenerator, StickerClipGenerator, StickerCaptionGenerator)]
-
-
 class Context:
-    """What metrics are computed from: real pictures, how much is measured, weights (of the default generator, the
-    studio's own pipeline, and of the judge), and a folder for features and generated media; None keeps nothing.
-    Media are made on the `cluster`, where there is one."""
+    """What metrics are computed from: real pictures, how much is measured, weights (of the default generators, the
+    studio's own pipelines, and of the judge), and a folder for features and generated media; None keeps nothing."""
 
     def __init__(
         self,
@@ -60,12 +55,10 @@ class Context:
         wordnet: Path | None = None,
         quiet: bool = False,
         generator: Generator | None = None,
-        cluster: Cluster | None = None,
     ) -> None:
         self.world, self.sizes, self.parts, self.cache = world, sizes, parts or Parts(), cache
-        self.generators: list[Any] = [generator] if generator else shipped(self.parts)
+        self.generators: list[Any] = [generator] if generator else [make(self.parts) for make in STUDIO]
         self.generator: Any = self.generators[0]
-        self.cluster = cluster
         self.wordnet = wordnet or wordnet_folder(data_folder())
         self.console = Console(stderr=True, quiet=quiet)
 
@@ -155,86 +148,42 @@ class Context:
 
     def draw(self, prompts: Sequence[Any], **options: Any) -> Drawn:
         """As `generate`, with the styles of the drawings that each was drawn from, where the generator reports them."""
-        seeds, starts = range(SEED, SEED + len(prompts)), range(0, len(prompts), GENERATED)
-        blocks = dict(enumerate((prompts[i : i + GENERATED], seeds[i : i + GENERATED], options) for i in starts))
-        paths = {number: self._path(block) for number, block in blocks.items()}
-        media = {number: _read_block(path) for number, path in paths.items() if path and path.is_file()}
-        missing = {number: block for number, block in blocks.items() if number not in media}
-        for number, (pixels, sources) in self.track(self._generated(missing), "pictures", len(missing)):
-            if path := paths[number]:
+        seeds, media = range(SEED, SEED + len(prompts)), list[Drawn]()
+        for start in self.track(range(0, len(prompts), GENERATED), "pictures"):
+            block = prompts[start : start + GENERATED], seeds[start : start + GENERATED], options
+            path = self._path(*block)
+            if path and path.is_file():
+                media.append(_read_block(path))
+                continue
+            pixels, sources = _drawn(self.generator, *block)
+            media.append((pixels, sources))
+            if path:
                 with whole(path) as part:
                     np.savez_compressed(part, pixels=pixels, sources=json.dumps(sources))
-            media[number] = pixels, sources
-        ordered = [media[number] for number in blocks]
-        return np.concatenate([pixels for pixels, _ in ordered]), [
-            styles for _, sources in ordered for styles in sources
-        ]
+        return np.concatenate([pixels for pixels, _ in media]), [styles for _, sources in media for styles in sources]
 
-    def _path(self, block: Block) -> Path | None:
+    def _path(self, prompts: Sequence[Any], seeds: Sequence[int], options: dict[str, Any]) -> Path | None:
         """The file in which a block's media are kept."""
         if self.cache is None:
             return None
-        prompts, seeds, options = block
         key = digest_of("with sources", self.generator.name, self.generator.digest(), prompts, list(seeds), options)
         return self.cache / "pictures" / f"{key[:32]}.npz"
-
-    def _generated(self, blocks: Mapping[int, Block]) -> Iterator[tuple[int, Drawn]]:
-        """The media of each block under its number, in any order. Raises what the generator raises."""
-        if not (self.cluster and blocks):
-            yield from ((number, drawn(self.generator, block)) for number, block in blocks.items())
-            return
-        for number, media in self.cluster.share(deque(blocks), lambda number: (self.generator.name, blocks[number])):
-            if media is None or isinstance(media, Exception):
-                raise media or Refused("cluster.crashed", times=TRIES)
-            yield number, media
 
     def reconstruct(self, pixels: np.ndarray, by: Any = None) -> np.ndarray:
         """Pictures (N, 128, 128, 4) through the autoencoder of the generator, or of another one, and back."""
         starts = self.track(range(0, len(pixels), 16), "reconstructions")
         return np.concatenate([(by or self.generator).reconstruct(pixels[i : i + 16]) for i in starts])
 
-    def track(self, steps: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:
-        return track(steps, what, total, console=self.console, transient=True)
+    def track(self, steps: Iterable[T], what: str) -> Iterable[T]:
+        return track(steps, what, console=self.console, transient=True)
 
 
-def _read_block(path: Path) -> Drawn:
-    block = np.load(path, allow_pickle=False)
-    return block["pixels"], [tuple(styles) for styles in json.loads(str(block["sources"]))]
-
-
-# --- Blocks on a cluster ----------------------------------------------------------------------------------------------
-
-
-def drawn(generator: Any, block: Block) -> Drawn:
-    """The media of a block."""
-    prompts, seeds, options = block
+def _drawn(generator: Any, prompts: Sequence[Any], seeds: Sequence[int], options: dict[str, Any]) -> Drawn:
     if "sources" in generator.abilities:
         return generator.draw(prompts, seeds, **options)
     return generator.generate(prompts, seeds, **options), [()] * len(prompts)
 
 
-def opened(address: str | None, make: Make, root: Path | None) -> Cluster | None:
-    """The cluster at the address, each device of it with the generators that `make` makes of the weights in `root`."""
-    if address is None:
-        return None
-    return Cluster(address, partial(_maker, make, root and root.absolute(), _digest(root)))
-
-
-def _digest(root: Path | None) -> str:
-    """Of weights and code."""
-    return digest_of(part_digests(tuple(sorted(listed_parts(root))), root), drawing_code())
-
-
-def _maker(make: Make, root: Path | None, expected: str) -> Callable[..., Drawn | Exception]:
-    """On a device: draws a block by the generator of a name. Refused where weights or code are others."""
-    if _digest(root) != expected:
-        raise Refused("cluster.other_model", node=platform.node())
-    generators = {generator.name: generator for generator in make(Parts(root))}
-
-    def draw(name: str, block: Block) -> Drawn | Exception:
-        try:
-            return drawn(generators[name], block)
-        except Exception as error:
-            return error
-
-    return draw
+def _read_block(path: Path) -> Drawn:
+    block = np.load(path, allow_pickle=False)
+    return block["pixels"], [tuple(styles) for styles in json.loads(str(block["sources"]))]

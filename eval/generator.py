@@ -12,7 +12,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import is_dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -25,14 +25,17 @@ import models
 from eval.judge import Judge
 from eval.rows import MissingError, missing_where
 from models.autoencoder import Autoencoder
+from models.captioner import Kind
+from models.data.grammar import Language
 from models.data.packages import PACKAGES
 from models.data.pixels import load_picture, to_tensor, to_uint8
 from models.messages import Refused
 from models.open_clip import OpenClip
-from models.pipelines.caption import CaptionPipeline
+from models.pipelines.caption import Caption, CaptionPipeline
 from models.pipelines.image import BATCH, Pictures
 from models.pipelines.sticker import StickerPipeline
-from models.pipelines.video import ClipPipeline
+from models.pipelines.video import PART as VIDEO
+from models.pipelines.video import ClipPipeline, DrawnClip
 from models.prompts.parser import PART as NAMES
 from models.prompts.parser import PromptParser
 from models.prompts.vocabulary import Vocabulary
@@ -54,6 +57,7 @@ STYLES = {package.set: package.style for package in PACKAGES if package.style}  
 TRAIN = "train"  # the split
 DATA = (NAMES, "vocabulary", "prototypes")  # parts that are made of pictures' names and drawings: two of each ship
 IMAGE = (*SPACE, "autoencoder", "dit", NAMES, "prototypes", FAST)
+CAPTIONER = ("captioner", "detector")
 
 # What a metric may need -> the end of a sentence about a generator without it.
 LACKS: dict[str, str] = tomllib.loads(Path(__file__).with_name("abilities.toml").read_text(encoding="utf-8"))
@@ -76,10 +80,10 @@ class Generator(Protocol):
         """Names weights, code and settings: equal digests, prompts, seeds and options give equal media."""
 
     def generate(self, prompts: Sequence[Any], seeds: Sequence[int], **options: Any) -> Any:
-        """The media of one prompt (of clips an `eval.clips.ClipPrompt`) and seed each. Options exist for abilities
-        alone: `fast`, `references=False`, `midpoint=True` (blends),
-        `negative=[...]` and `guidance=7.0` (negative), `drafted=False` and `apart=True` (drafts). One with `sources`
-        has `draw`, too, which also returns the styles of the stored drawings that each picture was drawn from.
+        """The media of one prompt (for clips a `ClipPrompt`, for captions a `CaptionPrompt`) and seed each. Options
+        exist for abilities alone: `fast`, `references=False`, `midpoint=True` (blends), `negative=[...]` and
+        `guidance=7.0` (negative), `drafted=False` (drafts), `candidates=5` and `blind=True` (blind). A generator with
+        `sources` also has `draw`, which returns the styles of the stored drawings of each picture, too.
         """
 
 
@@ -246,6 +250,89 @@ def drawing_code() -> list[str]:
     sources = [path.read_bytes() for path in sorted(folder.rglob("*.py")) if path.parent.name != "train"]
     libraries = ("torch", "diffusers", "transformers", "tokenizers")
     return [hashlib.sha256(b"\0".join(sources)).hexdigest(), *map(version, libraries)]
+
+
+# --- Clips and captions -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ClipPrompt:
+    """The request of a clip; `picture` (128, 128, 4) is its first frame, None where the generator draws it."""
+
+    text: str
+    picture: np.ndarray | None = None
+    loop: bool = False
+    fps: float = 8.0
+
+
+class StickerClipGenerator:
+    """The studio's clip pipeline with the weights of `weights`, as a `Generator`."""
+
+    name = "sticker clips"
+    media: Media = "clip"
+    abilities = frozenset({"drafts"})
+    parts = (*IMAGE, VIDEO)
+
+    def __init__(self, weights: Parts) -> None:
+        self.weights = weights
+
+    def settings(self, **options: Any) -> str:
+        sampling = ClipPipeline.sampling
+        return f"{sampling.steps} steps from noise level {sampling.least} to {sampling.most}"
+
+    def digest(self) -> str:
+        """Of weights, dtype, sampling and all code that could have drawn."""
+        key = self.weights.digests(self.parts), ClipPipeline.sampling, str(self.weights.clips.video.dtype)
+        return digest_of(*key, drawing_code())
+
+    def generate(self, prompts: Sequence[ClipPrompt], seeds: Sequence[int], *, drafted: bool = True) -> np.ndarray:
+        """Clips (N, FRAMES, 128, 128, 4); with `drafted` from the planner's draft, else by motion attention alone."""
+        sampling = replace(ClipPipeline.sampling, drafted=drafted)
+        clips = list[np.ndarray]()
+        for prompt, seed in zip(prompts, seeds, strict=True):
+            options: dict[str, Any] = {"loop": prompt.loop, "fps": prompt.fps, "sampling": sampling}
+            *_, clip = self.weights.clips.steps(prompt.text, seed, picture=prompt.picture, **options)
+            assert isinstance(clip, DrawnClip)
+            clips.append(clip.frames)
+        return np.stack(clips)
+
+
+@dataclass(frozen=True)
+class CaptionPrompt:
+    """A picture to be described, premultiplied uint8 (128, 128, 4)."""
+
+    picture: np.ndarray
+    language: Language = "en"
+    kind: Kind = "short"
+
+
+class StickerCaptionGenerator:
+    """The studio's captioner, as a `Generator`."""
+
+    name = "sticker captions"
+    media: Media = "caption"
+    abilities = frozenset({"embeddings", "blind"})
+    parts = (*SPACE, *CAPTIONER)
+
+    def __init__(self, weights: Parts) -> None:
+        self.weights = weights
+
+    def settings(self, **options: Any) -> str:
+        return f"{options.get('candidates', 1)} candidates"
+
+    def digest(self) -> str:
+        """Of weights and code."""
+        return digest_of(self.weights.digests(self.parts), drawing_code())
+
+    def generate(self, prompts: Sequence[CaptionPrompt], seeds: Sequence[int], **options: Any) -> np.ndarray:
+        """(N,) texts; options are `candidates` and `blind` of `CaptionPipeline.caption`."""
+        return np.array([caption.text for caption in self.describe(prompts, seeds, **options)])
+
+    def describe(self, prompts: Sequence[CaptionPrompt], seeds: Sequence[int], **options: Any) -> list[Caption]:
+        """With scores and other candidates. Prompts are of one language and kind."""
+        pixels = np.stack([prompt.picture for prompt in prompts])
+        first = prompts[0]
+        return self.weights.captions.caption(pixels, first.language, first.kind, seeds=list(seeds), **options)
 
 
 # --- Any model of the studio ------------------------------------------------------------------------------------------

@@ -11,14 +11,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 from conftest import Output
-from eval_kit import drawn_context
 from PIL import Image
 from waiting import TIMEOUT, until
-
-from eval.context import opened
 
 ROOT = Path(__file__).resolve().parent.parent
 SOON = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_failure_threshold": 3}
@@ -118,25 +114,6 @@ def test_without_ray_or_a_cluster_it_says_what_to_do(
     monkeypatch.setitem(sys.modules, "ray", None)
     said = studio("batch", tmp_path / "asked.jsonl", "--model", "fake", "--out", tmp_path / "out", "--cluster")
     assert said.code == 2 and 'pip install "studio128[cluster]"' in said.err and not (tmp_path / "out").exists()
-
-
-class Noise:
-    """A `Generator` whose media are its seeds."""
-
-    name, media, parts, abilities = "noise", "image", (), frozenset[str]()
-    settings = digest = lambda self, **options: "noise"
-
-    def generate(self, prompts: list[str], seeds: range) -> np.ndarray:
-        return np.array(seeds)
-
-
-def test_the_table_is_drawn_there_as_here(parts: Path, tmp_path: Path, two: None) -> None:
-    made = drawn_context(parts, tmp_path, Noise())
-    made.cluster, prompts = opened("auto", lambda parts: [Noise()], parts), ["a cat"] * 500
-    there = made.generate(prompts)
-    assert Actor.answers > 2 and np.array_equal(there, drawn_context(parts, None, Noise()).generate(prompts))
-    made.cluster = None
-    assert np.array_equal(made.generate(prompts), there), "as it was kept"
 
 
 @pytest.mark.slow

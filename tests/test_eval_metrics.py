@@ -17,16 +17,26 @@ from PIL import Image, ImageFilter
 from tiny_parts import give_variant, save_tiny_captioner, save_tiny_parts, save_tiny_video
 
 from eval import __main__ as command
-from eval import clips as seen
 from eval import sets
 from eval.captions import bleu, bleu_counts, cider_d, rouge_l
-from eval.clips import DIRECTED, moments, motion_classifier, move_of, plain_clips, prompt_of, seam
 from eval.context import Context
 from eval.generator import Parts, drawing_code
 from eval.metrics import METRICS, image
 from eval.metrics import captions as captions_module
 from eval.metrics import clips as clips_module
 from eval.metrics import fresh as fresh_module
+from eval.metrics.clips import (
+    DIRECTED,
+    moments,
+    motion_classifier,
+    move_of,
+    plain_clips,
+    prompt_of,
+    seam,
+    shuffled,
+    still,
+    warped,
+)
 from eval.metrics.image import (
     AT_ONCE,
     ATTRIBUTES,
@@ -68,6 +78,7 @@ from models.data.world import Picture, World
 from models.pipelines import caption as pipeline
 from models.pipelines.image import BATCH
 from models.pipelines.sticker import StickerPipeline
+from models.pipelines.video import ClipPipeline, ClipSampling
 from models.prompts.normalise import named_style
 from models.sampling.loop import FAST_SAMPLING, Sampling
 
@@ -609,7 +620,6 @@ def test_a_reference_itself_scores_most_and_other_words_nothing() -> None:
 
 
 def test_the_rows_of_a_tiny_captioner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(captions_module, "TIMED", 2)
     monkeypatch.setattr(pipeline, "LONGEST", 2)
     monkeypatch.setattr(pipeline, "SHAPES", (1, 4))
     # The drawn world has few held-out combinations.
@@ -641,8 +651,8 @@ def test_real_and_warped_clips_go_where_the_words_say_and_controls_do_not() -> N
     asked = [prompt_of(WORLD, clip, 0) for clip in clips]
     wanted = [clip.direction for clip in clips]
     assert [direction_seen(clip.render(WORLD)) for clip in clips] == wanted
-    assert [direction_seen(made) for made in seen.warped(asked)] == wanted
-    assert {direction_seen(made) for made in seen.still(asked)} == {""}
+    assert [direction_seen(made) for made in warped(asked)] == wanted
+    assert {direction_seen(made) for made in still(asked)} == {""}
 
 
 @pytest.mark.parametrize(
@@ -662,7 +672,7 @@ def test_loops_close_and_shuffled_frames_do_not() -> None:
     clips = [clip for clip in plain_clips(WORLD, 12, "train", ("pulse", "bounce", "swing"), 0) if clip.loop]
     real = np.stack([clip.render(WORLD) for clip in clips])
     assert np.median([seam(one) for one in real]) <= 1.1
-    assert (seen.shuffled(real).sum(1) == real.sum(1)).all() and not np.array_equal(seen.shuffled(real), real)
+    assert (shuffled(real).sum(1) == real.sum(1)).all() and not np.array_equal(shuffled(real), real)
 
 
 def test_a_classifier_of_real_clips_tells_moving_from_still() -> None:
@@ -672,8 +682,8 @@ def test_a_classifier_of_real_clips_tells_moving_from_still() -> None:
     numbers = np.stack([moments(clip.render(WORLD)) for clip in clips])
     tell = motion_classifier(numbers[:60], truth[:60], steps=150)
     assert (tell(numbers[60:]) == truth[60:]).mean() > 0.7
-    still = np.stack([moments(one) for one in seen.still([prompt_of(WORLD, clip, 0) for clip in clips[60:]])])
-    assert (tell(still) == truth[60:]).mean() < 0.5
+    unmoved = np.stack([moments(one) for one in still([prompt_of(WORLD, clip, 0) for clip in clips[60:]])])
+    assert (tell(unmoved) == truth[60:]).mean() < 0.5
 
 
 def coarse(_: Context, pixels: np.ndarray) -> np.ndarray:
@@ -696,7 +706,7 @@ def test_the_rows_of_a_tiny_generator(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(MissingError, match="video"):
         list(METRICS["clips"].rows(context))
     save_tiny_video(root)
-    monkeypatch.setattr(seen.ClipPipeline, "sampling", seen.ClipSampling(steps=1))
+    monkeypatch.setattr(ClipPipeline, "sampling", ClipSampling(steps=1))
     again = drawn_context(root, sizes=context.sizes)
     again.world_features = coarse(again, WORLD.pixels)
     again.turn_to(METRICS["clips"].needs)

@@ -7,16 +7,15 @@ the true picture. Scenes are scored by the stated things, colours, numbers and r
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from timeit import timeit
 from typing import Any
 
 import numpy as np
 
 from eval import sets
-from eval.captions import CaptionPrompt, bleu, bleu_counts, cider_d, rouge_l
+from eval.captions import bleu, bleu_counts, cider_d, rouge_l
 from eval.context import Context
 from eval.features import BLOCK
-from eval.generator import IMAGE, SPACE, StickerGenerator
+from eval.generator import IMAGE, SPACE, CaptionPrompt, StickerGenerator
 from eval.metrics.space import CHINESE_WITHIN, SPOKEN
 from eval.neighbours import nearest
 from eval.rows import SEED, Row, beside, mean_row, missing_where, share_row
@@ -33,7 +32,6 @@ REFERENCES = 5
 SEVERAL: dict[str, Any] = {"candidates": 5}
 BLIND: dict[str, Any] = {"blind": True}
 WAYS = {"best of five": SEVERAL, "blind": BLIND}
-TIMED = 64
 
 
 def caption_rows(context: Context) -> Iterator[Row]:
@@ -42,14 +40,12 @@ def caption_rows(context: Context) -> Iterator[Row]:
     english = named_row(context, "held-out cells", cells, "en", 0.5)
     yield english
     yield named_row(context, "held-out cells, Chinese", cells, "zh", english.value - CHINESE_WITHIN)
-    yield guided_row(context, cells)
     unseen = [p for p in sets.unseen(context.world, context.sizes.cells) if not p.skin]
     yield named_row(context, "concepts never seen", unseen, "en")
     yield drawn_row(context)
     yield from text_rows(context, cells[: context.sizes.conditions])
     yield from scene_rows(context)
     yield from unknown_rows(context, cells[: context.sizes.conditions])
-    yield from speed_rows(context, cells)
 
 
 def written(
@@ -131,16 +127,6 @@ def name_vectors(context: Context, language: Language) -> tuple[list[str], np.nd
     return names, context.parts.embedder.text(names).numpy()
 
 
-def guided_row(context: Context, pictures: Sequence[Picture]) -> Row:
-    """Of the same pictures: named by the best of five candidates, less named greedily."""
-    pixels, right = sets.pixels(context.world, list(pictures)), right_by(context, pictures, "en")
-    best, greedy = (
-        right(texts).astype(float) for texts in (written(context, pixels, **SEVERAL), written(context, pixels))
-    )
-    name = "concept named by the best of five candidates, less greedily"
-    return mean_row(name, best - greedy, goal=0.0, **context.origin())
-
-
 def drawn_row(context: Context) -> Row:
     """Pictures that the image generator draws of known things."""
     known = [p for p in sets.seen(context.world, context.sizes.conditions) if p.group]
@@ -215,18 +201,3 @@ def unknown_rows(context: Context, pictures: Sequence[Picture]) -> Iterator[Row]
             lower_is_better=not outside, note=f"mean score {np.mean([one.score for one in captions]):.2f}",
             **context.origin(),
         )  # fmt: skip
-
-
-def speed_rows(context: Context, pictures: Sequence[Picture]) -> Iterator[Row]:
-    """Of one picture, with one candidate and with five, and of many together, once everything is loaded."""
-    pixels = np.resize(sets.pixels(context.world, list(pictures)), (TIMED, 128, 128, 4))
-    prompts = [CaptionPrompt(one) for one in pixels]
-
-    def seconds(count: int, **options: Any) -> float:
-        return timeit(lambda: context.generator.describe(prompts[:count], [0] * count, **options), number=1)
-
-    seconds(1)
-    parts = (*SPACE, *context.generator.parts)
-    for name, options in (("one caption", {}), ("one caption, best of five", SEVERAL)):
-        yield Row(name, seconds(1, **options), 1, "s", goal=0.5, lower_is_better=True, parts=parts)
-    yield Row(f"{TIMED} captions together", TIMED / seconds(TIMED), TIMED, "a second", goal=10.0, parts=parts)

@@ -1,48 +1,59 @@
 """Clips of held-out pairs of concept and motion, from the picture at rest and a caption, beside their controls.
 
 A still clip has the best consistency, a shuffled one the best pictures, and code that moves the whole picture the best
-sharpness: no figure means anything without what these get. "Apart" are frames of the same generator that don't see each
-other.
+sharpness: no figure means anything without what these get.
 
 Shapes: N clips of T frames, premultiplied uint8 (N, T, 128, 128, 4).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from eval import sets
-from eval.clips import (
-    DIRECTED,
-    ClipPrompt,
-    difference,
-    moments,
-    motion_classifier,
-    plain_clips,
-    prompt_of,
-    seam,
-    shuffled,
-    still,
-    warped,
-)
 from eval.context import Context
-from eval.generator import SPACE
+from eval.generator import SPACE, ClipPrompt
 from eval.metrics.image import NEIGHBOURS, psnr_on_white
 from eval.neighbours import concept_matches, cosine, expected_recall, nearest, places, same
 from eval.rows import SEED, Row, beside, mean_row, missing_where, share_row
 from eval.statistics import kernel_distance
 from models.data.captions import display_name
-from models.data.clips import FRAMES, MOTIONS, Clip, direction_seen
+from models.data.clips import (
+    FRAMES,
+    MOTION_TEMPLATES,
+    MOTIONS,
+    PLAIN_TRIES,
+    SPEEDS,
+    Clip,
+    Move,
+    Speed,
+    Track,
+    centroids,
+    direction_of,
+    direction_seen,
+    plain_clip,
+    pose,
+    posed,
+)
+from models.data.pixels import SIZE
 from models.data.stored import stored
+from models.data.world import World
+from models.prompts.still import named_motions
 from models.space import MOTION
 
 KINDS = tuple(MOTIONS)
+DIRECTED = tuple(name for name in MOTIONS if direction_of(name))
 TRAIN_SEED = 10**9  # of the real clips that the classifier learns from
 LEARNT = 60  # real clips a kind
 ALIVE = ("pulse", "swing", "bounce")  # motions that keep a thing where it is, of clips from words alone
 K = 10
+MOMENTS = 10
 
 
 @dataclass(frozen=True)
@@ -61,8 +72,6 @@ def clip_rows(context: Context) -> Iterator[Row]:
         directed.sources["without a draft"] = context.generate(directed.prompts, drafted=False)
     yield _direction(context, directed)
     every = _clip_set(context, KINDS, 2 * SEED)
-    if context.can("drafts"):
-        every.sources["apart"] = context.generate(every.prompts, apart=True)
     yield _kind(context, every)
     yield _given(context, every)
     yield from _consistency(context, every)
@@ -221,3 +230,135 @@ def retrieval_rows(context: Context) -> Iterator[Row]:
         ),
         note=f"any clip of the concept {loose:.3f}", seeds=f"captions {SEED}", parts=(*SPACE, MOTION),
     )  # fmt: skip
+
+
+# --- True clips ---------------------------------------------------------------------------------------------------
+
+
+def plain_clips(world: World, count: int, split: str, motions: Sequence[str], seed: int) -> Iterator[Clip]:
+    """`count` plain clips of pairs of concept and motion of one split, the motions in turn. ValueError for a small
+    world."""
+    return (plain_clip(world, seed + n * PLAIN_TRIES, split, motions[n % len(motions)]) for n in range(count))
+
+
+def prompt_of(world: World, clip: Clip, seed: int) -> ClipPrompt:
+    """The request of a true clip: its picture at rest and its caption."""
+    return ClipPrompt(clip.caption(world, seed, "en"), clip.rest(world), clip.loop, clip.fps)
+
+
+# --- Controls ---------------------------------------------------------------------------------------------------------
+
+
+def still(prompts: Sequence[ClipPrompt]) -> np.ndarray:
+    """The given pictures, which don't move."""
+    return np.stack([np.repeat(given(prompt)[None], FRAMES, 0) for prompt in prompts])
+
+
+def shuffled(clips: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    """The same frames in another order, another one for each clip."""
+    rng = np.random.default_rng(0)
+    return np.stack([clip[rng.permutation(len(clip))] for clip in clips])
+
+
+def warped(prompts: Sequence[ClipPrompt]) -> np.ndarray:
+    """What code without a network makes of it: the whole picture, moved by the law of the verb that is found in the
+    words; it stands still where there is none."""
+    clips = []
+    for prompt in prompts:
+        track = Track(0, SIZE, SIZE / 2, SIZE / 2, move_of(prompt.text, prompt.loop) or Move("slide left"))
+        times = np.arange(FRAMES) / (FRAMES if prompt.loop else FRAMES - 1)
+        poses = (
+            pose(track.move, times, FRAMES / prompt.fps) if move_of(prompt.text) else pose(track.move, 0 * times, 1.0)
+        )
+        clips.append(np.stack([posed(given(prompt), track, numbers) for numbers in poses]))
+    return np.stack(clips)
+
+
+def given(prompt: ClipPrompt) -> np.ndarray:
+    assert prompt.picture is not None, "this control moves a given picture"
+    return prompt.picture
+
+
+def move_of(text: str, loop: bool = False) -> Move | None:
+    """The motion and speed that a text names by words of the table; the longest name where there are several."""
+    motions, low = named_motions(text), text.casefold()
+    if not motions:
+        return None
+    speeds: dict[Speed, list[str]] = {
+        speed: [word for templates in MOTION_TEMPLATES.values() for word in templates["speeds"][speed]]
+        for speed in SPEEDS
+    }
+    named = [speed for speed, words in speeds.items() if any(word and word in low for word in words)]
+    return Move(motions[0], named[0] if named else "normal", loop and MOTIONS[motions[0]].loops)
+
+
+# --- What is seen in a clip -------------------------------------------------------------------------------------------
+
+
+def moments(clip: np.ndarray) -> np.ndarray:
+    """A clip (T, H, W, 4) as (T, MOMENTS) numbers that say how it moves and little of what it shows.
+
+    By the alpha its mass, middle, spread and opacity, and where its brightness lies in it; places and sizes beside
+    those of the first frame.
+    """
+    x, y, mass = centroids(clip)
+    alpha, bright = clip[..., 3] / 255.0, clip[..., :3].mean(-1) / 255.0
+    down, across = np.mgrid[: clip.shape[1], : clip.shape[2]].astype(np.float64)
+    dx, dy = across - x[:, None, None], down - y[:, None, None]
+    weight = alpha / np.maximum(alpha.sum((1, 2), keepdims=True), 1e-6)
+    light = bright / np.maximum(bright.sum((1, 2), keepdims=True), 1e-6)
+    spread = [(weight * part).sum((1, 2)) for part in (dx * dx, dy * dy, dx * dy)]
+    offset = [(light * part).sum((1, 2)) for part in (dx, dy)]
+    side = np.sqrt(max(spread[0][0] + spread[1][0], 1.0))
+    size = [np.sign(part) * np.sqrt(np.abs(part)) / side for part in spread]
+    share = mass / max(mass[0], mass.max() / 10, 1.0)
+    numbers = [x / side, y / side, *(part / side for part in offset), *size, share, alpha.max((1, 2))]
+    table = np.stack([*numbers, weight.max((1, 2)) * side * side], 1)
+    return table - np.where(np.arange(MOMENTS) < 7, table[:1], 0)
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Mean absolute difference in [0, 1] of frames (..., H, W, 4)."""
+    return np.abs(a.astype(np.float32) - b.astype(np.float32)).mean((-1, -2, -3)) / 255
+
+
+def seam(clip: np.ndarray) -> float:
+    """The step from the last frame of a clip (T, H, W, 4) to its first, over the mean of the steps beside it."""
+    beside = difference(clip[[1, -1]], clip[[0, -2]])
+    return float(difference(clip[-1], clip[0]) / max(beside.mean(), 1e-6))
+
+
+def motion_classifier(clips: np.ndarray, kinds: np.ndarray, steps: int = 600) -> Callable[..., np.ndarray]:
+    """A small network trained on `moments` (N, T, MOMENTS) of real clips and their kinds (N,): it tells the kinds (M,)
+    of others."""
+    torch.manual_seed(0)
+    inputs, labels = torch.from_numpy(clips).float(), torch.from_numpy(kinds)
+    mean, deviation = inputs.mean((0, 1)), inputs.std((0, 1)) + 1e-3
+    network = _Kinds(clips.shape[1], int(labels.max()) + 1)
+    optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=0.05)
+    for _ in range(steps):
+        rows = torch.randint(len(inputs), (128,))
+        logits = network((inputs[rows] - mean) / deviation)
+        loss = F.cross_entropy(logits, labels[rows], label_smoothing=0.05)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    network.eval()
+    return lambda others: network((torch.from_numpy(others).float() - mean) / deviation).argmax(1).numpy()
+
+
+class _Kinds(nn.Module):
+    """Convolutions over time, what they find anywhere, and the numbers themselves."""
+
+    def __init__(self, frames: int, kinds: int, width: int = 64) -> None:
+        super().__init__()
+        sizes = (MOMENTS, width, width, width)
+        layers = [nn.Sequential(nn.Conv1d(a, b, 3, padding=1), nn.SiLU()) for a, b in pairwise(sizes)]
+        self.convolutions = nn.Sequential(*layers)
+        self.head = nn.Sequential(
+            nn.Dropout(0.3), nn.Linear(3 * width + frames * MOMENTS, 128), nn.SiLU(), nn.Linear(128, kinds)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.convolutions(x.transpose(1, 2))
+        return self.head(torch.cat([maps.mean(2), maps.amax(2), maps.std(2), x.flatten(1)], 1))
