@@ -73,8 +73,8 @@ class Extractor:
         return self([Image.new("RGBA", (128, 128))]).shape[1]
 
     def measure(self, name: str) -> str:
-        """A measure's name with the extractor's. Plain FID, KID and MiFID are Inception's."""
-        if self.name == "Inception" and name in ("FD", "KID", "MiFID"):
+        """A measure's name with the extractor's. Plain FID and KID are Inception's."""
+        if self.name == "Inception" and name in ("FD", "KID"):
             return {"FD": "FID"}.get(name, name)
         return f"{name}-{self.name}"
 

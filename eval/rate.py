@@ -1,8 +1,8 @@
 """`python -m eval rate MADE REAL`: a page for blind ratings, on this computer alone; and the rows of the answers.
 
 A rater gives stars to mixed pictures of both folders and chooses the better one of pairs. The page hides where a
-picture comes from; each rater has another order. Some tasks come twice. Each answer is saved at once in a file, which
-the measure `ratings` reads.
+picture comes from; each rater has another order. Each answer is saved at once in a file, which the measure `ratings`
+reads.
 """
 
 import argparse
@@ -33,12 +33,11 @@ from models.data.world import data_folder
 from models.messages import DEFAULT, Message, languages
 
 EACH = 30  # pictures of a folder, of which as many pairs are made
-AGAIN = 6  # that come twice
 STARS = range(1, 6)
 SIDE, NAME = 256, 40  # pixels, letters of a rater's name
 TEXTS = ("title", "name", "begin", "stars", "pair", "done", "failed")
 
-Task = dict[str, Any]  # task (its name), again, pictures
+Task = dict[str, Any]  # task (its name), pictures
 
 
 class Ratings:
@@ -55,28 +54,26 @@ class Ratings:
         self.tasks = {"-".join(names): names for names in (*stars, *pairs)}
 
     def order(self, rater: str) -> list[Task]:
-        """The tasks of a rater in their order: stars and pairs mixed, some of them again at the end."""
+        """The tasks of a rater in their order: stars and pairs mixed."""
         rng = random.Random(rater)
         names = rng.sample(sorted(self.tasks), len(self.tasks))
-        order = [(name, 0) for name in names] + [(name, 1) for name in names[:AGAIN]]
-        tasks = self.tasks
-        return [{"task": name, "again": n, "pictures": rng.sample(tasks[name], len(tasks[name]))} for name, n in order]
+        return [{"task": name, "pictures": rng.sample(self.tasks[name], len(self.tasks[name]))} for name in names]
 
     def next(self, rater: str) -> Task | None:
         """The first task without an answer, with counts; None at the end."""
-        given = {(one["task"], one["again"]) for one in self.answers if one["rater"] == rater}
-        left = [one for one in self.order(rater) if (one["task"], one["again"]) not in given]
+        given = {answer["task"] for answer in self.answers if answer["rater"] == rater}
+        left = [task for task in self.order(rater) if task["task"] not in given]
         return left[0] | {"done": len(given), "of": len(given) + len(left)} if left else None
 
-    def answer(self, rater: str, task: str, again: int, choice: Any) -> bool:
+    def answer(self, rater: str, task: str, choice: Any) -> bool:
         """Save an answer: stars, or the better picture. False where it is not the current task."""
-        shown, task_now = self.tasks.get(task, []), self.next(rater)
+        shown, current = self.tasks.get(task, []), self.next(rater)
         known = shown if len(shown) > 1 else list(STARS)
-        if not task_now or (task_now["task"], task_now["again"]) != (task, again) or choice not in known:
+        if not current or current["task"] != task or choice not in known:
             return False
-        of = [self.pictures[one][0] for one in shown]
+        of = [self.pictures[name][0] for name in shown]
         value = choice if len(shown) == 1 else int(self.pictures[choice][0] == "made")
-        self.answers.append({"rater": rater, "task": task, "again": again, "of": of, "value": value})
+        self.answers.append({"rater": rater, "task": task, "of": of, "value": value})
         with whole(self.out) as part:
             part.write_text(json.dumps({"answers": self.answers}, indent=1) + "\n", encoding="utf-8")
         return True
@@ -110,7 +107,7 @@ def app(ratings: Ratings) -> Starlette:
             return Response(status_code=415)
         try:
             body = json.loads(await request.body())
-            stored = ratings.answer(str(body["rater"])[:NAME], str(body["task"]), int(body["again"]), body["said"])
+            stored = ratings.answer(str(body["rater"])[:NAME], str(body["task"]), body["choice"])
         except (ValueError, KeyError, TypeError):
             stored = False
         return Response(status_code=204 if stored else 400)
@@ -149,7 +146,7 @@ RATINGS = "ratings.json"
 
 
 def rating_rows(context: Context) -> Iterator[Row]:
-    """Stars of generated pictures beside real ones, pairs, and whether raters agree with each other and themselves."""
+    """Stars of generated pictures beside real ones, pairs, and whether raters agree."""
     path = context.cache and context.cache / RATINGS
     if not path or not path.is_file():
         raise MissingError("nobody has rated pictures; begin with: python -m eval rate MADE REAL")
@@ -157,7 +154,7 @@ def rating_rows(context: Context) -> Iterator[Row]:
 
 
 def rated(answers: list[dict[str, Any]]) -> Iterator[Row]:
-    """Rows of answers {rater, task, again, of, value}: `of` lists the sources of the task's pictures ("made", "real"),
+    """Rows of answers {rater, task, of, value}: `of` lists the sources of the task's pictures ("made", "real"),
     `value` is 1 to 5 stars, or for a pair 1 where the generated one is better."""
     stars, pairs = ([answer for answer in answers if len(answer["of"]) == n] for n in (1, 2))
     raters = f"{len({answer['rater'] for answer in answers})} raters"
@@ -171,19 +168,14 @@ def rated(answers: list[dict[str, Any]]) -> Iterator[Row]:
         better = [bool(answer["value"]) for answer in pairs]
         note = f"{raters}; alpha {alpha(pairs):.2f}"
         yield share_row("the generated one of a pair is better", better, against=(("chance", 0.5),), note=note)
-    first = {(answer["rater"], answer["task"]): answer["value"] for answer in answers if not answer["again"]}
-    again = [answer["value"] == first.get((answer["rater"], answer["task"])) for answer in answers if answer["again"]]
-    if again:
-        yield share_row("the same answer when asked again", again)
 
 
 def alpha(answers: list[dict[str, Any]]) -> float:
-    """Krippendorff's alpha of first answers: 1 where raters agree, 0 as by chance, NaN where no two answered one task.
+    """Krippendorff's alpha of answers: 1 where raters agree, 0 as by chance, NaN where no two answered one task.
     Differences are squared, which for yes and no is nominal agreement."""
     units = defaultdict[str, list[float]](list)
     for answer in answers:
-        if not answer["again"]:
-            units[answer["task"]].append(answer["value"])
+        units[answer["task"]].append(answer["value"])
     shared = [values for values in units.values() if len(values) > 1]
     if not shared:
         return float("nan")

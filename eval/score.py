@@ -34,8 +34,6 @@ from eval.statistics import (
     fold_error,
     frechet_distance,
     kernel_distance,
-    memorisation,
-    nearest_cosine,
     vendi,
 )
 from models.data.pixels import read_picture
@@ -251,7 +249,7 @@ def folder_groups(
 
 
 def feature_rows(generated: Features, real: Features, extractor: Extractor) -> Iterator[Row]:
-    """FD, KID, precision, recall, density, coverage, MiFID and Vendi of one extractor's features."""
+    """FD, KID, precision, recall, density, coverage and Vendi of one extractor's features."""
     name, n, m = extractor.measure, len(generated), len(real)
     some, others = generated.some(), real.some()
     yield distance_row(generated, real, extractor)
@@ -263,14 +261,6 @@ def feature_rows(generated: Features, real: Features, extractor: Extractor) -> I
     )  # fmt: skip
     if min(len(some), len(others)) > NEIGHBOURS:
         yield from coverage_rows(coverage(some, others), name)
-    near = nearest_cosine(some, others)
-    distance = frechet_distance(generated.statistics, real.statistics)
-    low, middle = np.percentile(near, [1, 50])
-    yield Row(
-        name("MiFID"), distance / memorisation(near), n, lower_is_better=True,
-        note=f"FD over the mean of 1 - abs(cosine) to the nearest of B, {near.mean():.3f}, where that is below 0.1; its"
-        f" hundredth {low:.3f}, its median {middle:.3f}",
-    )  # fmt: skip
     count = min(len(some), len(others))
     yield Row(
         name("Vendi"), vendi([some[:count]]), count, against=(("B", vendi([others[:count]])),),

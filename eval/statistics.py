@@ -251,13 +251,6 @@ def _distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[int, np.ndarray, 
         yield start, np.maximum(both - 2 * block @ y.T, 0), TIE * both
 
 
-def nearest_cosine(generated: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """(N,) 1 - |cosine| to the nearest real sample."""
-    y = unit(real)
-    parts = [np.abs(unit(generated[i : i + ROWS]) @ y.T).max(1) for i in range(0, len(generated), ROWS)]
-    return 1 - np.minimum(np.concatenate(parts), 1)
-
-
 def vendi(blocks: Iterable[np.ndarray]) -> float:
     """How many different samples there effectively are: exp of the entropy of the eigenvalues of the cosines over n,
     which are those of the unit features' second moment (D, D), however many samples there are."""
@@ -268,13 +261,3 @@ def vendi(blocks: Iterable[np.ndarray]) -> float:
     values = np.linalg.eigvalsh(total / n)
     values = values[values > 1e-12]
     return float(np.exp(-(values * np.log(values)).sum()))
-
-
-MEMORISED = 0.1  # mean 1 - |cosine| below which a set counts as memorised
-
-
-def memorisation(near: np.ndarray) -> float:
-    """What MiFID divides the Frechet distance by (C.-Y. Bai et al., arXiv 2106.03062): the mean of `nearest_cosine`
-    where it is below 0.1, else 1."""
-    mean = float(near.mean())
-    return mean if mean < MEMORISED else 1.0

@@ -12,7 +12,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from eval import __main__ as command
-from eval.rate import AGAIN, Ratings, alpha, app, rated
+from eval.rate import Ratings, alpha, app, rated
 
 EACH = 4
 
@@ -31,14 +31,14 @@ def finish(ratings: Ratings, rater: str) -> None:
     while task := ratings.next(rater):
         own = task["pictures"]
         said = next(one for one in own if ratings.pictures[one][0] == "made") if len(own) > 1 else 3
-        assert ratings.answer(rater, task["task"], task["again"], said)
+        assert ratings.answer(rater, task["task"], said)
 
 
 def test_raters_are_asked_the_same_in_their_own_order_and_go_on_where_they_were(
     ratings: Ratings, tmp_path: Path
 ) -> None:
     first, second = ratings.order("a"), ratings.order("b")
-    assert first == ratings.order("a") != second and len(first) == 3 * EACH + AGAIN
+    assert first == ratings.order("a") != second and len(first) == 3 * EACH
     assert {one["task"] for one in first} == {one["task"] for one in second} == ratings.tasks.keys()
     assert "made" not in str(first) and "real" not in str(first)
     sides = [
@@ -47,19 +47,19 @@ def test_raters_are_asked_the_same_in_their_own_order_and_go_on_where_they_were(
     assert set(sides) == {"made", "real"}, "neither is always on the left"
     finish(ratings, "a")
     again = Ratings(tmp_path / "made", tmp_path / "real", ratings.out, EACH)
-    assert again.next("a") is None and again.next("b") == second[0] | {"done": 0, "of": 3 * EACH + AGAIN}
+    assert again.next("a") is None and again.next("b") == second[0] | {"done": 0, "of": 3 * EACH}
 
 
 def test_rows_say_what_was_answered_and_how_far_raters_agree(ratings: Ratings) -> None:
     assert list(rated([])) == [], "nothing where nobody rated"
     for rater in "ab":
         finish(ratings, rater)
-    stars, pairs, again = rated(ratings.answers)
+    stars, pairs = rated(ratings.answers)
     assert (stars.value, dict(stars.against)) == (3, {"real": 3}) and "2 raters" in stars.note
-    assert (pairs.value, again.value, again.n) == (1, 1, 2 * AGAIN)
+    assert pairs.value == 1
 
     def said(values: list[list[int]]) -> list[dict[str, Any]]:
-        return [{"task": n, "again": 0, "value": v} for n, unit in enumerate(values) for v in unit]
+        return [{"task": n, "value": v} for n, unit in enumerate(values) for v in unit]
 
     assert alpha(said([[1, 1], [5, 5], [3, 3]])) == 1 and math.isnan(alpha(said([[1], [2]])))
     # By hand (K. Krippendorff, 2011): observed 1 / 2, expected 22 / 12.
@@ -72,10 +72,9 @@ def test_what_was_not_asked_is_not_kept(ratings: Ratings) -> None:
     right = {
         "rater": "a",
         "task": task["task"],
-        "again": 0,
-        "said": 3 if len(task["pictures"]) == 1 else task["pictures"][0],
+        "choice": 3 if len(task["pictures"]) == 1 else task["pictures"][0],
     }
-    wrong: list[Any] = [[], {}, right | {"said": 6}, right | {"said": [3]}, right | {"task": "x"}, right | {"again": 1}]
+    wrong: list[Any] = [[], {}, right | {"choice": 6}, right | {"choice": [3]}, right | {"task": "x"}]
     assert [client.post("/answer", json=one).status_code for one in wrong] == [400] * len(wrong)
     assert client.post("/answer", content=json.dumps(right), headers={"content-type": "text/plain"}).status_code == 415
     assert client.get("/", headers={"host": "evil.example"}).status_code == 400
@@ -98,7 +97,7 @@ def test_a_person_rates_in_a_browser(ratings: Ratings, browser: Any) -> None:
     page.goto(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/")
     page.fill("input", "ann")
     page.click("text=Begin")
-    for number in range(3 * EACH + AGAIN):
+    for number in range(3 * EACH):
         page.wait_for_function(f"document.querySelector('progress').value == {number}")
         page.click("#pictures button, #stars button:nth-child(4)")
     page.wait_for_selector("text=Thank you")
