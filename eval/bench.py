@@ -16,12 +16,12 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from eval.copies import shown_of
-from eval.extractors import SUFFIXES
 from eval.generator import draw
 from eval.judge import Judge
 from eval.metrics.image import right_choices
 from eval.report import add_outputs, publish, refusing
 from eval.rows import Row, share_row
+from eval.score import SUFFIXES
 from models.assets import assets
 from models.data.clips import direction_seen
 from models.data.pixels import FORMATS, fit, load_picture, png, read_picture

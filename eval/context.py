@@ -16,8 +16,7 @@ from rich.progress import track
 
 from eval import sets
 from eval.copies import PRINTS
-from eval.extractors import Extractor, Source, extractor
-from eval.features import BLOCK, NAME, stored_features
+from eval.extractors import BLOCK, NAME, Extractor, Source, extractor, stored_features
 from eval.generator import (
     Generator,
     Parts,

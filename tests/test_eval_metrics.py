@@ -68,9 +68,8 @@ from eval.metrics.novelty import (
     steering_rows,
 )
 from eval.metrics.space import retrieval_rows
-from eval.neighbours import style_share
 from eval.rows import MissingError, Row, Sizes
-from eval.statistics import FeatureStatistics, ReferenceStatistics
+from eval.statistics import FeatureStatistics, ReferenceStatistics, style_share
 from models.data.clips import Move, direction_seen
 from models.data.extra_sets import FreshSet
 from models.data.scenes import make_scene

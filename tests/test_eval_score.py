@@ -23,12 +23,13 @@ from eval import __main__ as command
 from eval import extractors, score
 from eval.captions import bleu, bleu_counts, rouge_l
 from eval.copies import DISGUISES, NEAR, PRINTS, distances
-from eval.extractors import PictureFolder, Source, extractor, network
-from eval.neighbours import average_precision, cosine
+from eval.extractors import Source, extractor, network
 from eval.rows import Row
-from eval.score import retrieval_rows, vectors_of
+from eval.score import PictureFolder, retrieval_rows, vectors_of
 from eval.statistics import (
     FeatureStatistics,
+    average_precision,
+    cosine,
     coverage,
     kernel_distance,
     vendi,
@@ -77,8 +78,9 @@ def test_blocks_batches_and_a_cache_change_nothing(
     two: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = rows_of(*two)
-    monkeypatch.setattr(extractors, "BLOCK", 7)
-    monkeypatch.setattr(extractors, "BATCH", 3)
+    monkeypatch.setattr(score, "FOLDER_BLOCK", 7)
+    for module in (extractors, score):
+        monkeypatch.setattr(module, "BATCH", 3)
     after = rows_of(*two, tmp_path)
     again = rows_of(*two, tmp_path)
     for name, row in before.items():

@@ -6,11 +6,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval import features as module
-from eval.features import EffLite0, features, on_white, resize, stored_features
-from eval.neighbours import average_precision, cosine, expected_recall, hubness, nearest, places, preferred, same
+from eval import extractors as module
+from eval.extractors import EffLite0, features, on_white, resize, stored_features
 from eval.rows import bootstrap, wilson
-from eval.statistics import FeatureStatistics, coverage, expected_floor, frechet_distance, kernel_distance
+from eval.statistics import (
+    FeatureStatistics,
+    average_precision,
+    cosine,
+    coverage,
+    expected_floor,
+    expected_recall,
+    frechet_distance,
+    hubness,
+    kernel_distance,
+    nearest,
+    places,
+    preferred,
+    same,
+)
 
 
 def gaussian(n: int, d: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> np.ndarray:

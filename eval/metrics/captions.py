@@ -14,11 +14,11 @@ import numpy as np
 from eval import sets
 from eval.captions import bleu, bleu_counts, cider_d, rouge_l
 from eval.context import Context
-from eval.features import BLOCK
+from eval.extractors import BLOCK
 from eval.generator import IMAGE, SPACE, CaptionPrompt, StickerGenerator
 from eval.metrics.space import CHINESE_WITHIN, SPOKEN
-from eval.neighbours import nearest
 from eval.rows import SEED, Row, beside, mean_row, missing_where, share_row
+from eval.statistics import nearest
 from models.captioner import Kind
 from models.data.captions import Namer, caption, display_name, f1, scene_facts
 from models.data.grammar import Language

@@ -20,9 +20,8 @@ from eval import sets
 from eval.context import Context
 from eval.generator import SPACE, ClipPrompt
 from eval.metrics.image import NEIGHBOURS, psnr_on_white
-from eval.neighbours import concept_matches, cosine, expected_recall, nearest, places, same
 from eval.rows import SEED, Row, beside, mean_row, missing_where, share_row
-from eval.statistics import kernel_distance
+from eval.statistics import concept_matches, cosine, expected_recall, kernel_distance, nearest, places, same
 from models.data.captions import display_name
 from models.data.clips import (
     FRAMES,

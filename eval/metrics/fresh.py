@@ -16,9 +16,9 @@ from eval.generator import SPACE, StickerGenerator
 from eval.metrics.captions import BLIND, named_row
 from eval.metrics.image import AUTOENCODER, alpha_iou, psnr_on_white
 from eval.metrics.space import SPOKEN
-from eval.neighbours import cosine, same
 from eval.rows import SEED, Row, mean_row, missing_where, prefixed, share_row
 from eval.score import direction_rows
+from eval.statistics import cosine, same
 from models.data.captions import caption
 from models.data.extra_sets import load_fresh
 from models.data.world import Picture

@@ -27,9 +27,21 @@ from eval.context import Context
 from eval.copies import NEAR, PRINTS, distances
 from eval.extractors import ROWS, extractor
 from eval.judge import Judge
-from eval.neighbours import concept_matches, cosine, nearest, preferred, ranked, same, style_share
 from eval.rows import SEED, MissingError, Row, beside, mean_row, missing_where, prefixed, share_row
-from eval.statistics import NAME, FeatureStatistics, expected_floor, frechet_distance, kernel_distance
+from eval.statistics import (
+    NAME,
+    FeatureStatistics,
+    concept_matches,
+    cosine,
+    expected_floor,
+    frechet_distance,
+    kernel_distance,
+    nearest,
+    preferred,
+    ranked,
+    same,
+    style_share,
+)
 from models.data.captions import display_name
 from models.data.pixels import SIZE
 from models.data.scenes import ATTRIBUTES, Attribute, Scene, choices

@@ -25,8 +25,8 @@ from eval import sets
 from eval.context import Context
 from eval.copies import DISGUISES, FAR, NEAR, PRINTS, distances
 from eval.metrics.image import CONCEPT, NEIGHBOURS, STYLE, judge, judge_real, right_choices
-from eval.neighbours import cosine, nearest, preferred
 from eval.rows import Row, beside, mean_row, prefixed, share_row
+from eval.statistics import cosine, nearest, preferred
 from models.data.captions import display_name
 from models.data.colours import PAINTS, colour_shares
 from models.data.pixels import png

@@ -34,8 +34,8 @@ from eval.captions import tokens
 from eval.context import Context
 from eval.generator import SPACE
 from eval.metrics.image import held_out_choices
-from eval.neighbours import cosine, expected_recall, hubness, places, preferred, ranked, same
 from eval.rows import SEED, Row, mean_row, missing_where, named, share_row
+from eval.statistics import cosine, expected_recall, hubness, places, preferred, ranked, same
 from models.assets import assets
 from models.data.captions import Language, caption, display_name
 from models.data.grammar import LANGUAGES
