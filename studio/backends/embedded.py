@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from models.pipelines.conditioning import Blend
     from models.pipelines.image import ImagePipeline
     from models.pipelines.video import ClipPipeline
-    from models.prompts.parser import PromptParser
+    from models.prompts.reader import Reader
     from models.prompts.vocabulary import Vocabulary
     from models.sampling.loop import Sampling
     from models.space import Embedder
@@ -115,7 +115,8 @@ class Embedded(Backend):
         self._pipeline: ImagePipeline | None = None
         self._clip_pipeline: ClipPipeline | None = None
         self._caption_pipeline: CaptionPipeline | None = None
-        self._prompts = PromptReading(self.root)
+        self._vocabulary: Vocabulary | None = None
+        self._reader: Reader | None = None  # without the pipeline, with a tenth of its weights
         self._enlarge = Enlarger(self.root)
 
     def capabilities(self) -> Capabilities:
@@ -156,10 +157,21 @@ class Embedded(Backend):
     def load(self) -> None:
         if self._pipeline is None:
             self.digest()  # says what is missing before seconds go into importing torch
+            from models.pipelines.image import ImagePipeline
+            from models.runtime import keep_freed_memory
+
+            keep_freed_memory()
+            silence()
             with weights_needed():
-                pipeline = load_pipeline(self.root)
-                self._prompts.vocabulary = load_vocabulary(pipeline.embedder, self.root)
-            self._pipeline = self._prompts.pipeline = pipeline
+                pipeline = ImagePipeline.assemble(self.root)
+                self._vocabulary = self._load_vocabulary(pipeline.embedder)
+            self._pipeline = pipeline
+
+    def _load_vocabulary(self, embedder: "Embedder") -> "Vocabulary | None":
+        """None for weights without one."""
+        from models.prompts.vocabulary import PART, Vocabulary
+
+        return Vocabulary.load(embedder, self.root) if PART in listed_parts(self.root) else None
 
     @property
     def tasks(self) -> Mapping[str, Handler]:
@@ -167,7 +179,7 @@ class Embedded(Backend):
             "image": self._images,
             "embed": per_request(self._vectors),
             "enlarge": per_request(self._enlarged),
-            "read": per_request(self._prompts.read),
+            "read": per_request(self._read),
         }
         parts = {"clip": (VIDEO, per_request(self._clips)), "caption": (CAPTIONER[0], self._captions)}
         return {**tasks, **{task: handler for task, (part, handler) in parts.items() if _optional(part, self.root)}}
@@ -179,10 +191,10 @@ class Embedded(Backend):
         if any(request.variant and request.variant != _optional(VARIANT, self.root) for request in requests):
             raise Refused("model.variant_replaced")
         for request in requests:
-            self._prompts.refuse_unknown(request)
+            self._refuse_unknown(request)
         pipeline, batches = self._loaded(), Batches(requests)
         conditions = functools.cache(lambda number: conditioning(pipeline, requests[number]))
-        unknown = functools.cache(lambda number: self._prompts.unknown(requests[number]))
+        unknown = functools.cache(lambda number: self._unknown(requests[number]))
         try:
             for k, batch in enumerate(batches.batches):
                 rows = [conditions(slot.number) for slot in batch]
@@ -309,6 +321,50 @@ class Embedded(Backend):
     def enlarged(self, request: EnlargeRequest) -> Image.Image:
         """The enlarged picture of a resolved request, with only the upscaler in memory."""
         return png(self._enlarge(to_enlarge(request), request))
+
+    # --- Prompts ------------------------------------------------------------------------------------------------------
+
+    def _read(self, request: ReadRequest) -> Iterator[Event]:
+        from models.prompts.parser import PromptParser
+        from models.prompts.reader import Reader
+        from models.space import Embedder
+
+        if self._pipeline and self._pipeline.parser:
+            self._reader = Reader(self._pipeline.parser, self._vocabulary)
+        elif self._reader is None:
+            silence()
+            with weights_needed():
+                parser = PromptParser.load(Embedder.load(self.root), self.root)
+                self._reader = Reader(parser, self._load_vocabulary(parser.embedder))
+        yield from (self._reader.read(text, request.negative) for text in request.texts)
+
+    def _refuse_unknown(self, request: ImageRequest) -> None:
+        """Refused where only words say what to draw, and they name nothing that can be drawn."""
+        from models.prompts.reader import Reader
+
+        parser = self._pipeline.parser if self._pipeline else None
+        if parser is None or request.like or request.mix or request.image:
+            return
+        if instead := Reader(parser, self._vocabulary).instead(request.prompt):
+            raise Refused("reading.nothing", text=request.prompt, instead=list(instead))
+
+    def _unknown(self, request: ImageRequest) -> tuple[Unknown, ...]:
+        """Words of the request that are not drawn; () for weights without a vocabulary."""
+        from models.prompts.parser import parse_literally
+        from models.prompts.vocabulary import not_drawn
+
+        if self._vocabulary is None:
+            return ()
+        texts = [*summands(request.prompt), *(part.text for part in request.mix)]
+        parser = self._loaded().parser
+        read = parser.parse if parser and parser.linker.concepts else parse_literally
+        prompts = [read(text) for text in texts if text.strip()]
+        missing = [(prompt, *words) for prompt in prompts for words in not_drawn(prompt, self._vocabulary)]
+        # In a parsed prompt, an alias that names nothing there ("knight") is not drawn.
+        known = {word for prompt, word, _ in missing if prompt.literal and parser and parser.is_understood(word)}
+        return tuple(Unknown(word, nearest) for _, word, nearest in missing if word not in known)
+
+    # --- Models -------------------------------------------------------------------------------------------------------
 
     def _facts(self, request: Any, batch: int, vector: Any) -> dict[str, Any]:
         """An artifact's vector in the semantic space, and what its bits depend on beside the request."""
@@ -457,82 +513,3 @@ def _given_pixels(picture: Picture) -> np.ndarray:
     """A picture (128, 128, 4), or sampled frames of a clip (T, 128, 128, 4)."""
     frames = given_frames(picture)
     return frames[0] if len(frames) == 1 else frames
-
-
-# --- Prompts ----------------------------------------------------------------------------------------------------------
-
-
-class PromptReading:
-    """Reads prompts with the loaded pipeline's parser and vocabulary, else with those parts alone (a tenth of it)."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.pipeline: ImagePipeline | None = None
-        self.vocabulary: Vocabulary | None = None
-        self._alone: tuple[PromptParser, Vocabulary | None] | None = None
-
-    def read(self, request: ReadRequest) -> Iterator[Event]:
-        from models.prompts.reader import Reader
-
-        reader = Reader(*self._parts())
-        yield from (reader.read(text, request.negative) for text in request.texts)
-
-    def refuse_unknown(self, request: ImageRequest) -> None:
-        """Refused where only words say what to draw, and they name nothing that can be drawn."""
-        from models.prompts.reader import Reader
-
-        parser = self.pipeline.parser if self.pipeline else None
-        if parser is None or request.like or request.mix or request.image:
-            return
-        if instead := Reader(parser, self.vocabulary).instead(request.prompt):
-            raise Refused("reading.nothing", text=request.prompt, instead=list(instead))
-
-    def unknown(self, request: ImageRequest) -> tuple[Unknown, ...]:
-        """Words of the request that are not drawn; () for weights without a vocabulary."""
-        from models.prompts.parser import parse_literally
-        from models.prompts.vocabulary import not_drawn
-
-        if self.vocabulary is None:
-            return ()
-        texts = [*summands(request.prompt), *(part.text for part in request.mix)]
-        parser = self.pipeline.parser if self.pipeline else None
-        read = parser.parse if parser and parser.linker.concepts else parse_literally
-        prompts = [read(text) for text in texts if text.strip()]
-        missing = [(one, *words) for one in prompts for words in not_drawn(one, self.vocabulary)]
-        # In a parsed prompt, an alias that names nothing there ("knight") is not drawn.
-        known = {word for one, word, _ in missing if one.literal and parser and parser.is_understood(word)}
-        return tuple(Unknown(word, nearest) for _, word, nearest in missing if word not in known)
-
-    def _parts(self) -> "tuple[PromptParser, Vocabulary | None]":
-        if self.pipeline and self.pipeline.parser:
-            return self.pipeline.parser, self.vocabulary
-        if self._alone is None:
-            with weights_needed():
-                self._alone = load_reading(self.root)
-        return self._alone
-
-
-def load_pipeline(root: Path) -> "ImagePipeline":
-    from models.pipelines.image import ImagePipeline
-    from models.runtime import keep_freed_memory
-
-    keep_freed_memory()
-    silence()
-    return ImagePipeline.assemble(root)
-
-
-def load_vocabulary(embedder: "Embedder", root: Path) -> "Vocabulary | None":
-    """None for weights without one."""
-    from models.prompts.vocabulary import PART, Vocabulary
-
-    return Vocabulary.load(embedder, root) if PART in listed_parts(root) else None
-
-
-def load_reading(root: Path) -> "tuple[PromptParser, Vocabulary | None]":
-    """The parts that read prompts, alone."""
-    from models.prompts.parser import PromptParser
-    from models.space import Embedder
-
-    silence()
-    parser = PromptParser.load(Embedder.load(root), root)
-    return parser, load_vocabulary(parser.embedder, root)
