@@ -81,9 +81,9 @@ class Generator(Protocol):
 
     def generate(self, prompts: Sequence[Any], seeds: Sequence[int], **options: Any) -> Any:
         """The media of one prompt (for clips a `ClipPrompt`, for captions a `CaptionPrompt`) and seed each. Options
-        exist for abilities alone: `fast`, `references=False`, `midpoint=True` (blends), `negative=[...]` and
-        `guidance=7.0` (negative), `drafted=False` (drafts), `candidates=5` and `blind=True` (blind). A generator with
-        `sources` also has `draw`, which returns the styles of the stored drawings of each picture, too.
+        exist for abilities alone: `fast`, `references=False`, `midpoint=True` (blends), `negative=[...]`,
+        `candidates=5` and `blind=True` (blind). A generator with `sources` also has `draw`, which returns the styles of
+        the stored drawings of each picture, too.
         """
 
 
@@ -147,7 +147,7 @@ class StickerGenerator:
 
     name = "sticker"
     media: Media = "image"
-    abilities = frozenset(LACKS) - {"clip", "caption", "drafts", "blind"}
+    abilities = frozenset(LACKS) - {"clip", "caption", "blind"}
     parts = IMAGE
 
     def __init__(self, weights: Parts) -> None:
@@ -179,7 +179,6 @@ class StickerGenerator:
         seeds: Sequence[int],
         *,
         negative: Sequence[str] | str = "",
-        guidance: float | None = None,
         fast: bool = False,
         references: bool = True,
         midpoint: bool = False,
@@ -189,7 +188,6 @@ class StickerGenerator:
 
         Args:
             negative: what is not wanted, one of all or one a prompt.
-            guidance: instead of that of the settings.
             fast: by the fast variant alone; `MissingError` where these weights have none.
             references: whether pictures start from reference drawings; False is from noise alone.
             midpoint: of pairs, condition on the mean of the two vectors alone instead of blending the prompts.
@@ -198,9 +196,7 @@ class StickerGenerator:
         if fast and pipeline.fast is None:
             raise MissingError("these weights have no fast variant; train it: python -m models.train fast")
         texts, conditions = self._conditions(prompts, midpoint)
-        sampling = self.sampling(fast, references)
-        sampling = sampling if guidance is None else replace(sampling, guidance=guidance)
-        events = pipeline.steps(texts, seeds, sampling, negative=negative, **conditions)
+        events = pipeline.steps(texts, seeds, self.sampling(fast, references), negative=negative, **conditions)
         done = [event for event in events if isinstance(event, Pictures)]
         credits = [own for event in done for own in event.credits]
         sources = [tuple(dict.fromkeys(STYLES.get(row.set, row.set) for row in own)) for own in credits]
@@ -270,7 +266,7 @@ class StickerClipGenerator:
 
     name = "sticker clips"
     media: Media = "clip"
-    abilities = frozenset({"drafts"})
+    abilities = frozenset[str]()
     parts = (*IMAGE, VIDEO)
 
     def __init__(self, weights: Parts) -> None:
@@ -285,13 +281,12 @@ class StickerClipGenerator:
         key = self.weights.digests(self.parts), ClipPipeline.sampling, str(self.weights.clips.video.dtype)
         return digest_of(*key, drawing_code())
 
-    def generate(self, prompts: Sequence[ClipPrompt], seeds: Sequence[int], *, drafted: bool = True) -> np.ndarray:
-        """Clips (N, FRAMES, 128, 128, 4); with `drafted` from the planner's draft, else by motion attention alone."""
-        sampling = replace(ClipPipeline.sampling, drafted=drafted)
+    def generate(self, prompts: Sequence[ClipPrompt], seeds: Sequence[int], **options: Any) -> np.ndarray:
+        """Clips (N, FRAMES, 128, 128, 4)."""
         clips = list[np.ndarray]()
         for prompt, seed in zip(prompts, seeds, strict=True):
-            options: dict[str, Any] = {"loop": prompt.loop, "fps": prompt.fps, "sampling": sampling}
-            *_, clip = self.weights.clips.steps(prompt.text, seed, picture=prompt.picture, **options)
+            steps = self.weights.clips.steps
+            *_, clip = steps(prompt.text, seed, picture=prompt.picture, loop=prompt.loop, fps=prompt.fps)
             assert isinstance(clip, DrawnClip)
             clips.append(clip.frames)
         return np.stack(clips)

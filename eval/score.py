@@ -340,18 +340,15 @@ TRIED = 100  # pictures that are disguised
 
 
 def folder_groups(
-    a: Path, b: Path, extractors: Sequence[Extractor], cache: Path | None = None, strict: bool = False,
+    a: Path, b: Path, extractors: Sequence[Extractor], cache: Path | None = None,
     progress: Track = lambda steps, _: iter(steps),
 ) -> tuple[dict[str, list[Row]], dict[str, Any]]:  # fmt: skip
     """Rows of the pictures in `a` against those in `b`, a section an extractor and one about copies; and what was
-    read. Refused for what can't be measured, and with `strict` for any file that can't be read."""
+    read. Refused for what can't be measured."""
     folders = [PictureFolder.read(path) for path in (a, b)]
 
     def read(extractor: Extractor) -> tuple[Features, Features]:
         generated, real = (folder.features(extractor, cache, progress) for folder in folders)
-        for folder in folders:
-            if strict and folder.broken:
-                raise Refused("eval.broken", count=len(folder.broken), problem=next(iter(folder.broken.values())))
         return generated, real
 
     groups = {one.name: list(feature_rows(*read(one), one)) for one in extractors}
@@ -466,7 +463,6 @@ def parser() -> argparse.ArgumentParser:
         add_outputs(command)
     for command in (folder, retrieval):
         add_extractors(command)
-    folder.add_argument("--strict", action="store_true", help="refuse where a file can't be read")
     return parser
 
 
@@ -499,7 +495,7 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, list[Row]], dict[str, 
     first, second = arguments.first, arguments.second
     if arguments.kind == "folder":
         extractors = extractors_of(arguments, "EffLite0")
-        return folder_groups(first, second, extractors, cache_of(arguments), arguments.strict, _progress)
+        return folder_groups(first, second, extractors, cache_of(arguments), _progress)
     if arguments.kind == "captions":
         rows = list(caption_rows(*captions_of(first, second)))
     else:

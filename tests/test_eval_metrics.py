@@ -58,7 +58,6 @@ from eval.metrics.image import (
     unseen_rows,
 )
 from eval.metrics.novelty import (
-    blur,
     edge_energy,
     gender_row,
     novelty,
@@ -448,9 +447,7 @@ def test_the_same_picture_twice_is_not_unlike_and_one_seed_has_no_such_row(novel
 def test_what_is_blurred_has_less_detail(novelty_context: Context) -> None:
     sharp = novelty_context.world.pixels[:4]
     soft = np.stack([np.asarray(Image.fromarray(one).filter(ImageFilter.GaussianBlur(3))) for one in sharp])
-    assert (edge_energy(soft) < edge_energy(sharp)).all() and (blur(soft) > blur(sharp)).all()
-    empty = np.zeros_like(sharp)
-    assert (edge_energy(empty) == 0).all() and (blur(empty) == 1).all()
+    assert (edge_energy(soft) < edge_energy(sharp)).all() and (edge_energy(0 * sharp) == 0).all()
 
 
 def test_the_generator_says_what_it_drew_from_and_what_steers_it(
@@ -466,11 +463,10 @@ def test_the_generator_says_what_it_drew_from_and_what_steers_it(
         "unlike",
         "unlike",
         "detail:",
-        "blur,",
     ]
     assert {row.n for row in rows[:2]} == {SIZES.seeds * len(sets.common(novelty_context.world, 60))}
-    acts, guided = steering_rows(novelty_context)
-    assert 0 <= acts.value <= 1 and acts.goal and guided.value >= 0
+    (acts,) = steering_rows(novelty_context)
+    assert 0 <= acts.value <= 1 and acts.goal
 
 
 # --- Forced choice ----------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Clips of held-out pairs of concept and motion, from the picture at rest and a caption, beside their controls.
 
-A still clip has the best consistency, a shuffled one the best pictures, and code that moves the whole picture the best
-sharpness: no figure means anything without what these get.
+A still clip has the best consistency, a shuffled one the best pictures, and code that moves the whole picture the right
+direction: no figure means anything without what these get.
 
 Shapes: N clips of T frames, premultiplied uint8 (N, T, 128, 128, 4).
 """
@@ -21,7 +21,7 @@ from eval.context import Context
 from eval.generator import SPACE, ClipPrompt
 from eval.metrics.image import NEIGHBOURS, psnr_on_white
 from eval.rows import SEED, Row, beside, mean_row, missing_where, share_row
-from eval.statistics import concept_matches, cosine, expected_recall, kernel_distance, nearest, places, same
+from eval.statistics import concept_matches, cosine, expected_recall, nearest, places, same
 from models.data.captions import display_name
 from models.data.clips import (
     FRAMES,
@@ -65,17 +65,14 @@ class ClipSet:
 
 
 def clip_rows(context: Context) -> Iterator[Row]:
-    """Direction, kind, given picture, consistency, loops, and the distance from real clips."""
+    """Direction, kind, given picture, consistency, loops."""
     directed = _clip_set(context, DIRECTED, SEED)
-    if context.can("drafts"):
-        directed.sources["without a draft"] = context.generate(directed.prompts, drafted=False)
     yield _direction(context, directed)
     every = _clip_set(context, KINDS, 2 * SEED)
     yield _kind(context, every)
     yield _given(context, every)
-    yield from _consistency(context, every)
+    yield _consistency(context, every)
     yield _loops(context, every)
-    yield _distance(context, every)
     yield _middle(context)
 
 
@@ -127,18 +124,14 @@ def _given(context: Context, clips: ClipSet) -> Row:
     return mean_row("first frame on white", psnr, unit="dB", against=beside(against), goal=25.0, **context.origin())
 
 
-def _consistency(context: Context, clips: ClipSet) -> Iterator[Row]:
-    """What changes from frame to frame that should not: what is shown, and what lies between neighbours."""
-    features = {name: _features(context, frames) for name, frames in clips.sources.items()}
-    drift = {name: _unlike(values[:, 1:], values[:, :-1]) for name, values in features.items()}
-    far = {name: _unlike(values[:, -1:], values[:, :1]) for name, values in features.items()}
-    between = {name: _between(frames) for name, frames in clips.sources.items()}
-    for name, values in {
-        "drift of EffLite0 features from frame to frame": drift,
-        "the same from the first frame to the last": far,
-        "frames against the mean of their neighbours": between,
-    }.items():
-        yield mean_row(name, values[""], against=beside(values), lower_is_better=True, **context.origin())
+def _consistency(context: Context, clips: ClipSet) -> Row:
+    """What changes from frame to frame that should not: what is shown."""
+    drift = {}
+    for name, frames in clips.sources.items():
+        features = _features(context, frames)
+        drift[name] = _unlike(features[:, 1:], features[:, :-1])
+    name = "drift of EffLite0 features from frame to frame"
+    return mean_row(name, drift[""], against=beside(drift), lower_is_better=True, **context.origin())
 
 
 def _features(context: Context, clips: np.ndarray) -> np.ndarray:
@@ -152,12 +145,6 @@ def _unlike(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (1 - (a * b).sum(-1) / np.maximum(norms, 1e-9)).mean(-1)
 
 
-def _between(clips: np.ndarray) -> np.ndarray:
-    """Mean absolute difference (N,) of frames from the mean of their neighbours."""
-    values = clips.astype(np.float32)
-    return np.array([difference(one[1:-1], (one[2:] + one[:-2]) / 2).mean() for one in values])
-
-
 def _loops(context: Context, clips: ClipSet) -> Row:
     looping = [number for number, clip in enumerate(clips.clips) if clip.loop]
     steps = {name: np.array([seam(frames[number]) for number in looping]) for name, frames in clips.sources.items()}
@@ -167,26 +154,6 @@ def _loops(context: Context, clips: ClipSet) -> Row:
         "loops: the step from the last frame to the first over those beside it", float(ends), len(looping),
         against=against, goal=1.1, lower_is_better=True, note="median of the clips", **context.origin(),
     )  # fmt: skip
-
-
-def _distance(context: Context, clips: ClipSet) -> Row:
-    """Of mean, spread and steps of the frames' features, from real clips of other things that move alike."""
-    other = plain_clips(context.world, len(clips.clips), "train", KINDS, 3 * SEED)
-    real = _video_features(context, np.stack([clip.render(context.world) for clip in other]))
-    distances = {
-        name: 1000 * kernel_distance(_video_features(context, frames), real, seed=SEED)[0]
-        for name, frames in clips.sources.items()
-    }
-    name = "KID-Video-EffLite0 x 1000"
-    return Row(
-        name, distances[""], len(clips.clips), against=beside(distances), lower_is_better=True, **context.origin()
-    )
-
-
-def _video_features(context: Context, clips: np.ndarray) -> np.ndarray:
-    """(N, 3840)."""
-    features = _features(context, clips)
-    return np.concatenate([features.mean(1), features.std(1), np.abs(np.diff(features, axis=1)).mean(1)], 1)
 
 
 def _middle(context: Context) -> Row:

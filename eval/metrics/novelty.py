@@ -1,5 +1,5 @@
 """Known things, asked for by name alone ("plain") and in a style that training drew them in ("seen"); whether pictures
-of them are new drawings ("novelty"), and heed a negative prompt and guidance ("steering").
+of them are new drawings ("novelty"), and heed a negative prompt ("steering").
 
 Most people name no style. Such a picture is drawn from the thing's reference drawings; it should be a copy no more
 often than real held-out drawings are, be recognised without the drawing that it was drawn from, be unlike other seeds'
@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from eval import sets
@@ -95,8 +94,6 @@ LEFT = 3  # art families, of a real held-out thing
 ALTERED = 200  # training pictures that the measure of copies must find again
 AS_TWO_SETS = 0.9  # of how unlike two sets' drawings are
 GROUND = 128  # level of the ground that detail is measured on: both white and black things have an outline there
-SMOOTH = 9  # pixels
-STRONG, WEAK = 7.0, 1.0  # guidance
 HALF = 0.5  # of a colour: what is left of it where a negative prompt acts
 
 Shown = tuple[np.ndarray, Sequence[Picture], Sequence[Sequence[str]]]  # pictures, of what, and whose drawings count out
@@ -223,15 +220,12 @@ def variety_rows(
 
 
 def detail_rows(shown: dict[str, np.ndarray], **origin: Any) -> Iterator[Row]:
-    """Edge energy, and blur without a reference; the goal is what the sources have, or real drawings."""
-    for name, measure, less in (
-        ("detail: mean gradient of luma, in levels a pixel", edge_energy, False),
-        ("blur, 0 to 1 (no-reference, Crété et al. 2007)", blur, True),
-    ):
-        values = {who: measure(pixels) for who, pixels in shown.items()}
-        means = {who: float(measured.mean()) for who, measured in values.items()}
-        goal = means.get("sources", means["real held-out"])
-        yield mean_row(name, values[""], goal=goal, lower_is_better=less, against=beside(means), **origin)
+    """Edge energy; the goal is what the sources have, or real drawings."""
+    values = {who: edge_energy(pixels) for who, pixels in shown.items()}
+    means = {who: float(measured.mean()) for who, measured in values.items()}
+    goal = means.get("sources", means["real held-out"])
+    name = "detail: mean gradient of luma, in levels a pixel"
+    yield mean_row(name, values[""], goal=goal, against=beside(means), **origin)
 
 
 def luma(pixels: np.ndarray) -> Tensor:
@@ -245,17 +239,6 @@ def edge_energy(pixels: np.ndarray) -> np.ndarray:
     return torch.stack(torch.gradient(luma(pixels), dim=(1, 2))).norm(dim=0).mean((1, 2)).numpy()
 
 
-def blur(pixels: np.ndarray) -> np.ndarray:
-    """(N,) how little is lost by smoothing: 0 sharp, 1 blurred or empty (F. Crété et al., "The blur effect", 2007)."""
-    worst = torch.zeros(len(pixels))
-    for x in (luma(pixels), luma(pixels).mT):
-        smooth = F.avg_pool1d(x, SMOOTH, 1, SMOOTH // 2, count_include_pad=False)
-        steps, left = x.diff().abs(), smooth.diff().abs()
-        lost, all_ = (steps - left).clamp(0).sum((1, 2)), steps.sum((1, 2))
-        worst = torch.maximum(worst, torch.where(all_ > 0, 1 - lost / all_.clamp(1e-6), 1.0))
-    return worst.numpy()
-
-
 def _painted(picture: np.ndarray) -> dict[str, float]:
     """Shares of the colours that things are painted in."""
     shares = colour_shares(picture)
@@ -263,7 +246,7 @@ def _painted(picture: np.ndarray) -> dict[str, float]:
 
 
 def steering_rows(context: Context) -> Iterator[Row]:
-    """Whether a negative prompt takes away a colour, or one of two things; and what guidance changes."""
+    """Whether a negative prompt takes away a colour, or one of two things."""
     half = context.sizes.conditions // 2
     things = sets.common(context.world, half)
     prompts = [display_name(thing, "en") for thing in things]
@@ -284,10 +267,4 @@ def steering_rows(context: Context) -> Iterator[Row]:
         "a negative prompt acts", np.array([*gone, *((before > after).tolist())]), goal=50 / 64,
         against=(("a colour", float(np.mean(gone))), ("the second of two things", float((before > after).mean()))),
         note="half of the colour is gone, or the judge no longer sees the second thing", **context.origin(),
-    )  # fmt: skip
-    weak, strong = (context.features(context.generate(prompts, guidance=strength)) for strength in (WEAK, STRONG))
-    yield mean_row(
-        f"guidance {WEAK:g} against {STRONG:g}, distance in EffLite0", 1 - cosine(weak, strong).diagonal(),
-        against=(("of two things", float(1 - cosine(weak, np.roll(weak, 1, 0)).diagonal().mean())),),
-        **context.origin(),
     )  # fmt: skip
