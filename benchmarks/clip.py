@@ -42,7 +42,7 @@ def main() -> None:
     options = command_line.parse_args()
     torch.set_num_threads(options.threads)
     pipeline = ClipPipeline.assemble(options.weights)
-    picture, _ = pipeline.first(PROMPT, 0)
+    picture = pipeline.first(PROMPT, 0)
     counts = [int(count) for count in options.frames.split(",")]
     rows = {f"picture, {count} frames": medians(pipeline, picture, count, options.repeats) for count in counts}
     rows["words, 16 frames"] = medians(pipeline, None, 16, options.repeats)

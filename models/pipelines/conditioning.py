@@ -11,12 +11,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from models.data.grammar import Finish
-from models.data.pixels import SIZE, fit, to_tensor
+from models.data.pixels import SIZE, to_tensor
 from models.language import LanguageModel
 from models.messages import Refused
 from models.prompts.layout import SUM
@@ -33,8 +32,8 @@ from models.vision import VisionEncoder
 T = TypeVar("T")
 Text = str | ParsedPrompt
 Vectors = Iterable[Tensor | None]  # semantic vectors (128,) or (1, 128), as (N, 128) too; None is a text's own
-# Of a mix: text, picture (premultiplied uint8 or PIL), clip (premultiplied uint8 (T, 128, 128, 4)), vector (128,).
-Part = Text | np.ndarray | Image.Image | Tensor
+# Of a mix: text, picture (128, 128, 4) or clip (T, 128, 128, 4), premultiplied uint8.
+Part = Text | np.ndarray
 Laid = Callable[[int, np.ndarray], np.ndarray]  # (row, drawing) -> picture, both premultiplied uint8 (128, 128, 4)
 
 
@@ -80,7 +79,7 @@ class ConditionEncoder:
         return beside(self.parse(prompt), negative, self.parser)
 
     def mix(self, parts: Sequence[tuple[float, Part]]) -> Tensor:
-        """Weighted mix of texts, pictures, clips and vectors -> unit vector (1, 128). A negative weight takes away.
+        """Weighted mix of texts, pictures and clips -> unit vector (1, 128). A negative weight takes away.
         Refused where the parts cancel out."""
         _check(parts)
         total = torch.stack([weight * self._vector_of(part) for weight, part in parts]).sum(0)
@@ -92,16 +91,13 @@ class ConditionEncoder:
         if isinstance(part, str | ParsedPrompt):
             text = part if isinstance(part, str) else part.text
             return self.embedder.text([parse_literally(text).words])
-        if isinstance(part, Tensor):
-            return part.reshape(1, -1).float()
-        pixels = _pixels(part)
-        return self.embedder.clip([pixels]) if pixels.ndim == 4 else self.embedder.image(pixels[None])
+        return self.embedder.clip([part]) if part.ndim == 4 else self.embedder.image(part[None])
 
     def blend(self, parts: Sequence[tuple[float, Part]], words: str = "", references: bool = True) -> Blend:
         """The conditions of one picture that is several things at once, one row: for `steps`, in place of a prompt.
 
-        A text is encoded as a prompt is, a picture as its vector and as what to start from (a clip: its first frame), a
-        vector as it is. The first lies in the middle. What has a negative weight is taken away from each of the others.
+        A text is encoded as a prompt is, a picture as its vector and as what to start from (a clip: its first frame).
+        The first lies in the middle. What has a negative weight is taken away from each of the others.
         Refused where nothing is left of a part, or all of them only take away.
 
         Args:
@@ -140,11 +136,11 @@ class ConditionEncoder:
         text = part if isinstance(part, ParsedPrompt) else words
         vector = self.mix([(1.0, part), *away]) if away or text is not part else None
         condition = self.encode_condition([text], [vector])
-        if not references or isinstance(part, Tensor):
+        if not references:
             return condition
         if isinstance(part, str | ParsedPrompt):
             return self._with_references(self.retrieved([part], [0], [True]), condition)
-        return replace(condition, reference=self._encode(_pixels(part).reshape(-1, SIZE, SIZE, 4)[:1]))
+        return replace(condition, reference=self._encode(part.reshape(-1, SIZE, SIZE, 4)[:1]))
 
     def encode_condition(self, prompts: Sequence[Text], vectors: Vectors | None = None) -> Condition:
         """The condition of N prompts; an empty prompt says nothing. `(word:1.3)` weighs a word. `vectors` are N or one
@@ -223,10 +219,6 @@ def _check(parts: Sequence[tuple[float, Part]]) -> None:
         raise Refused("prompts.mix_empty")
     if not all(math.isfinite(weight) for weight, _ in parts):
         raise Refused("prompts.mix_not_finite", weights=str([weight for weight, _ in parts]))
-
-
-def _pixels(picture: np.ndarray | Image.Image) -> np.ndarray:
-    return fit(picture) if isinstance(picture, Image.Image) else picture
 
 
 def finish_of(prompt: ParsedPrompt | None, new: bool) -> Finish:

@@ -259,7 +259,7 @@ class ImagePipeline(ConditionEncoder):
         texts, negatives = each("prompts", prompts, count), each("negatives", negative, count)
         parsed, vectors, blends = list(map(self.parse, texts)), each_vector(vector, count), each_blend(blends, texts)
         room = [start is not None and start.has_room(number) for number in range(count)]
-        parsed = [_worn(prompt) if small else prompt for prompt, small in zip(parsed, room, strict=True)]
+        parsed = [_worn_thing(prompt) if small else prompt for prompt, small in zip(parsed, room, strict=True)]
         parsed = [self.parse_beside(prompt, one) for prompt, one in zip(parsed, negatives, strict=True)]
         refers = sampling.reference_strength > 0
         # Pictures that are drawn as their words say.
@@ -347,12 +347,13 @@ class ImagePipeline(ConditionEncoder):
         return work.drawings.collages(some, np.concatenate([begun, later]))
 
 
-def _worn(prompt: ParsedPrompt) -> ParsedPrompt:
-    """Of somebody who wears a thing, the thing: what else the prompt names is in the picture already."""
+def _worn_thing(prompt: ParsedPrompt) -> ParsedPrompt:
+    """For a small mask: the prompt of a thing that is worn on head or neck, since its wearer is in the picture already;
+    other prompts as they are."""
     if prompt.layout is None:
         return prompt
-    top = max(zip(prompt.layout.boxes, prompt.layout.prompts, strict=True), key=lambda pair: pair[0].z)
-    return top[1] if top[0].anchor in ("head", "neck") else prompt
+    box, worn = max(zip(prompt.layout.boxes, prompt.layout.prompts, strict=True), key=lambda pair: pair[0].z)
+    return worn if box.anchor in ("head", "neck") else prompt
 
 
 def _chunks(rows: Sequence[int], size: int) -> list[list[int]]:

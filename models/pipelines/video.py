@@ -29,7 +29,6 @@ from models.dit import DiT
 from models.pipelines.image import ImagePipeline, Pictures
 from models.prompts.parser import parse_literally
 from models.prompts.still import plain_motion, still_prompt
-from models.references.credits import Credit
 from models.sampling.condition import Condition
 from models.video import Frames, VideoDiT, clip_settings, frame_times, moved, reach
 from models.weights import load_part
@@ -60,14 +59,10 @@ class ClipStep:
 
 @dataclass(frozen=True)
 class DrawnClip:
-    """A finished clip: its frames, how many of them make a second, the picture that it began with, and the stored
-    drawings that this one was drawn from, where it was drawn."""
+    """A finished clip: its frames, and the picture that it began with."""
 
     frames: np.ndarray
-    fps: float
-    loop: bool
     first: np.ndarray
-    credits: tuple[Credit, ...] = ()
 
 
 class ClipPipeline:
@@ -97,7 +92,6 @@ class ClipPipeline:
         fps: float = 8.0,
         loop: bool = False,
         strength: float = 1.0,
-        sampling: ClipSampling | None = None,
         previews: bool = False,
     ) -> Iterator[ClipStep | DrawnClip]:
         """Draw one clip; yields `ClipStep` before the first step and after each, and then the `DrawnClip`.
@@ -113,11 +107,10 @@ class ClipPipeline:
             loop: whether the last frame runs into the first.
             strength: of the motion, 1 is normal.
         """
-        sampling = sampling or self.sampling
-        p, autoencoder = self.pictures, self.pictures.autoencoder
+        p, autoencoder, sampling = self.pictures, self.pictures.autoencoder, self.sampling
         condition = p.encode_condition([parse_literally(plain_motion(prompt))])
         settings = torch.tensor([loop]), torch.tensor([fps]), torch.tensor([strength])
-        first, credits = self.first(prompt, seed) if picture is None else (picture, ())
+        first = self.first(prompt, seed) if picture is None else picture
         first = self._with_room(first, condition, count, *settings) if room or picture is None else first
         frames, left_out, fading = planned_frames(
             self.video, autoencoder, to_tensor(first), condition, *settings, count=count, drafted=sampling.drafted
@@ -130,12 +123,12 @@ class ClipPipeline:
         denoised = denoise_clip(self.video, p.dit, noise, condition, frames, left_out, sampling)
         for step, latents in enumerate(denoised, 1):
             yield ClipStep(step, sampling.steps, self._preview(latents) if previews else None)
-        yield DrawnClip(to_uint8(autoencoder.decode(latents[0]) * fading[0]), fps, loop, first, credits)
+        yield DrawnClip(to_uint8(autoencoder.decode(latents[0]) * fading[0]), first)
 
-    def first(self, prompt: str, seed: int) -> tuple[np.ndarray, tuple[Credit, ...]]:
-        """The picture of a prompt, premultiplied uint8 (128, 128, 4), and the drawings that it was drawn from."""
+    def first(self, prompt: str, seed: int) -> np.ndarray:
+        """The picture of a prompt, premultiplied uint8 (128, 128, 4)."""
         events = self.pictures.steps([still_prompt(prompt)], [seed])
-        return next((event.pixels[0], event.credits[0]) for event in events if isinstance(event, Pictures))
+        return next(event.pixels[0] for event in events if isinstance(event, Pictures))
 
     def _with_room(self, picture: np.ndarray, condition: Condition, count: int, *settings: Tensor) -> np.ndarray:
         """The picture, smaller and moved aside as far as it takes to stay in sight; with a ground, as it is."""
