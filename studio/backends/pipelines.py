@@ -66,9 +66,10 @@ class Pipeline:
 @cache
 def pipeline(name: str) -> Pipeline | None:
     """The pipeline of that class; None where diffusers has none of that name."""
-    tree = _class(name)
-    call = _method(tree, "__call__")
-    if tree is None or call is None:
+    lineage = _lineage(name)
+    methods = (node for tree in lineage for node in tree.body if isinstance(node, ast.FunctionDef))
+    call = next((method for method in methods if method.name == "__call__"), None)
+    if call is None:
         return None
     parameters, defaults = call.args.args[1:] + call.args.kwonlyargs, [*call.args.defaults, *call.args.kw_defaults]
     takes = {arg.arg: REQUIRED for arg in parameters}
@@ -79,7 +80,8 @@ def pipeline(name: str) -> Pipeline | None:
     }
     calls = (node.value for node in ast.walk(call) if isinstance(node, ast.Return) and isinstance(node.value, ast.Call))
     outputs = frozenset(keyword.arg for output in calls for keyword in output.keywords if keyword.arg)
-    return Pipeline(name, _loads_loras(tree), takes, outputs, _constants(tree))
+    loras = any(ast.unparse(base).endswith("LoraLoaderMixin") for tree in lineage for base in tree.bases)
+    return Pipeline(name, loras, takes, outputs, _constants(lineage[0]))
 
 
 @cache
@@ -100,13 +102,9 @@ def counterpart(name: str, takes: str) -> str:
 @cache
 def compatible_schedulers(name: str) -> tuple[str, ...]:
     """The schedulers that can replace the class `name`, itself first."""
-    tree = _class(name)
-    assignments = (node for node in (tree.body if tree else ()) if isinstance(node, ast.Assign))
-    others = next((node.value for node in assignments if ast.unparse(node.targets[0]) == "_compatibles"), None)
+    others = _assignments(name).get("_compatibles")
     if isinstance(others, ast.ListComp):  # over the members of an enumeration
-        enumeration = _class(ast.unparse(others.generators[0].iter))
-        members = [node for node in (enumeration.body if enumeration else ()) if isinstance(node, ast.Assign)]
-        names = [ast.unparse(node.targets[0]) for node in members]
+        names = list(_assignments(ast.unparse(others.generators[0].iter)))
     else:
         names = ast.literal_eval(others) if others else []
     return (name, *(other for other in names if other != name and other in _class_files()))
@@ -132,25 +130,18 @@ def _class_files() -> dict[str, Path]:
 
 
 @cache
-def _class(name: str) -> ast.ClassDef | None:
+def _lineage(name: str) -> tuple[ast.ClassDef, ...]:
+    """The class and its bases, as far as they are pipelines or schedulers, nearest first."""
     file = _class_files().get(name)
     body = ast.parse(file.read_text(encoding="utf-8")).body if file else []
-    return next((node for node in body if isinstance(node, ast.ClassDef) and node.name == name), None)
+    tree = next((node for node in body if isinstance(node, ast.ClassDef) and node.name == name), None)
+    return (tree, *(cls for base in tree.bases for cls in _lineage(ast.unparse(base)))) if tree else ()
 
 
-def _method(tree: ast.ClassDef | None, name: str) -> ast.FunctionDef | None:
-    """Of the class or of the nearest of its bases."""
-    for node in tree.body if tree else ():
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            return node
-    inherited = (_method(_class(ast.unparse(base)), name) for base in (tree.bases if tree else ()))
-    return next((method for method in inherited if method), None)
-
-
-def _loads_loras(tree: ast.ClassDef) -> bool:
-    bases = [ast.unparse(base) for base in tree.bases]
-    known = [base for base in map(_class, bases) if base]
-    return any(base.endswith("LoraLoaderMixin") for base in bases) or any(map(_loads_loras, known))
+def _assignments(name: str) -> dict[str, ast.expr]:
+    """The attributes that the class sets."""
+    nodes = (node for tree in _lineage(name)[:1] for node in tree.body if isinstance(node, ast.Assign))
+    return {ast.unparse(node.targets[0]): node.value for node in nodes}
 
 
 def _constants(tree: ast.ClassDef) -> dict[str, Any]:
