@@ -252,14 +252,6 @@ class Features:
             left -= len(rows[-1])
         return np.concatenate(rows)
 
-    def every(self, step: int, first: int) -> Iterator[np.ndarray]:
-        """Blocks of the rows first, first + step, ..."""
-        start = 0
-        for block in self.blocks:
-            if len(rows := block[(first - start) % step :: step]):
-                yield rows
-            start += len(block)
-
     @cached_property
     def statistics(self) -> FeatureStatistics:
         return FeatureStatistics.merged(map(FeatureStatistics.part, self.blocks))
@@ -335,7 +327,6 @@ def _extracted(files: list[tuple[str, Path]], extractor: Extractor) -> np.ndarra
     return rows
 
 
-GROUPS = 10  # of a jackknife
 TRIED = 100  # pictures that are disguised
 
 
@@ -384,33 +375,17 @@ def feature_rows(generated: Features, real: Features, extractor: Extractor) -> I
 
 
 def distance_row(generated: Features, real: Features, extractor: Extractor) -> Row:
-    """The Frechet distance with its jackknife interval and what two draws from B's Gaussian would give."""
+    """The Frechet distance, beside what two draws from B's Gaussian would give."""
     a, b = generated.statistics, real.statistics
     n, least = min(a.n, b.n), len(a.mean) + 1
     notes = [f"no judge of the studio's own pictures: {extractor.related}"] if extractor.related else []
     if n < least:
         notes.insert(0, f"UNUSABLE: {n} pictures, {least} are the least for {least - 1} features, 10 times that better")
-    fits = n >= least * GROUPS / (GROUPS - 1)
     return Row(
-        extractor.measure("FD"), frechet_distance(a, b), n, interval=jackknife(generated, b) if fits else None,
+        extractor.measure("FD"), frechet_distance(a, b), n,
         against=(("one Gaussian twice", expected_floor(b, a.n, b.n)),) if n >= least else (),
         lower_is_better=True, note="; ".join(notes),
     )  # fmt: skip
-
-
-def jackknife(generated: Features, real: FeatureStatistics) -> tuple[float, float]:
-    """95 % interval of the distance over which pictures were made, from leaving out each of ten groups of them
-    (M. H. Quenouille, 1956): resampling with replacement would add to the distance itself."""
-    parts = [
-        FeatureStatistics.merged(map(FeatureStatistics.part, generated.every(GROUPS, first))) for first in range(GROUPS)
-    ]
-    whole = frechet_distance(generated.statistics, real)
-    without = [
-        frechet_distance(FeatureStatistics.merged(p for k, p in enumerate(parts) if k != g), real)
-        for g in range(GROUPS)
-    ]
-    half = 1.96 * float(np.sqrt((GROUPS - 1) * np.var(without)))
-    return whole - half, whole + half
 
 
 def floor_of(real: np.ndarray) -> tuple[tuple[str, float], ...]:

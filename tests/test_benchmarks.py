@@ -44,14 +44,14 @@ def test_a_start_is_measured_against_the_import_of_torch(benchmark: Callable[...
     assert figures["own modules imported for a picture"] > 1
 
 
-@pytest.mark.parametrize(("name", "options"), [("picture", ["--many", 2, "--here"]), ("clip", ["--frames", "8"])])
+@pytest.mark.parametrize(("name", "options"), [("picture", ["--many", 2]), ("clip", ["--frames", "8"])])
 def test_seconds_of_pictures_and_clips(
     name: str, options: list[object], benchmark: Callable[..., str], tmp_path: Path
 ) -> None:
     save_tiny_video(save_tiny_parts(tmp_path))
     figures = json.loads(benchmark(name, "--weights", tmp_path, "--repeats", 1, *options, "--json"))
     if name == "picture":
-        assert figures[0]["seconds"].keys() == {"1", "2"}
+        assert figures["seconds"].keys() == {"1", "2"}
     else:
         assert figures["picture, 8 frames"]["seconds"] >= figures["picture, 8 frames"]["preview"] > 0
 

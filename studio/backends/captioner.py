@@ -14,9 +14,8 @@ from models.runtime import silence
 from studio import media, settings
 from studio.backends import runtime
 from studio.backends.base import Backend, Event, Handler, per_request
-from studio.backends.inputs import visible_picture
+from studio.backends.inputs import SemanticSpace, visible_picture
 from studio.backends.runtime import Returned, loading, running, stepwise
-from studio.backends.vectors import SemanticSpace
 from studio.capabilities import Capabilities, Range
 from studio.disk.models import Digests, LocalModel, whole
 from studio.events import Progress

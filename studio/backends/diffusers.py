@@ -20,10 +20,9 @@ from models.runtime import silence
 from studio import loras, media, settings
 from studio.backends import pipelines, runtime
 from studio.backends.base import Backend, Event, Handler, per_request
-from studio.backends.inputs import Batches, unchanged
+from studio.backends.inputs import Batches, SemanticSpace, unchanged
 from studio.backends.pipelines import PARAMETERS, Pipeline, PipelineFolder
 from studio.backends.runtime import Returned, first_line, loading, running, stepwise
-from studio.backends.vectors import SemanticSpace
 from studio.capabilities import Capabilities
 from studio.disk.models import LocalModel, read_header
 from studio.events import Progress

@@ -19,7 +19,16 @@ from models.sampling.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, 
 from models.weights import WeightsError, fits, listed_parts, weights_digest, weights_root
 from studio import media
 from studio.backends.base import Backend, Event, Handler, per_request
-from studio.backends.inputs import Batches, ClipEnds, given_frames, given_pixels, start, to_describe, to_enlarge
+from studio.backends.inputs import (
+    Batches,
+    ClipEnds,
+    given_frames,
+    given_pixels,
+    start,
+    to_describe,
+    to_enlarge,
+    vectors,
+)
 from studio.backends.runtime import weights_needed
 from studio.capabilities import FAST, Capabilities, Fixed, Range, Style
 from studio.events import Progress, Unknown
@@ -300,8 +309,6 @@ class Embedded(Backend):
             yield media.caption(caption.text, caption.others, known, request.language, seed=request.seed or 0, **facts)
 
     def _vectors(self, request: EmbedRequest) -> Iterator[Event]:
-        from studio.backends.vectors import vectors
-
         yield from vectors(self._loaded().embedder, request)
 
     def embedder(self) -> "Embedder":

@@ -1,11 +1,12 @@
-"""The inputs of a backend: pictures and clips that a request names, read and checked against their sha256, and the
-batches of several requests. Imports no torch.
+"""The inputs of a backend: pictures and clips that a request names, read and checked against their sha256, the batches
+of several requests, and vectors of inputs. Imports no torch.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -13,12 +14,19 @@ from PIL import Image
 from models.compose.masks import expanded, fit_mask, levels
 from models.data.pixels import SIZE, fit
 from models.messages import Refused
+from studio import settings
+from studio.backends.base import open_backend
 from studio.clips import Place, picture_of, pixels_of, resampled
-from studio.events import Progress
+from studio.events import Progress, Vector
 from studio.files import sha256
-from studio.requests import CaptionRequest, ClipRequest, EnlargeRequest, ImageRequest, Picture
+from studio.requests import CaptionRequest, ClipRequest, EmbedRequest, EnlargeRequest, ImageRequest, Picture
+
+if TYPE_CHECKING:
+    from models.open_clip import OpenClip
+    from models.space import Embedder
 
 R = TypeVar("R")
+Read = Callable[[Image.Image], np.ndarray]  # a picture as an embedder reads it
 
 EMBEDDED_FRAMES = 16  # of a clip, evenly spread
 
@@ -28,7 +36,7 @@ def given_pixels(picture: Picture, place: Place = "first") -> np.ndarray:
     return fit(unchanged(picture, place))
 
 
-def given_frames(picture: Picture, read: Callable[[Image.Image], np.ndarray] = fit) -> np.ndarray:
+def given_frames(picture: Picture, read: Read = fit) -> np.ndarray:
     """Frames for an embedder: premultiplied uint8 (T, 128, 128, 4), or the result of `read`; T is 1 for a picture."""
     return _checked(picture, lambda: pixels_of(picture.path, EMBEDDED_FRAMES, read))
 
@@ -164,3 +172,64 @@ class Batches:
         if len(self._drawn[key]) < self._wanted[slot.number]:
             return None
         return max(self._drawn.pop(key), key=lambda one: one[0])[1]
+
+
+# --- Vectors ----------------------------------------------------------------------------------------------------------
+
+
+def vectors(embedder: "Embedder | OpenClip", request: EmbedRequest, read: Read = fit) -> Iterator[Vector]:
+    """The vectors of a resolved request, in its order; pictures of one size share a batch."""
+    if request.texts:
+        for text, vector in zip(request.texts, embedder.text(request.texts).tolist(), strict=True):
+            yield Vector("text", text, tuple(vector))
+    frames = [given_frames(picture, read) for picture in request.images]
+    by_number: dict[int, Any] = {n: embedder.clip([one])[0] for n, one in enumerate(frames) if len(one) > 1}
+    for size in dict.fromkeys(one.shape[1:] for one in frames):
+        same = [n for n, one in enumerate(frames) if len(one) == 1 and one.shape[1:] == size]
+        by_number |= zip(same, embedder.image(np.concatenate([frames[n] for n in same])), strict=True) if same else ()
+    for number, picture in enumerate(request.images):
+        kind = "image" if len(frames[number]) == 1 else "clip"
+        yield Vector(kind, picture.path, tuple(by_number[number].tolist()))
+
+
+class SemanticSpace:
+    """The semantic space of the model that `settings.embedder` names; its encoder is loaded when a vector is wanted."""
+
+    def __init__(self) -> None:
+        self._backend = open_backend(settings.embedder())
+        if not hasattr(self._backend, "embedder"):
+            raise Refused("model.no_embedder", model=settings.embedder())
+
+    def space(self) -> str:
+        """Its name, "" without the studio's weights; Refused where another model is named and missing."""
+        try:
+            return self._backend.space()
+        except Refused:
+            if settings.embedder() != "embedded":
+                raise
+            return ""
+
+    @cached_property
+    def _embedder(self) -> Any:
+        return self._backend.embedder()  # type: ignore[attr-defined]
+
+    def vectors(self, request: EmbedRequest) -> Iterator[Vector]:
+        """The vectors of a resolved request."""
+        yield from vectors(self._embedder, request, self._read)
+
+    def facts(self, prompt: str, frames: Sequence[Image.Image] = ()) -> dict[str, Any]:
+        """Facts of an artifact: the vector of its frames, else of its words, and the cosine of frames and prompt."""
+        if not (space := self.space()):
+            return {}
+        words = self._embedder.text([prompt])[0] if prompt else None
+        if not frames:
+            return {"vector": tuple(words.tolist()), "space": space} if words is not None else {}
+        sampled = [frames[n * len(frames) // EMBEDDED_FRAMES] for n in range(EMBEDDED_FRAMES)] if frames[1:] else frames
+        pixels = np.stack([self._read(frame) for frame in sampled])
+        vector = self._embedder.clip([pixels])[0] if pixels[1:].size else self._embedder.image(pixels)[0]
+        score = {} if words is None else {"score": round(float(vector @ words), 6)}
+        return {"vector": tuple(vector.tolist()), "space": space, **score}
+
+    @property
+    def _read(self) -> Read:
+        return getattr(self._backend, "read", fit)

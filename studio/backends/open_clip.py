@@ -11,9 +11,8 @@ from models.runtime import silence
 from studio import settings
 from studio.backends import runtime
 from studio.backends.base import Backend, Handler, per_request
-from studio.backends.inputs import as_it_is
+from studio.backends.inputs import as_it_is, vectors
 from studio.backends.runtime import weights_needed
-from studio.backends.vectors import vectors
 from studio.capabilities import Capabilities
 from studio.disk.models import Digests, located, read_header, whole
 
