@@ -11,7 +11,7 @@ from fixture_world import fixture_world
 from PIL import Image
 from prompt_kit import FEW, parser_of_concepts
 from queue_kit import ask_of as ask
-from queue_kit import picture, planned, run_job
+from queue_kit import picture
 from tiny_parts import save_tiny_captioner, save_tiny_parts, save_tiny_video
 
 from models.assets import preset
@@ -27,14 +27,13 @@ from models.prompts.still import still_prompt
 from models.prompts.vocabulary import Vocabulary, Words
 from models.sampling.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 from models.vision import VisionEncoder
-from models.weights import load_part, part_digests, record_part, save_part, weights_digest
+from models.weights import load_part, part_digests, record_part, save_part
 from studio import media
 from studio.backends.base import run, run_batch
-from studio.backends.embedded import PARTS, Embedded, phrase
+from studio.backends.embedded import Embedded, phrase
 from studio.capabilities import FAST
-from studio.events import Progress, Saved, Vector
+from studio.events import Progress, Vector
 from studio.media import Artifact
-from studio.metadata.files import read
 from studio.planner import plan_with, resolve
 from studio.requests import make_request
 from studio.run import FolderSink, run_jobs
@@ -60,10 +59,6 @@ def test_it_offers_what_the_models_know() -> None:
     assert [style.name for style in can.styles] == list(STYLES)
     assert set(can.schedulers) == {*SCHEDULERS, FAST} and can.schedulers[0] == DEFAULT_SCHEDULER
     assert can.style("立体") == can.style("3D Rendered") == "fluent 3d"
-
-
-def test_the_digest_is_that_of_the_parts(backend: Embedded, parts: Path) -> None:
-    assert backend.digest() == weights_digest(PARTS, parts)
 
 
 def test_a_job_goes_step_by_step_to_transparent_pictures(backend: Embedded) -> None:
@@ -167,16 +162,6 @@ def test_what_is_read_of_a_prompt_is_said_and_drawn(backend: Embedded, monkeypat
     assert {event.read_as for event in events if isinstance(event, Progress)} == {"hamburger, noto style"}
     drawn = next(np.asarray(picture(event)) for event in events if isinstance(event, Artifact))
     assert np.array_equal(drawn, literal)
-
-
-def test_files_carry_the_shape_they_were_made_in(backend: Embedded, tmp_path: Path) -> None:
-    saved = [
-        event
-        for event in run_job(backend, planned(ask(backend), backend), FolderSink(tmp_path))
-        if isinstance(event, Saved)
-    ]
-    found = read(Path(saved[0].path))
-    assert found["how"]["batch"] == 1 and "float" in found["how"]["dtype"] and found["digest"] == backend.digest()
 
 
 def test_styles_are_said_in_the_language_of_the_prompt() -> None:

@@ -127,14 +127,6 @@ def test_clips_and_captions_are_asked_for_no_pictures(make: type[Discs], judged:
     assert len(media) == (2 if make is Clips else 1) and np.shape(media)[1:] in ((8, 128, 128, 4), ())
 
 
-def test_media_are_kept_under_the_generators_digest(judged: Path, tmp_path: Path) -> None:
-    first, again, other = Discs(), Discs(), Discs()
-    other.digest = lambda: "discs 2"  # type: ignore[method-assign]
-    made = [context(generator, judged, tmp_path).generate(["a cat"]) for generator in (first, again, other)]
-    assert all(np.array_equal(one, made[0]) for one in made)
-    assert [len(generator.calls) for generator in (first, again, other)] == [1, 0, 1]
-
-
 def test_the_sticker_pipeline_is_a_generator(tmp_path: Path) -> None:
     own: Generator = StickerGenerator(Parts(save_tiny_parts(tmp_path)))
     made = own.generate(["a cat", "a dog"], [1, 2])

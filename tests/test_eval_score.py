@@ -27,7 +27,6 @@ from eval.extractors import Source, extractor, network
 from eval.rows import Row
 from eval.score import PictureFolder, retrieval_rows, vectors_of
 from eval.statistics import (
-    FeatureStatistics,
     average_precision,
     cosine,
     coverage,
@@ -84,13 +83,6 @@ def test_blocks_batches_and_a_cache_change_nothing(
     for name, row in before.items():
         assert after[name].value == pytest.approx(row.value, rel=1e-6, abs=1e-9), name
     assert again == after
-
-
-def test_statistics_merge() -> None:
-    x = gaussian(101, 6, 0)
-    merged = FeatureStatistics.merged(FeatureStatistics.part(part) for part in (x[:1], x[1:50], x[50:]))
-    whole = FeatureStatistics.of(x)
-    assert merged.n == 101 and np.allclose(merged.mean, whole.mean) and np.allclose(merged.covariance, whole.covariance)
 
 
 def test_vendi_counts_what_differs() -> None:

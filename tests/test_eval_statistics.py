@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval import extractors as module
-from eval.extractors import EffLite0, features, on_white, resize, stored_features
+from eval.extractors import EffLite0, on_white, resize, stored_features
 from eval.rows import bootstrap, wilson
 from eval.statistics import (
     FeatureStatistics,
@@ -155,13 +155,6 @@ def test_rounding_does_not_move_a_sample_across_the_border_of_a_ball(seed: int) 
         assert (getattr(moved, name) == getattr(exact, name)).all(), name
 
 
-def test_perfect_and_reversed_orders() -> None:
-    scores = np.array([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
-    right = np.array([[True, False, False], [False, False, True]])
-    found = places(scores, right)
-    assert found.recall(1).tolist() == [1, 0] and found.recall(3).tolist() == [1, 1] and found.rank().tolist() == [1, 3]
-
-
 def test_any_of_several_right_answers_counts() -> None:
     concepts = ["cat", "cat", "dog"]
     right = same(["cat", "dog"], concepts)
@@ -227,12 +220,6 @@ def test_on_white_equals_compositing_in_float(pictures: np.ndarray) -> None:
     assert torch.allclose(on_white(nchw(pictures)).double() / 255, expected, atol=1e-12)
 
 
-def test_transparent_is_white_and_rgb_passes_unchanged() -> None:
-    assert (on_white(torch.zeros(1, 4, 2, 2, dtype=torch.uint8)) == 255).all()
-    rgb = torch.arange(12, dtype=torch.uint8).view(1, 3, 2, 2)
-    assert torch.equal(on_white(rgb), rgb)
-
-
 @pytest.mark.parametrize("bad", [torch.zeros(1, 4, 8, 8), torch.zeros(4, 8, 8, dtype=torch.uint8)])
 def test_other_inputs_are_refused(bad: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="uint8"):
@@ -245,14 +232,6 @@ def test_resize_keeps_flat_colours_and_the_range() -> None:
     edge = torch.zeros(1, 3, 128, 128, dtype=torch.uint8)
     edge[..., 64:] = 255
     assert resize(edge).min() >= 0 and resize(edge).max() <= 255  # bicubic overshoots without the clip
-
-
-def test_shape_dtype_and_chunks(pictures: np.ndarray) -> None:
-    whole = features(nchw(pictures))
-    assert whole.shape == (5, 1280) and whole.dtype == torch.float64
-    parts = torch.cat([features(nchw(pictures[:2])), features(nchw(pictures[2:]))])
-    assert torch.allclose(whole, parts, atol=1e-4)
-    assert features(nchw(pictures[:0])).shape == (0, 1280)
 
 
 def test_altered_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from fixture_world import fixture_world
 from prompt_kit import knowing_pipe  # noqa: F401 - a fixture
 from tiny_parts import save_tiny_parts
@@ -60,12 +59,6 @@ def test_it_finds_the_map_of_latents_that_mirroring_is(mirror: LatentMirror) -> 
     assert torch.allclose(mirror(mirror(latents)), latents, atol=1e-4)
     assert torch.allclose(mirror.asymmetry((latents + mirrored(latents)) / 2), torch.zeros(3), atol=1e-6)
     assert ((mirror.asymmetry(latents) - 2).abs() < 0.5).all()
-
-
-def test_it_sees_neighbours() -> None:
-    latents = torch.randn(20, 8, 16, 16)
-    above = F.pad(latents.flip(3), (0, 0, 1, 0), mode="replicate")[:, :, :-1]
-    assert torch.allclose(LatentMirror.fit(latents, above)(latents), above, atol=1e-4)
 
 
 def test_an_autoencoder_that_is_symmetric_itself_gives_the_flip() -> None:

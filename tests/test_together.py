@@ -190,32 +190,6 @@ def test_a_picture_has_the_same_candidates_alone_and_among_others(backend: Backe
     assert len({seed for seeds in many for seed in seeds}) == 48
 
 
-def test_one_candidate_is_none_and_too_many_are_refused(backend: Backend) -> None:
-    assert ask(backend, best_of=1) == ask(backend)
-    with pytest.raises(Refused, match="best_of must be between 1 and 16, not 17"):
-        ask(backend, best_of=17)
-
-
-def test_what_was_begun_goes_on_with_the_same_candidates(backend: Backend, tmp_path: Path) -> None:
-    asked = ask(backend, "red apple", count=3, best_of=2)
-    for name in ("whole", "part"):
-        (tmp_path / name).mkdir()
-    whole = [
-        event
-        for event in run_job(backend, planned(asked, backend), FolderSink(tmp_path / "whole"))
-        if isinstance(event, Saved)
-    ]
-    begun = run_job(backend, planned(asked, backend), FolderSink(tmp_path / "part"))
-    next(event for event in begun if isinstance(event, Saved))
-    begun.close()
-    rest = {
-        event.index: event
-        for event in run_job(backend, planned(asked, backend), FolderSink(tmp_path / "part"))
-        if isinstance(event, Saved)
-    }
-    assert [(rest[one.index].seed, rest[one.index].score) for one in whole] == [(one.seed, one.score) for one in whole]
-
-
 @pytest.mark.parametrize("prompts", [("bad", "good"), ("good", "bad")])
 def test_a_job_that_always_fails_spoils_none_of_its_companions(tmp_path: Path, prompts: tuple[str, str]) -> None:
     home, ids = Home(tmp_path), {}
