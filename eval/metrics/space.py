@@ -35,7 +35,7 @@ from eval.context import Context
 from eval.generator import SPACE
 from eval.metrics.image import held_out_choices
 from eval.rows import SEED, Row, mean_row, missing_where, named, share_row
-from eval.statistics import cosine, expected_recall, hubness, places, preferred, ranked, same
+from eval.statistics import cosine, expected_recall, hubness, places, preferred, same
 from models.assets import assets
 from models.data.captions import Language, caption, display_name
 from models.data.grammar import LANGUAGES
@@ -324,9 +324,7 @@ def reading_rows(context: Context) -> Iterator[Row]:
     parser = context.generator.weights.parser
     cells = sets.cells(context.world, context.sizes.gallery)
     captions, things = [caption(picture, SEED) for picture in cells], [{p.names["en"].lower()} for p in cells]
-    near = np.mean([bool(names & _nearest(parser, text)) for text, names in zip(captions, things, strict=True)])
-    answers, nearest = _all_named(parser, captions, things), (("the nearest name alone", float(near)),)
-    yield share_row("captions whose thing is found", answers, against=nearest, **READ)
+    yield share_row("captions whose thing is found", _all_named(parser, captions, things), **READ)
     yield _unchanged("captions", parser, captions)
     scenes = [make_scene(context.world, SEED + i, "test") for i in range(4 * context.sizes.scenes)]
     captions = [scene.caption(0, grounded=True) for scene in scenes]
@@ -339,13 +337,6 @@ def reading_rows(context: Context) -> Iterator[Row]:
 
 def _unchanged(what: str, parser: PromptParser, captions: Sequence[str]) -> Row:
     return share_row(f"{what} read as they are", [parser.encoded(text) == text for text in captions], **READ)
-
-
-def _nearest(parser: PromptParser, text: str) -> set[str]:
-    """All English names of the thing whose name is nearest to a text."""
-    return _names(
-        parser, int(ranked(np.asarray(parser.linker.cosines(parser.embedder.text([text])[0]))[None], 1)[0, 0])
-    )
 
 
 def _names(parser: PromptParser, number: int) -> set[str]:

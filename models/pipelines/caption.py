@@ -265,21 +265,3 @@ def ranking_of(every: Sequence[Candidates], right: Sequence[Sequence[bool]], kno
     ranking["bias"] = float(weights[-1].detach() - (scale * mean).sum())
     best = [probabilities(every[i], ranking).max() for i in chosen if i < known]
     return ranking | {"threshold": float(np.quantile(best, 0.1))}
-
-
-def ranking_figures(
-    every: Sequence[Candidates], right: Sequence[Sequence[bool]], known: int, ranking: dict[str, float]
-) -> dict[str, float]:
-    """How good a ranking is on the pictures of odd number: concept named by the best candidate and by any, squared
-    error of the probability, and the shares of known and of outside pictures that are called unknown."""
-    scores = [probabilities(one, ranking) for one in every]
-    odd = range(1, len(every), 2)
-    inside, outside = [i for i in odd if i < known], [i for i in odd if i >= known]
-    answers = [bool(right[i][int(np.argmax(scores[i]))]) for i in inside]
-    return {
-        "ranked": float(np.mean(answers)),
-        "any": float(np.mean([any(right[i]) for i in inside])),
-        "brier": float(np.mean([(scores[i].max() - answer) ** 2 for i, answer in zip(inside, answers, strict=True)])),
-        "unknown_known": float(np.mean([scores[i].max() < ranking["threshold"] for i in inside])),
-        "unknown_outside": float(np.mean([scores[i].max() < ranking["threshold"] for i in outside])),
-    }

@@ -42,7 +42,7 @@ from models.data.variety import can_be_mirrored, outside_picture, outside_pictur
 from models.data.world import Picture, Sampler, World, evenly, pictures_by_concept
 from models.detector import PART as DETECTOR
 from models.detector import Detections, Detector
-from models.pipelines.caption import PART, CaptionPipeline, ranking_figures, ranking_name, ranking_of
+from models.pipelines.caption import PART, CaptionPipeline, probabilities, ranking_name, ranking_of
 from models.runtime import native_dtype
 from models.space import Embedder
 from models.tokenizer import TEXT_LENGTH
@@ -396,8 +396,9 @@ class CaptionTask(Task):
         return CaptionPipeline(unwrapped(model), self.encoder)
 
     def _rank(self, pipeline: CaptionPipeline) -> dict[str, float]:
-        """Fit the ranking, which turns figures of candidates into probabilities, on candidates of `val` and of pictures
-        from outside the world, for which no candidate is right; returns its quality on others of them."""
+        """Fit the rankings, which turn figures of candidates into probabilities, on candidates of `val` and of pictures
+        from outside the world, for which no candidate is right; returns how often the best candidate is right, on the
+        pictures that no ranking was fitted on."""
         known = self.validation["cells"] + self.validation.get("drawn", [])
         known = known[:: max(1, len(known) // self.ranked)][: self.ranked]
         pixels = np.stack([*(sample.pixels for sample in known), *outside_pictures(max(2, len(known) // 4), seed=1)])
@@ -408,9 +409,9 @@ class CaptionTask(Task):
                 [number < len(known) and bool(self._right(known[number], text, "en")) for text in row.texts]
                 for number, row in enumerate(candidates)
             ]
-            rankings[name] = ranking_of(candidates, right, len(known))
-            quality = ranking_figures(candidates, right, len(known), rankings[name])
-            figures |= {f"{name}_{figure}": value for figure, value in quality.items()}
+            ranking = rankings[name] = ranking_of(candidates, right, len(known))
+            best = [int(probabilities(row, ranking).argmax()) for row in candidates]
+            figures[f"{name}_ranked"] = float(np.mean([right[n][best[n]] for n in range(1, len(known), 2)]))
         pipeline.captioner.config.ranking = rankings
         return figures
 

@@ -122,8 +122,6 @@ class Embedded(Backend):
     def __init__(self, root: str | None = None) -> None:
         self.root = Path(root) if root else assets() / "weights"
         self._pipeline: ImagePipeline | None = None
-        self._clip_pipeline: ClipPipeline | None = None
-        self._caption_pipeline: CaptionPipeline | None = None
         self._vocabulary: Vocabulary | None = None
         self._reader: Reader | None = None  # without the pipeline, with a tenth of its weights
         self._enlarge = Enlarger(self.root)
@@ -250,7 +248,7 @@ class Embedded(Backend):
 
         if request.video != _optional(VIDEO, self.root):
             raise Refused("model.video_replaced")
-        pipeline, drawing = self._moving(), 0 if request.image else request.steps or 1
+        pipeline, drawing = self._clip_pipeline, 0 if request.image else request.steps or 1
         each = drawing + pipeline.sampling.steps
         ends = ClipEnds.of(request, can_loop(request.prompt))
         options: dict[str, Any] = {"count": request.frames, "fps": request.fps, "loop": ends.loop, "last": ends.last}
@@ -293,12 +291,7 @@ class Embedded(Backend):
             yield from ((first + number, text) for number, text in enumerate(self._described(batch, shape)))
 
     def _described(self, requests: Sequence[CaptionRequest], shape: int) -> Iterator[Artifact]:
-        from models.pipelines.caption import CaptionPipeline
-
         shared, embedder = requests[0], self._loaded().embedder
-        if self._caption_pipeline is None:
-            with weights_needed():
-                self._caption_pipeline = CaptionPipeline.assemble(self.root, embedder)
         pixels = np.stack([to_describe(one) for one in requests])
         seeds, count = [request.seed or 0 for request in requests], shared.candidates or 1
         kind: Kind = "tags" if shared.tags else "long" if shared.long else "short"
@@ -388,14 +381,19 @@ class Embedded(Backend):
         assert self._pipeline is not None
         return self._pipeline
 
-    def _moving(self) -> "ClipPipeline":
-        """The pipeline that moves pictures."""
+    @functools.cached_property
+    def _clip_pipeline(self) -> "ClipPipeline":
         from models.pipelines.video import ClipPipeline
 
-        if self._clip_pipeline is None:
-            with weights_needed():
-                self._clip_pipeline = ClipPipeline.assemble(self.root, self._loaded())
-        return self._clip_pipeline
+        with weights_needed():
+            return ClipPipeline.assemble(self.root, self._loaded())
+
+    @functools.cached_property
+    def _caption_pipeline(self) -> "CaptionPipeline":
+        from models.pipelines.caption import CaptionPipeline
+
+        with weights_needed():
+            return CaptionPipeline.assemble(self.root, self._loaded().embedder)
 
 
 def _animated(frames: np.ndarray, request: ClipRequest, **facts: Any) -> Artifact:
