@@ -89,12 +89,12 @@ def test_a_picture_is_that_of_a_bare_call_and_the_same_in_company(pipelines: Cal
 
 PICTURE = """
 import sys
-from studio.backends import diffusers, vectors
+from studio.backends import diffusers, inputs
 from studio.backends.base import run
 from studio.planner import plan
 from studio.requests import make_request
 if sys.argv[2] == "without":
-    vectors.SemanticSpace.space = lambda self: ""
+    inputs.SemanticSpace.space = lambda self: ""
 backend = diffusers.Diffusers(sys.argv[1])
 (job,) = plan(make_request(prompt="a cat", seed=1, steps=1, model="diffusers:x"), backend)
 list(run(backend, job.request))
