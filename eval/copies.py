@@ -9,13 +9,11 @@ a heart is a heart. So read a share beside that of real ones.
 Prints are an extractor (`eval.extractors`), so they are read in the same stream and kept as features are.
 """
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageChops, ImageOps
+from PIL import Image, ImageChops
 from torch import Tensor
 
 from eval.extractors import Extractor, pixels
@@ -81,29 +79,3 @@ def _parts(prints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Opacity and lightness (N, 512), and colour (N, 256) as complex numbers."""
     places = np.asarray(prints, np.float32).reshape(len(prints), -1, 4)
     return places[..., :2].reshape(len(prints), -1), places[..., 2] + 1j * places[..., 3]
-
-
-def _moved(picture: Image.Image, scale: float = 1.0, shift: float = 0.0) -> Image.Image:
-    """Scaled about the middle and shifted, by shares of the side, on a ground of its own corner."""
-    ground = Image.new("RGBA", picture.size, picture.getpixel((0, 0)))
-    width, height = (max(1, round(scale * side)) for side in picture.size)
-    left, top = (round((old - new) / 2 + shift * old) for old, new in zip(picture.size, (width, height), strict=True))
-    ground.paste(picture.resize((width, height), Image.Resampling.LANCZOS), (left, top))
-    return ground
-
-
-def _recoloured(picture: Image.Image) -> Image.Image:
-    """A third of the way around the circle of hues."""
-    hue, *rest = picture.convert("RGB").convert("HSV").split()
-    turned = Image.merge("HSV", (hue.point(lambda level: (level + 85) % 256), *rest)).convert("RGB")
-    turned.putalpha(picture.getchannel("A"))
-    return turned
-
-
-# Changes of RGBA pictures that a copy must survive. Each count of copies reports the share that is still recognised.
-DISGUISES: dict[str, Callable[[Image.Image], Image.Image]] = {
-    "shifted": partial(_moved, shift=4 / 128),
-    "scaled": partial(_moved, scale=0.92),
-    "mirrored": ImageOps.mirror,
-    "recoloured": _recoloured,
-}

