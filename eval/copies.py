@@ -1,4 +1,4 @@
-"""How far is a picture from the nearest of others, wherever it stands, however large, mirrored or in turned hues?
+"""The distance of a picture to the nearest of others, whatever its place, size, mirroring and hue.
 
 What is shown is cut out, laid into a square of 16 pixels and taken apart into opacity, lightness and colour, so that
 turning all hues by the angle that fits best is a product of complex numbers. The distance is the squared difference

@@ -351,7 +351,7 @@ class StudioModel:
         self.name = name
 
     def settings(self, **options: Any) -> str:
-        return "as the studio draws where nothing else is said"
+        return "the studio's defaults"
 
     def digest(self) -> str:
         """Of its name, of a folder's files by size and time, and of the code."""
@@ -360,7 +360,7 @@ class StudioModel:
         return digest_of(self.name, files, drawing_code())
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int], **options: Any) -> np.ndarray:
-        """(N, 128, 128, 4): pictures of other sizes are made smaller; Refused where one was not drawn."""
+        """(N, 128, 128, 4): pictures of other sizes are scaled; Refused where one was not drawn."""
         names = [f"{number:06d}" for number in range(len(prompts))]
         rows = zip(names, prompts, seeds, strict=True)
         with tempfile.TemporaryDirectory() as folder:

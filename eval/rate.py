@@ -45,12 +45,12 @@ class Ratings:
 
     def __init__(self, generated: Path, real: Path, out: Path, each: int = EACH) -> None:
         self.out, self.answers = out, json.loads(out.read_text("utf-8"))["answers"] if out.is_file() else []
-        folders = {"made": PictureFolder.read(generated), "real": PictureFolder.read(real)}
+        folders = {"generated": PictureFolder.read(generated), "real": PictureFolder.read(real)}
         chosen = {which: folder.files[:each] for which, folder in folders.items()}  # by hash: a draw
         self.pictures = {sha[:16]: (which, path) for which, files in chosen.items() for sha, path in files}
         shown = {which: [sha[:16] for sha, _ in files] for which, files in chosen.items()}
         stars = [[one] for names in shown.values() for one in names]
-        pairs = [list(pair) for pair in zip(shown["made"], shown["real"], strict=False)]
+        pairs = [list(pair) for pair in zip(shown["generated"], shown["real"], strict=False)]
         self.tasks = {"-".join(names): names for names in (*stars, *pairs)}
 
     def order(self, rater: str) -> list[Task]:
@@ -72,7 +72,7 @@ class Ratings:
         if not current or current["task"] != task or choice not in known:
             return False
         of = [self.pictures[name][0] for name in shown]
-        value = choice if len(shown) == 1 else int(self.pictures[choice][0] == "made")
+        value = choice if len(shown) == 1 else int(self.pictures[choice][0] == "generated")
         self.answers.append({"rater": rater, "task": task, "of": of, "value": value})
         with whole(self.out) as part:
             part.write_text(json.dumps({"answers": self.answers}, indent=1) + "\n", encoding="utf-8")
@@ -154,16 +154,17 @@ def rating_rows(context: Context) -> Iterator[Row]:
 
 
 def rated(answers: list[dict[str, Any]]) -> Iterator[Row]:
-    """Rows of answers {rater, task, of, value}: `of` lists the sources of the task's pictures ("made", "real"),
+    """Rows of answers {rater, task, of, value}: `of` lists the sources of the task's pictures ("generated", "real"),
     `value` is 1 to 5 stars, or for a pair 1 where the generated one is better."""
     stars, pairs = ([answer for answer in answers if len(answer["of"]) == n] for n in (1, 2))
     raters = f"{len({answer['rater'] for answer in answers})} raters"
     stars_of = {
-        who: np.array([answer["value"] for answer in stars if answer["of"] == [who]], float) for who in ("made", "real")
+        who: np.array([answer["value"] for answer in stars if answer["of"] == [who]], float)
+        for who in ("generated", "real")
     }
-    if len(stars_of["made"]) and len(stars_of["real"]):
+    if len(stars_of["generated"]) and len(stars_of["real"]):
         beside = (("real", float(stars_of["real"].mean())),)
-        yield mean_row("stars, of 5", stars_of["made"], against=beside, note=f"{raters}; alpha {alpha(stars):.2f}")
+        yield mean_row("stars, of 5", stars_of["generated"], against=beside, note=f"{raters}; alpha {alpha(stars):.2f}")
     if pairs:
         better = [bool(answer["value"]) for answer in pairs]
         note = f"{raters}; alpha {alpha(pairs):.2f}"

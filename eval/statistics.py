@@ -181,7 +181,7 @@ class ReferenceStatistics:
         return hashlib.sha256(self.mean.tobytes() + np.ascontiguousarray(self.directions).tobytes()).hexdigest()
 
     def save(self, path: Path) -> None:
-        """As safetensors; what it was made from is in the file's metadata."""
+        """As safetensors; the file's metadata names its origin."""
         path.parent.mkdir(parents=True, exist_ok=True)
         facts = {"extractor": WEIGHTS_SHA256, "preprocessing": PREPROCESSING, "world": self.world}
         tensors = {"mean": self.mean, "directions": np.ascontiguousarray(self.directions)}
@@ -223,10 +223,10 @@ ROWS = 1000  # of a matrix of distances that are held at once
 class Coverage:
     """One answer a sample, of which the measures are means."""
 
-    precision: np.ndarray  # (N,) whether a made sample is in the ball of some real one
-    recall: np.ndarray  # (M,) whether a real sample is in the ball of some made one
-    density: np.ndarray  # (N,) in how many balls of real samples a made one is, over 5
-    coverage: np.ndarray  # (M,) whether a real sample's own ball holds a made one
+    precision: np.ndarray  # (N,) whether a generated sample is in the ball of some real one
+    recall: np.ndarray  # (M,) whether a real sample is in the ball of some generated one
+    density: np.ndarray  # (N,) in how many balls of real samples a generated one is, over 5
+    coverage: np.ndarray  # (M,) whether a real sample's own ball holds a generated one
 
 
 def coverage(generated: np.ndarray, real: np.ndarray, k: int = NEIGHBOURS) -> Coverage:

@@ -19,18 +19,18 @@ EACH = 4
 
 @pytest.fixture
 def ratings(tmp_path: Path) -> Ratings:
-    for number, name in enumerate(("made", "real")):
+    for number, name in enumerate(("generated", "real")):
         (tmp_path / name).mkdir()
         for k in range(EACH + 2):
             Image.new("RGBA", (300, 200), (40 * k, 200 * number, 9, 255)).save(tmp_path / name / f"{name}-{k}.png")
-    return Ratings(tmp_path / "made", tmp_path / "real", tmp_path / "kept" / "ratings.json", EACH)
+    return Ratings(tmp_path / "generated", tmp_path / "real", tmp_path / "kept" / "ratings.json", EACH)
 
 
 def finish(ratings: Ratings, rater: str) -> None:
     """Three stars for all, and the generated one of each pair."""
     while task := ratings.next(rater):
         own = task["pictures"]
-        said = next(one for one in own if ratings.pictures[one][0] == "made") if len(own) > 1 else 3
+        said = next(one for one in own if ratings.pictures[one][0] == "generated") if len(own) > 1 else 3
         assert ratings.answer(rater, task["task"], said)
 
 
@@ -40,13 +40,13 @@ def test_raters_are_asked_the_same_in_their_own_order_and_go_on_where_they_were(
     first, second = ratings.order("a"), ratings.order("b")
     assert first == ratings.order("a") != second and len(first) == 3 * EACH
     assert {one["task"] for one in first} == {one["task"] for one in second} == ratings.tasks.keys()
-    assert "made" not in str(first) and "real" not in str(first)
+    assert "generated" not in str(first) and "real" not in str(first)
     sides = [
         ratings.pictures[one["pictures"][0]][0] for r in "abcdef" for one in ratings.order(r) if one["pictures"][1:]
     ]
-    assert set(sides) == {"made", "real"}, "neither is always on the left"
+    assert set(sides) == {"generated", "real"}, "neither is always on the left"
     finish(ratings, "a")
-    again = Ratings(tmp_path / "made", tmp_path / "real", ratings.out, EACH)
+    again = Ratings(tmp_path / "generated", tmp_path / "real", ratings.out, EACH)
     assert again.next("a") is None and again.next("b") == second[0] | {"done": 0, "of": 3 * EACH}
 
 

@@ -227,8 +227,8 @@ def shuffled(clips: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
 
 
 def warped(prompts: Sequence[ClipPrompt]) -> np.ndarray:
-    """What code without a network makes of it: the whole picture, moved by the law of the verb that is found in the
-    words; it stands still where there is none."""
+    """A control without a network: the whole picture, moved by the law of the motion that the text names; still where
+    it names none."""
     clips = []
     for prompt in prompts:
         track = Track(0, SIZE, SIZE / 2, SIZE / 2, move_of(prompt.text, prompt.loop) or Move("slide left"))
@@ -262,10 +262,10 @@ def move_of(text: str, loop: bool = False) -> Move | None:
 
 
 def moments(clip: np.ndarray) -> np.ndarray:
-    """A clip (T, H, W, 4) as (T, MOMENTS) numbers that say how it moves and little of what it shows.
+    """A clip (T, H, W, 4) as (T, MOMENTS) numbers that describe how it moves, and little of what it shows.
 
-    By the alpha its mass, middle, spread and opacity, and where its brightness lies in it; places and sizes beside
-    those of the first frame.
+    Mass, centre, spread and opacity of the alpha, and the centre of brightness; centres and sizes are relative to the
+    first frame.
     """
     x, y, mass = centroids(clip)
     alpha, bright = clip[..., 3] / 255.0, clip[..., :3].mean(-1) / 255.0
@@ -295,8 +295,8 @@ def seam(clip: np.ndarray) -> float:
 
 
 def motion_classifier(clips: np.ndarray, kinds: np.ndarray, steps: int = 600) -> Callable[..., np.ndarray]:
-    """A small network trained on `moments` (N, T, MOMENTS) of real clips and their kinds (N,): it tells the kinds (M,)
-    of others."""
+    """A small network trained on `moments` (N, T, MOMENTS) of real clips and their kinds (N,) -> a function from
+    moments (M, T, MOMENTS) to kinds (M,)."""
     torch.manual_seed(0)
     inputs, labels = torch.from_numpy(clips).float(), torch.from_numpy(kinds)
     mean, deviation = inputs.mean((0, 1)), inputs.std((0, 1)) + 1e-3
@@ -314,7 +314,7 @@ def motion_classifier(clips: np.ndarray, kinds: np.ndarray, steps: int = 600) ->
 
 
 class _Kinds(nn.Module):
-    """Convolutions over time, what they find anywhere, and the numbers themselves."""
+    """A classifier of moments: convolutions over time, pooled, beside the numbers themselves."""
 
     def __init__(self, frames: int, kinds: int, width: int = 64) -> None:
         super().__init__()

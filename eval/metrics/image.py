@@ -56,7 +56,7 @@ DRAWS = 4  # sets of training pictures that a distance is averaged over
 
 @dataclass(frozen=True)
 class SetDistances:
-    """FD of made and of real pictures from the same training pictures, one of each a draw, and KID (mean, std)."""
+    """FD of generated and of real pictures from the same training pictures, one value a draw, and KID (mean, std)."""
 
     n: int
     generated: np.ndarray
@@ -353,8 +353,8 @@ MEANINGS = {
 
 @missing_where(ValueError)
 def held_out_choices(context: Context, attribute: Attribute) -> tuple[list[Scene], list[str], list[str]]:
-    """Scenes of combinations and of pictures that no training scene has, what each is asked for by, and the caption of
-    its contrast; MissingError where the world is too small."""
+    """Scenes of combinations and of pictures that no training scene has, the prompt of each, and the caption of its
+    contrast; MissingError where the world is too small."""
     seeds = range(SEED, SEED + context.sizes.scenes)
     both = choices(context.world, attribute, seeds, "test", pictures="cell")
     prompts, others = ([one.caption(SEED, "en", "short") for one in some] for some in both)

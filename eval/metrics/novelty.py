@@ -1,9 +1,9 @@
-"""Known things, asked for by name alone ("plain") and in a style that training drew them in ("seen"); whether pictures
+"""Known things, requested by name alone ("plain") and in a style that training drew them in ("seen"); whether pictures
 of them are new drawings ("novelty"), and heed a negative prompt ("steering").
 
 Most people name no style. Such a picture is drawn from the thing's reference drawings; it should be a copy no more
 often than real held-out drawings are, be recognised without the drawing that it was drawn from, be unlike other seeds'
-pictures, and have no less detail. `novelty` measures any pictures whose sources are known, by whatever made them.
+pictures, and have no less detail. `novelty` measures any pictures whose sources are known.
 Beside each figure stand real held-out drawings, the drawings that the pictures were drawn from ("sources"), and the
 generator without any.
 
@@ -46,7 +46,7 @@ def plain_rows(context: Context) -> Iterator[Row]:
 
 
 def seen_rows(context: Context) -> Iterator[Row]:
-    """Of training pictures, one of each concept, asked for by name and style."""
+    """Of training pictures, one of each concept, requested by name and style."""
     things = sets.seen(context.world, context.sizes.conditions)
     drawn = _drawn(context, [sets.prompt(picture) for picture in things])
     groups = {name: judge(context, things, pictures) for name, pictures in drawn.items()}
@@ -114,7 +114,7 @@ def novelty(
     alone: np.ndarray | None = None,
     **origin: Any,
 ) -> Iterator[Row]:
-    """The rows of pictures `generated` (N, 128, 128, 4), premultiplied uint8, whatever made them.
+    """The rows of pictures `generated` (N, 128, 128, 4), premultiplied uint8.
 
     Args:
         things: the requested thing of each, as any picture of it; several seeds of one thing may lie in any order.

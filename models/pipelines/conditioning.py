@@ -124,8 +124,8 @@ class ConditionEncoder:
         return Blend(tuple(conditions), shares, finish, follows, tuple(filter(None, drawn)))
 
     def together(self, texts: Sequence[str]) -> tuple[str, Blend | None]:
-        """What to give `steps` for several things in one picture, a prompt and a blend: two of which one alone has a
-        face are laid out, for which the prompt is enough; others are blended in equal shares."""
+        """Several things in one picture as arguments of `steps`, a prompt and a blend: two things of which only one
+        has a face are laid out by the prompt alone; others are blended in equal shares."""
         prompt = SUM.join(texts)
         if len(texts) == 2 and self.parse(prompt).layout:
             return prompt, None
@@ -188,7 +188,7 @@ class ConditionEncoder:
         return self.references.repainted(reference, target.unwanted) if target.unwanted else reference
 
     def credits(self, reference: Reference, drawn: np.ndarray) -> Iterator[Credit]:
-        """Whom a picture (128, 128, 4) is owed to that was `drawn` from a reference."""
+        """The credits of a picture (128, 128, 4) that was `drawn` from a reference."""
         if self.references is None or self.parser is None:
             return
         done = ["mirrored"] * reference.mirrored + [f"painted {reference.paint}"] * bool(reference.paint)

@@ -5,8 +5,8 @@ done; programs iterate it, and stop it by closing it. Several things in one prom
 one picture (`models.prompts.layout`).
 
 **Same seed, same picture.** The bits of a matrix product depend on its shape. So every picture has its own noise from
-its own seed, a text is read alone, and pictures are drawn one at a time (one asked for) or BATCH at a time (the last
-batch padded): a picture is a function of its prompt, its seed and that shape, whatever else was asked for.
+its own seed, a text is read alone, and pictures are drawn one at a time (a single one) or BATCH at a time (the last
+batch padded): a picture is a function of its prompt, its seed and that shape, and of no other picture of the call.
 
 Shapes: N pictures of one call, B pictures of one batch, latents (N, 8, 16, 16), vectors (N, 128).
 """
@@ -65,7 +65,7 @@ class Progress:
     step: int
     total: int
     first: int  # the first of the pictures that it is of
-    preview: np.ndarray | None = None  # of them, premultiplied uint8 (n, h, w, 4); None unless asked for
+    preview: np.ndarray | None = None  # of them, premultiplied uint8 (n, h, w, 4); None without `previews`
 
 
 @dataclass(frozen=True)

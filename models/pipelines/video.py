@@ -54,7 +54,7 @@ class ClipStep:
 
     step: int
     total: int
-    preview: np.ndarray | None = None  # (T, 64, 64, 4), the frames so far, at step 0 the draft; None unless asked for
+    preview: np.ndarray | None = None  # (T, 64, 64, 4), the frames so far, at step 0 the draft; None without `previews`
 
 
 @dataclass(frozen=True)

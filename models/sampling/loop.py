@@ -74,7 +74,7 @@ FAST_SAMPLING = Sampling(FAST_STEPS, guidance=1.0, scheduler="euler", fast=True,
 
 
 def seeded_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Callable[[], Tensor]:
-    """What draws noise (B, *shape) at every call: each picture's from its seed, whatever is beside it."""
+    """A function that draws noise (B, *shape) at every call, each picture's from its own seed."""
     streams = [torch.Generator().manual_seed(seed) for seed in seeds]
     return lambda: torch.stack([torch.randn(shape, generator=stream) for stream in streams])
 
@@ -104,8 +104,8 @@ def denoise(
 ) -> Iterator[Step]:
     """From `noise` (B, C, ...) to clean latents, along the sigmas of a diffusers flow `scheduler`, which is used up.
 
-    The references of `wanted` lie under the noise too (SDEdit, arXiv 2108.01073, but that the network is told that all
-    of it is noise: so the plan stays whole, also one of four steps).
+    The references of `wanted` lie under the noise too, as in SDEdit (arXiv 2108.01073); but the network takes all of it
+    for noise, so the schedule stays whole, even with four steps.
 
     Args:
         start: clean latents that `sampling.strength` < 1 begins from.

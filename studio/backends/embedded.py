@@ -60,18 +60,18 @@ if TYPE_CHECKING:
     from models.space import Embedder
     from models.upscaler import Upscaler
 
-SHAPES = (1, 8)  # 8 is models.pipelines.image.BATCH, which can't be asked without torch
+SHAPES = (1, 8)  # 8 is models.pipelines.image.BATCH, whose module imports torch
 SPACE = ("language", "vision", "space")
 PARTS = ("language", "vision", "space", "autoencoder", "dit", "wording", "prototypes")
 VIDEO = "video"  # models.pipelines.video.PART; optional
 CAPTIONER = ("captioner", "detector")  # PART of models.pipelines.caption and models.detector; optional
-DESCRIBED = (1, 16)  # SHAPES of models.pipelines.caption, which can't be asked without torch
+DESCRIBED = (1, 16)  # SHAPES of models.pipelines.caption, whose module imports torch
 UPSCALER, SCALE = "upscaler", 4  # models.upscaler.PART and SCALE; optional
 VARIANT = "fast"  # draws with few steps, alone or the last ones; optional
 
 
 def _optional(part: str, root: Path, *beside: str) -> str:
-    """Digest of an optional part and of those `beside` it; "" where it is missing, or made for other parts."""
+    """Digest of an optional part and of those `beside` it; "" where it is missing, or belongs to other parts."""
     try:
         return weights_digest((part, *beside), root) if fits(part, root) else ""
     except WeightsError:  # drawing refuses with it

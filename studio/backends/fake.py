@@ -39,7 +39,7 @@ from studio.requests import (
 
 SIZE, LARGE = 128, 512
 LONGEST = 60  # seconds a step
-FINE = 4  # drawn this much larger, then made smaller: smooth edges
+FINE = 4  # drawn this much larger, then scaled down: smooth edges
 SPACE = 128
 STYLES = {"noto": "安卓", "black glyph": "黑色图标", "outline": "线条"}
 MOODS = {"en": ("happy", "sleepy", "proud"), "zh": ("开心", "困倦", "骄傲")}
@@ -181,7 +181,7 @@ def _part(word: re.Match[str], nothing: bool) -> Part:
 
 
 def _picture(request: ImageRequest, seed: int) -> Image.Image:
-    """A face in the size asked for, blended over the given picture by its strength, where the mask is white."""
+    """A face in the requested size, blended over the given picture by its strength, where the mask is white."""
     face, (given, mask) = _draw(request, seed), start(request)
     if given is not None:
         share = request.strength or 0.0

@@ -102,8 +102,8 @@ def visible_picture(request: CaptionRequest) -> Image.Image:
 def to_enlarge(request: EnlargeRequest) -> np.ndarray:
     """The picture of a resolved request: premultiplied uint8 (S, S, 4), as it is where it is square.
 
-    S is 128 for what is smaller still, and at once the size asked for where it is not even half of it: a filter does
-    that as well, and the network would make four times as much only to have it made smaller.
+    S is at least 128. A picture that is larger than half of the requested size gets that size at once: a filter does
+    that as well as the network, whose fourfold output would only be scaled down.
     """
     picture = unchanged(request.image)
     longer = max(picture.size)
