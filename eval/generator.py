@@ -142,16 +142,20 @@ class Parts:
         return part_digests(tuple(of_split(name, self.split if name in DATA else "") for name in there), self.root)
 
 
-class StickerGenerator:
-    """The studio's image pipeline with the weights of `weights`, as a `Generator` with every ability."""
+class OnParts:
+    """A generator of the studio's own, with the weights of `weights`."""
+
+    def __init__(self, weights: Parts) -> None:
+        self.weights = weights
+
+
+class StickerGenerator(OnParts):
+    """The studio's image pipeline as a `Generator`."""
 
     name = "sticker"
     media: Media = "image"
     abilities = frozenset(LACKS) - {"clip", "caption", "blind"}
     parts = IMAGE
-
-    def __init__(self, weights: Parts) -> None:
-        self.weights = weights
 
     def sampling(self, fast: bool = False, references: bool = True) -> Sampling:
         """The table's settings. The batch is fixed, or a last block of one picture would be another picture."""
@@ -256,16 +260,13 @@ class ClipPrompt:
     fps: float = 8.0
 
 
-class StickerClipGenerator:
-    """The studio's clip pipeline with the weights of `weights`, as a `Generator`."""
+class StickerClipGenerator(OnParts):
+    """The studio's clip pipeline as a `Generator`."""
 
     name = "sticker clips"
     media: Media = "clip"
     abilities = frozenset[str]()
     parts = (*IMAGE, VIDEO)
-
-    def __init__(self, weights: Parts) -> None:
-        self.weights = weights
 
     def settings(self, **options: Any) -> str:
         sampling = ClipPipeline.sampling
@@ -296,16 +297,13 @@ class CaptionPrompt:
     kind: Kind = "short"
 
 
-class StickerCaptionGenerator:
+class StickerCaptionGenerator(OnParts):
     """The studio's captioner, as a `Generator`."""
 
     name = "sticker captions"
     media: Media = "caption"
     abilities = frozenset({"embeddings", "blind"})
     parts = (*SPACE, *CAPTIONER)
-
-    def __init__(self, weights: Parts) -> None:
-        self.weights = weights
 
     def settings(self, **options: Any) -> str:
         return f"{options.get('candidates', 1)} candidates"

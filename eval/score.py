@@ -82,15 +82,14 @@ def read_captions(path: Path) -> Captions:
     """Captions by id; Refused for a file that holds none."""
     if not path.is_file():
         raise Refused("eval.no_file", path=str(path))
-    try:
-        rows = list(_rows(path))
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError, csv.Error) as error:
-        raise Refused("eval.no_captions", path=str(path), problem=str(error).partition("\n")[0]) from error
-    if not rows:
-        raise Refused("eval.no_captions", path=str(path), problem="it is empty")
     by_id: Captions = defaultdict(list)
-    for key, texts in rows:
-        by_id[key] += texts
+    try:
+        for key, texts in _rows(path):
+            by_id[key] += texts
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise Refused("eval.no_captions", path=str(path), problem=str(error).partition("\n")[0]) from error
+    if not by_id:
+        raise Refused("eval.no_captions", path=str(path), problem="it is empty")
     return dict(by_id)
 
 
@@ -108,7 +107,7 @@ def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
         if isinstance(rows, dict):
             rows = rows.get("annotations") or [{"id": key, "captions": texts} for key, texts in rows.items()]
         for row in rows:
-            key, texts = (next(row[name] for name in names if name in row) for names in (IDS, TEXTS))
+            key, texts = (row[next((name for name in names if name in row), names[0])] for names in (IDS, TEXTS))
             yield str(key), [texts] if isinstance(texts, str) else [str(text) for text in texts]
 
 

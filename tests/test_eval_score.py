@@ -344,6 +344,7 @@ def test_captions_of_any_kind_of_file_are_matched_by_id(say: Callable, tmp_path:
         "c.jsonl": "\n".join(json.dumps({"id": row["image_id"], "captions": [row["caption"]]}) for row in rows),
         "d.csv": "id,caption\n" + "\n".join(f"{row['image_id']},{row['caption']}" for row in rows),
         "twice.json": json.dumps([*rows, rows[3]]), "less.json": json.dumps(rows[:-2]), "e.json": "{", "f.json": "[]",
+        "h.jsonl": '{"text": "no id"}',
         "same.txt": "\n".join(row["caption"] for row in rows),
     }  # fmt: skip
     for name, text in files.items():
@@ -356,7 +357,8 @@ def test_captions_of_any_kind_of_file_are_matched_by_id(say: Callable, tmp_path:
         (("twice.json", "a.json"), "1 ids more than once, the first: 3"),
         (("less.json", "a.json"), "lacks 2 of the ids"),
         (("a.json", "less.json"), "lacks 2 of the ids"), (("e.json", "a.json"), "no captions that can be read"),
-        (("f.json", "a.json"), "it is empty"), (("g.json", "a.json"), "does not exist"),
+        (("f.json", "a.json"), "it is empty"),
+        (("h.jsonl", "a.json"), "no captions that can be read"), (("g.json", "a.json"), "does not exist"),
         (("same.txt", "a.json"), "lacks 1 of the ids"),
     ):  # fmt: skip
         code, out, err = say("captions", *(tmp_path / name for name in pair))

@@ -32,7 +32,7 @@ from studio.requests import ClipRequest, ImageRequest, Lora, sides
 
 T = TypeVar("T")
 CLIP = "CLIPText"  # in the names of the classes of CLIP's text encoders
-RIDGE = 1e-2  # keeps the map of previews small where colours say little about it
+CUTOFF = 1e-2  # smaller singular values, as shares of the largest, have no part in the map of previews
 SHOWN = 256  # pixels of the longer side of a preview
 
 
@@ -380,14 +380,13 @@ class Previews:
         return picture.resize((round(size[0] * share), round(size[1] * share)), Image.Resampling.BICUBIC)
 
     def learn(self, latents: Any, picture: Image.Image) -> None:
-        """Fit the map (ridge regression) to the picture that the last latents became."""
+        """Fit the map (least squares) to the picture that the last latents became."""
         cells = self._cells(latents, picture.size)
         if cells is None:
             return
         small = picture.convert("RGB").resize((cells.shape[1], cells.shape[0]), Image.Resampling.BOX)
         rows, colours = cells.reshape(-1, cells.shape[-1]), np.asarray(small).reshape(-1, 3) / 255
-        square = rows.T @ rows
-        self._map = np.linalg.solve(square + RIDGE * len(rows) * np.eye(len(square)), rows.T @ colours)
+        self._map = np.linalg.lstsq(rows, colours, rcond=CUTOFF)[0]
 
     def _cells(self, latents: Any, size: tuple[int, int]) -> np.ndarray | None:
         """Numbers of each place and a one (h, w, C + 1); of a clip those of its middle frame."""
