@@ -64,15 +64,13 @@ class Progress:
 
     step: int
     total: int
-    first: int  # the first of the pictures that it is of
-    preview: np.ndarray | None = None  # of them, premultiplied uint8 (n, h, w, 4); None without `previews`
+    preview: np.ndarray | None = None  # of this batch, premultiplied uint8 (n, h, w, 4); None without `previews`
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures `first` to `first + n` are done."""
+    """The next n pictures are done."""
 
-    first: int
     pixels: np.ndarray  # premultiplied uint8 (n, 128, 128, 4)
     latents: Tensor
     seeds: tuple[int, ...]
@@ -235,7 +233,7 @@ class ImagePipeline(ConditionEncoder):
             for rows in chunks:
                 for step in self._draw(work, rows + rows[-1:] * (batch - len(rows)), sampling):
                     image = self._preview(work, some, [*latents, step.clean[: len(rows)]]) if previews else None
-                    yield Progress(done * step.count + step.index + 1, total * step.count, some[0], image)
+                    yield Progress(done * step.count + step.index + 1, total * step.count, image)
                 pixels.append(self._decode(step.latents, [work.finish[row] for row in rows]))
                 latents.append(step.latents[: len(rows)])
                 done += 1
@@ -334,7 +332,7 @@ class ImagePipeline(ConditionEncoder):
             credits_of = (self.credits(reference, drawn) for reference in work.references[row])
             owed[drawings.pictures[row]] |= dict.fromkeys(chain.from_iterable(credits_of))
         seeds, credits = tuple(work.seeds[i] for i in some), tuple(map(tuple, owed.values()))
-        return Pictures(some[0], laid, torch.cat(whole), seeds, batch, work.vectors[some], credits)
+        return Pictures(laid, torch.cat(whole), seeds, batch, work.vectors[some], credits)
 
     def _preview(self, work: _Work, some: list[int], latents: list[Tensor]) -> np.ndarray | None:
         """The pictures `some`, premultiplied uint8 (n, 64, 64, 4), of what is there of their drawings so far; None

@@ -75,8 +75,6 @@ class ComposedCondition:
 
     def scaled(self, strength: float) -> "ComposedCondition":
         """The same with the references multiplied, which scales what the network adds for them; 0 is none."""
-        if strength == 1:
-            return self
         return replace(self, parts=tuple(replace(part, reference=strength * part.reference) for part in self.parts))
 
     @cached_property

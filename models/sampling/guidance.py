@@ -144,8 +144,7 @@ def symmetry_guidance(mirror: LatentMirror, references: Tensor, strength: float 
         if sigma < SYMMETRIC_UNTIL:
             return velocity
         clean = x - sigma * velocity
-        symmetric = (clean + mirror(clean)) / 2
-        target = symmetric if strength == 1 else clean.lerp(symmetric, strength)
+        target = clean.lerp((clean + mirror(clean)) / 2, strength)
         return torch.where(rows, (x - target) / sigma, velocity)
 
     return hook if rows.any() else None
