@@ -3,7 +3,6 @@
 import io
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -297,23 +296,6 @@ def test_its_file_does_not_say_that_it_was_drawn(either: Backend, tmp_path: Path
 
 
 # --- The doors --------------------------------------------------------------------------------------------------------
-
-
-def test_the_command(studio: Callable, tmp_path: Path) -> None:
-    out = ("--model", "fake", "--out", tmp_path / "out", "--json")
-    (row,) = studio("generate", "a cat", "--size", 512, "--seed", 3, *out).json
-    with Image.open(row["path"]) as picture:
-        assert picture.size == (512, 512)
-    assert studio("verify", row["path"], "--json").json["result"] == "identical"
-    (small,) = studio("generate", "a cat", "--size", 128, "--seed", 3, *out).json
-    (usual,) = studio("generate", "a cat", "--seed", 3, *out).json
-    assert small["path"] == usual["path"] != row["path"]
-    image = file(tmp_path / "a.png", 64, 64)["path"]
-    (row,) = studio("generate", "--image", image, "--strength", 0, "--size", 512, *out).json
-    with Image.open(row["path"]) as picture:
-        assert picture.size == (512, 512)
-    said = studio("generate", "a cat", "--size", 300, *out)
-    assert (said.code, said.out) == (2, "") and said.err == "studio: size must be 128 or 512, not 300.\n"
 
 
 def plan_of(path: Path, data: str, can: Any = CAN) -> Plan:
