@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -35,16 +35,17 @@ class Job(Planned):
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values only."""
-        return {**asdict(self), "request": self.request.model_dump(mode="json")}
+        names = {name: getattr(self, name) for name in ("file", "line", "id", "files")}
+        return {**names, "request": self.request.model_dump(mode="json")}
 
     @staticmethod
-    def of(row: dict[str, Any]) -> "Job":
-        """From `as_dict`, whatever else the row holds; ValueError or KeyError where it is none."""
+    def of(row: dict[str, Any], digest: str) -> "Job":
+        """From `as_dict` and the model's digest; ValueError or KeyError where the row is none."""
         files = tuple(map(str, row["files"]))
         if any(PurePosixPath(name).name != name for name in files):
             raise ValueError(f"{files} are no names of files in one folder")
         request = stored_request(row["request"])
-        return Job(request, str(row["id"]), str(row["digest"]), str(row["file"]), int(row["line"]), files)
+        return Job(request, str(row["id"]), digest, str(row["file"]), int(row["line"]), files)
 
 
 @dataclass

@@ -66,9 +66,9 @@ class Folder:
     def load_plan(self) -> Plan:
         """The planned jobs and the problems of the other lines; Refused where a file is damaged."""
         path = self.path / "jobs.jsonl"
-        rows = list(_rows(path))
+        rows, digest = list(_rows(path)), str(self._run().get("digest"))
         try:
-            jobs = [Job.of(row) for row in rows]
+            jobs = [Job.of(row, digest) for row in rows]
             problems = [Problem.of(row) for row in _rows(self.path / "errors.jsonl") if row.get("id") is None]
             if len(rows) != len(path.read_bytes().splitlines()):
                 raise ValueError("a line is no row")
