@@ -143,7 +143,6 @@ def test_cells_are_text_and_sizes_are_told_of(tmp_path: Path) -> None:
         ("a.txt", "a\x1b[31mcat", "control character"),
         ("a.jsonl", "{", "this is no JSON"),
         ("a.jsonl", "[1]", "a job is an object"),
-        ("a.jsonl", '{"prompt": "a", "prompt": "b"}', "prompt is given twice"),
         ("a.jsonl", '{"prompt": 5}', "prompt must be text"),
         ("a.jsonl", '{"prompt": "a", "steps": "5"}', "steps must be a whole number"),
         ("a.jsonl", '{"prompt": "a", "seed": 1e999}', "seed must be a whole number"),
@@ -178,7 +177,6 @@ def test_a_bad_line_is_its_own_fault(tmp_path: Path, name: str, line: str, says:
         ("a.yaml", "jobs: [a\n", 2, "expected"),
         ("a.yaml", "jbos: [a]", 1, "'jbos' means nothing there (did you mean 'jobs'?)"),
         ("a.yaml", "jobs: a cat", 1, "jobs is a list"),
-        ("a.yaml", "jobs:\n- {prompt: a, prompt: b}", 2, "the key 'prompt' is there twice"),
         ("a.yaml", "jobs:\n- !!python/object/apply:os.system [ls]", 2, "could not determine a constructor"),
         ("a.yaml", "jobs:\n- {prompt: !!bool x}", 1, "x"),
         ("a.yaml", "jobs: [a]\nmatrix: {seed: 1}", 1, "matrix: seed is a list of values"),
@@ -311,9 +309,11 @@ def test_streams_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_an_item_of_a_list_that_is_wrong_does_not_spoil_the_others(tmp_path: Path) -> None:
-    results = planned(tmp_path / "a.json", '[{"prompt": "a", "prompt": "b"}, {"prompt": "c", "seed": 1}]')
+    results = planned(tmp_path / "a.json", '[{"promt": "a"}, {"prompt": "c", "seed": 1}]')
     assert [job.request.prompt for job in results.jobs] == ["c"]
-    assert [(problem.line, problem.reason.text()) for problem in results.problems] == [(1, "prompt is given twice.")]
+    assert [(problem.line, problem.reason.text()) for problem in results.problems] == [
+        (1, "there is no setting 'promt' (did you mean 'prompt'?).")
+    ]
 
 
 def test_what_can_be_no_file_is_refused(tmp_path: Path) -> None:

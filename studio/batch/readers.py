@@ -295,7 +295,7 @@ def read_json(source: Source) -> Iterator[Row | Problem]:
 def _parsed(text: str) -> Any:
     """The value of a JSON text; BadRow has the place of an error."""
     try:
-        return json.loads(text, object_pairs_hook=_object)
+        return json.loads(text)
     except json.JSONDecodeError as error:
         line = error.lineno if error.lineno > 1 else None
         raise BadRow("batch.no_json", error.colno, line, why=error.msg.lower()) from error
@@ -303,17 +303,7 @@ def _parsed(text: str) -> Any:
         raise BadRow("batch.no_json", why=str(error).split(";")[0].lower()) from error
 
 
-def _object(pairs: list[tuple[str, Any]]) -> Any:
-    """An object, or the error where it has a name twice, so that the other objects are read."""
-    try:
-        return _unique(pairs)
-    except BadRow as error:
-        return error
-
-
 def _object_row(line: int, value: Any) -> Row:
-    if isinstance(value, BadRow):
-        raise value
     if not isinstance(value, dict):
         raise BadRow("batch.no_object")
     return _expanded(line, value, False)
@@ -328,21 +318,12 @@ def _expanded(line: int, fields: dict[str, Any], usual: bool) -> Row:
 
 
 class _YamlLoader(yaml.SafeLoader):
-    """Plain values alone, no key twice, and no aliases, which multiply values."""
+    """Plain values alone, and no aliases, which multiply values."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise _at(self.peek_event().start_mark, Message("syntax.alias"))
         return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise _at(key.start_mark, Message("syntax.key_twice", {"key": key.value}))
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
 
 
 def _at(mark: yaml.Mark | None, problem: Message) -> BadRow:
