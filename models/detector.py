@@ -22,7 +22,6 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from models.data.grammar import LANGUAGES
 from models.weights import load_part
 
 PART = "detector"
@@ -124,11 +123,6 @@ class Detector(ModelMixin, ConfigMixin):
     def guided(self, logs: Tensor, vectors: Tensor) -> Tensor:
         """Scores (..., C) of `whole`, with the pictures' vectors (..., 128) in the space."""
         return logs + NEARNESS * vectors.float() @ F.normalize(self.centres.float(), dim=-1).T
-
-    def name(self, concept: int, language: str) -> str:
-        """What a concept is called; in English where the language has no name for it."""
-        names = self.config["names"][concept]
-        return names[LANGUAGES.index(language)] or names[0]
 
 
 def peaks(detections: Detections) -> list[list[tuple[int, int]]]:

@@ -72,18 +72,16 @@ def fold(network: Any, tensors: dict[str, Tensor]) -> None:
 
 @torch.no_grad()
 def begin_from(network: Any, tensors: dict[str, Tensor]) -> None:
-    """Fill the changes that were attached with learned ones, where need be with the nearest of the lower rank. The
-    nearest are the leading singular vectors (Eckart and Young, 1936). Layers that `tensors` says nothing of, and ranks
-    beyond theirs, stay as they are; ValueError as in `fold`."""
+    """Fill the changes that were attached with learned ones of the same rank. Layers that `tensors` lacks stay as they
+    are; ValueError as in `fold`, and for another rank."""
     for layer, up, down in _matched(network, tensors):
         if not parametrize.is_parametrized(layer, "weight"):
             raise ValueError("this network learns no low-rank changes; begin from a whole one, or train recipe fast")
         change: Any = layer.parametrizations["weight"][0]  # type: ignore[index]
-        rank = min(len(change.down), len(down))
-        left, values, right = torch.linalg.svd(up @ down, full_matrices=False)
-        root = values[:rank].sqrt()
-        change.up[:, :rank] = left[:, :rank] * root
-        change.down[:rank] = root[:, None] * right[:rank]
+        if change.down.shape != down.shape:
+            raise ValueError(f"these changes have rank {len(down)}, the network's have {len(change.down)}")
+        change.up.copy_(up)
+        change.down.copy_(down)
 
 
 def _matched(network: Any, tensors: dict[str, Tensor]) -> Iterator[tuple[nn.Linear, Tensor, Tensor]]:

@@ -97,8 +97,8 @@ def _in_8_bits(tensors: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
     return stored
 
 
-def _from_8_bits(stored: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
-    """Inverse of `_in_8_bits`, in fp32."""
+def from_8_bits(stored: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
+    """Tensors of a part, in fp32: the inverse of `_in_8_bits`. `stored` loses its scales."""
     scales = {name: stored.pop(name + SCALE) for name in list(stored) if name + SCALE in stored}
     return {
         name: (tensor.flatten(1) * scales[name]).view(tensor.shape) if name in scales else tensor.float()
@@ -226,7 +226,7 @@ def _loaded(cls: Any, folder: Path, dtype: "torch.dtype") -> tuple[Any, dict[str
             model = cls.from_config(cls.load_config(folder, local_files_only=True))
         else:
             model = cls(cls.config_class.from_pretrained(folder, local_files_only=True))
-    wrong = model.load_state_dict(_from_8_bits(load_file(folder / INT8)), strict=False, assign=True)
+    wrong = model.load_state_dict(from_8_bits(load_file(folder / INT8)), strict=False, assign=True)
     return torch.nn.Module.to(model, dtype), wrong._asdict()
 
 

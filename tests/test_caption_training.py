@@ -262,7 +262,6 @@ def test_a_picture_is_read_the_same_in_any_company_and_after_storage(tmp_path: P
         save_part(made, "detector", tmp_path, int8=True)
         stored: Detector = load_part(Detector, "detector", tmp_path)
         assert torch.equal(made.guided(every.whole, torch.ones(3, 128)), every.whole)  # no centres yet
-        assert stored.name(1, "zh") == "box" and stored.name(0, "zh") == "红球"
         assert torch.allclose(stored(pixels).whole, every.whole, atol=0.2)
 
 

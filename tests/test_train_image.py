@@ -294,6 +294,10 @@ def test_a_run_starts_from_the_weights_of_another_or_of_a_part(parts: Path, tmp_
     averaged = load_part(DiT, "dit", tmp_path / "first/export").state_dict()
     assert all(torch.equal(averaged[name], tensor) for name, tensor in part.plain.state_dict().items())
     assert all(torch.equal(a, b) for a, b in zip(part.ema.shadow_params, part.plain.parameters(), strict=True))
+    save_part(load_part(DiT, "dit", tmp_path / "first/export"), "dit", tmp_path / "small", int8=True)
+    part.start_from(tmp_path / "small/dit")  # as parts ship
+    small = load_part(DiT, "dit", tmp_path / "small").state_dict()
+    assert all(torch.equal(small[name], tensor) for name, tensor in part.plain.state_dict().items())
     with pytest.raises(FileNotFoundError, match="a part's folder"):
         part.start_from(tmp_path)
 

@@ -118,11 +118,11 @@ def save_tiny_captioner(root: Path, seed: int = 0) -> Path:
     return save_part(network, "captioner", root, part_digests(parts, root))
 
 
-def give_variant(root: Path, change: float) -> None:
+def give_variant(root: Path, change: float, rank: int = 2) -> None:
     """Put a fast variant beside the parts: every number of its low-rank changes is `change` from untrained ones."""
     dit = load_part(DiT, "dit", root)
     dit.warp_in = None  # nobody asks it for what is warped
-    attach(dit, 2)
+    attach(dit, rank)
     (root / PART).mkdir(exist_ok=True)
     save_file({name: tensor + change for name, tensor in changes(dit).items()}, root / PART / FILE)
     record_part(PART, root)

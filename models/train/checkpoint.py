@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from models import lora
 from models.data.stored import whole
+from models.weights import from_8_bits
 
 STATE = "state.safetensors"  # in the folder of a run
 MODEL, AVERAGE, OPTIMIZER = "model.", "ema.", "optimizer."  # prefixes of its tensors
@@ -91,7 +92,7 @@ def load_weights(source: Path, model: nn.Module) -> None:
 
     A part of low-rank changes (`models.lora`) fills those of the model.
     """
-    tensors = {name: tensor for file in weight_files(source) for name, tensor in load_file(file).items()}
+    tensors = from_8_bits({name: tensor for file in weight_files(source) for name, tensor in load_file(file).items()})
     if (source / STATE).exists():
         load_tensors(model, _below(tensors, MODEL), str(source))
         return
