@@ -52,7 +52,7 @@ def ship(exports: list[Path], weights: Path, world: Path | None = None) -> list[
     if not exports:
         for split, pictures in _worlds(world).items():
             _references(weights, pictures).save(weights, split)
-        return _both(PROTOTYPES)
+        return [of_split(PROTOTYPES, split) for split in SPLITS]
     # All are verified before the first is copied.
     folders = {name: part_folder(name, export) for export in exports for name in listed_parts(export)}
     before = listed_parts(weights) if (weights / "manifest.json").exists() else {}
@@ -71,25 +71,16 @@ def ship(exports: list[Path], weights: Path, world: Path | None = None) -> list[
 
 def _rebuild(weights: Path, world: Path | None) -> list[str]:
     """Rebuild the parts that depend on the space, if it has changed; returns their names."""
-    space, rebuilt = weights_digest(READERS, weights), list[str]()
-    stale = {name for part in (VOCABULARY, WORDING) for name in _both(part) if space_of(name, weights) != space}
-    for split, pictures in _worlds(world).items() if stale else ():
-        if (name := of_split(VOCABULARY, split)) in stale:
-            wordnet = wordnet_folder(world or data_folder())
-            words = build_vocabulary(Embedder.load(weights), pictures, Nouns(wordnet), wordnet)
-            words.save(weights, space, split)
-            rebuilt.append(name)
-        if (name := of_split(WORDING, split)) in stale:
-            # References first: a wording marks both as built, and without an autoencoder neither is.
-            references = _references(weights, pictures)
-            build_parser(Embedder.load(weights), pictures).save(weights, space, split)
-            references.save(weights, split)
-            rebuilt += [name, of_split(PROTOTYPES, split)]
-    return rebuilt
-
-
-def _both(part: str) -> list[str]:
-    return [of_split(part, split) for split in SPLITS]
+    space = weights_digest(READERS, weights)
+    if all(space_of(of_split(part, split), weights) == space for part in (VOCABULARY, WORDING) for split in SPLITS):
+        return []
+    embedder, wordnet = Embedder.load(weights), wordnet_folder(world or data_folder())
+    for split, pictures in _worlds(world).items():
+        references = _references(weights, pictures)  # before anything is saved: it may lack the autoencoder
+        build_vocabulary(embedder, pictures, Nouns(wordnet), wordnet).save(weights, space, split)
+        references.save(weights, split)
+        build_parser(embedder, pictures).save(weights, space, split)
+    return [of_split(part, split) for split in SPLITS for part in (VOCABULARY, WORDING, PROTOTYPES)]
 
 
 def _worlds(folder: Path | None) -> dict[str, World]:
