@@ -13,9 +13,9 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, get_origin
 from urllib.parse import unquote, urlsplit
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -25,31 +25,31 @@ from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetad
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import CallToolResult, ContentBlock, ImageContent, ResourceLink, TextContent, ToolAnnotations
 from pydantic import BaseModel, Field, create_model
+from pydantic.fields import FieldInfo
 from starlette.routing import BaseRoute
 
 from models.messages import Refused
 from models.prompts.parsed import Reading
 from models.references.credits import lines
 from studio import inputs
-from studio.api.gallery import small
+from studio.api import schemas
+from studio.api.gallery import describe_item, describe_jobs, small
 from studio.api.guard import BODY_LIMIT
 from studio.api.uploads import Uploads, in_turn, uploads
 from studio.backends.base import offered, open_backend
 from studio.capabilities import Style
 from studio.doors import FAST_FIELD, ModelState, model_states, with_fast
-from studio.events import Progress, Saved, Unknown, not_drawn
+from studio.events import Progress, Unknown, not_drawn
 from studio.export.make import Wanted, exported, wanted_fields
 from studio.files import UPLOAD, is_plain, make_folder, write_whole
 from studio.gallery import Gallery, GalleryItem
 from studio.metadata.files import credits_in
 from studio.metadata.origin import version
 from studio.planner import Job
-from studio.queue import QueuedJob, State
+from studio.queue import QueuedJob
 from studio.requests import (
     PICTURES,
     REQUESTS,
-    CaptionRequest,
-    ClipRequest,
     ImageRequest,
     MediaRequest,
     Picture,
@@ -82,47 +82,43 @@ Model = Annotated[str, Field(description="One of `models`; else the usual one.")
 Wait = Annotated[bool, Field(description="Without it the job is only put in the queue; `status` describes it.")]
 
 
-class PictureOut(BaseModel):
-    """A picture of the gallery."""
+class StoredFile(BaseModel):
+    """What the tools tell of a stored file beside what HTTP does."""
 
-    id: str = Field(description="sha256 of its file; other tools take it as a picture.")
     path: str = Field(description="The file, where the studio runs.")
-    prompt: str = Field(description="Its prompt; of a caption, the caption.")
-    seed: int
-    score: float | None = Field(description="Cosine to the prompt or query, -1 to 1.")
-    media_type: str
     credits: str = Field(description="Whom it is owed to: what to paste beside it.")
 
 
-class JobOut(BaseModel):
-    """A job, and its pictures so far."""
-
-    id: str
-    state: State
-    prompt: str
-    ahead: int = Field(description="Jobs that come before it.")
-    step: int = Field(description="How far it is, of `total` steps; 0 of 0 while the model is loaded.")
-    total: int
-    sentence: str = Field(description="Why it failed.")
-    unknown: list[Unknown]
-    read_as: str = Field(description="The prompt as it is read, where that differs from its words.")
-    notes: list[str] = Field(description="Notes on the files that it was given.")
-    pictures: list[PictureOut]
+class ToolPicture(schemas.PictureOut, StoredFile):  # type: ignore[valid-type,misc]
+    """A file that a job made. Its sha256 is its id: other tools take it as a picture."""
 
 
-class Jobs(BaseModel):
-    """Jobs; `counts` by state are those of the whole queue."""
+class ToolJob(schemas.JobOut):  # type: ignore[valid-type,misc]
+    """A job as it stands."""
 
-    jobs: list[JobOut]
-    counts: dict[str, int]
-    paused: bool
-    notice: str = Field(description="The latest message of the worker.")
+    pictures: list[ToolPicture]
 
 
-class Hits(BaseModel):
-    """Pictures, best first. A score is None where a picture matches by its words alone."""
+class ToolJobs(schemas.Jobs):
+    """Jobs, and how many there are in each state of the whole queue."""
 
-    pictures: list[PictureOut]
+    jobs: list[ToolJob]
+
+
+class ToolItem(schemas.ItemOut, StoredFile):  # type: ignore[valid-type,misc]
+    """A file of the gallery. Its sha256 is its id: other tools take it as a picture."""
+
+
+class ToolHit(schemas.HitOut):
+    """A picture of a search; `score` is its cosine to the query, null where only words match."""
+
+    picture: ToolItem
+
+
+class ToolHits(schemas.Hits):
+    """Best first."""
+
+    hits: list[ToolHit]  # type: ignore[assignment]
 
 
 class FileOut(BaseModel):
@@ -143,17 +139,6 @@ class Files(BaseModel):
 # --- The server and its tools ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class MediaTool:
-    """A tool that makes something: the fields of a request that a client may set and must set, and its description."""
-
-    name: str
-    request: type[MediaRequest]
-    fields: str  # with spaces between them
-    required: tuple[str, ...] = ()
-    about: str = ""
-
-
 def server(studio: Studio, model: str, local: bool = False) -> MCPServer:
     """The tools of a studio. `model` is the usual one; a `local` client may give pictures by path."""
     about, tools = "Makes, edits and finds stickers on this computer.", Tools(studio, model, local)
@@ -162,7 +147,7 @@ def server(studio: Studio, model: str, local: bool = False) -> MCPServer:
         "Studio 128",
         about,
         INSTRUCTIONS,
-        tools=[*map(tools.media_tool, media_tools()), tools.export_tool()],
+        tools=[*(tools.media_tool(name, kind) for name, kind in media_tools().items()), tools.export_tool()],
         version=version(),
         log_level="WARNING",  # at its usual level it would turn on the logs of every library
     )
@@ -185,59 +170,26 @@ def http_routes(server: MCPServer) -> list[BaseRoute]:
     return list(app.routes)
 
 
-# The tools that make something: the request, the fields that a client may set, those that it must set, what it reads.
-MEDIA_TOOLS = (
-    MediaTool(
-        "generate",
-        ImageRequest,
-        "prompt negative style count seed steps guidance best_of reference_strength fast size like",
-        about="Draw stickers from words, or from another picture's meaning, into the gallery. The same request finds"
-        " the pictures that it made before.",
-    ),
-    MediaTool(
-        "edit",
-        ImageRequest,
-        "image prompt negative style count seed steps guidance best_of fast size strength mask expand variations",
-        required=("image",),
-        about="Draw a picture anew: all of it, or where a mask is white, or a border round it. The old one stays.",
-    ),
-    MediaTool(
-        "animate",
-        ClipRequest,
-        "prompt negative style count seed frames fps motion_strength loop image last extend",
-        about="Make a moving picture from words or from a first frame, into the gallery.",
-    ),
-    MediaTool(
-        "caption",
-        CaptionRequest,
-        "image language long tags candidates seed",
-        about="Describe a picture in words.",
-    ),
-)
+def media_tools() -> dict[str, type[MediaRequest]]:
+    """A tool for each request that users make, by name."""
+    return {kind.command or task: kind for task, kind in media_tasks().items() if kind.command is not None}
 
 
-def media_tools() -> list[MediaTool]:
-    """Those, and one for each other medium that is registered, with all fields that users set."""
-    tools = list(MEDIA_TOOLS)
-    for task, kind in media_tasks().items():
-        if kind.command is not None and not any(row.request is kind for row in MEDIA_TOOLS):
-            tools.append(
-                MediaTool(kind.command or task, kind, " ".join(fields_of(kind)), about=inspect.getdoc(kind) or "")
-            )
-    return tools
+def fields_in(kind: type[MediaRequest]) -> dict[str, FieldInfo]:
+    """The fields of a request that a tool takes: all but lists."""
+    fields = {**fields_of(kind), **({"fast": FAST_FIELD} if kind is ImageRequest else {})}
+    return {name: field for name, field in fields.items() if get_origin(field.annotation) is not tuple}
 
 
-def _arguments(row: MediaTool) -> dict[str, Any]:
-    """The arguments of a tool: fields of its request, pictures as text, and which model does it and whether to wait."""
-    fields: dict[str, Any] = {}
-    for name in row.fields.split():
-        field = FAST_FIELD if name == "fast" else row.request.model_fields[name]
-        is_picture = Picture in types_in(field.annotation)
-        about = f"{PICTURE}. {field.description}" if is_picture else field.description
+def _arguments(kind: type[MediaRequest]) -> dict[str, Any]:
+    """The arguments of a tool: fields of its request, pictures as text, which model does it, and whether to wait."""
+    arguments: dict[str, Any] = {}
+    for name, field in fields_in(kind).items():
+        about = f"{PICTURE}. {field.description}" if Picture in types_in(field.annotation) else field.description
         ends = {SCHEMA[key]: limit for key, limit in limits(field).items()}  # planning refuses in a sentence
-        default = ... if name in row.required or field.is_required() else field.default
-        fields[name] = (Annotated[plain_type(field), Field(description=about, json_schema_extra=ends)], default)
-    return fields | {"model": (Model, ""), "wait": (Wait, True)}
+        default = ... if field.is_required() else field.default
+        arguments[name] = (Annotated[plain_type(field), Field(description=about, json_schema_extra=ends)], default)
+    return arguments | {"model": (Model, ""), "wait": (Wait, True)}
 
 
 def _model_tool(
@@ -284,14 +236,14 @@ class Tools:
     def __init__(self, studio: Studio, model: str, local: bool) -> None:
         self._studio, self._model, self._local = studio, model, local
 
-    def media_tool(self, row: MediaTool) -> Tool:
-        """A tool that makes something."""
+    def media_tool(self, name: str, kind: type[MediaRequest]) -> Tool:
+        """A tool that makes what a request asks for; the request's docstring is its description."""
 
         @_tool
         async def make(ctx: Context, model: str, wait: bool, **fields: Any) -> CallToolResult:
-            return await self._make(ctx, row.request.model_fields["task"].default, fields, model, wait)
+            return await self._make(ctx, kind.model_fields["task"].default, fields, model, wait)
 
-        return _model_tool(row.name, row.about, _arguments(row), Jobs, make, context="ctx")
+        return _model_tool(name, inspect.getdoc(kind) or "", _arguments(kind), ToolJobs, make, context="ctx")
 
     @_tool
     async def search(
@@ -301,7 +253,7 @@ class Tools:
         without: Annotated[str, Field(description="Words: and not this.")] = "",
         k: Annotated[int, Field(description="At most so many.", ge=1, le=100)] = 8,
         model: Model = "",
-    ) -> Annotated[CallToolResult, Hits]:
+    ) -> Annotated[CallToolResult, ToolHits]:
         """Find pictures in the gallery by words, by likeness to a picture, or by both. Without either: the newest."""
         studio, served = self._studio, self._served(model)
         with uploads(studio.home, studio.gallery) as files:
@@ -325,7 +277,7 @@ class Tools:
     def status(
         self,
         job: Annotated[str, Field(description="A job's id, or its first characters; else all that are open.")] = "",
-    ) -> Annotated[CallToolResult, Jobs]:
+    ) -> Annotated[CallToolResult, ToolJobs]:
         """List what runs, what waits and what went wrong; of one job also its pictures."""
         queue = self._studio.queue
         jobs = (
@@ -336,7 +288,7 @@ class Tools:
     @_tool
     def cancel(
         self, job: Annotated[str, Field(description="A job's id, or its first characters.")]
-    ) -> Annotated[CallToolResult, Jobs]:
+    ) -> Annotated[CallToolResult, ToolJobs]:
         """Stop a job at its next step, or take it out of the queue. Its finished pictures stay."""
         identity = self._studio.queue.find(job)
         self._studio.cancel(identity)
@@ -463,62 +415,56 @@ class Tools:
 
 def jobs_result(studio: Studio, jobs: Sequence[QueuedJob]) -> CallToolResult:
     """Jobs with their pictures, and the state of the queue."""
-    queue, listed = studio.queue, [_job(studio, job) for job in jobs]
-    counts = {str(state): count for state, count in queue.counts().items()}
-    data = Jobs(jobs=listed, counts=counts, paused=queue.is_paused(), notice=str(studio.trouble() or ""))
-    lines = [line for job in listed for line in (_headline(job), *map(_line, job.pictures))]
-    lines += ["The queue is paused."] if data.paused else []
-    text = "\n".join(lines) or "Nothing runs and nothing waits."
-    return _result(studio.gallery, data, text, [picture for job in listed for picture in job.pictures])
+    data, text, items = describe_jobs(studio, jobs), list[str](), list[_Item]()
+    for job, queued in zip(data["jobs"], jobs, strict=True):
+        text.append(_headline(job))
+        results = studio.gallery.results(queued.id, queued)
+        for picture in job["pictures"]:
+            path = Path(results[picture["index"]].path)
+            picture |= _stored(path)
+            items.append(_Item(path, picture["media_type"], picture["text"] or queued.request.title))
+            text.append(_line(items[-1], picture["seed"], picture["score"]))
+    text += ["The queue is paused."] if data["paused"] else []
+    return _result(studio.gallery, data, "\n".join(text) or "Nothing runs and nothing waits.", items)
 
 
 def hits_result(gallery: Gallery, hits: Sequence[tuple[GalleryItem, float | None]]) -> CallToolResult:
     """The pictures of a search, with their scores."""
-    pictures = [_picture(item, item.prompt, None if score is None else round(score, 4)) for item, score in hits]
-    text = "\n".join([f"{len(pictures)} found.", *map(_line, pictures)])
-    return _result(gallery, Hits(pictures=pictures), text, pictures)
+    found, text, items = list[dict[str, Any]](), [f"{len(hits)} found."], list[_Item]()
+    for item, score in hits:
+        score = None if score is None else round(score, 4)
+        found.append({"picture": {**describe_item(item), **_stored(item.path)}, "score": score})
+        items.append(_Item(item.path, item.media_type, item.prompt))
+        text.append(_line(items[-1], item.seed, score))
+    return _result(gallery, {"hits": found}, "\n".join(text), items)
 
 
-def _picture(item: GalleryItem | Saved, prompt: str, score: float | None) -> PictureOut:
-    """A file of the gallery, which is named by its sha256."""
-    path = Path(item.path)
-    facts = {"id": path.stem, "path": str(path), "prompt": prompt, "seed": item.seed, "media_type": item.media_type}
-    return PictureOut.model_validate({**facts, "score": score, "credits": lines(credits_in(path))})
+class _Item(NamedTuple):
+    """A stored file that is shown and linked; it is named by its sha256."""
+
+    path: Path
+    media_type: str
+    words: str
 
 
-def _job(studio: Studio, job: QueuedJob) -> JobOut:
-    live = studio.store.progress.read(job.id)[1] if job.state != "waiting" else None
-    live, saved_files = live or Progress(0, 0), sorted(studio.gallery.results(job.id, job).items())
-    return JobOut(
-        id=job.id,
-        state=job.state,
-        prompt=job.request.title,
-        ahead=studio.queue.ahead(job.id),
-        step=live.step,
-        total=live.total,
-        sentence=job.sentence,
-        unknown=list(live.unknown),
-        read_as=live.read_as,
-        notes=list(map(str, inputs.notes(job.request))),
-        pictures=[_picture(saved, saved.text or job.request.title, saved.score) for _, saved in saved_files],
-    )
+def _stored(path: Path) -> dict[str, str]:
+    return {"path": str(path), "credits": lines(credits_in(path))}
 
 
-def _result(gallery: Gallery, data: Jobs | Hits, text: str, pictures: list[PictureOut]) -> CallToolResult:
-    """The first pictures are shown, all are linked."""
+def _result(gallery: Gallery, data: dict[str, Any], text: str, items: list[_Item]) -> CallToolResult:
+    """The first files are shown, all are linked."""
     blocks: list[ContentBlock] = [TextContent(type="text", text=text)]
-    blocks += [block for picture in pictures[:SHOWN] if (block := _content(gallery, picture))]
-    for picture in pictures:
-        name, uri = Path(picture.path).name, RESOURCE.replace("{id}", picture.id)
-        kind, title = picture.media_type, picture.prompt or name
-        blocks.append(ResourceLink(type="resource_link", uri=uri, name=name, title=title, mime_type=kind))
-    return CallToolResult(content=blocks, structured_content=data.model_dump(mode="json"))
+    blocks += [block for item in items[:SHOWN] if (block := _content(gallery, item.path.stem))]
+    for path, kind, words in items:
+        uri, title = RESOURCE.replace("{id}", path.stem), words or path.name
+        blocks.append(ResourceLink(type="resource_link", uri=uri, name=path.name, title=title, mime_type=kind))
+    return CallToolResult(content=blocks, structured_content=data)
 
 
-def _content(gallery: Gallery, picture: PictureOut) -> ContentBlock | None:
+def _content(gallery: Gallery, sha256: str) -> ContentBlock | None:
     """A stored file in the chat: text as text, a picture made small where it is large; None where it is gone."""
     try:
-        item = gallery.get(picture.id)
+        item = gallery.get(sha256)
         if item.kind == "text":
             return TextContent(type="text", text=item.text)
         if not item.medium.visual:
@@ -529,15 +475,14 @@ def _content(gallery: Gallery, picture: PictureOut) -> ContentBlock | None:
     return ImageContent(type="image", data=base64.b64encode(data).decode(), mime_type=kind)
 
 
-def _headline(job: JobOut) -> str:
-    where = f", {job.ahead} before it" if job.state == "waiting" else ""
-    where = f", step {job.step} of {job.total}" if job.state == "running" else where
-    words = [str(message) for message in not_drawn(job.unknown)]
-    words += [f"Read as: {job.read_as}."] if job.read_as else []
-    parts = (f"Job {job.id[:12]}: {job.state}{where}.", job.sentence, *words, *job.notes)
+def _headline(job: dict[str, Any]) -> str:
+    where = f", {job['ahead']} before it" if job["state"] == "waiting" else ""
+    where = f", step {job['progress']['step']} of {job['progress']['total']}" if job["progress"] else where
+    words = [str(message) for message in not_drawn([Unknown(**word) for word in job["unknown"]])]
+    words += [f"Read as: {job['read_as']}."] if job["read_as"] else []
+    parts = (f"Job {job['id'][:12]}: {job['state']}{where}.", job["sentence"], *words, *job["notes"])
     return " ".join(part for part in parts if part)
 
 
-def _line(picture: PictureOut) -> str:
-    score = "" if picture.score is None else f", score {picture.score}"
-    return f"- {picture.path} (seed {picture.seed}{score}): {picture.prompt}"
+def _line(item: _Item, seed: int, score: float | None) -> str:
+    return f"- {item.path} (seed {seed}{'' if score is None else f', score {score}'}): {item.words}"

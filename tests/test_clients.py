@@ -46,7 +46,7 @@ def tools(address: str, prompt: str, home: Path) -> str:
     async def call() -> str:
         async with mcp.Client(f"{address}/mcp") as client:
             made = await client.call_tool("generate", {"prompt": prompt, "steps": STEPS})
-            return made.structured_content["jobs"][0]["pictures"][0]["id"]
+            return made.structured_content["jobs"][0]["pictures"][0]["sha256"]
 
     return asyncio.run(call())
 

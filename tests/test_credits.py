@@ -79,7 +79,6 @@ def test_what_is_drawn_from_no_drawing_is_owed_to_nobody(pipe: StickerPipeline) 
     free: list[tuple[str, dict[str, Any]]] = [
         ("cat", {"strength": 0}),
         ("cat", {"start": picture}),
-        ("cat", {"sense": False}),
         ('"cat"', {}),
         ("", {"strength": 0, "blends": [pipe.blend([(1.0, "cat")])]}),
         ("", {"blends": [pipe.blend([(1.0, "cat")], references=False)]}),
@@ -260,7 +259,7 @@ def test_the_page_and_the_interfaces_say_it(tmp_path: Path) -> None:
         said = client_of(v1.router(house, "fake")).get(f"/api/v1/gallery/{digest}/credits").json()
         assert said == {"credits": [vars(TWEMOJI)], "lines": lines([TWEMOJI])}
         answer = hits_result(house.gallery, [(house.gallery.get(digest), None)]).structured_content
-        assert answer is not None and answer["pictures"][0]["credits"] == lines([TWEMOJI])
+        assert answer is not None and answer["hits"][0]["picture"]["credits"] == lines([TWEMOJI])
         for language, told in (
             ("en", "Drawn after Twemoji&#39;s cat, CC BY 4.0"),
             ("zh", "参照 Twemoji 的 cat 绘制，CC BY 4.0"),

@@ -18,6 +18,7 @@ from tiny_files import MOVING, SUFFIXES, picture_of, write, write_moving
 from waiting import bounded
 
 from models.messages import Refused
+from studio.api.uploads import checked
 from studio.export.clips import Clip, clip_file
 from studio.metadata.containers import LIMIT, png_chunk
 from studio.metadata.files import NAMESPACE, encoded, read, stripped, xmp_packet
@@ -250,3 +251,18 @@ def test_png_texts_without_a_keyword_are_passed_over(tmp_path: Path) -> None:
     )
     assert read(tmp_path / "a.png") == {}
     assert read(path) == {}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG", "AVIF"])
+def test_exif_values_that_lie_in_one_place(kind: str) -> None:
+    """Pillow copies each value when it opens a file; it is refused before that."""
+
+    def picture(tags: int) -> bytes:
+        entries = b"".join(struct.pack(">HHII", 0x9000 + n, 7, 60_000, 8 + 2 + 12 * tags + 4) for n in range(tags))
+        block = struct.pack(">2sHIH", b"MM", 42, 8, tags) + entries + bytes(4 + 60_000)
+        return as_file(Image.new("RGB", (8, 8)), kind, exif=b"Exif\0\0" + block)
+
+    assert checked(picture(3), "image").size == (8, 8)
+    with pytest.raises(Refused) as caught:
+        checked(picture(200), "image")
+    assert caught.value.message.code == "metadata.too_much"

@@ -35,7 +35,6 @@ from studio.metadata.files import read as read_settings
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = {
     "generate",
-    "edit",
     "animate",
     "caption",
     "export",
@@ -125,7 +124,7 @@ def test_the_tools_are_told(use: Callable[[Use], None]) -> None:
             assert tool.description and tool.description[0].isupper() and tool.output_schema
             assert all(one.get("description") for one in tool.input_schema["properties"].values()), tool.name
         assert tools["search"].annotations.read_only_hint and not tools["generate"].annotations.read_only_hint
-        assert tools["edit"].input_schema["required"] == ["image"]
+        assert tools["caption"].input_schema["required"] == ["image"]
         assert client.server_info.name == "studio128" and "stickers" in client.instructions
         styles = (await client.call_tool("styles")).structured_content["result"]
         models = (await client.call_tool("models")).structured_content["result"]
@@ -161,18 +160,19 @@ def test_pictures_are_made_edited_found_and_read(use: Callable[[Use], None], hom
         assert len(steps) > 2 and steps == sorted(set(steps)) and max(steps) <= 1 and heard[-1][2].startswith("step ")
 
         again = await client.call_tool("generate", ask)
-        assert again.structured_content["jobs"][0]["pictures"] == job["pictures"], "found, not made again"
+        pictures = again.structured_content["jobs"][0]["pictures"]
+        assert [(p["sha256"], p["cached"]) for p in pictures] == [(p["sha256"], True) for p in job["pictures"]]
         blue = coded(Image.new("RGBA", (20, 20), "blue"))
         mask = coded(Image.new("L", (128, 128), 255).point(lambda _: 255))
-        for given in (one["id"], blue, f"data:image/png;base64,{blue}"):
+        for given in (one["sha256"], blue, f"data:image/png;base64,{blue}"):
             edit = {"image": given, "prompt": "a face", "strength": 0.5, "seed": 1, "steps": 1}
-            edited = await client.call_tool("edit", {**edit, "mask": mask if given == one["id"] else ""})
+            edited = await client.call_tool("generate", {**edit, "mask": mask if given == one["sha256"] else ""})
             assert not edited.is_error and kinds(edited)[1] == "image", edited.content
         found = await client.call_tool("search", {"query": f"axolotl {use.kind}", "k": 2})
-        assert {hit["id"] for hit in found.structured_content["pictures"]} >= {one["id"]}
+        assert {hit["picture"]["sha256"] for hit in found.structured_content["hits"]} >= {one["sha256"]}
         assert kinds(found)[:2] == ["text", "image"]
-        like = await client.call_tool("search", {"like": one["id"], "k": 1})
-        assert len(like.structured_content["pictures"]) == 1 and not like.is_error
+        like = await client.call_tool("search", {"like": one["sha256"], "k": 1})
+        assert len(like.structured_content["hits"]) == 1 and not like.is_error
         fast = await client.call_tool("generate", {"prompt": f"a fox {use.kind}", "fast": True})
         asked = read_settings(Path(fast.structured_content["jobs"][0]["pictures"][0]["path"]))["request"]
         assert (asked["scheduler"], asked["steps"]) == ("fast", 4)
@@ -191,7 +191,7 @@ def test_a_clip_is_written_for_others(use: Callable[[Use], None], home: Path) ->
             {"format": "sheet"},
         )
         for wanted, name in zip(asked, ("slack.gif", ".mp4", "sheet.png"), strict=True):
-            answer = await client.call_tool("export", {"picture": clip["id"], **wanted})
+            answer = await client.call_tool("export", {"picture": clip["sha256"], **wanted})
             file = answer.structured_content["files"][0]
             assert file["path"].endswith(name), answer.content
             assert Path(file["path"]).is_relative_to(home / "cache")
@@ -199,9 +199,9 @@ def test_a_clip_is_written_for_others(use: Callable[[Use], None], home: Path) ->
             read = (await client.read_resource(link.uri)).contents[0]
             assert base64.b64decode(read.blob) == Path(file["path"]).read_bytes() and link.size == file["bytes"]
         for tool, arguments, says in (
-            ("export", {"picture": clip["id"]}, "say what to make"),
-            ("export", {"picture": clip["id"], "format": "avi"}, "there are no 'avi' files"),
-            ("export", {"picture": clip["id"], "app": "twitch"}, "takes no clips"),
+            ("export", {"picture": clip["sha256"]}, "say what to make"),
+            ("export", {"picture": clip["sha256"], "format": "avi"}, "there are no 'avi' files"),
+            ("export", {"picture": clip["sha256"], "app": "twitch"}, "takes no clips"),
             ("export", {"picture": "0" * 64, "format": "gif"}, "there is no picture"),
         ):
             answer = await client.call_tool(tool, arguments)
@@ -267,11 +267,11 @@ def test_what_is_refused_is_one_sentence(use: Callable[[Use], None], tmp_path: P
         ("generate", {"prompt": "a", "count": 1000}, "count must be between 1 and 64, not 1000."),
         ("generate", {"prompt": "a", "model": "fkae"}, "unknown model 'fkae' (did you mean 'fake'?)"),
         ("generate", {"prompt": "", "model": "fake:60"}, "the prompt is empty" if local else "unknown model 'fake:60'"),
-        ("edit", {"image": "0" * 64, "prompt": "a"}, f"image: there is no picture {'0' * 64} in the gallery."),
-        ("edit", {"image": "/nowhere/a.png", "prompt": "a"}, for_paths),
-        ("edit", {"image": "~nosuch/a.png", "prompt": "a"}, "a user that there is not" if local else for_paths),
-        ("edit", {"image": "http://169.254.169.254/a.png", "prompt": "a"}, for_paths),
-        ("edit", {"image": "AAAA", "prompt": "a"}, "image is not a picture that can be read"),
+        ("generate", {"image": "0" * 64, "prompt": "a"}, f"image: there is no picture {'0' * 64} in the gallery."),
+        ("generate", {"image": "/nowhere/a.png", "prompt": "a"}, for_paths),
+        ("generate", {"image": "~nosuch/a.png", "prompt": "a"}, "a user that there is not" if local else for_paths),
+        ("generate", {"image": "http://169.254.169.254/a.png", "prompt": "a"}, for_paths),
+        ("generate", {"image": "AAAA", "prompt": "a"}, "image is not a picture that can be read"),
         ("search", {"query": "a", "like": "../../etc/passwd"}, "is no base64 of a picture file"),
         ("status", {"job": "zzz"}, "there is no job 'zzz'"),
         ("cancel", {"job": "zzz"}, "there is no job 'zzz'"),
@@ -286,7 +286,7 @@ def test_what_is_refused_is_one_sentence(use: Callable[[Use], None], tmp_path: P
         wrong = await client.call_tool("generate", {"prompt": "a", "count": "many"})
         assert wrong.is_error and "count" in wrong.content[0].text
         edit = {"image": str(tmp_path / "red.png"), "prompt": "a", "steps": 1, "strength": 1.0}
-        by_path = await client.call_tool("edit", edit)
+        by_path = await client.call_tool("generate", edit)
         assert by_path.is_error != local, "this computer's user may give a path, nobody else"
         with pytest.raises(mcp.MCPError, match="no picture"):
             await client.read_resource(f"studio://pictures/{'0' * 64}")

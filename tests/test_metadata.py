@@ -448,6 +448,25 @@ def test_nothing_is_written_into_a_part_of_a_file(kind: str) -> None:
             assert "avif" in kind or (kind in FILMS and facts(copy) == facts(whole))
 
 
+def test_a_film_loses_its_subtitles_also_where_they_last_longer() -> None:
+    file, film = io.BytesIO(), plain("webm")
+    words = b"1\n00:00:00,000 --> 00:00:09,000\nZxqv\n\n"
+    with (
+        av.open(io.BytesIO(film)) as video,
+        av.open(io.BytesIO(words), format="srt") as subtitles,
+        av.open(file, "w", format="matroska") as both,
+    ):
+        copies = [(source, both.add_stream_from_template(source.streams[0])) for source in (video, subtitles)]
+        for source, stream in copies:
+            for packet in source.demux():
+                if packet.pts is not None:
+                    packet.stream = stream
+                    both.mux(packet)
+    assert b"Zxqv" in file.getvalue()
+    without = strip(file.getvalue(), "it")
+    assert b"Zxqv" not in without and facts(without)[-1] == facts(film)[-1]
+
+
 STRIP_KINDS = (*SUFFIXES, *(f"moving {kind}" for kind in MOVING))
 SECRET = "Zxqv 一只猫"
 TURNED = 6  # EXIF's number for a picture that lies on its side

@@ -27,8 +27,7 @@ from studio.backends.embedded import Embedded, _sampling
 from studio.backends.fake import Fake
 from studio.batch.readers import is_known
 from studio.capabilities import FAST, Range
-from studio.doors import FAST_FIELD
-from studio.mcp import Tools, media_tools
+from studio.mcp import Tools, fields_in, media_tools
 from studio.metadata.restore import restore
 from studio.planner import RESOLVERS, job_id, plan, resolve
 from studio.requests import (
@@ -423,10 +422,9 @@ def test_a_field_has_one_help_at_every_door(task: str, house: Studio) -> None:
     for name, field in fields_of(kind, programs=True).items():
         assert name == "task" or (field.description and body[name]["description"] == field.description), name
     assert not planned_fields() & body.keys()
-    for making in (making for making in media_tools() if making.request is kind):
-        schema = Tools(house, "fake", True).media_tool(making).parameters["properties"]
-        for name in making.fields.split():
-            field = FAST_FIELD if name == "fast" else kind.model_fields[name]
+    for tool in (tool for tool, request in media_tools().items() if request is kind):
+        schema = Tools(house, "fake", True).media_tool(tool, kind).parameters["properties"]
+        for name, field in fields_in(kind).items():
             assert schema[name]["description"].endswith(field.description), name
             assert limits(field).get("le") == schema[name].get("maximum"), name
     if kind.command is not None:
@@ -440,8 +438,8 @@ def test_a_registered_medium_is_at_every_door(tone: None, studio: Callable[..., 
     assert result.code == 0 and "A tone of a pitch." in result.out and "Hertz." in result.out
     result = studio("tone", "a bell", "--pitch", 1, "--model", "fake")
     assert (result.code, result.err) == (2, "studio: pitch must be between 20 and 20000, not 1.0.\n")
-    tool = Tools(house, "fake", True).media_tool(media_tools()[-1])
-    assert tool.name == "tone" and tool.parameters["properties"]["pitch"]["maximum"] == 20_000
+    tool = Tools(house, "fake", True).media_tool("tone", media_tools()["tone"])
+    assert tool.parameters["properties"]["pitch"]["maximum"] == 20_000
     assert is_known("pitch") and "pitch" in job_model(ToneRequest).model_fields
     assert job_router(tuple(media_tasks().values())).routes
     can = CAN.model_copy(update={"tasks": ("tone",)})

@@ -1,11 +1,13 @@
 """A1111's API: a client library from PyPI that knows nothing of the studio works unchanged, and raw requests do."""
 
+import asyncio
 import base64
 import hashlib
 import io
 import json
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -18,7 +20,9 @@ from waiting import TIMEOUT, until
 
 from models.data.pixels import fit
 from models.messages import Message, Refused
+from studio.api import a1111
 from studio.api.a1111 import SAMPLERS, scheduler_of
+from studio.api.routing import Rejected, answered
 
 webuiapi = pytest.importorskip("webuiapi", reason="webuiapi is not installed (extra `test`)")
 
@@ -250,6 +254,23 @@ def test_the_model_is_an_option(api: Any, http: httpx.Client) -> None:
     assert api.util_get_current_model() == current
     override = {"sd_model_checkpoint": current, "CLIP_stop_at_last_layers": 2}
     assert api.txt2img(prompt="a model", override_settings=override, **SMALL).info["sd_model_name"] == "fake:0.02"
+
+
+def test_options_look_at_the_chosen_model_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[str] = []
+    monkeypatch.setattr(a1111, "model_state", lambda name: looked_at.append(name) or SimpleNamespace(digest="d" * 64))
+    answer = a1111.options(a1111.State(SimpleNamespace(), "fake"))  # type: ignore[arg-type]
+    assert answer["sd_model_checkpoint"] == f"fake [{'d' * 10}]" and looked_at == ["fake"]
+
+
+@pytest.mark.parametrize(("code", "status"), [("studio.closed", 503), ("job.answer_cancelled", 500)])
+def test_what_the_worker_fails_at_is_no_error_of_the_client(code: str, status: int) -> None:
+    async def acontent(_: Any) -> None:
+        raise Refused(code)
+
+    with pytest.raises(Rejected) as caught:
+        asyncio.run(answered(SimpleNamespace(acontent=acontent), None))  # type: ignore[arg-type]
+    assert caught.value.status == status
 
 
 def test_names_of_samplers() -> None:

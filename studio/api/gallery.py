@@ -1,7 +1,7 @@
-"""The gallery and its search, for programs; how stored files are described and served."""
+"""The gallery and its search, for programs; how jobs and stored files are described, and how files are served."""
 
 import mimetypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path as FilePath
@@ -14,8 +14,9 @@ from pydantic import AfterValidator
 
 from models.messages import Refused
 from models.references.credits import lines
+from studio import inputs
 from studio.api.routing import Rejected, Route, Served, ServedStudio
-from studio.api.schemas import LARGEST, SHA256, AnnotationsIn, CreditsOut, Hits, ItemOut, Page
+from studio.api.schemas import LARGEST, SHA256, AnnotationsIn, CreditsOut, Hits, ItemOut, JobOut, Page
 from studio.api.uploads import in_turn
 from studio.clips import MAX_FRAMES, ClipFile
 from studio.events import Saved
@@ -24,6 +25,9 @@ from studio.export.make import Wanted, bundled, exported, stills
 from studio.gallery import PAGE, Filter, Gallery, GalleryItem
 from studio.media import MEDIA, is_webp
 from studio.metadata.files import credits_in
+from studio.metadata.origin import nameless
+from studio.queue import QueuedJob
+from studio.studio import Studio
 
 PREFIX = "/api/v1"
 # A file is named by its content: it never changes.
@@ -83,6 +87,30 @@ def describe_saved(saved: Saved) -> dict[str, Any]:
     facts = asdict(saved)
     sha256 = FilePath(facts.pop("path")).stem
     return {**facts, "sha256": sha256, "url": f"{PREFIX}/gallery/{sha256}/file", "seconds": round(saved.seconds, 3)}
+
+
+def describe_jobs(studio: Studio, jobs: Sequence[QueuedJob]) -> dict[str, Any]:
+    """Jobs and the state of the queue, as JSON."""
+    queue, line = studio.queue, studio.queue.line()
+    listed = [describe_queued(studio, job, line.get(job.id, 0)) for job in jobs]
+    notice = str(studio.trouble() or "")
+    return {"jobs": listed, "counts": queue.counts(), "paused": queue.is_paused(), "notice": notice}
+
+
+def describe_queued(studio: Studio, job: QueuedJob, ahead: int) -> dict[str, Any]:
+    """A job with its pictures and how far it is, as JSON."""
+    live = studio.store.progress.read(job.id)[1] if job.state != "waiting" else None
+    return {
+        **{name: value for name, value in vars(job).items() if name in JobOut.model_fields},
+        "sentence": job.sentence,
+        "unknown": [asdict(word) for word in live.unknown] if live else [],
+        "read_as": live.read_as if live else "",
+        "notes": list(map(str, inputs.notes(job.request))),
+        "ahead": ahead,
+        "progress": {"step": live.step, "total": live.total} if live and job.state == "running" else None,
+        "pictures": [describe_saved(saved) for _, saved in sorted(studio.gallery.results(job.id, job).items())],
+        "request": nameless(job.request.model_dump(mode="json")),
+    }
 
 
 def describe_item(item: GalleryItem) -> dict[str, Any]:

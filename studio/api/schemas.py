@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_mo
 from models.messages import Refused
 from models.references.credits import Credit
 from studio.api.routing import TAG
-from studio.events import Reading, Saved
+from studio.events import Reading, Saved, Unknown
 from studio.gallery import RATINGS, GalleryItem
 from studio.queue import QueuedJob, State
 from studio.requests import CaptionRequest, Ingredient, MediaRequest, Picture, fields_of
@@ -115,11 +115,13 @@ class ProgressOut(BaseModel):
 JobOut = _result_model(
     "JobOut",
     "A job as it stands. `ahead` is how many come before it; times are seconds since the epoch; `sentence` says why it"
-    " failed or was quarantined, `notes` are remarks on the files that it was given. Pictures in `request` are"
-    " named by content.",
+    " failed or was quarantined, `read_as` is the prompt as it is read where that differs from its words, `notes` are"
+    " remarks on the files that it was given. Pictures in `request` are named by content.",
     QueuedJob,
     ("request", "crash_count", "stop_request", "message"),
     sentence=str,
+    unknown=list[Unknown],
+    read_as=str,
     notes=list[str],
     ahead=int,
     progress=ProgressOut | None,

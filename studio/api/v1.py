@@ -19,7 +19,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from models.messages import Refused
 from studio import inputs
 from studio.api import gallery
-from studio.api.gallery import PREFIX, describe_saved
+from studio.api.gallery import PREFIX, describe_jobs, describe_queued, describe_saved
 from studio.api.routing import Rejected, Route, Served, ServedStudio, answered, close, serve
 from studio.api.schemas import (
     SHA256,
@@ -40,9 +40,9 @@ from studio.capabilities import Style
 from studio.doors import ModelState, model_problem, model_states
 from studio.events import Cancelled, Done, Event, Failed, Progress, Saved
 from studio.media import data_url
-from studio.metadata.origin import nameless, version
+from studio.metadata.origin import version
 from studio.planner import Job
-from studio.queue import OPEN, QueuedJob, State
+from studio.queue import OPEN, State
 from studio.requests import MediaRequest, media_tasks, only
 from studio.studio import Studio
 from studio.worker import silence
@@ -59,8 +59,6 @@ EVENTS: dict[int | str, dict[str, Any]] = {
     204: {"description": "Nothing follows: the end was sent before."},
 }
 Id = Annotated[str, PathParameter(pattern=SHA256, description="The job's id, 64 hexadecimal digits.")]
-
-SHOWN = frozenset(JobOut.model_fields)
 
 routes = APIRouter(prefix=PREFIX, route_class=Route, responses=ERRORS)
 jobs = APIRouter(route_class=Route, tags=["jobs"])
@@ -133,17 +131,14 @@ def list_jobs(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Any:
     """Running ones first, then waiting ones, then those that ended, latest first."""
-    studio, queue = served.studio, served.studio.queue
-    line, notice = queue.line(), str(studio.trouble() or "")
-    listed = [_job_json(studio, job, line.get(job.id, 0)) for job in queue.jobs(state or OPEN, limit)]
-    return {"jobs": listed, "counts": queue.counts(), "paused": queue.is_paused(), "notice": notice}
+    return describe_jobs(served.studio, served.studio.queue.jobs(state or OPEN, limit))
 
 
 @jobs.get("/jobs/{job}", response_model=JobOut)
 def describe_job(served: ServedStudio, job: Id) -> Any:
     """One job with its pictures."""
     try:
-        return _job_json(served.studio, served.studio.queue.job(job), served.studio.queue.ahead(job))
+        return describe_queued(served.studio, served.studio.queue.job(job), served.studio.queue.ahead(job))
     except KeyError as error:
         raise Rejected(404, "api.no_job", job=job) from error
 
@@ -211,20 +206,6 @@ def _request_fields(prefix: str, body: Any, files: Uploads) -> dict[str, Any]:
         return value
 
     return {key: read(f"{prefix}{key}", getattr(body, key)) for key in body.model_fields_set}
-
-
-def _job_json(studio: Studio, job: QueuedJob, ahead: int) -> dict[str, Any]:
-    """A job with its pictures and how far it is."""
-    live = studio.store.progress.read(job.id)[1] if job.state == "running" else None
-    return {
-        **{name: value for name, value in vars(job).items() if name in SHOWN},
-        "sentence": job.sentence,
-        "notes": list(map(str, inputs.notes(job.request))),
-        "ahead": ahead,
-        "progress": {"step": live.step, "total": live.total} if live else None,
-        "pictures": [describe_saved(saved) for _, saved in sorted(studio.gallery.results(job.id, job).items())],
-        "request": nameless(job.request.model_dump(mode="json")),
-    }
 
 
 async def _event_stream(served: Served, job: dict[str, Any]) -> AsyncIterator[ServerSentEvent]:

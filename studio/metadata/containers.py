@@ -548,8 +548,10 @@ def _film_with(data: bytes, metadata: Metadata) -> bytes:
                 if stream.metadata.get("alpha_mode") == "1":  # else the copy does not say that it has transparency
                     copied.codec_context.pix_fmt = "yuva420p"
         for packet in film.demux():
-            if packet.pts is not None and packet.stream.index in streams:
-                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if packet.pts is None:
+                continue
+            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))  # also of subtitles
+            if packet.stream.index in streams:
                 packet.stream = streams[packet.stream.index]
                 copy.mux(packet)
         if not end or end + CUT < (film.duration or 0) / av.time_base:

@@ -49,6 +49,7 @@ KINDS = {one.media_type.removeprefix("image/"): one for one in CONTAINERS.values
 # the same megabyte fills the memory of a reader that takes everything.
 DESCRIPTION, MAKE, MODEL, ORIENTATION, DETAILS, COMMENT = 0x010E, 0x010F, 0x0110, 0x0112, 0x8769, 0x9286
 WANTED = (DESCRIPTION, MAKE, MODEL, ORIENTATION, DETAILS, COMMENT)
+DIRECTORIES = (DETAILS, 0x8825, 0xA005)  # tags that point to other directories
 WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 7: 1, 129: 1}  # bytes of a value, by type; 129 is UTF-8
 UNICODE = b"UNICODE\0"
 
@@ -259,6 +260,33 @@ def exif_orientation(block: bytes) -> int:
     value = tags.get(ORIENTATION, b"")
     turned = struct.unpack(order + "H", value[:2])[0] if len(value) >= 2 else 1
     return turned if 1 <= turned <= 8 else 1
+
+
+def check_exif(data: bytes, name: str) -> None:
+    """Refused, by this `name`, where the values of a picture's EXIF take more than LIMIT bytes: Pillow copies each of
+    them when it opens a file, also those that lie in the same place.
+    """
+    container = next((one for one in CONTAINERS.values() if one.begins(data)), None)
+    with contextlib.suppress(Broken):  # the decoder says what is wrong
+        for keyword, block, _ in container.extras(data) if container else ():
+            if keyword == EXIF and _exif_size(block.removeprefix(EXIF_HEADER)) > LIMIT:
+                raise Refused(Broken("metadata.too_much").message(name))
+
+
+def _exif_size(tiff: bytes) -> int:
+    """Bytes that all values of an EXIF block take at most."""
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2], "")
+    todo = [struct.unpack_from(order + "I", tiff, 4)[0]] if order and len(tiff) >= 8 else []
+    size, seen = 0, set[int]()
+    while todo:
+        if (at := todo.pop()) in seen or at + 2 > len(tiff):
+            continue
+        seen.add(at)
+        most = min(struct.unpack_from(order + "H", tiff, at)[0], (len(tiff) - at - 2) // 12)
+        for tag, _, count, value in struct.iter_unpack(order + "HHII", tiff[at + 2 : at + 2 + 12 * most]):
+            size += min(8 * count, len(tiff))  # no type is wider than 8 bytes
+            todo += [value] if tag in DIRECTORIES else []
+    return size
 
 
 def exif_texts(block: bytes) -> dict[str, str]:
