@@ -104,15 +104,6 @@ def test_python(house: Studio, red: Path) -> None:
     assert list(maintenance.inspect(house.store)) == []
 
 
-def test_a_clip_is_seen_frame_by_frame(house: Studio) -> None:
-    job = house.submit(clip_job(model="fake:0.1"))
-    progress = [event for event in house.events(job) if isinstance(event, Progress) and event.total]
-    steps = [event.step for event in progress]
-    assert steps == sorted(steps) and progress[-1].total == 6 and len(set(steps)) > 2
-    preview = media.read(progress[-1].previews[0], "image/webp")
-    assert preview.kind == "clip" and preview.frames == progress[-1].step, "it moves as far as it is made"
-
-
 # --- Commands ---------------------------------------------------------------------------------------------------------
 
 
@@ -169,24 +160,6 @@ def test_a_batch(studio: Command, tmp_path: Path, red: Path, monkeypatch: pytest
     assert sorted(path.name for path in (out / "images").iterdir()) == sorted([*files, "metadata.jsonl"])
 
 
-# --- Gallery and search -----------------------------------------------------------------------------------------------
-
-
-def test_gallery_and_search(studio: Command, home: Home, red: Path) -> None:
-    for job in (clip_job(), caption_job(red, language="zh")):
-        list(run_job(Fake(), job, GallerySink(home.gallery)))
-    ((clip,), (text,)) = (home.gallery.page(Filter(kind=kind)) for kind in ("clip", "text"))
-    assert (clip.frames, clip.seconds, clip.width, clip.prompt) == (6, 1.2, 128, "a red cat")
-    assert (text.text, text.prompt, text.width, text.seconds) == ("一张红色的脸，开心", text.text, 0, 0.0)
-    assert not home.gallery.page(Filter(kind="image"))
-    for words, kept in (("cat", clip), ("红色", text)):
-        (row,) = studio("search", words, "--no-meaning", "--model", "fake", "--json").json
-        assert (row["path"], row["prompt"]) == (str(kept.path), kept.prompt)
-    near = studio("search", "a red cat", "--model", "fake", "--json").json
-    assert near[0] == {"path": str(clip.path), "score": 1.0, "prompt": "a red cat"} and len(near) == 2
-    assert list(maintenance.inspect(home)) == []
-
-
 # --- Files ------------------------------------------------------------------------------------------------------------
 
 
@@ -196,14 +169,6 @@ def files(tmp_path: Path, red: Path) -> tuple[Path, Path]:
     for job in (clip_job(), caption_job(red)):
         list(run_job(Fake(), job, FolderSink(tmp_path)))
     return next(tmp_path.glob("*.webp")), next(tmp_path.glob("*.txt"))
-
-
-def test_info(studio: Command, files: tuple[Path, Path]) -> None:
-    clip, text = studio("info", *files, "--json").json
-    assert (clip["request"]["task"], clip["request"]["frames"], clip["seed"]) == ("clip", 6, 3)
-    assert (text["request"]["task"], text["request"]["image"]["path"]) == ("caption", "red.png")
-    said = studio("info", *files)
-    assert said.code == 0 and "prompt: a red cat" in said.out and "task: caption" in said.out
 
 
 def test_strip(studio: Command, files: tuple[Path, Path]) -> None:
