@@ -1,7 +1,7 @@
 """Final figures, on pictures that nothing here was trained, validated or chosen on ("fresh"): another artist's drawings
 of known things.
 
-It is read once, when all is decided. Who chooses by it has no fresh set any more: that is what `val` is for.
+It is read once, for final figures. A choice that is made on it would spend it; choices are made on `val`.
 """
 
 from collections.abc import Iterator, Sequence
