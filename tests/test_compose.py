@@ -133,8 +133,6 @@ def test_progress_counts_every_drawing_and_shows_pictures(pipe: StickerPipeline)
 @pytest.mark.parametrize(
     "options",
     [
-        {"words": False},
-        {"sense": False},
         {"vector": torch.ones(1, 128)},
         {"vector": [torch.ones(1, 128)]},
         {"start": np.zeros((1, 128, 128, 4), np.uint8)},

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import Output
 from fixture_world import fixture_world
 from page_kit import client_of
@@ -79,6 +80,7 @@ def test_what_is_drawn_from_no_drawing_is_owed_to_nobody(pipe: StickerPipeline) 
     free: list[tuple[str, dict[str, Any]]] = [
         ("cat", {"strength": 0}),
         ("cat", {"start": picture}),
+        ("cat", {"vector": torch.zeros(1, 128)}),
         ('"cat"', {}),
         ("", {"strength": 0, "blends": [pipe.blend([(1.0, "cat")])]}),
         ("", {"blends": [pipe.blend([(1.0, "cat")], references=False)]}),
