@@ -95,7 +95,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 PNG_CONTENT = frozenset(
     b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP sBIT bKGD pHYs hIST cICP mDCV cLLI acTL fcTL fdAT".split()
 )
-PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"comf")  # ComfyUI's animations have a chunk of their own, built like tEXt
+PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 PNG_XMP = "XML:com.adobe.xmp"
 
 

@@ -47,8 +47,8 @@ KINDS = {one.media_type.removeprefix("image/"): one for one in CONTAINERS.values
 
 # The few EXIF tags in which programs keep settings. Only they are read: a directory of 65,535 tags that all point at
 # the same megabyte fills the memory of a reader that takes everything.
-DESCRIPTION, MAKE, MODEL, ORIENTATION, DETAILS, COMMENT = 0x010E, 0x010F, 0x0110, 0x0112, 0x8769, 0x9286
-WANTED = (DESCRIPTION, MAKE, MODEL, ORIENTATION, DETAILS, COMMENT)
+ORIENTATION, DETAILS, COMMENT = 0x0112, 0x8769, 0x9286
+WANTED = (ORIENTATION, DETAILS, COMMENT)
 DIRECTORIES = (DETAILS, 0x8825, 0xA005)  # tags that point to other directories
 WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 7: 1, 129: 1}  # bytes of a value, by type; 129 is UTF-8
 UNICODE = b"UNICODE\0"
@@ -290,16 +290,9 @@ def _exif_size(tiff: bytes) -> int:
 
 
 def exif_texts(block: bytes) -> dict[str, str]:
-    """`parameters` from UserComment (A1111), and `prompt` from where ComfyUI puts it: camera tags."""
+    """`parameters` from UserComment, as A1111 writes it."""
     _, tags = _tags(block)
-    by_keyword = {}
-    for tag in (MODEL, MAKE, DESCRIPTION):
-        keyword, colon, text = decoded(tags.get(tag, b"")).rstrip("\0").partition(":")
-        if colon and keyword == "prompt":
-            by_keyword[keyword] = text
-    if COMMENT in tags:
-        by_keyword["parameters"] = _comment(tags[COMMENT])
-    return by_keyword
+    return {"parameters": _comment(tags[COMMENT])} if COMMENT in tags else {}
 
 
 def _tags(block: bytes) -> tuple[str, dict[int, bytes]]:
