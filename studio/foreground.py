@@ -1,7 +1,6 @@
 """Jobs done in this process, with a progress bar and the time left on stderr."""
 
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from rich.progress import BarColumn, ProgressColumn, TaskProgressColumn, TextCol
 from rich.progress import Progress as Bar
 
 from studio.backends.base import Backend
-from studio.events import Done, Failed, Progress, Saved, Unknown, not_drawn
+from studio.events import Failed, Progress, Saved, Unknown, not_drawn
 from studio.files import ready_folder, remove_empty
 from studio.planner import Job
 from studio.run import FolderSink, Sink, explain, run_jobs
@@ -65,49 +64,35 @@ def run(backend: Backend, jobs: list[Job], folder: Path, sink: Sink | None = Non
     files only. Raises Refused where `folder` won't do, before any work.
     """
     created = ready_folder(folder, sum(job.request.count for job in jobs))
-    batch, rows = Batch(), dict[tuple[int, int], Row]()
+    batch, saved, words, parts = Batch(), dict[tuple[int, int], Saved](), dict[int, Progress](), [0.0] * len(jobs)
     try:
         with bar_on_stderr() as bar:
-            _follow(run_jobs(backend, jobs, sink or FolderSink(folder), previews=False), jobs, rows, batch, bar)
+            task = bar.add_task("", total=len(jobs))
+            for number, event in run_jobs(backend, jobs, sink or FolderSink(folder), previews=False):
+                if isinstance(event, Saved):
+                    saved[number, event.index] = event
+                elif isinstance(event, Failed):
+                    batch.problems.append(event.sentence)
+                elif isinstance(event, Progress):
+                    parts[number] = event.step / event.total if event.total else 0.0
+                    if (event.unknown or event.read_as) and number not in words:
+                        words[number] = event
+                        sys.stderr.writelines(f"{message}\n" for message in not_drawn(event.unknown))
+                        sys.stderr.write(f"Read as: {event.read_as}\n" if event.read_as else "")
+                title = jobs[number].request.title or "from pictures"
+                shown = title if len(title) <= 40 else title[:39] + "…"
+                bar.update(task, completed=sum(parts), description=escape(shown))
     except KeyboardInterrupt:
         batch.stopped = True
     except Exception as error:
         batch.problems.append(str(explain(error)))
-    batch.rows = [rows[place] for place in sorted(rows)]
+    for (number, _), event in sorted(saved.items()):
+        job, progress = jobs[number], words.get(number, Progress(0, 0))
+        facts = (job.request.title, job.id, event.score, event.seconds, progress.unknown, progress.read_as)
+        batch.rows.append(Row(event.path, event.seed, *facts, event.kind, event.text))
     if not batch.rows:
         remove_empty(created)
     return batch
-
-
-def _follow(
-    events: Iterator[tuple[int, Progress | Saved | Done | Failed]],
-    jobs: list[Job],
-    rows: dict[tuple[int, int], Row],
-    batch: Batch,
-    bar: Bar,
-) -> None:
-    """Collect events. A saved artifact is a row at once, so that it counts when the next one fails."""
-    task, parts = bar.add_task("", total=len(jobs)), [0.0] * len(jobs)
-    unknown: dict[int, tuple[Unknown, ...]] = {}
-    read_as: dict[int, str] = {}
-    for number, event in events:
-        title = jobs[number].request.title
-        if isinstance(event, Saved):
-            facts = (title, jobs[number].id, event.score, event.seconds)
-            words = unknown.get(number, ()), read_as.get(number, "")
-            rows[number, event.index] = Row(event.path, event.seed, *facts, *words, event.kind, event.text)
-        elif isinstance(event, Failed):
-            batch.problems.append(event.sentence)
-        elif isinstance(event, Progress):
-            parts[number] = event.step / event.total if event.total else 0.0
-            if event.unknown and number not in unknown:
-                unknown[number] = event.unknown
-                sys.stderr.writelines(f"{one}\n" for one in not_drawn(event.unknown))
-            if event.read_as and number not in read_as:
-                read_as[number] = event.read_as
-                sys.stderr.write(f"Read as: {event.read_as}\n")
-        shown = title or "from pictures"
-        bar.update(task, completed=sum(parts), description=escape(shown if len(shown) <= 40 else shown[:39] + "…"))
 
 
 def bar_on_stderr(*more: ProgressColumn) -> Bar:

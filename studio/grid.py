@@ -30,8 +30,7 @@ SETTINGS: dict[str, type] = {
     "prompt": str, "style": str, "seed": int, "steps": int, "guidance": float, "scheduler": str, "model": str,
     "strength": float,
 }  # fmt: skip
-# As A1111 calls them.
-THEIRS = {
+A1111_NAMES = {
     "prompt": "Prompt S/R", "style": "Styles", "seed": "Seed", "steps": "Steps", "guidance": "CFG Scale",
     "scheduler": "Sampler", "model": "Checkpoint name", "strength": "Denoising",
 }  # fmt: skip
@@ -179,7 +178,7 @@ class Grid:
         settings: dict[str, object] = {"Seed": self.request.seed, "Model": self.request.model}
         settings["Script"] = "X/Y/Z plot"
         for name, axis in zip("XY", self.axes, strict=False):
-            settings |= {f"{name} Type": THEIRS[axis.setting], f"{name} Values": ", ".join(axis.labels())}
+            settings |= {f"{name} Type": A1111_NAMES[axis.setting], f"{name} Values": ", ".join(axis.labels())}
         settings["Version"] = f"Studio 128 {version()}"
         return a1111_text(self.request.prompt, self.request.negative, settings)
 
