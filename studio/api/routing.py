@@ -55,10 +55,15 @@ class Route(APIRoute):
 
         return handled
 
+    @staticmethod
+    def sentence(what: Refused | Message | str) -> str:
+        """An error in words; the page's are in the reader's language."""
+        return str(what)
+
     @classmethod
     def problem(cls, status: int, what: Refused | Message | str) -> JSONResponse:
         """The answer; lone surrogates, which JSON can't carry, become question marks."""
-        text = str(what).encode(errors="replace").decode()
+        text = cls.sentence(what).encode(errors="replace").decode()
         return JSONResponse(dict.fromkeys(cls.keys, text), status)
 
 
