@@ -348,7 +348,7 @@ def _text_with(data: bytes, metadata: Metadata) -> bytes:
 # --- AVIF: ISO boxes (ISO 14496-12) -----------------------------------------------------------------------------------
 #
 # Places are counted from the file's beginning, so nothing is cut out: what is taken off is overwritten with zeros and
-# gets the length zero. XMP and EXIF are added behind the end, in `uuid` boxes (XMP specification, part 3, 1.1.6).
+# gets the length zero. Pillow writes EXIF and XMP with the pixels; here they are read and taken out alone.
 
 AVIF_BRANDS, MP4_BRANDS = (b"avif", b"avis"), (b"isom", b"iso2", b"mp41", b"mp42", b"avc1", b"M4V ", b"qt  ")
 ISO_PARENTS = {b"meta": 4, b"moov": 0, b"trak": 0, b"mdia": 0, b"edts": 0}  # bytes before the boxes that they hold
@@ -357,7 +357,6 @@ ISO_EXTRAS = (b"uuid", b"udta", b"free", b"skip")  # may hold anything, and no p
 ISO_META = (b"Exif", b"mime", b"uri ")  # kinds of items that are no picture
 ISO_XMP = b"application/rdf+xml"
 XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
-ISO_UUIDS = {XMP_UUID: XMP, b"JpgTiffExif->JP2": EXIF}
 ISO_BOXES = 4096  # boxes and pieces of items that are looked at: a tiny file can name billions of pieces without bytes
 
 
@@ -392,15 +391,10 @@ def _avif_extras(data: bytes) -> Iterator[Extra]:
             yield EXIF, body[4 + int.from_bytes(body[:4]) :].removeprefix(EXIF_HEADER), False
         elif kind == ISO_XMP:
             yield XMP, body, False
-    for box in boxes:
-        if box.kind == b"uuid" and (name := ISO_UUIDS.get(data[box.body : box.body + 16])):
-            yield name, data[box.body + 16 : box.end], False
 
 
-def _avif_with(data: bytes, metadata: Metadata) -> bytes:
-    last = list(_boxes_between(data, 0, len(data)))
-    while last and last[-1].kind in ISO_EXTRAS:
-        data = data[: last.pop().start]
+def _avif_without(data: bytes, _metadata: Metadata) -> bytes:
+    """The file without metadata; how it is turned is said beside the pixels, too."""
     plain, boxes = bytearray(data), _iso_boxes(data)
     for _, pieces in _iso_items(data, boxes):
         for place in (place for piece in pieces for place in (piece.field, piece.place)):
@@ -411,14 +405,7 @@ def _avif_with(data: bytes, metadata: Metadata) -> bytes:
             plain[box.body : box.end] = bytes(box.end - box.body)
         elif box.kind in ISO_CLOCKS:
             plain[_iso_times(data, box)] = bytes(16 if data[box.body] else 8)
-        if data[box.start : box.start + 4] == bytes(4):  # "up to the file's end", which is about to move
-            plain[box.start : box.start + 4] = (box.end - box.start).to_bytes(4)
-    blocks = {EXIF: metadata.exif, XMP: metadata.xmp}
-    return bytes(plain) + b"".join(_uuid_box(uuid, blocks[name]) for uuid, name in ISO_UUIDS.items())
-
-
-def _uuid_box(uuid: bytes, body: bytes) -> bytes:
-    return struct.pack(">I4s", 24 + len(body), b"uuid") + uuid + body if body else b""
+    return bytes(plain)
 
 
 def _iso_times(data: bytes, clock: _Box) -> slice:
@@ -556,7 +543,10 @@ def _film_with(data: bytes, metadata: Metadata) -> bytes:
                 copy.mux(packet)
         if not end or end + CUT < (film.duration or 0) / av.time_base:
             raise Broken
-    return file.getvalue() + (_uuid_box(XMP_UUID, metadata.xmp) if "movflags" in options else b"")
+    if metadata.xmp and "movflags" in options:  # as a box behind the end (XMP specification, part 3, 1.1.6)
+        file.seek(0, io.SEEK_END)
+        file.write(struct.pack(">I4s", 24 + len(metadata.xmp), b"uuid") + XMP_UUID + metadata.xmp)
+    return file.getvalue()
 
 
 def _film_kind(data: bytes) -> str:
@@ -601,7 +591,7 @@ TEXT_ROW = Container(
 # Colours at full size: flat art with thin lines shows it at once when they are not.
 AVIF_OPTIONS = {"quality": 90, "subsampling": "4:4:4"}
 AVIF_ROW = Container(
-    "AVIF", "image/avif", ".avif", partial(_is_of, AVIF_BRANDS), _avif_extras, _avif_with, still=AVIF_OPTIONS
+    "AVIF", "image/avif", ".avif", partial(_is_of, AVIF_BRANDS), _avif_extras, _avif_without, still=AVIF_OPTIONS
 )
 MP4_ROW = Container("MP4", "video/mp4", ".mp4", partial(_is_of, MP4_BRANDS), _film_extras, _film_with, keywords=True)
 WEBM_ROW = Container(

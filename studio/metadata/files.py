@@ -74,10 +74,11 @@ class Texts:
 def write(data: bytes, media_type: str, says: Provenance) -> bytes:
     """The file with this metadata in place of all that it had; pixels and frames stay as they are.
 
-    ValueError where `data` is no file of that media type; Refused where it is damaged or has too little room (JPEG).
+    ValueError where `data` is no file of that media type, and for AVIF, which `encoded` writes whole; Refused where it
+    is damaged or has too little room (JPEG).
     """
     container = CONTAINERS.get(media_type)
-    if container is None or not (container is TEXT_ROW or container.begins(data)):
+    if container is None or container is AVIF_ROW or not (container is TEXT_ROW or container.begins(data)):
         raise ValueError(f"this is no {media_type} file that metadata can be written into")
     try:
         return container.with_metadata(data, _metadata(says, container, _orientation(container, data)))
