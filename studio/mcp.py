@@ -430,13 +430,13 @@ def jobs_result(studio: Studio, jobs: Sequence[QueuedJob]) -> CallToolResult:
 
 def hits_result(gallery: Gallery, hits: Sequence[tuple[GalleryItem, float | None]]) -> CallToolResult:
     """The pictures of a search, with their scores."""
-    found, text, items = list[dict[str, Any]](), [f"{len(hits)} found."], list[_Item]()
+    rows, text, items = list[dict[str, Any]](), [f"{len(hits)} found."], list[_Item]()
     for item, score in hits:
         score = None if score is None else round(score, 4)
-        found.append({"picture": {**describe_item(item), **_stored(item.path)}, "score": score})
+        rows.append({"picture": {**describe_item(item), **_stored(item.path)}, "score": score})
         items.append(_Item(item.path, item.media_type, item.prompt))
         text.append(_line(items[-1], item.seed, score))
-    return _result(gallery, {"hits": found}, "\n".join(text), items)
+    return _result(gallery, {"hits": rows}, "\n".join(text), items)
 
 
 class _Item(NamedTuple):

@@ -125,12 +125,6 @@ def test_with_the_password_everything_is(locked: Server) -> None:
     assert send(locked, "POST", "/api/v1/queue/pause", headers=stranger).status == 403, "a browser sends it along"
 
 
-def test_a_client_library_brings_the_password(locked: Server) -> None:
-    webuiapi = pytest.importorskip("webuiapi")
-    api = webuiapi.WebUIApi(port=locked.port, username="me", password=PASSWORD.encode().decode("latin-1"))
-    assert api.txt2img(prompt="a locked face", steps=1).image.size == (512, 512)
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

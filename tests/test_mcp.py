@@ -19,7 +19,6 @@ from typing import Any
 import mcp
 import pytest
 import uvicorn
-from page_kit import Server
 from picture_kit import coded
 from PIL import Image
 from starlette.applications import Starlette
@@ -342,13 +341,3 @@ def test_text_is_answered_as_text_and_what_is_gone_only_as_a_link(tmp_path: Path
 def test_a_bad_model_is_refused_before_it_serves(studio: Callable[..., Any]) -> None:
     said = studio("mcp", "--model", "fkae")
     assert said.code == 2 and said.out == "" and "did you mean 'fake'" in said.err
-
-
-def test_the_page_serves_them(server: Server) -> None:
-    """At `/mcp` of the app that `python app.py` serves, beside the page."""
-
-    async def look() -> set[str]:
-        async with mcp.Client(f"http://127.0.0.1:{server.port}/mcp") as client:
-            return {tool.name for tool in (await client.list_tools()).tools}
-
-    assert asyncio.run(asyncio.wait_for(look(), TIMEOUT)) == TOOLS
