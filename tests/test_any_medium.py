@@ -234,13 +234,13 @@ def test_the_tools(house: Studio, red: Path) -> None:
                 linked = (await client.read_resource(content[2].uri)).contents[0]
                 assert base64.b64decode(linked.blob) == Path(one["path"]).read_bytes()
                 if block == "text":
-                    assert content[1].text == one["prompt"] == WORDS
+                    assert content[1].text == one["text"] == WORDS
                 else:
                     with Image.open(io.BytesIO(base64.b64decode(content[1].data))) as moving:
                         assert (moving.n_frames, content[1].mime_type) == (6, "image/webp")
             for words, kind in (("cat", "image/webp"), ("face", "text/plain")):
                 found = await client.call_tool("search", {"query": words, "k": 1})
-                assert found.structured_content["pictures"][0]["media_type"] == kind
+                assert found.structured_content["hits"][0]["picture"]["media_type"] == kind
             wrong = await client.call_tool("animate", {"prompt": "a", "fps": 1000})
             assert wrong.is_error and wrong.content[0].text.startswith("fps must be between")
 
