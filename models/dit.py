@@ -27,6 +27,7 @@ class DiT(ModelMixin, ConfigMixin):
     """Text- and vector-conditioned Diffusion Transformer on latents; block i also feeds block depth - 1 - i."""
 
     config: Any
+    _supports_gradient_checkpointing = True
     _no_split_modules = ["Block"]  # noqa: RUF012 - diffusers' own declaration
     _repeated_blocks = ["Block"]  # noqa: RUF012
 
@@ -47,6 +48,7 @@ class DiT(ModelMixin, ConfigMixin):
         if size % patch:
             raise ValueError(f"a patch of {patch} does not divide a latent of {size}")
         values = channels * patch * patch
+        self.gradient_checkpointing = False
         self.patch_in = nn.Linear(values, width)
         # A reference latent is read patch upon patch beside the noisy one. Its gate depends on the time: where little
         # noise is left, a reference adds nothing.
@@ -150,13 +152,15 @@ class DiT(ModelMixin, ConfigMixin):
         skips: list[Tensor] = []
         for i, block in enumerate(self.blocks):
             late = 2 * i >= len(self.blocks)
-            skip = skips.pop() if late and skips else None
+            inputs = (x, condition, context, bias, skips.pop() if late and skips else None)
             if weakened is not None and i == self.bypassed:
                 strong = ~weakened
                 x = x.clone()
                 x[strong] = block(x[strong], condition[strong], context[strong], bias[strong])
+            elif torch.is_grad_enabled() and self.gradient_checkpointing:
+                x = self._gradient_checkpointing_func(block, *inputs)
             else:
-                x = block(x, condition, context, bias, skip)
+                x = block(*inputs)
             if not late:
                 skips.append(x)
         return x

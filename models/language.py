@@ -1,6 +1,6 @@
 """The language backbone: a decoder with grouped-query attention, sliding window, block mask and a mixture of experts.
 
-It is a `transformers` model, so that `generate` and its caches are theirs.
+It is a `transformers` model, so that `generate`, its caches and tensor, pipeline and expert parallelism are theirs.
 
 Shapes: B rows, L tokens given now, S tokens seen (cached ones included), D width, V vocabulary; H query heads of E
 numbers share G key-value heads, R = H / G each; N real tokens of the batch, X experts of which K run, M their hidden
@@ -10,7 +10,7 @@ Norms are LayerNorms without weights (`layers.layer_norm`): the products that fo
 on a CPU it takes a tenth of RMSNorm's time.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.integrations.moe import use_experts_implementation
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
 from models.layers import layer_norm, rotate
@@ -36,6 +37,26 @@ class LanguageConfig(PreTrainedConfig):
     "full_attention"; all layers slide where it is not given, so the cache stops growing at `sliding_window` tokens."""
 
     model_type = "studio128_language"
+    # Plans in the words of transformers.distributed. Packed: keys beside values, gate beside up, in one matrix.
+    base_model_tp_plan: ClassVar[dict[str, Any]] = {
+        "layers.*.attention.query": "colwise",
+        "layers.*.attention.key_value": "packed_colwise",
+        "layers.*.attention.out": "rowwise",
+        "layers.*.mixture.experts.gate_up_proj": "packed_colwise",
+        "layers.*.mixture.experts.down_proj": "rowwise",
+        "layers.*.mixture.experts": "moe_tp_experts",
+    }
+    base_model_ep_plan: ClassVar[dict[str, Any]] = {
+        "layers.*.mixture.experts.gate_up_proj": "grouped_gemm",
+        "layers.*.mixture.experts.down_proj": "grouped_gemm",
+        "layers.*.mixture.experts": "ep_dispatch_experts",
+    }
+    base_model_pp_plan: ClassVar[dict[str, Any]] = {
+        "embed_tokens": (["input_ids"], ["inputs_embeds"]),
+        "layers": (["hidden_states", "attention_mask"], ["hidden_states"]),
+        "norm": (["hidden_states"], ["hidden_states"]),
+    }
+
     vocab_size: int = 12288
     hidden_size: int = 256
     num_hidden_layers: int = 6
@@ -73,6 +94,8 @@ class LanguagePreTrainedModel(PreTrainedModel):
 
     config: LanguageConfig
     base_model_prefix = "model"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["DecoderLayer"]  # noqa: RUF012
     _keep_in_fp32_modules_strict = ["router"]  # noqa: RUF012  (0.001 steps of its bias drown in bf16)
 
     @torch.no_grad()
@@ -99,6 +122,8 @@ class LanguageModel(LanguagePreTrainedModel, GenerationMixin):
     """The decoder with its output head, tied to the embedding: `LanguageModel(LanguageConfig(**preset(...)))`."""
 
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}  # noqa: RUF012
+    _tp_plan = {"lm_head": "colwise_gather_output"}  # noqa: RUF012
+    _pp_plan = {"lm_head": ("hidden_states", "logits")}  # noqa: RUF012
 
     def __init__(self, config: LanguageConfig) -> None:
         super().__init__(config)
@@ -118,6 +143,7 @@ class LanguageModel(LanguagePreTrainedModel, GenerationMixin):
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int = 0,
+        output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> CausalLMOutputWithPast:
         """Next-token logits (B, L, V) of the last `logits_to_keep` positions (0: of all), or the loss of `labels`.
@@ -134,6 +160,7 @@ class LanguageModel(LanguagePreTrainedModel, GenerationMixin):
             labels: (B, L), the ids themselves, -100 to leave one out. The loss is the mean over the tokens that the
                 token before predicts: none that starts a document, is padding, or was seen by its predictor as part
                 of one prefix. Logits are then computed where they count and not returned.
+            output_hidden_states: also the states (B, L, D) before every layer and after the final norm.
         """
         masks = {"attention_mask": attention_mask, "document_ids": document_ids, "prefix_mask": prefix_mask}
         output = self.model(
@@ -142,6 +169,7 @@ class LanguageModel(LanguagePreTrainedModel, GenerationMixin):
             cache=cache,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
+            output_hidden_states=output_hidden_states,
             **masks,
         )
         loss = logits = None
@@ -149,7 +177,7 @@ class LanguageModel(LanguagePreTrainedModel, GenerationMixin):
             loss = self._loss(output.last_hidden_state, labels, **masks)
         else:
             logits = self.lm_head(output.last_hidden_state[:, -logits_to_keep:])
-        return CausalLMOutputWithPast(loss=loss, logits=logits, cache=output.cache)
+        return CausalLMOutputWithPast(loss=loss, logits=logits, cache=output.cache, hidden_states=output.hidden_states)
 
     def _loss(
         self,
@@ -187,6 +215,8 @@ class Decoder(LanguagePreTrainedModel):
         super().__init__(config)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList([DecoderLayer(config, i) for i in range(config.num_hidden_layers)])
+        self.norm = Norm()
+        self.gradient_checkpointing = False
         self.post_init()
 
     def embed(self, ids: Tensor | None, embeds: Tensor | None = None) -> Tensor:
@@ -206,12 +236,13 @@ class Decoder(LanguagePreTrainedModel):
         angles = (position_ids[..., None].float() * self.config.rope_theta**-powers)[:, :, None]
         return angles.cos().to(dtype), angles.sin().to(dtype)
 
-    def _biases(self, past: int, x: Tensor, cache: Cache | None, **masks: Any) -> list[Tensor]:
+    def _biases(
+        self, layers: "list[DecoderLayer]", past: int, x: Tensor, cache: Cache | None, **masks: Any
+    ) -> list[Tensor]:
         """Every layer's additive bias (B or 1, L, S), made once for all layers of one window. -1e4 and not -inf: a row
         of padding, which sees nothing, is then a mean and not NaN."""
         length = x.shape[1]
         biases: dict[int | None, Tensor] = {}
-        layers: Any = self.layers
         for layer in layers:
             window = layer.attention.window
             if window not in biases:
@@ -231,13 +262,15 @@ class Decoder(LanguagePreTrainedModel):
         cache: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> BaseModelOutputWithPast:
         """Token states (B, L, D) after the final norm; arguments as in `LanguageModel.forward`."""
         x = self.embed(input_ids, inputs_embeds)
         if use_cache and cache is None:
             cache = DynamicCache(config=self.config)
-        length, past = x.shape[1], cache.get_seq_length() if cache is not None else 0
+        layers = [layer for layer in self.layers if isinstance(layer, DecoderLayer)]  # a pipeline stage holds a part
+        length, past = x.shape[1], cache.get_seq_length(layers[0].attention.index) if cache is not None else 0
         if past and prefix_mask is not None and prefix_mask[:, past:].any():
             raise ValueError(f"prefix_mask goes on behind the {past} cached tokens, which did not see what is new")
         if position_ids is None:
@@ -247,12 +280,16 @@ class Decoder(LanguagePreTrainedModel):
             real = columns(attention_mask, past, length, "attention_mask").flatten().nonzero()[:, 0]
         positions = self._positions(position_ids, x.dtype)
         masks = {"attention_mask": attention_mask, "document_ids": document_ids, "prefix_mask": prefix_mask}
-        for layer, bias in zip(self.layers, self._biases(past, x, cache, **masks), strict=True):
-            x = layer(x, bias, positions, real, cache)
-        return BaseModelOutputWithPast(layer_norm(x), cache)
+        states = [x]
+        for layer, bias in zip(layers, self._biases(layers, past, x, cache, **masks), strict=True):
+            states.append(layer(states[-1], bias, positions, real, cache=cache))
+            if self.training:  # here and not in the router, whose forward runs twice under gradient checkpointing
+                layer.mixture.router.count()
+        states[-1] = self.norm(states[-1])
+        return BaseModelOutputWithPast(states[-1], cache, tuple(states) if output_hidden_states else None)
 
 
-class DecoderLayer(nn.Module):
+class DecoderLayer(GradientCheckpointingLayer):
     """Pre-norm: attention, then the mixture."""
 
     def __init__(self, config: LanguageConfig, index: int) -> None:
@@ -288,7 +325,7 @@ class GroupedQueryAttention(nn.Module):
         self.out = nn.Linear(config.num_attention_heads * self.width, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor, bias: Tensor, positions: tuple[Tensor, Tensor], cache: Cache | None) -> Tensor:
-        """`x` (B, L, D) -> (B, L, D)."""
+        """`x` (B, L, D) -> (B, L, D). The number of heads is read off the products: tensor parallel gives a part."""
         key, value = self.key_value(x).chunk(2, -1)
         q = rotate(2 * layer_norm(self.query(x).unflatten(-1, (-1, self.width))), *positions)
         k = rotate(layer_norm(key.unflatten(-1, (-1, self.width))), *positions).transpose(1, 2)
@@ -326,6 +363,7 @@ class Router(nn.Module):
         self.weight = nn.Parameter(torch.empty(config.num_experts, config.hidden_size))
         self.bias = nn.Buffer(torch.zeros(config.num_experts))
         self.load = nn.Buffer(torch.zeros(config.num_experts, dtype=torch.int64), persistent=False)
+        self.latest = torch.zeros(config.num_experts, dtype=torch.int64)  # choices of the last training forward
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """(N, D) -> expert numbers (N, K) and weights (N, K), fp32, K in sum: with equal scores the layer is then a
@@ -336,8 +374,12 @@ class Router(nn.Module):
             weights = scores.gather(1, chosen)
             weights = weights * (self.chosen_experts / weights.sum(-1, keepdim=True))
         if self.training:
-            self.load.add_(chosen.flatten().bincount(minlength=len(self.bias)))
+            self.latest = chosen.flatten().bincount(minlength=len(self.bias))
         return chosen, weights
+
+    def count(self) -> None:
+        """Add the choices of the last training forward to `load`."""
+        self.load.add_(self.latest)
 
 
 @use_experts_implementation
@@ -351,18 +393,19 @@ class Experts(nn.Module):
 
     def __init__(self, config: LanguageConfig) -> None:
         super().__init__()
-        self.num_experts = config.num_experts
+        self.num_experts = config.num_experts  # transformers lowers it to the local number in expert parallel
         width, hidden = config.hidden_size, config.moe_intermediate_size
         self.gate_up_proj = nn.Parameter(torch.empty(self.num_experts, 2 * hidden, width))  # [gate; up]
         self.down_proj = nn.Parameter(torch.empty(self.num_experts, width, hidden))
         self.act_fn = F.silu
 
     def forward(self, rows: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
-        """`rows` (N, D), `chosen` (N, K) expert numbers, `weights` (N, K) -> (N, D) in the dtype of `rows`."""
+        """`rows` (N, D), `chosen` (N, K) expert numbers, `weights` (N, K) -> (N, D) in the dtype of `rows`. The number
+        `num_experts` means an expert of another process, whose weight is 0 (expert parallel)."""
         dtype = self.gate_up_proj.dtype  # grouped_mm does not follow autocast by itself
         if torch.is_autocast_enabled(rows.device.type):
             dtype = torch.get_autocast_dtype(rows.device.type)
-        row_of_slot, slots_of_row, ends = _slots(chosen, self.num_experts)
+        row_of_slot, slots_of_row, ends = _slots(chosen.clamp(max=self.num_experts - 1), self.num_experts)
         x = rows.to(dtype).index_select(0, row_of_slot)
         gate, up = F.grouped_mm(x, self.gate_up_proj.to(dtype).transpose(1, 2), offs=ends).chunk(2, -1)
         # The routing weight goes on the hidden numbers: they are half as many as the output's. An empty slot's is zero,
@@ -437,3 +480,10 @@ def columns(mask: Tensor, start: int, count: int, name: str) -> Tensor:
     if mask.shape[1] < start + count:
         raise ValueError(f"{name} covers {mask.shape[1]} tokens of {start + count}; the cached ones count as well")
     return mask[:, start : start + count]
+
+
+class Norm(nn.Module):
+    """`layer_norm` as a module: pipeline stages replace it by nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return layer_norm(x)

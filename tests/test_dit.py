@@ -100,6 +100,19 @@ def test_gradient_reaches_every_parameter(options: dict[str, object]) -> None:
     assert not silent
 
 
+def test_checkpointed_gradients_are_the_same() -> None:
+    net, batch = awake().train(), inputs()
+    gradients = []
+    for checkpointing in (False, True):
+        net.zero_grad()
+        if checkpointing:
+            net.enable_gradient_checkpointing()
+        net(**batch).square().mean().backward()
+        gradients.append([p.grad.clone() for p in net.parameters()])
+    assert net.is_gradient_checkpointing
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*gradients, strict=True))
+
+
 def test_bf16_is_close_and_velocity_stays_fp32() -> None:
     net, batch = awake(), inputs()
     exact = net(**batch)

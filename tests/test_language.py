@@ -14,6 +14,7 @@ from torch import Tensor
 from training_kit import in_two_processes
 from transformers import PreTrainedTokenizerFast
 from transformers.cache_utils import DynamicCache
+from transformers.distributed import DistributedConfig
 
 from models.assets import preset
 from models.language import Experts, LanguageConfig, LanguageModel, Router, attend_grouped, visible
@@ -198,6 +199,24 @@ def test_the_loss_counts_what_was_not_seen(model: LanguageModel) -> None:
     predicted = [1, 2, 3, 6, 7]
     expected = F.cross_entropy(logits[[i - 1 for i in predicted]], ids[0, predicted])
     torch.testing.assert_close(model(ids, labels=labels, **masks).loss, expected)
+
+
+def test_gradient_checkpointing_changes_neither_gradients_nor_load() -> None:
+    ids = random_ids(4, 16)
+    results = []
+    for checkpointed in (False, True):
+        model = make().train()
+        if checkpointed:
+            model.gradient_checkpointing_enable()
+            assert model.model.layers[0].gradient_checkpointing
+        model(ids, labels=ids).loss.backward()
+        loads = torch.stack([layer.mixture.router.load for layer in model.model.layers])
+        results.append((loads, [parameter.grad for parameter in model.parameters()]))
+    (load, gradients), (load_again, gradients_again) = results
+    assert load.sum(1).tolist() == [4 * 16 * 2] * 2
+    assert load.equal(load_again)
+    for gradient, other in zip(gradients, gradients_again, strict=True):
+        torch.testing.assert_close(gradient, other)
 
 
 @torch.no_grad()
@@ -398,13 +417,13 @@ def test_the_update_evens_a_skewed_stream() -> None:
     def violation(tokens: int = 4000) -> float:
         router.load.zero_()
         router(mean + torch.randn(tokens, 32))
-        load = router.load.double()
-        router.load.zero_()
+        load = router.latest.double()
         return float(load.max() / load.mean() - 1)  # MaxVio (arXiv 2408.15664, equation 4)
 
     before = violation()
     for _ in range(200):
         router(mean + torch.randn(500, 32))
+        router.count()
         update_router_bias(router, 1e-3)
     assert before > 1.2
     assert violation() < 0.3
@@ -428,14 +447,54 @@ def test_only_training_counts_and_padding_never() -> None:
 # --- Two processes ----------------------------------------------------------------------------------------------------
 
 
-def balanced(folder: Path) -> None:
-    router = Router(LanguageModel.config_class(num_experts=4))
+MODES = {
+    "tensor": {"tp_size": 2},
+    "pipeline": {"pp_size": 2},
+    "expert, all-reduce": {"tp_size": 2, "ep_size": 2},
+    "expert, all-to-all": {"fsdp_size": 2, "ep_size": 2},
+}
+
+
+def run_rank(folder: Path) -> None:
+    ids, results = torch.load(folder / "ids.pt"), {}
+    for name, sizes in MODES.items():
+        model = LanguageModel.from_pretrained(folder, distributed_config=DistributedConfig(**sizes)).eval()
+        held = sum(getattr(p, "_local_tensor", p).numel() for p in model.parameters())
+        with torch.no_grad():
+            logits = model(ids).logits
+            generated = model.generate(ids[:, :4], max_new_tokens=12, do_sample=False)
+        results[name] = {"logits": logits, "generated": generated, "held": held}
+    router = Router(LanguageConfig(num_experts=4))
     router.load.copy_(torch.tensor([[6, 0, 1, 1], [0, 2, 1, 1]][dist.get_rank()]))
     update_router_bias(router, 0.01)
-    torch.save(router.bias, folder / f"bias{dist.get_rank()}.pt")
+    torch.save({**results, "bias": router.bias}, folder / f"rank{dist.get_rank()}.pt")
 
 
-def test_the_balance_is_that_of_all_processes(tmp_path: Path) -> None:
-    in_two_processes(balanced, tmp_path)
-    for rank in range(2):
-        torch.testing.assert_close(torch.load(tmp_path / f"bias{rank}.pt"), torch.tensor([-0.015, 0.005, 0.005, 0.005]))
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+    """What a single process gives ("single"), and what each of two gives in every mode ("0", "1")."""
+    folder = tmp_path_factory.mktemp("parallel")
+    torch.manual_seed(0)
+    model = make()
+    ids = random_ids(2, 12)
+    model.save_pretrained(folder)
+    torch.save(ids, folder / "ids.pt")
+    in_two_processes(run_rank, folder)
+    with torch.no_grad():
+        generated = model.generate(ids[:, :4], max_new_tokens=12, do_sample=False)
+        single = {"logits": model(ids).logits, "generated": generated, "held": model.num_parameters()}
+    return {"single": single, **{str(rank): torch.load(folder / f"rank{rank}.pt") for rank in range(2)}}
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+@pytest.mark.parametrize("mode", MODES)
+def test_two_processes_equal_a_single_process(results: dict[str, dict], mode: str, rank: str) -> None:
+    single, shared = results["single"], results[rank][mode]
+    torch.testing.assert_close(shared["logits"], single["logits"], atol=1e-5, rtol=0)
+    assert shared["generated"].equal(single["generated"])
+    assert shared["held"] < 0.8 * single["held"]  # a process that holds everything would be equal too
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_the_balance_is_that_of_all_processes(results: dict[str, dict], rank: str) -> None:
+    torch.testing.assert_close(results[rank]["bias"], torch.tensor([-0.015, 0.005, 0.005, 0.005]))
