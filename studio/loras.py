@@ -59,18 +59,28 @@ def files() -> dict[str, Path]:
 
 
 def nets() -> dict[str, LocalModel]:
-    """The ControlNets, by name."""
-    models = [model for folder in _folders() if folder.is_dir() for model in below(folder)]
-    return {model.path.stem: model for model in reversed(models) if model.kind == "controlnet" and not model.problem}
+    """The networks that read a picture for a pipeline (ControlNets, IP-Adapters), by name."""
+    models = [one for folder in _folders() if folder.is_dir() for one in below(folder)]
+    return {
+        one.path.stem: one for one in reversed(models) if one.kind in ("controlnet", "ip_adapter") and not one.problem
+    }
 
 
 def net(name: str) -> tuple[LocalModel, str]:
-    """The ControlNet of that name, with its digest; Refused where there is none."""
+    """The network of that name with its digest; Refused where there is none."""
     there = nets()
     if name not in there:
         folders = [str(folder) for folder in _folders()]
         raise Refused("control.unknown", name=name, hint=did_you_mean(name, there), folders=folders)
-    return there[name], Digests(settings.home()).of_model(there[name], compute=True)
+    model, digests = there[name], Digests(settings.home())
+    if model.kind == "ip_adapter":  # what reads the picture first may lie beside it
+        return model, digests.of_files([model.path, *encoder(model).rglob("*.safetensors")], model.path.parent)
+    return model, digests.of_model(model, compute=True)
+
+
+def encoder(model: LocalModel) -> Path:
+    """The folder beside an IP-Adapter with its image encoder, as repositories of the hub have it."""
+    return model.path.parent / "image_encoder"
 
 
 def _folders() -> list[Path]:

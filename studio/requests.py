@@ -288,7 +288,9 @@ class ImageRequest(WordedRequest):
         default=None, description="Draw the start picture anew where this is white; black and transparent is kept."
     )
     control: Picture | None = Field(
-        default=None, description="A picture that says where things are, for the ControlNet."
+        default=None,
+        description="A picture that guides: it says where things are to a ControlNet, and what to be like to an"
+        " IP-Adapter.",
     )
     controlnet: Text | None = Field(
         default=None, description="That network, by its name: a folder or file among the models on this disk."

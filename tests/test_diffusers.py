@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
+import transformers
 from conftest import refusal
 from page_kit import served
 from pipeline_kit import NATIVE_DTYPE, fitted, made, pixels
@@ -383,12 +384,33 @@ def _controlnet(folder: Path, whole: Any) -> Path:
     return folder / "guide" / "diffusion_pytorch_model.safetensors"
 
 
+def _ip_adapter(folder: Path, whole: Any) -> Path:
+    """One of random weights, as the hub has them, with what reads pictures beside it."""
+    about = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1}
+    config = transformers.CLIPVisionConfig(**about, projection_dim=16, image_size=32, patch_size=16)
+    transformers.CLIPVisionModelWithProjection(config).save_pretrained(folder / "ip" / "image_encoder")
+    shapes = {"proj.weight": (64, 16), "proj.bias": (64,), "norm.weight": (16,), "norm.bias": (16,)}
+    shapes = {f"image_proj.{name}": shape for name, shape in shapes.items()}
+    for number, name in enumerate(name for name in whole.unet.attn_processors if "attn2" in name):
+        width = whole.unet.get_submodule(name.removesuffix(".processor")).to_q.weight.shape[0]
+        shapes |= {f"ip_adapter.{2 * number + 1}.to_{part}_ip.weight": (width, 16) for part in "kv"}
+    noise = torch.Generator().manual_seed(0)
+    tensors = {name: torch.randn(shape, generator=noise) for name, shape in shapes.items()}
+    save_file(tensors, folder / "ip" / "guide.safetensors")
+    return folder / "ip" / "guide.safetensors"
+
+
+@pytest.mark.parametrize("make", [_controlnet, _ip_adapter])
 def test_a_picture_guides_as_in_a_bare_call_and_leaves_no_trace(
-    pipelines: Callable[[str], Path], given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Callable[[Path, Any], Path],
+    pipelines: Callable[[str], Path],
+    given: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("STUDIO_MODELS", str(tmp_path))
     bare = diffusers.DiffusionPipeline.from_pretrained(pipelines("sd"), use_safetensors=True)
-    path, backend = _controlnet(tmp_path, bare), Diffusers(str(pipelines("sd")))
+    path, backend = make(tmp_path, bare), Diffusers(str(pipelines("sd")))
     asked = {"steps": 2, "size": "32x16", "control": given["image"], "controlnet": "guide"}
     plain, guided, weak, edited, again, after = (
         made(backend, **{"steps": 2, "size": "32x16", **one})[0].astype(int)
@@ -398,9 +420,13 @@ def test_a_picture_guides_as_in_a_bare_call_and_leaves_no_trace(
     assert 0 < np.abs(weak - plain).mean() < np.abs(guided - plain).mean()
     picture = fitted(given["image"]["path"], 32, 16)
     about = {"num_inference_steps": 2, "guidance_scale": 7.5, "width": 32, "height": 16}
-    net = diffusers.ControlNetModel.from_pretrained(path.parent)
-    bare = diffusers.StableDiffusionControlNetPipeline.from_pipe(bare, controlnet=net)
-    same = bare("a cat", **about, image=picture, generator=torch.Generator().manual_seed(3)).images[0]
+    if make is _controlnet:
+        net = diffusers.ControlNetModel.from_pretrained(path.parent)
+        bare, more = diffusers.StableDiffusionControlNetPipeline.from_pipe(bare, controlnet=net), {"image": picture}
+    else:
+        bare.load_ip_adapter(str(path.parent), subfolder="", weight_name=path.name)
+        more = {"ip_adapter_image": picture}
+    same = bare("a cat", **about, **more, generator=torch.Generator().manual_seed(3)).images[0]
     assert np.array_equal(guided[..., :3], np.asarray(same))
     (job,) = plan(make_request(prompt="a cat", **asked, seed=3, model="diffusers:x"), backend)
     for family, change, said in (
@@ -413,3 +439,6 @@ def test_a_picture_guides_as_in_a_bare_call_and_leaves_no_trace(
         assert said in refusal(lambda one=other, change=change: made(one, **asked | change))
     save_file({name: one + 1 for name, one in load_file(path).items()}, path)
     assert "another one" in refusal(lambda: list(run(Diffusers(str(pipelines("sd"))), job.request)))
+    if make is _ip_adapter:
+        (path.parent / "image_encoder").rename(tmp_path / "elsewhere")
+        assert "put the folder image_encoder" in refusal(lambda: made(Diffusers(str(pipelines("sd"))), **asked))

@@ -42,7 +42,7 @@ class Diffusers(Backend):
     def __init__(self, name: str) -> None:
         self.name, self.title = name, Path(name).name.removesuffix(".safetensors")
         self._loaded: dict[str, Any] = {}  # pipelines by class and ControlNet, which share their components
-        self._loras, self._memory = Loras(), ""
+        self._adapters, self._memory = Adapters(), ""
         self._semantic = SemanticSpace()
 
     @cached_property
@@ -66,7 +66,7 @@ class Diffusers(Backend):
     def load(self) -> None:
         if not self._loaded or self._memory != settings.memory():
             self.check()  # says what is wrong before seconds go into importing torch
-            self._loaded, self._loras, self._memory = {}, Loras(), settings.memory()
+            self._loaded, self._adapters, self._memory = {}, Adapters(), settings.memory()
             self._loaded = {"": _load(self.folder)}
             self._previews = Previews(pipelines.side_multiple(self.folder))
 
@@ -118,14 +118,11 @@ class Diffusers(Backend):
         edit = "mask_image" if getattr(request, "mask", None) or "image" not in by else "image"
         cls, control = by["" if request.image is None else edit], _control_net(request)
         if control:
-            controlled = pipelines.pipeline(pipelines.counterpart(cls.name, "control"))
-            if controlled is None:
-                raise Refused("model.lacks", model=self.title, name=f"control ({control.name})")
-            cls = controlled
-        arguments = _arguments(cls, request, start)
+            cls = self._with_control(cls, control)
+        arguments = _arguments(cls, request, start, control.kind if control else "")
         pipeline, latents, steps = self._pipeline(cls.name, request, control), None, request.steps or 1
         if cls.loras:
-            self._loras.set(pipeline, request.loras or ())
+            self._adapters.set_loras(pipeline, request.loras or ())
         prompt = {"prompt": arguments.pop("prompt", "")} if "prompt" in cls.takes else {}
         arguments["generator"] = torch.Generator().manual_seed(seed)
 
@@ -150,19 +147,32 @@ class Diffusers(Backend):
             self._previews.learn(latents, frames[len(frames) // 2])
         yield Returned([start.composite(frame) for frame in frames])
 
+    def _with_control(self, cls: Pipeline, control: LocalModel) -> Pipeline:
+        """The pipeline that does the same with that network; Refused where there is none."""
+        name = cls.name if control.kind == "ip_adapter" else pipelines.counterpart(cls.name, "control")
+        controlled = pipelines.pipeline(name)
+        if controlled is None or (control.kind == "ip_adapter" and "ip_adapter_image" not in controlled.takes):
+            raise Refused("model.lacks", model=self.title, name=f"control ({control.name})")
+        return controlled
+
     def _pipeline(self, name: str, request: ImageRequest | ClipRequest, control: LocalModel | None) -> Any:
         """The pipeline of class `name` with that network, and with a new scheduler, whose state is of one picture."""
         import diffusers
 
-        base, cls = self._loaded[""], getattr(diffusers, name)
-        key = f"{name} {getattr(request, 'net', None) or ''}"
+        base, cls, digest = self._loaded[""], getattr(diffusers, name), getattr(request, "net", None) or ""
+        is_adapter = control is not None and control.kind == "ip_adapter"
+        controlnet = None if is_adapter else control
+        key = f"{name} {digest if controlnet else ''}"
         if key not in self._loaded:
-            if type(base) is cls and not control:
+            self._adapters.set_ip_adapter(base, None)
+            if type(base) is cls and not controlnet:
                 self._loaded[key] = base
             else:
-                parts = {"controlnet": _load_controlnet(control)} if control else {}
+                parts = {"controlnet": _load_controlnet(controlnet)} if controlnet else {}
                 self._loaded[key] = runtime.place(cls.from_pipe(base, dtype=runtime.dtype(), **parts))
         pipeline = self._loaded[key]
+        strength = getattr(request, "control_strength", None) or 0.0
+        self._adapters.set_ip_adapter(pipeline, control if is_adapter else None, digest, strength)
         if scheduler := getattr(base, "scheduler", None):
             cls = getattr(diffusers, pipelines.schedulers(self.folder)[request.scheduler])
             pipeline.scheduler = cls.from_config(scheduler.config)
@@ -175,7 +185,7 @@ class Diffusers(Backend):
 
 
 def _control_net(request: ImageRequest | ClipRequest) -> LocalModel | None:
-    """The ControlNet of the control picture; Refused where its file changed since the request was resolved."""
+    """The network that reads the control picture; Refused where its file changed since the request was resolved."""
     if not isinstance(request, ImageRequest) or not request.control:
         return None
     net, digest = loras.net(request.controlnet or "")
@@ -227,17 +237,39 @@ def _load_controlnet(net: LocalModel) -> Any:
         return getattr(diffusers, net.family).from_pretrained(net.path, use_safetensors=True, **options)
 
 
-class Loras:
-    """The LoRAs (by PEFT) of a pipeline, whose components other pipelines share."""
+class Adapters:
+    """The LoRAs (by PEFT) and the IP-Adapter of a pipeline, whose components other pipelines share."""
 
     def __init__(self) -> None:
-        self._loaded: tuple[Lora, ...] = ()
+        self._loras: tuple[Lora, ...] = ()
+        self._ip_adapter: tuple[Any, str] | None = None
 
-    def set(self, pipeline: Any, wanted: tuple[Lora, ...]) -> None:
-        """Load these LoRAs and no others. Refused where a file has changed, or fits nothing in the pipeline."""
-        if wanted == self._loaded:
+    def set_ip_adapter(self, pipeline: Any, net: LocalModel | None, digest: str = "", strength: float = 0.0) -> None:
+        """Load that IP-Adapter at that strength; None unloads the current one. Refused where it does not fit."""
+        if self._ip_adapter and self._ip_adapter != (pipeline, digest if net else ""):
+            self._ip_adapter[0].unload_ip_adapter()
+            self._ip_adapter = None
+        if net is None:
             return
-        self._loaded = ()
+        if not self._ip_adapter:
+            encoder = loras.encoder(net)
+            if getattr(pipeline, "image_encoder", None) is None and not encoder.is_dir():
+                raise Refused("control.no_encoder", path=str(net.path), folder=str(encoder))
+            options = {"image_encoder_folder": encoder.name if encoder.is_dir() else None, "local_files_only": True}
+            try:
+                with loading(net.path):
+                    pipeline.load_ip_adapter(str(net.path.parent), subfolder="", weight_name=net.path.name, **options)
+            except BaseException:
+                pipeline.unload_ip_adapter()
+                raise
+            self._ip_adapter = runtime.place(pipeline), digest
+        pipeline.set_ip_adapter_scale(strength)
+
+    def set_loras(self, pipeline: Any, wanted: tuple[Lora, ...]) -> None:
+        """Load these LoRAs and no others. Refused where a file has changed, or fits nothing in the pipeline."""
+        if wanted == self._loras:
+            return
+        self._loras = ()
         pipeline.unload_lora_weights()
         try:
             for number, lora in enumerate(wanted):
@@ -248,7 +280,7 @@ class Loras:
         except BaseException:
             pipeline.unload_lora_weights()
             raise
-        self._loaded = wanted
+        self._loras = wanted
 
 
 def _load_lora(pipeline: Any, lora: Lora, adapter: str) -> None:
@@ -306,8 +338,8 @@ class Start:
         return Image.composite(output.convert("RGB"), self.image, self.mask)
 
 
-def _arguments(cls: Pipeline, request: ImageRequest | ClipRequest, start: Start) -> dict[str, Any]:
-    """The call's arguments but for generator and callback."""
+def _arguments(cls: Pipeline, request: ImageRequest | ClipRequest, start: Start, control: str) -> dict[str, Any]:
+    """The call's arguments but for generator and callback; `control` is the kind of the control network."""
     guidance = next((name for name in PARAMETERS["guidance"] if cls.takes.get(name) is not None), "")
     strength = getattr(request, "strength", None)
     if strength is not None:  # at least one step is left
@@ -327,7 +359,8 @@ def _arguments(cls: Pipeline, request: ImageRequest | ClipRequest, start: Start)
         "use_resolution_binning": False,  # a size is drawn as it is requested
     }
     if start.control is not None:
-        arguments["control_image" if "control_image" in cls.takes else "image"] = start.control
+        slots = ("ip_adapter_image",) if control == "ip_adapter" else ("control_image", "image")
+        arguments[next(slot for slot in slots if slot in cls.takes)] = start.control
         arguments["controlnet_conditioning_scale"] = getattr(request, "control_strength", None)
     if start.image is not None:
         arguments["mask_image"] = start.mask or Image.new("L", start.size, 255)

@@ -359,7 +359,7 @@ def capabilities(folder: PipelineFolder, title: str, space: str) -> Capabilities
         needs=() if "" in by else ("image",),
         memory=True,
         loras=base.loras,
-        controls=any(counterpart(cls.name, "control") for cls in by.values()),
+        controls=any("ip_adapter_image" in cls.takes or counterpart(cls.name, "control") for cls in by.values()),
         pictures=False,
         edits=bool(set(by) - {""}),
         strength=Range(
