@@ -105,8 +105,7 @@ SHARED = {
     "device": click.Option(
         ["--device"],
         default="",
-        help="Where it computes: cpu, cuda, cuda:1, xpu, mps (else the fastest); several, as cuda:0,cuda:1, for the"
-        " workers of the page (else all cards).",
+        help="Where it computes: cpu, cuda, cuda:1, xpu, mps (else the fastest).",
     ),
     "embedder": click.Option(
         ["--embedder"],
