@@ -51,9 +51,10 @@ def test_a_button_that_is_held_while_there_is_news_is_pressed(part: Callable[...
         return {"gallery": "", "queue": "", "current": "", "stages": {"a cat": stage.pieces()}}
 
     page = part(holder(Stage(job("waiting")).html()), "stage.js", answers={"news": news})
+    waiting = page.inner_text(".status")
     page.hover("[data-own=stop]")
     page.mouse.down()
-    page.wait_for_selector("[data-own=finish]")  # it was waiting when it was pressed
+    page.wait_for_function("text => document.querySelector('.status').innerText !== text", arg=waiting)
     page.wait_for_timeout(500)
     page.mouse.up()
     page.wait_for_function("heard.length")
