@@ -109,16 +109,16 @@ class Parts:
         self.root, self.named = root, named
 
     # In fp32, so that a figure does not depend on the processor's dtypes.
-    autoencoder: part[Autoencoder] = part(lambda own: load_part(Autoencoder, "autoencoder", own.root))
-    embedder = part(lambda own: Embedder.load(own.root))
-    pipeline = part(lambda own: StickerPipeline.assemble(own.root, split=own.split))
-    clips = part(lambda own: ClipPipeline.assemble(own.root, own.pipeline))
-    captions = part(lambda own: CaptionPipeline.assemble(own.root, own.embedder))
-    vocabulary = part(lambda own: Vocabulary.load(own.embedder, own.root, own.split))
-    parser = part(lambda own: PromptParser.load(own.embedder, own.root, own.split))
-    references = part(lambda own: ReferenceStore.load(own.root, own.split))
-    judge = part(lambda own: Judge.load(own.root))
-    open_clip: part[dict[str, OpenClip]] = part(lambda own: own._models_beside())
+    autoencoder: part[Autoencoder] = part(lambda parts: load_part(Autoencoder, "autoencoder", parts.root))
+    embedder = part(lambda parts: Embedder.load(parts.root))
+    pipeline = part(lambda parts: StickerPipeline.assemble(parts.root, split=parts.split))
+    clips = part(lambda parts: ClipPipeline.assemble(parts.root, parts.pipeline))
+    captions = part(lambda parts: CaptionPipeline.assemble(parts.root, parts.embedder))
+    vocabulary = part(lambda parts: Vocabulary.load(parts.embedder, parts.root, parts.split))
+    parser = part(lambda parts: PromptParser.load(parts.embedder, parts.root, parts.split))
+    references = part(lambda parts: ReferenceStore.load(parts.root, parts.split))
+    judge = part(lambda parts: Judge.load(parts.root))
+    open_clip: part[dict[str, OpenClip]] = part(lambda parts: parts._models_beside())
 
     def _models_beside(self) -> dict[str, OpenClip]:
         """By the last part of their names, or the whole of a second one of the same."""

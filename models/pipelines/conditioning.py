@@ -154,7 +154,7 @@ class ConditionEncoder:
         rows = [read.get(text.segments, none) for text in texts]
         states, masks = (torch.cat([row[i] for row in rows]) for i in (0, 1))
         given = zip(rows, each_vector(vectors, len(texts)), strict=True)
-        meant = torch.cat([own if row is None else row for (_, _, own), row in given])
+        meant = torch.cat([vector if row is None else row for (_, _, vector), row in given])
         reference = torch.zeros(len(prompts), config.channels, config.size, config.size)
         return Condition(states.float(), masks, meant, reference)
 

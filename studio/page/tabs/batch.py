@@ -146,7 +146,7 @@ def build(context: PageContext) -> None:
         read, shown = gr.State(None), gr.State("")
         with gr.Row(equal_height=False):
             with gr.Column(scale=4, min_width=320):
-                file = form.put(gr.File, "file", elem_classes=TAKES_FILES, height=150)
+                file = form.put(gr.File, "file", elem_classes=TAKES_FILES, height=200)
                 lines = form.box("lines", lines=7, max_lines=14, max_length=TEXT_MOST)
             with gr.Column(scale=7, min_width=320):
                 table = gr.HTML(render("batch.nothing_yet"), js_on_load=LISTEN, elem_id="batch-plan")
