@@ -11,7 +11,7 @@ from models.data.grammar import language_of
 from studio.backends.base import able, no_task
 from studio.capabilities import Range, Style
 from studio.media import data_url
-from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data
+from studio.page.context import LISTEN, PageContext
 from studio.page.html import has_text, label, reader, render, style_name, text
 
 TAKES_FILES = "takes-files"  # class of inputs that handle files dropped on them; drop.js ignores those
@@ -92,11 +92,8 @@ def style_input(context: PageContext, group: str) -> tuple[gr.HTML, gr.Textbox]:
     held = gr.Textbox("", visible="hidden", container=False)
     html = gr.HTML(js_on_load=LISTEN + CHECKED_JS, elem_id=group, visible=bool(known))
 
-    def pick(event: gr.EventData) -> str:
-        value = pressed_data(event).get("value", "")
-        return value if value in [one.name for one in known] else ""
-
-    html.select(pick, None, held, **PRESSED)
+    # In the browser: answers of the server to several presses may arrive in another order.
+    html.select(None, None, held, js=f"() => document.querySelector('#{group} input:checked')?.value ?? ''")
     context.on_load(lambda: picker(known, "", group), html)
     return html, held
 
