@@ -18,8 +18,9 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from PIL import Image
 
-from models.data.pixels import FORMATS, MAX_PIXELS, fit, read_picture
+from models.data.pixels import FORMATS, MAX_PIXELS, decode_picture, fit
 from models.messages import Refused
+from studio.metadata.containers import bare
 
 MAX_BYTES = 128 * 2**20
 MAX_SECONDS = 120
@@ -129,7 +130,7 @@ def picture_of(path: str | Path, place: Place = "first") -> Image.Image:
     """One picture of a file: a still one's own, upright, or that frame of a clip. Refused as for `ClipFile.open`."""
     if not video_format(path) and (place == "first" or not moves(path)):
         with explained(_file(path)):
-            return read_picture(path)
+            return decode_picture(bare(Path(path).read_bytes(), path), str(path))
     clip = ClipFile.open(path)
     number = {"first": 1, "middle": (clip.count + 1) // 2, "last": clip.count}[place]
     return next(frame.picture() for frame in clip.chosen([number]))
@@ -160,7 +161,7 @@ def moves(path: str | Path) -> bool:
     path = _file(path)
     if video_format(path):
         return ClipFile.open(path).count > 1
-    with explained(path), Image.open(path, formats=FORMATS) as picture:
+    with explained(path), _picture(path) as picture:
         return bool(getattr(picture, "is_animated", False))
 
 
@@ -231,8 +232,13 @@ def _check(path: Path, width: int, height: int, frames: int, seconds: float = 0.
 # --- Pillow -----------------------------------------------------------------------------------------------------------
 
 
+def _picture(path: Path, data: bytes = b"") -> Image.Image:
+    """A file, or `data` as if it were in it, opened by Pillow."""
+    return Image.open(io.BytesIO(bare(data or path.read_bytes(), path)), formats=FORMATS)
+
+
 def _pillow_clip(path: Path, data: bytes) -> ClipFile:
-    with _opened(path, data) as file, Image.open(file, formats=FORMATS) as picture:
+    with _picture(path, data) as picture:
         width, height, kind, times = *picture.size, str(picture.format), [0]
         stated = 1 if kind == "GIF" else getattr(picture, "n_frames", 1)  # Pillow would walk through all of a GIF
         _check(path, width, height, stated)
@@ -251,7 +257,7 @@ def _pillow_clip(path: Path, data: bytes) -> ClipFile:
 
 
 def _pillow_pictures(clip: ClipFile) -> Pictures:
-    with _opened(clip.path, clip.data) as file, Image.open(file, formats=FORMATS) as picture:
+    with _picture(clip.path, clip.data) as picture:
         for number in range(clip.count):
             picture.seek(number)
             picture.load()

@@ -17,6 +17,7 @@ from models.messages import DEFAULT, Message
 from models.references.credits import Credit
 from studio.clips import ClipFile
 from studio.events import Saved
+from studio.metadata.containers import bare, riff_chunk
 
 DIM = 128  # numbers of a place in the studio's own semantic space
 THUMBNAIL = 128  # pixels a side; what is no larger is its own thumbnail
@@ -114,7 +115,7 @@ def caption(
 
 
 def _read_picture(data: bytes, media_type: str) -> Artifact:
-    with Image.open(io.BytesIO(data)) as picture:
+    with Image.open(io.BytesIO(bare(data, media_type))) as picture:
         still = Artifact(data, media_type, "image", picture.width, picture.height)
         if getattr(picture, "n_frames", 1) == 1:
             return still
@@ -238,10 +239,6 @@ def _webp_frame(frame: Image.Image, options: dict[str, int | bool]) -> bytes:
     """The chunks of a frame's pixels."""
     data = _still_webp(frame, **options)[12:]
     return data[18:] if data.startswith(b"VP8X") else data
-
-
-def riff_chunk(name: bytes, body: bytes) -> bytes:
-    return name + len(body).to_bytes(4, "little") + body + bytes(len(body) % 2)
 
 
 def as_bytes(vector: Sequence[float] | np.ndarray) -> bytes:

@@ -3,24 +3,29 @@
 import json
 import os
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import Output, one_sentence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from picture_kit import as_file
-from PIL import Image
+from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from tiny_files import MOVING, SUFFIXES, picture_of, write, write_moving
 from waiting import bounded
 
 from models.messages import Refused
 from studio.api.uploads import checked
+from studio.clips import ClipFile, moves
+from studio.clips import picture_of as opened
 from studio.export.clips import Clip, clip_file
-from studio.metadata.containers import LIMIT, png_chunk
+from studio.metadata.containers import LIMIT, exif_block, png_chunk
 from studio.metadata.files import NAMESPACE, encoded, read, stripped, xmp_packet
 from studio.metadata.origin import Provenance
 
@@ -253,16 +258,63 @@ def test_png_texts_without_a_keyword_are_passed_over(tmp_path: Path) -> None:
     assert read(path) == {}
 
 
-@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG", "AVIF"])
-def test_exif_values_that_lie_in_one_place(kind: str) -> None:
-    """Pillow copies each value when it opens a file; it is refused before that."""
+def directory(tags: int, size: int, start: int = 8) -> bytes:
+    """A TIFF block whose values lie in the same place."""
+    entries = b"".join(struct.pack(">HHII", 0x9000 + n, 7, size, start + 2 + 12 * tags + 4) for n in range(tags))
+    return struct.pack(">2sHIH", b"MM", 42, start, tags) + entries + bytes(4 + size)
 
-    def picture(tags: int) -> bytes:
-        entries = b"".join(struct.pack(">HHII", 0x9000 + n, 7, 60_000, 8 + 2 + 12 * tags + 4) for n in range(tags))
-        block = struct.pack(">2sHIH", b"MM", 42, 8, tags) + entries + bytes(4 + 60_000)
-        return as_file(Image.new("RGB", (8, 8)), kind, exif=b"Exif\0\0" + block)
 
-    assert checked(picture(3), "image").size == (8, 8)
-    with pytest.raises(Refused) as caught:
-        checked(picture(200), "image")
-    assert caught.value.message.code == "metadata.too_much"
+def jpeg(*segments: tuple[int, bytes]) -> bytes:
+    """A JPEG with application segments of our own."""
+    whole = as_file(Image.new("RGB", (8, 8)), "JPEG")
+    added = [struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body for marker, body in segments]
+    return whole[:2] + b"".join(added) + whole[2:]
+
+
+def parted(block: bytes) -> bytes:
+    """A JPEG whose EXIF is in several segments, which Pillow joins."""
+    return jpeg(*((0xE1, b"Exif\0\0" + block[at : at + 60_000]) for at in range(0, len(block), 60_000)))
+
+
+def raw_profile(block: bytes) -> bytes:
+    """A PNG with its EXIF in hexadecimal, as ImageMagick writes it."""
+    text = zlib.compress(f"\nexif\n{len(block)}\n{block.hex()}\n".encode())
+    whole = as_file(Image.new("RGB", (8, 8)))
+    return whole[:33] + png_chunk(b"zTXt", b"Raw profile type exif\0\0" + text) + whole[33:]
+
+
+ONE_PLACE: dict[str, Callable[[], bytes]] = {
+    **{
+        kind: partial(as_file, Image.new("RGB", (8, 8)), kind, exif=b"Exif\0\0" + directory(500, 50_000))
+        for kind in ("PNG", "WEBP", "JPEG", "AVIF")
+    },
+    "several headers": lambda: jpeg((0xE1, b"Exif\0\0" * 3 + directory(500, 50_000))),
+    "several segments": lambda: parted(directory(20, 3_000_000)),
+    "MPF": lambda: jpeg((0xE2, b"MPF\0" + directory(500, 50_000))),
+    "text": lambda: raw_profile(directory(500, 400_000)),
+}
+
+
+@pytest.mark.parametrize("name", ONE_PLACE)
+def test_exif_values_that_lie_in_one_place(name: str, tmp_path: Path) -> None:
+    """Pillow copies each value when it opens a file, whichever way that came in: it does not get to see them."""
+    data = ONE_PLACE[name]()
+    path = tmp_path / "a.picture"
+    path.write_bytes(data)
+    tracemalloc.start()
+    try:
+        assert checked(data, "image").size == (8, 8)
+        assert opened(path).size == (8, 8)
+        assert not moves(path)
+        assert ClipFile.open(path).count == 1
+        assert tracemalloc.get_traced_memory()[1] < 15 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("write", [parted, raw_profile])
+def test_a_picture_stays_upright_without_its_exif(write: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(write(exif_block(turned=6)))
+    with Image.open(tmp_path / "a.png") as picture:
+        turned = ImageOps.exif_transpose(picture)
+    assert np.array_equal(np.asarray(opened(tmp_path / "a.png")), np.asarray(turned))

@@ -17,8 +17,8 @@ from studio.backends.base import Backend, Event, Handler, per_request
 from studio.backends.fake import Fake
 from studio.capabilities import Capabilities, Range
 from studio.events import Progress
-from studio.media import Artifact, Medium, riff_chunk
-from studio.metadata.containers import Broken, Container, Extra, Metadata
+from studio.media import Artifact, Medium
+from studio.metadata.containers import Broken, Container, Extra, Metadata, riff_chunk
 from studio.requests import MediaRequest, Number, Text
 
 RATE, SECONDS = 8_000, 0.1

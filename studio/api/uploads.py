@@ -24,8 +24,7 @@ from studio.api.routing import Rejected
 from studio.clips import explained, picture_of, video_format
 from studio.files import UPLOAD, make_folder, write_whole
 from studio.gallery import Gallery
-from studio.metadata.containers import GIF_ROW, Broken, gif_frames
-from studio.metadata.files import CONTAINERS, check_exif
+from studio.metadata.containers import CONTAINERS, GIF_ROW, Broken, bare, gif_frames
 from studio.requests import Picture
 
 R = TypeVar("R")
@@ -52,7 +51,7 @@ def decoded(text: str, name: str) -> bytes:
 
 def checked(data: bytes, name: str) -> Image.Image:
     """The picture that a file's bytes hold, its first frame; Refused where they are none that is read here."""
-    check_exif(data, name)  # before Pillow opens it
+    data = bare(data, name)
     try:
         picture = decode_picture(data, name)
         if GIF_ROW.begins(data):  # Pillow would walk through all of it

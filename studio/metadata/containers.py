@@ -3,9 +3,9 @@
 Nothing is decoded: pixels, frames, durations, loop count, colour profile and resolution stay as they are. `av` copies
 the streams of films; Pillow would encode pictures anew, and it merges equal frames.
 
-Pillow does not read the metadata either. When it opens a JPEG or an AVIF it reads EXIF directories without a bound (a
-thousand tags that point at the same megabyte take a gigabyte), it decodes UTF-8 in a PNG's tEXt as Latin-1, and one
-text that is too long makes it give up the whole file.
+Pillow does not read the metadata either. It reads directories of EXIF and MPF without a bound (a thousand tags that
+point at the same megabyte take a gigabyte), hence `bare`; it decodes UTF-8 in a PNG's tEXt as Latin-1, and one text
+that is too long makes it give up the whole file.
 """
 
 import io
@@ -22,9 +22,8 @@ from typing import Any
 from PIL import Image
 
 from models.messages import Message, Refused
-from studio.media import riff_chunk
 
-EXIF, XMP = "exif", "xmp"  # names of extras beside the keywords of texts
+EXIF, XMP, MPF = "exif", "xmp", "mpf"  # names of extras beside the keywords of texts
 EXIF_HEADER = b"Exif\0\0"
 LIMIT = 4 * 2**20  # bytes of one text, unpacked. More is not read at all: half a setting is a wrong setting
 
@@ -88,6 +87,87 @@ def unpacked(body: bytes, deflated: bool) -> bytes:
     return body
 
 
+# --- EXIF -------------------------------------------------------------------------------------------------------------
+
+# The few EXIF tags in which programs keep settings. Only they are read: a directory of 65,535 tags that all point at
+# the same megabyte fills the memory of a reader that takes everything.
+ORIENTATION, DETAILS, COMMENT = 0x0112, 0x8769, 0x9286
+WANTED = (ORIENTATION, DETAILS, COMMENT)
+WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 7: 1, 129: 1}  # bytes of a value, by type; 129 is UTF-8
+UNICODE = b"UNICODE\0"
+
+
+def exif_block(text: str = "", turned: int = 1) -> bytes:
+    """A TIFF block with `text` as UserComment, in the encoding that A1111 writes and reads, and with the orientation
+    `turned` (1 to 8) where it is not 1; empty where it would say nothing.
+
+    Pillow can't write it: it gives UserComment the type BYTE, and A1111's reader fails on that.
+    """
+    if not text:
+        return b"" if turned == 1 else struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, ORIENTATION, 3, 1, turned, 0, 0)
+    comment = UNICODE + text.encode("utf-16-be", "replace")
+    first = struct.pack(">HHIHH", ORIENTATION, 3, 1, turned, 0) if turned != 1 else b""
+    count = 1 + bool(first)
+    at = 8 + 2 + 12 * count + 4  # of the second directory, which holds the comment
+    first += struct.pack(">HHII", DETAILS, 4, 1, at)
+    details = struct.pack(">HHHIII", 1, COMMENT, 7, len(comment), at + 18, 0)
+    return struct.pack(">2sHIH", b"MM", 42, 8, count) + first + bytes(4) + details + comment
+
+
+def exif_orientation(block: bytes) -> int:
+    """How the picture is turned, 1 to 8; 1 where it does not say."""
+    order, tags = _tags(block)
+    value = tags.get(ORIENTATION, b"")
+    turned = struct.unpack(order + "H", value[:2])[0] if len(value) >= 2 else 1
+    return turned if 1 <= turned <= 8 else 1
+
+
+def exif_texts(block: bytes) -> dict[str, str]:
+    """`parameters` from UserComment, as A1111 writes it."""
+    _, tags = _tags(block)
+    return {"parameters": _comment(tags[COMMENT])} if COMMENT in tags else {}
+
+
+def _tags(block: bytes) -> tuple[str, dict[int, bytes]]:
+    """Byte order and values of the wanted tags, of the first directory and of its EXIF directory."""
+    tiff = block.removeprefix(EXIF_HEADER)
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2], "")
+    if not order or len(tiff) < 8:
+        return "<", {}
+    tags = _directory(tiff, order, struct.unpack_from(order + "I", tiff, 4)[0])
+    details = tags.pop(DETAILS, b"")
+    if len(details) == 4:
+        tags |= _directory(tiff, order, struct.unpack(order + "I", details)[0])
+    return order, tags
+
+
+def _directory(tiff: bytes, order: str, at: int) -> dict[int, bytes]:
+    if at + 2 > len(tiff):
+        return {}
+    tags = {}
+    for entry in range(at + 2, at + 2 + 12 * struct.unpack_from(order + "H", tiff, at)[0], 12):
+        if entry + 12 > len(tiff):
+            break
+        tag, kind, count = struct.unpack_from(order + "HHI", tiff, entry)
+        size = count * WIDTHS.get(kind, 0)
+        if tag in WANTED and tag not in tags and size <= LIMIT:
+            start = entry + 8 if size <= 4 else struct.unpack_from(order + "I", tiff, entry + 8)[0]
+            tags[tag] = tiff[start : start + size]
+    return tags
+
+
+def _comment(value: bytes) -> str:
+    """A UserComment: eight bytes that name the encoding, then the text; some programs leave the eight out. The byte
+    order of UTF-16 is not said: A1111 writes the big end first, others are known by what settings look like.
+    """
+    code, rest = value[:8], value[8:]
+    if code == UNICODE:
+        big, little = (rest.decode(f"utf-16-{order}", "replace") for order in ("be", "le"))
+        settings = (text for text in (big, little) if "Steps: " in text or text.lstrip().startswith("{"))
+        return next(settings, big).rstrip("\0")
+    return decoded(rest if code in (b"ASCII\0\0\0", bytes(8)) else value).rstrip("\0")
+
+
 # --- PNG and APNG: chunks (https://www.w3.org/TR/png-3/) --------------------------------------------------------------
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -96,7 +176,7 @@ PNG_CONTENT = frozenset(
     b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP sBIT bKGD pHYs hIST cICP mDCV cLLI acTL fcTL fdAT".split()
 )
 PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-PNG_XMP = "XML:com.adobe.xmp"
+PNG_XMP, PNG_EXIF = "XML:com.adobe.xmp", "Raw profile type exif"
 
 
 def _png_extras(data: bytes) -> Iterator[Extra]:
@@ -111,7 +191,17 @@ def _png_extras(data: bytes) -> Iterator[Extra]:
                 text = text[2:].split(b"\0", 2)[-1]  # behind method, language and translated keyword
             elif deflated:
                 text = text[1:]  # behind the method
+            if keyword == PNG_EXIF.encode():
+                yield EXIF, _raw_profile(text, deflated), False
             yield keyword.decode("latin-1"), text, deflated
+
+
+def _raw_profile(text: bytes, deflated: bool) -> bytes:
+    """EXIF as ImageMagick writes it, in hexadecimal behind three lines; b"" where it can't be read."""
+    try:
+        return bytes.fromhex("".join(decoded(unpacked(text, deflated)).split("\n")[3:]))
+    except ValueError:
+        return b""
 
 
 def _png_with(data: bytes, metadata: Metadata) -> bytes:
@@ -180,6 +270,10 @@ def _webp_chunk_body(kind: bytes, body: bytes, flags: int) -> bytes:
     return body
 
 
+def riff_chunk(name: bytes, body: bytes) -> bytes:
+    return name + len(body).to_bytes(4, "little") + body + bytes(len(body) % 2)
+
+
 def _riff_content(data: bytes) -> bytes:
     size = int.from_bytes(data[4:8], "little")
     if size < 4 or 8 + size > len(data):
@@ -203,6 +297,7 @@ def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 JPEG = b"\xff\xd8"
 JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 JFIF, APP1, COLOUR, ADOBE, APP15, COM, SOS, EOI = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE, 0xDA, 0xD9
+JPEG_EXTRAS = ((EXIF, APP1, EXIF_HEADER), (XMP, APP1, JPEG_XMP), (MPF, COLOUR, b"MPF\0"))
 # Application segments that say how the pixels are meant; all others are about something else.
 JPEG_CONTENT = {JFIF: b"JFIF\0", COLOUR: b"ICC_PROFILE\0", ADOBE: b"Adobe"}
 BARE = frozenset((0x01, *range(0xD0, 0xD8)))  # markers without a length
@@ -212,8 +307,8 @@ SEGMENT = 0xFFFF  # bytes of a segment at most
 
 def _jpeg_extras(data: bytes) -> Iterator[Extra]:
     for marker, whole in _jpeg_segments(data):
-        for name, head in ((EXIF, EXIF_HEADER), (XMP, JPEG_XMP)):
-            if marker == APP1 and whole.startswith(head, 4):
+        for name, kind, head in JPEG_EXTRAS:
+            if marker == kind and whole.startswith(head, 4):
                 yield name, whole[4 + len(head) :], False
 
 
@@ -601,3 +696,27 @@ WEBM_ROW = Container(
 CONTAINERS = {
     row.media_type: row for row in (PNG_ROW, WEBP_ROW, JPEG_ROW, GIF_ROW, AVIF_ROW, WEBM_ROW, MP4_ROW, TEXT_ROW)
 }
+
+
+def orientation(container: Container, data: bytes) -> int:
+    """How a file's EXIF says that it is turned, 1 to 8."""
+    return exif_orientation(next((body for name, body, _ in container.extras(data) if name == EXIF), b""))
+
+
+def stripped(container: Container, data: bytes) -> bytes:
+    """The file without metadata but its orientation."""
+    return container.with_metadata(data, Metadata(exif_block(turned=orientation(container, data))))
+
+
+def bare(data: bytes, name: object) -> bytes:
+    """A file as it is given to Pillow: a picture with EXIF or MPF is stripped first, for Pillow copies each value of
+    their directories when it opens a file, also those that lie in the same place. Refused, by this `name`, where it is
+    damaged.
+    """
+    container = next((row for row in CONTAINERS.values() if row.still is not None and row.begins(data)), None)
+    try:
+        if container and any(keyword in (EXIF, MPF) for keyword, _, _ in container.extras(data)):
+            return stripped(container, data)
+    except Broken as broken:
+        raise Refused(broken.message(name)) from broken
+    return data

@@ -11,7 +11,6 @@ Metadata is untrusted: sizes are limited, nothing in it is run or fetched, and i
 
 import contextlib
 import re
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,11 +24,11 @@ from models.data.pixels import MAX_BYTES
 from models.messages import Message, Refused, did_you_mean
 from models.references.credits import Credit, lines
 from studio.media import on_ground, saved
+from studio.metadata import containers
 from studio.metadata.containers import (
     AVIF_ROW,
     CONTAINERS,
     EXIF,
-    EXIF_HEADER,
     LIMIT,
     TEXT_ROW,
     XMP,
@@ -37,6 +36,9 @@ from studio.metadata.containers import (
     Container,
     Metadata,
     decoded,
+    exif_block,
+    exif_texts,
+    orientation,
     unpacked,
 )
 from studio.metadata.origin import OWN, Provenance
@@ -44,14 +46,6 @@ from studio.metadata.readers import KEYWORDS, parse_record, read_texts
 
 # The kinds of picture files that the studio writes, by the names that people use.
 KINDS = {one.media_type.removeprefix("image/"): one for one in CONTAINERS.values() if one.still is not None}
-
-# The few EXIF tags in which programs keep settings. Only they are read: a directory of 65,535 tags that all point at
-# the same megabyte fills the memory of a reader that takes everything.
-ORIENTATION, DETAILS, COMMENT = 0x0112, 0x8769, 0x9286
-WANTED = (ORIENTATION, DETAILS, COMMENT)
-DIRECTORIES = (DETAILS, 0x8825, 0xA005)  # tags that point to other directories
-WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 7: 1, 129: 1}  # bytes of a value, by type; 129 is UTF-8
-UNICODE = b"UNICODE\0"
 
 NAMESPACE = "urn:x-studio128:settings/"
 # Beside our settings it has IPTC's term for pictures made wholly by a trained model
@@ -81,7 +75,7 @@ def write(data: bytes, media_type: str, says: Provenance) -> bytes:
     if container is None or container is AVIF_ROW or not (container is TEXT_ROW or container.begins(data)):
         raise ValueError(f"this is no {media_type} file that metadata can be written into")
     try:
-        return container.with_metadata(data, _metadata(says, container, _orientation(container, data)))
+        return container.with_metadata(data, _metadata(says, container, orientation(container, data)))
     except Broken as broken:
         raise Refused(broken.message(media_type)) from broken
 
@@ -130,8 +124,7 @@ def strip(data: bytes, name: Path | str) -> bytes:
     """
     container = _container(name, data)
     try:
-        exif = exif_block(turned=_orientation(container, data))
-        return container.with_metadata(data, Metadata(exif))
+        return containers.stripped(container, data)
     except Broken as broken:
         raise Refused(broken.message(name)) from broken
 
@@ -223,10 +216,6 @@ def _metadata(says: Provenance, container: Container, turned: int = 1) -> Metada
     return Metadata(exif, xmp, {"parameters": says.parameters, says.keyword: says.record})
 
 
-def _orientation(container: Container, data: bytes) -> int:
-    return exif_orientation(next((body for name, body, _ in container.extras(data) if name == EXIF), b""))
-
-
 def _container(name: Path | str, data: bytes) -> Container:
     for container in CONTAINERS.values():
         if container.begins(data):
@@ -235,105 +224,7 @@ def _container(name: Path | str, data: bytes) -> Container:
     raise Refused("metadata.not_a_picture", file=str(name), formats=formats)
 
 
-# --- EXIF and XMP -----------------------------------------------------------------------------------------------------
-
-
-def exif_block(text: str = "", turned: int = 1) -> bytes:
-    """A TIFF block with `text` as UserComment, in the encoding that A1111 writes and reads, and with the orientation
-    `turned` (1 to 8) where it is not 1; empty where it would say nothing.
-
-    Pillow can't write it: it gives UserComment the type BYTE, and A1111's reader fails on that.
-    """
-    if not text:
-        return b"" if turned == 1 else struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, ORIENTATION, 3, 1, turned, 0, 0)
-    comment = UNICODE + text.encode("utf-16-be", "replace")
-    first = struct.pack(">HHIHH", ORIENTATION, 3, 1, turned, 0) if turned != 1 else b""
-    count = 1 + bool(first)
-    at = 8 + 2 + 12 * count + 4  # of the second directory, which holds the comment
-    first += struct.pack(">HHII", DETAILS, 4, 1, at)
-    details = struct.pack(">HHHIII", 1, COMMENT, 7, len(comment), at + 18, 0)
-    return struct.pack(">2sHIH", b"MM", 42, 8, count) + first + bytes(4) + details + comment
-
-
-def exif_orientation(block: bytes) -> int:
-    """How the picture is turned, 1 to 8; 1 where it does not say."""
-    order, tags = _tags(block)
-    value = tags.get(ORIENTATION, b"")
-    turned = struct.unpack(order + "H", value[:2])[0] if len(value) >= 2 else 1
-    return turned if 1 <= turned <= 8 else 1
-
-
-def check_exif(data: bytes, name: str) -> None:
-    """Refused, by this `name`, where the values of a picture's EXIF take more than LIMIT bytes: Pillow copies each of
-    them when it opens a file, also those that lie in the same place.
-    """
-    container = next((one for one in CONTAINERS.values() if one.begins(data)), None)
-    with contextlib.suppress(Broken):  # the decoder says what is wrong
-        for keyword, block, _ in container.extras(data) if container else ():
-            if keyword == EXIF and _exif_size(block.removeprefix(EXIF_HEADER)) > LIMIT:
-                raise Refused(Broken("metadata.too_much").message(name))
-
-
-def _exif_size(tiff: bytes) -> int:
-    """Bytes that all values of an EXIF block take at most."""
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2], "")
-    todo = [struct.unpack_from(order + "I", tiff, 4)[0]] if order and len(tiff) >= 8 else []
-    size, seen = 0, set[int]()
-    while todo:
-        if (at := todo.pop()) in seen or at + 2 > len(tiff):
-            continue
-        seen.add(at)
-        most = min(struct.unpack_from(order + "H", tiff, at)[0], (len(tiff) - at - 2) // 12)
-        for tag, _, count, value in struct.iter_unpack(order + "HHII", tiff[at + 2 : at + 2 + 12 * most]):
-            size += min(8 * count, len(tiff))  # no type is wider than 8 bytes
-            todo += [value] if tag in DIRECTORIES else []
-    return size
-
-
-def exif_texts(block: bytes) -> dict[str, str]:
-    """`parameters` from UserComment, as A1111 writes it."""
-    _, tags = _tags(block)
-    return {"parameters": _comment(tags[COMMENT])} if COMMENT in tags else {}
-
-
-def _tags(block: bytes) -> tuple[str, dict[int, bytes]]:
-    """Byte order and values of the wanted tags, of the first directory and of its EXIF directory."""
-    tiff = block.removeprefix(EXIF_HEADER)
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2], "")
-    if not order or len(tiff) < 8:
-        return "<", {}
-    tags = _directory(tiff, order, struct.unpack_from(order + "I", tiff, 4)[0])
-    details = tags.pop(DETAILS, b"")
-    if len(details) == 4:
-        tags |= _directory(tiff, order, struct.unpack(order + "I", details)[0])
-    return order, tags
-
-
-def _directory(tiff: bytes, order: str, at: int) -> dict[int, bytes]:
-    if at + 2 > len(tiff):
-        return {}
-    tags = {}
-    for entry in range(at + 2, at + 2 + 12 * struct.unpack_from(order + "H", tiff, at)[0], 12):
-        if entry + 12 > len(tiff):
-            break
-        tag, kind, count = struct.unpack_from(order + "HHI", tiff, entry)
-        size = count * WIDTHS.get(kind, 0)
-        if tag in WANTED and tag not in tags and size <= LIMIT:
-            start = entry + 8 if size <= 4 else struct.unpack_from(order + "I", tiff, entry + 8)[0]
-            tags[tag] = tiff[start : start + size]
-    return tags
-
-
-def _comment(value: bytes) -> str:
-    """A UserComment: eight bytes that name the encoding, then the text; some programs leave the eight out. The byte
-    order of UTF-16 is not said: A1111 writes the big end first, others are known by what settings look like.
-    """
-    code, rest = value[:8], value[8:]
-    if code == UNICODE:
-        big, little = (rest.decode(f"utf-16-{order}", "replace") for order in ("be", "le"))
-        settings = (text for text in (big, little) if "Steps: " in text or text.lstrip().startswith("{"))
-        return next(settings, big).rstrip("\0")
-    return decoded(rest if code in (b"ASCII\0\0\0", bytes(8)) else value).rstrip("\0")
+# --- XMP --------------------------------------------------------------------------------------------------------------
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
