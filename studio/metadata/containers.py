@@ -91,8 +91,8 @@ def unpacked(body: bytes, deflated: bool) -> bytes:
 
 # The few EXIF tags in which programs keep settings. Only they are read: a directory of 65,535 tags that all point at
 # the same megabyte fills the memory of a reader that takes everything.
-ORIENTATION, DETAILS, COMMENT = 0x0112, 0x8769, 0x9286
-WANTED = (ORIENTATION, DETAILS, COMMENT)
+ORIENTATION, DETAILS, USER_COMMENT = 0x0112, 0x8769, 0x9286
+WANTED = (ORIENTATION, DETAILS, USER_COMMENT)
 WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 7: 1, 129: 1}  # bytes of a value, by type; 129 is UTF-8
 UNICODE = b"UNICODE\0"
 
@@ -110,7 +110,7 @@ def exif_block(text: str = "", turned: int = 1) -> bytes:
     count = 1 + bool(first)
     at = 8 + 2 + 12 * count + 4  # of the second directory, which holds the comment
     first += struct.pack(">HHII", DETAILS, 4, 1, at)
-    details = struct.pack(">HHHIII", 1, COMMENT, 7, len(comment), at + 18, 0)
+    details = struct.pack(">HHHIII", 1, USER_COMMENT, 7, len(comment), at + 18, 0)
     return struct.pack(">2sHIH", b"MM", 42, 8, count) + first + bytes(4) + details + comment
 
 
@@ -125,7 +125,7 @@ def exif_orientation(block: bytes) -> int:
 def exif_texts(block: bytes) -> dict[str, str]:
     """`parameters` from UserComment, as A1111 writes it."""
     _, tags = _tags(block)
-    return {"parameters": _comment(tags[COMMENT])} if COMMENT in tags else {}
+    return {"parameters": _comment(tags[USER_COMMENT])} if USER_COMMENT in tags else {}
 
 
 def _tags(block: bytes) -> tuple[str, dict[int, bytes]]:
