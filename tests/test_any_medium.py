@@ -35,6 +35,7 @@ from studio.metadata.files import read, stripped
 from studio.page import tabs
 from studio.page.card import CardHandlers
 from studio.page.context import PageContext
+from studio.page.html import url
 from studio.page.layout import tab_names
 from studio.planner import Job, plan
 from studio.requests import CaptionRequest, make_request
@@ -331,7 +332,7 @@ def test_a_tone_goes_all_the_way(tone: None, studio: Command, tmp_path: Path) ->
         (kept,) = house.gallery.page(Filter(words="gong"))
         assert read(kept.path)["request"]["pitch"] == 100 and list(maintenance.inspect(house.store)) == []
         card = CardHandlers(PageContext(house, "fake")).show(kept)
-        assert f'<audio controls preload="none" src="/pictures/{kept.path.name}"' in card and "<img" not in card
+        assert f'<audio controls preload="none" src="{url(kept.path)}"' in card and "<img" not in card
         assert maintenance.rebuild(house.home).pictures == 2
     assert [row["result"] for row in studio("verify", file, kept.path, "--json").json] == ["identical", "identical"]
     start = file.read_bytes().index(b"data") + 8

@@ -144,7 +144,7 @@ def test_nothing_outside_the_home_is_read_served_or_removed(
     before = {one: one.read_bytes() for one in secret.parent.iterdir()}
     with client_of(routes.router(context), v1.router(context.studio, "fake")) as client:
         place = f"/api/v1/gallery/{path.stem}"
-        for address in (f"/thumbnails/{path.name}", f"/pictures/{path.name}", f"{place}/thumbnail", f"{place}/file"):
+        for address in (f"{place}/thumbnail", f"{place}/file"):
             assert client.get(address).status_code == 404, address
         assert client.get(f"{place}/export?format=png").status_code == 404
     assert gallery.results("a") == {} and [one.kind for one in maintenance.inspect(context.studio.store)]

@@ -49,7 +49,7 @@ REQUESTS: list[tuple[dict[str, str], str, bool]] = [
     ({"host": OURS, "origin": "null"}, "/gradio_api/queue/join", False),
     ({"host": OURS, "origin": "http://127.0.0.1:9999"}, "/gradio_api/queue/join", False),
     ({"host": OURS, "origin": "http://[::1"}, "/gradio_api/queue/join", False),
-    ({"host": OURS, "sec-fetch-site": "cross-site", "sec-fetch-mode": "cors"}, "/pictures/x", False),
+    ({"host": OURS, "sec-fetch-site": "cross-site", "sec-fetch-mode": "cors"}, "/downloads/x", False),
     ({"host": OURS}, "/gradio_api/file=http://169.254.169.254/", False),
     ({"host": OURS, "sec-fetch-mode": "navigate"}, "/gradio_api/file/https://evil.example/x.png", False),
     ({"host": OURS}, "/gradio_api/file= HTTPS://evil.example/x.png", False),

@@ -47,7 +47,12 @@ CHANGES = [
     ("POST", "/gradio_api/upload"),
     ("POST", "/mcp"),
 ]
-READS = [("GET", "/"), ("GET", f"/pictures/{NOBODY}.png"), ("GET", "/api/v1/gallery"), ("GET", "/sdapi/v1/options")]
+READS = [
+    ("GET", "/"),
+    ("GET", f"/api/v1/gallery/{NOBODY}/file"),
+    ("GET", "/api/v1/gallery"),
+    ("GET", "/sdapi/v1/options"),
+]
 STRANGERS = {  # tests/test_guard.py has more
     "foreign origin": {"Origin": "https://evil.example"},
     "rebound name": {"Host": "evil.example"},
@@ -234,11 +239,6 @@ def test_choices_that_nobody_offered(doors: Server, subtests: pytest.Subtests) -
 
 
 OUTSIDE = [
-    "/pictures/../../../../etc/passwd",
-    "/pictures/..%2f..%2f..%2fetc%2fpasswd",
-    "/pictures/%2e%2e/%2e%2e/etc/passwd",
-    "/pictures/%00.png",
-    "/thumbnails/..%2f..%2fetc%2fpasswd",
     "/downloads/..%2f..%2fetc%2fpasswd/png",
     "/gradio_api/file=/etc/passwd",
     "/gradio_api/file=../../../../../../etc/passwd",
@@ -257,6 +257,7 @@ OUTSIDE = [
     "/api/v1/gallery/..%2f..%2fetc%2fpasswd",
     "/api/v1/gallery/..%2f..%2fetc%2fpasswd/file",
     "/api/v1/gallery/%00/file",
+    "/api/v1/gallery/..%2f..%2fetc%2fpasswd/thumbnail",
     "/api/v1/jobs/..%2f..%2fstudio.db",
     "/api/v1/../../etc/passwd",
     "/sdapi/v1/../../../etc/passwd",

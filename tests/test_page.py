@@ -159,8 +159,8 @@ def test_an_artifact_is_shown_by_its_kind() -> None:
         return render("parts.opener", Saved(f"/x/{file}", 0, 1, None, 0.1, kind=kind, text="a cat & a dog"), **given)
 
     for name, kind in (("a.png", "image"), ("a.webp", "clip")):
-        assert f'<img alt="a &lt;cat&gt;" src="/pictures/{name}"' in shown(name, kind, name="a <cat>")
-    assert 'src="/thumbnails/a.webp"' in shown("a.webp", "clip", name="", small=True)
+        assert '<img alt="a &lt;cat&gt;" src="/api/v1/gallery/a/file"' in shown(name, kind, name="a <cat>")
+    assert 'src="/api/v1/gallery/a/thumbnail"' in shown("a.webp", "clip", name="", small=True)
     assert ">a cat &amp; a dog</span>" in shown("a.txt", "text", name="")
 
 

@@ -255,7 +255,7 @@ def in_the_queue(page: Any, clip: str, caption: str) -> None:
     """Both jobs, one with the moving picture and one with its words."""
     moving, said = (page.locator(f'.job[data-job="{job}"]') for job in (clip, caption))
     assert "a cat jumps" in moving.inner_text() and f"{MEDIA_FRAMES} frames" in moving.inner_text()
-    assert moving.locator("img[src$='.webp']").evaluate(WIDTH) == 128
+    assert moving.locator("picture img").evaluate(WIDTH) == 128
     assert "a red face" in said.locator(".made .words").inner_text()
     assert "a red face" in said.locator(".about b").inner_text() and said.locator("img").count() == 0
 
@@ -315,14 +315,14 @@ def the_card_of_a_caption(page: Any, job: str, url: str) -> None:
 def in_the_gallery(page: Any, url: str) -> None:
     """The moving picture and the words, and a filter that tells them apart."""
     turn_to(page, "Gallery")
-    image = page.locator("#gallery .pick img[src$='.webp']").first
+    image = page.locator("#gallery .pick picture img").first
     image.wait_for()
     assert image.evaluate(WIDTH) == 128
-    for folder in ("thumbnails", "pictures"):
-        kind, data = fetch(f"{url}/{folder}/{image.get_attribute('src').rpartition('/')[2]}")
+    for kind_of in ("thumbnail", "file"):
+        kind, data = fetch(f"{url}{image.get_attribute('src').rpartition('/')[0]}/{kind_of}")
         assert kind == "image/webp" and moves(data) == MEDIA_FRAMES
     assert "a red face" in page.locator("#gallery .pick .words").first.inner_text()
-    for kind, there, gone in (("clip", "img[src$='.webp']", ".words"), ("text", ".words", "img")):
+    for kind, there, gone in (("clip", "picture img", ".words"), ("text", ".words", "img")):
         page.select_option("#gallery select[name=kind]", kind)
         page.wait_for_function(f"() => !document.querySelector('#gallery .pick {gone}')")
         page.wait_for_selector(f"#gallery .pick {there}")

@@ -123,14 +123,14 @@ class OneLine(Extension):
         return re.sub(r"\s*\n\s*", " ", re.sub(r"(?<=[>}])\s*\n\s*(?=[<{])", "", source)).strip()
 
 
-def name_of(path: str | Path) -> PurePath:
-    """The file name in a path of the gallery, written on any system; its stem is the sha256."""
-    return PurePath(str(path).replace("\\", "/").rpartition("/")[2])
+def digest_of(path: str | Path) -> str:
+    """The sha256 of a file of the gallery: its name in a path that was written on any system."""
+    return PurePath(str(path).replace("\\", "/").rpartition("/")[2]).stem
 
 
 def url(path: str | Path, small: bool = False) -> str:
     """The URL of a file of the gallery, or of its thumbnail (`small`)."""
-    return f"/{'thumbnails' if small else 'pictures'}/{name_of(path)}"
+    return f"/api/v1/gallery/{digest_of(path)}/{'thumbnail' if small else 'file'}"
 
 
 ENVIRONMENT = Environment(
@@ -143,7 +143,8 @@ ENVIRONMENT.globals |= {"text": text, "has_text": has_text, "error_text": error_
 ENVIRONMENT.globals |= {"not_drawn": not_drawn, "style_name": style_name}
 ENVIRONMENT.tests["moving"] = media.is_webp
 ENVIRONMENT.filters |= {
-    "digest": lambda path: name_of(path).stem,
+    "digest": digest_of,
+    "suffix": lambda path: PurePath(path).suffix,
     "data_url": data_url,
     "first_frame": lambda data: media.image(media.frames(data)[0]).data,
     "text": text,

@@ -1,4 +1,4 @@
-"""Routes of the page: news of the studio, captions on request, and files (pictures, thumbnails, exports, ZIPs)."""
+"""Routes of the page: news of the studio, captions on request, exports and ZIPs."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ from models.messages import Refused
 from models.prompts.completion import complete
 from models.prompts.weighting import plain
 from models.references.credits import Credit, as_file
-from studio.api.gallery import FOREVER, file_response, item_of, small
+from studio.api.gallery import FOREVER
 from studio.api.routing import Rejected
 from studio.batch.plan import safe_name
 from studio.export.apps import APPS
@@ -42,7 +42,7 @@ USES = {*APPS, *FORMATS, SHEET, LARGE, "png", "svg"}  # apps and formats of a do
 
 
 def router(context: PageContext) -> APIRouter:
-    router, gallery, store = new_router(), context.studio.gallery, context.series
+    router, store = new_router(), context.series
 
     @router.get("/news")
     def news(job: Jobs = ()) -> dict[str, Any]:
@@ -75,15 +75,6 @@ def router(context: PageContext) -> APIRouter:
         except KeyError as error:
             raise Rejected(404, "page.picture_damaged") from error
         return {"html": render("caption.answer", item, context.can.styles)}
-
-    @router.get("/pictures/{name}")
-    def picture(name: str) -> Response:
-        return file_response(item_of(gallery, PurePath(name).stem))
-
-    @router.get("/thumbnails/{name}")
-    def thumbnail(name: str) -> Response:
-        data, kind = small(gallery, item_of(gallery, PurePath(name).stem))
-        return Response(data, media_type=kind, headers=FOREVER)
 
     @router.get("/clips/{digest}/sheet.png")
     def frames(digest: str) -> Response:

@@ -63,21 +63,16 @@ const mark = () => {
   for (const button of element.querySelectorAll('[data-step]'))
     button.setAttribute('aria-disabled', String(at < 0 || !all[at + Number(button.dataset.step)]));
 };
-const copy = async (button) => {
-  try { // a page over plain HTTP from another computer has no clipboard
-    const blob = fetch(element.querySelector('#card-image').src).then((answer) => answer.blob());
-    await navigator.clipboard.write([new ClipboardItem({ 'image/png': blob })]);
-    button.textContent = button.dataset.done;
-  } catch {
-    button.textContent = button.dataset.failed;
-  }
+const copyPicture = async () => {
+  const blob = fetch(element.querySelector('#card-image').src).then((answer) => answer.blob());
+  await navigator.clipboard.write([new ClipboardItem({ 'image/png': blob })]);
 };
 
 element.addEventListener('click', (event) => {
   if (event.target.closest('[data-close]') || event.target === dialog()) dialog().close();
   const button = event.target.closest('[data-copy], [data-step], [data-enlarge]');
   if (!button) return;
-  if ('copy' in button.dataset) copy(button);
+  if ('copy' in button.dataset) studio.copy(button, copyPicture);
   else if ('step' in button.dataset) step(Number(button.dataset.step));
   else { seen.large = !seen.large; draw(); }
 });

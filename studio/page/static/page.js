@@ -1,3 +1,5 @@
+const calm = matchMedia('(prefers-reduced-motion: reduce)');
+
 // Runs before Gradio. Stores choices in the browser: language, theme, and the background of pictures.
 (() => {
   const safely = (storage) => ({ // a private window has no storage
@@ -246,23 +248,21 @@
     turn = turn.then(() => download(link, href, name));
   });
 
-  // Copies the text of a caption's box.
-  const COPIED = 2000; // ms for which the button confirms
-  const copyText = async (button) => {
-    const words = button.textContent, box = button.closest('.caption').querySelector('textarea');
-    try { // a page that came over plain HTTP from another computer has no clipboard
-      await navigator.clipboard.writeText(box.value || box.placeholder);
-      button.textContent = button.dataset.done;
-    } catch { button.textContent = button.dataset.failed; }
+  // A button that copies something to the clipboard says for a moment whether it could: a page over plain HTTP from
+  // another computer has no clipboard.
+  const COPIED = 2000; // ms
+  const copy = async (button, write) => {
+    const words = button.textContent;
+    button.textContent = await write().then(() => button.dataset.done, () => button.dataset.failed);
     setTimeout(() => { button.textContent = words; }, COPIED);
   };
+  const textOf = (button) => button.closest('.caption').querySelector('textarea');
   addEventListener('click', ({ target }) => {
-    const asks = target.closest?.('[data-describe]'), copies = target.closest?.('[data-copy-text]');
-    if (asks) describe(asks);
-    else if (copies) copyText(copies);
+    const describes = target.closest?.('[data-describe]'), copies = target.closest?.('[data-copy-text]');
+    if (describes) describe(describes);
+    else if (copies) copy(copies, async () => navigator.clipboard.writeText(textOf(copies).value || textOf(copies).placeholder));
   });
 
-  const calm = matchMedia('(prefers-reduced-motion: reduce)');
   const scrollTo = (element) => {
     if (element.getBoundingClientRect().top > innerHeight * 0.6)
       element.scrollIntoView({ behavior: calm.matches ? 'auto' : 'smooth' });
@@ -305,7 +305,7 @@
   // Shared by the scripts of HTML parts. The card handles `data-do`, the part itself `data-own`.
   window.studio = {
     follow: (one) => { followers.push(one); poll(); },
-    ...{ morph, exchange, fill, ask, fetchJson, asJson, why, save, fresh, hide, write, scrollTo, outcome, whenShown, showBackground, replay, type, session },
+    ...{ morph, exchange, fill, ask, fetchJson, asJson, why, save, fresh, hide, write, scrollTo, outcome, copy, whenShown, showBackground, replay, type, session },
     pollNow: () => { clearTimeout(timer); poll(); },
     listen: (element, trigger) => {
       const pressed = (event) => {
@@ -324,8 +324,6 @@
 // Plays a clip from a sheet of its frames, row by row, with ceil(sqrt(n)) columns. So playback can stop at, step through
 // and take exact frames.
 (() => {
-  const calm = matchMedia('(prefers-reduced-motion: reduce)');
-
   customElements.define('clip-player', class extends HTMLElement {
     static observedAttributes = ['data-sheet'];
 
@@ -391,67 +389,50 @@
 
 // Works around a race in Gradio. Its server closes the event stream once all events are answered. An event that is sent
 // while that close is on its way gets no answer: the answer waits for a stream, but the client believes that the old one
-// is open. So the close is passed on only if no event is pending; else a new stream continues the old one unseen.
+// is open. So the client never hears of the close: the stream continues when another event is sent.
 (() => {
   const plain = window.fetch.bind(window);
-  const waiting = new Set(), early = new Set(); // pending events; events answered before their number was known
+  let pending = 0, wake = () => {}; // events without an answer; called when one is sent
 
-  const ask = async (asked) => {
-    const unnumbered = {};
-    waiting.add(unnumbered);
-    try {
-      const answer = await plain(...asked);
-      const { event_id: number } = answer.ok ? await answer.clone().json().catch(() => ({})) : {};
-      if (number && !early.delete(number)) waiting.add(number);
-      return answer;
-    } finally {
-      waiting.delete(unnumbered);
-    }
-  };
-  const answered = (number) => { if (!waiting.delete(number)) early.add(number); };
-
-  const parsed = (message) => {
-    try { return JSON.parse(message.replace(/^data: /, '')); } catch { return {}; } // a comment of a proxy
-  };
-  const reading = (answer) => answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  const listen = async (asked) => {
-    const answer = await plain(...asked);
-    if (!answer.ok) return answer;
-    const encoder = new TextEncoder();
-    let reader = reading(answer), left = false;
-    const next = async () => {
-      const more = await plain(...asked);
-      if (more.ok && !left) reader = reading(more);
-      return more.ok;
-    };
-    const relay = async (controller) => {
-      for (let rest = ''; ;) {
-        const { value, done } = await reader.read();
-        if (done) break;
-        const messages = (rest + value).split('\n\n'); // server-sent events
-        rest = messages.pop();
-        for (const message of messages) {
-          const { msg, event_id: number } = parsed(message);
-          if (msg === 'process_completed') answered(number);
-          if (msg !== 'close_stream' || !waiting.size || !(await next())) controller.enqueue(encoder.encode(`${message}\n\n`));
+  const messages = async function* (first, again) {
+    for (let answer = first; answer.ok; answer = await again()) {
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let rest = '', part; !(part = await reader.read()).done;) {
+        const complete = (rest + part.value).split('\n\n'); // server-sent events
+        rest = complete.pop();
+        for (const message of complete) {
+          if (message.includes('"msg":"process_completed"')) pending -= 1;
+          if (!message.includes('"msg":"close_stream"')) yield `${message}\n\n`;
         }
       }
-      controller.close();
+      if (pending <= 0) await new Promise((resolve) => { wake = resolve; });
+    }
+  };
+  const listen = async (request) => {
+    const first = await plain(...request), encoder = new TextEncoder();
+    if (!first.ok) return first;
+    const relayed = messages(first, () => plain(...request));
+    const pull = async (controller) => {
+      try {
+        const { value, done } = await relayed.next();
+        if (done) controller.close();
+        else controller.enqueue(encoder.encode(value));
+      } catch (error) {
+        pending = 0; // Gradio answers nothing more after a broken stream
+        controller.error(error);
+      }
     };
-    const start = (controller) => relay(controller).catch((error) => {
-      waiting.clear(); // Gradio answers nothing more after a broken stream
-      throw error;
-    });
-    const cancel = (reason) => {
-      left = true;
-      return reader.cancel(reason);
-    };
-    return new Response(new ReadableStream({ start, cancel }), answer);
+    return new Response(new ReadableStream({ pull }), first);
+  };
+  const join = async (request) => {
+    const answer = await plain(...request);
+    if (answer.ok) { pending += 1; wake(); }
+    return answer;
   };
 
-  window.fetch = (...asked) => {
-    const url = String(asked[0]?.url ?? asked[0]).split('?')[0];
-    if (url.endsWith('/queue/join')) return ask(asked);
-    return url.endsWith('/queue/data') ? listen(asked) : plain(...asked);
+  window.fetch = (...request) => {
+    const url = String(request[0]?.url ?? request[0]).split('?')[0];
+    if (url.endsWith('/queue/join')) return join(request);
+    return url.endsWith('/queue/data') ? listen(request) : plain(...request);
   };
 })();

@@ -30,7 +30,7 @@ from studio.page.routes import zip_response
 ORDER = 70
 ZIP_PICTURES = 1000  # in one zip
 ZIP_BYTES = 256 * 2**20
-AT_ONCE = 100  # pictures of one change; the script splits larger ones
+AT_ONCE = 10_000  # pictures of one change
 EARLIEST, LATEST = date(1970, 1, 2), date(9000, 1, 1)  # that every system converts to seconds
 # Actions on pictures by name; each takes a value.
 ACTIONS: dict[str, Callable[[Gallery, list[str], str], None]] = {
@@ -85,15 +85,9 @@ Wanted = Annotated[Filter, Depends(filtered)]
 class Change(BaseModel):
     """An action on pictures."""
 
-    do: str = Field(max_length=20)
+    do: str = Field("", max_length=20)
     value: str = Field("", max_length=500)
     pictures: list[str] = Field(max_length=AT_ONCE)
-
-
-class Choice(BaseModel):
-    """Pictures for a zip. `files` refuses more than ZIP_PICTURES."""
-
-    pictures: list[str] = Field(max_length=100_000)
 
 
 class GalleryHandlers:
@@ -141,9 +135,9 @@ class GalleryHandlers:
             remove_unneeded(self.context.studio.store)
         return {"done": done}
 
-    def zip(self, choice: Choice) -> Response:
+    def zip(self, change: Change) -> Response:
         """The files of pictures."""
-        return zip_response(self.files(choice.pictures), f"studio-{time.strftime('%Y%m%d-%H%M%S')}.zip")
+        return zip_response(self.files(change.pictures), f"studio-{time.strftime('%Y%m%d-%H%M%S')}.zip")
 
     def files(self, digests: Sequence[str]) -> list[tuple[str, Path]]:
         """(name, file) of the pictures of a zip; Refused if they are too many or too large, or none exists.
