@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import hypothesis
 import pytest
-from hostile_kit import doors, trap  # noqa: F401 - fixtures
 from page_kit import browser, chromium, home, part, server, url, visit  # noqa: F401 - fixtures
 from pipeline_kit import given, offline, pipelines  # noqa: F401 - fixtures
 from queue_kit import open_tiny

@@ -1,18 +1,26 @@
-"""The documentation: its code runs, its links lead somewhere, and what it names is what the code has."""
+"""The documentation: its code runs, its links lead somewhere, and what it names is what the code has.
+
+A fenced block in python, bash or javascript is run, unless the line above it says `<!-- not run: why -->`. Blocks of
+one language on one page follow each other, as a reader would type them; JavaScript is a module a block. A block with
+`title="NAME"` is a file of that name, which lies in the reader's folder before anything is run.
+"""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 
-import docs_kit as kit
 import pytest
 from page_kit import ROOT, Elements, Server
+from PIL import Image, ImageDraw
 from waiting import TIMEOUT
 
 from studio import settings
@@ -25,6 +33,181 @@ from studio.export.make import SHEET
 from studio.grid import SETTINGS
 from studio.sets import KINDS
 from studio.studio import Studio
+
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+PAPERS = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+RUN = ("python", "bash", "javascript")
+FENCE = re.compile(r'```(\w*)(?: title="([^"]+)")?$')
+NOT_RUN = re.compile(r"<!-- not run: (.{10,}) -->")
+PORT = "7860"  # as the pages write it; the server of the tests has another
+# Where the pages name no model they mean the embedded one, whose weights are large and slow: here another one draws.
+STAND_IN = 'from studio.backends import base\n\nbase.KINDS["embedded"] = base.KINDS["fake"]\n'
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: `line` is that of its first line of code, from 1; `reason` is why it is not run."""
+
+    page: Path
+    line: int
+    language: str
+    title: str
+    code: str
+    reason: str
+
+    @property
+    def place(self) -> str:
+        """Where it stands."""
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks(page: Path) -> list[Block]:
+    """The fenced blocks of a page, in order."""
+    found: list[Block] = []
+    lines = page.read_text(encoding="utf-8").splitlines()
+    start, head, said = 0, None, ""
+    for number, line in enumerate(lines, 1):
+        if head and line == "```":
+            code = "\n".join(lines[start - 1 : number - 1]) + "\n"
+            found.append(Block(page, start, head[1], head[2] or "", code, said))
+            head, said = None, ""
+        elif not head and line.lstrip().startswith("```"):
+            head, start = FENCE.match(line), number + 1
+            assert head, f"{page.relative_to(ROOT)}:{number}: a block begins in its first column, with its language"
+        elif not head and line.strip():
+            reason = NOT_RUN.fullmatch(line)
+            said = reason[1] if reason else ""
+    assert head is None, f"{page.relative_to(ROOT)}: a block is never closed"
+    return found
+
+
+def prose(page: Path) -> str:
+    """A page without its fenced blocks."""
+    return re.sub(r"(?ms)^```.*?^```$", "", page.read_text(encoding="utf-8"))
+
+
+def spans(page: Path) -> list[str]:
+    """What stands in `backticks` outside of blocks."""
+    return re.findall(r"`([^`\n]+)`", prose(page))
+
+
+def anchors(page: Path) -> set[str]:
+    """What links to a page may end in: its headings, as GitHub and MkDocs both write plain words."""
+    headings = re.findall(r"(?m)^#+ (.+)$", prose(page))
+    plain = (re.sub(r"[^\w\s-]", "", heading).strip().lower() for heading in headings)
+    return {re.sub(r"[\s-]+", "-", heading) for heading in plain}
+
+
+def as_script(parts: Iterable[Block]) -> str:
+    """Blocks of one page, each line with the number that it has there: what fails says where to look."""
+    lines: list[str] = []
+    for block in parts:
+        lines += [""] * (block.line - 1 - len(lines)) + block.code.splitlines()
+    return "\n".join(lines) + "\n"
+
+
+@contextlib.contextmanager
+def typed_tools(folder: Path) -> Iterator[Path]:
+    """The folder with what a reader types: `python`, and `studio`, which is forked (fork_server.py)."""
+    (folder / "sitecustomize.py").write_text(STAND_IN)
+    program, place = ROOT / "tests" / "fork_server.py", folder / "socket"
+    for name, what in {"python": "", "studio": f'-S "{program}" "{place}"'}.items():
+        tool = folder / name
+        tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" {what} "$@"\n')
+        tool.chmod(0o755)
+    command = [sys.executable, str(program), str(place)]
+    with subprocess.Popen(command, env=_environment(folder), stdout=subprocess.PIPE) as server:
+        assert server.stdout and server.stdout.readline() == b"ready\n"
+        yield folder
+        server.kill()
+
+
+def _environment(typed_tools: Path) -> dict[str, str]:
+    paths = {"PYTHONPATH": f"{tools}{os.pathsep}{ROOT}", "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
+    return {**os.environ, **paths}
+
+
+class Reader:
+    """Somebody who types what a page says, in a folder of his own, at a home that is his."""
+
+    def __init__(self, folder: Path, home: Path, typed_tools: Path) -> None:
+        self.folder, self.home, self._tools = folder, home, typed_tools
+        folder.mkdir()
+        _draw_pictures(folder)
+
+    def lay_out(self, files: Iterable[Block]) -> None:
+        """The files that the page shows."""
+        for block in files:
+            path = self.folder / block.title
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.code, encoding="utf-8")
+
+    def type(self, parts: list[Block], port: int) -> None:
+        """Run blocks of one language; each must end well."""
+        language, page = parts[0].language, parts[0].page
+        scripts = [[block] for block in parts] if language == "javascript" else [parts]
+        for number, script in enumerate(scripts):
+            ending = ".mjs" if language == "javascript" else ""
+            path = self._tools / f"{page.stem}-{language}-{number}{ending}"
+            head = "set -euo pipefail" if language == "bash" else ""
+            text = head + as_script(script).replace(PORT, str(port))
+            path.write_text(text, encoding="utf-8")
+            done = self._run([*_program(language, script), str(path)])
+            assert done.returncode == 0, f"{page.relative_to(ROOT)}\n{done.stdout}\n{done.stderr}"
+
+    def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**_environment(self._tools), "STUDIO_HOME": str(self.home)},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+        )
+
+
+def _draw_pictures(folder: Path) -> None:
+    """What a reader has lying about: two pictures, and a mask that fits them."""
+    for name, colour in {"cat": "orange", "hat": "navy"}.items():
+        picture = Image.new("RGBA", (96, 96))
+        ImageDraw.Draw(picture).ellipse((8, 8, 88, 88), fill=colour)
+        picture.save(folder / f"{name}.png")
+    mask = Image.new("L", (96, 96), 0)
+    mask.paste(255, (0, 0, 96, 40))
+    mask.save(folder / "mask.png")
+    (folder / "prompts.jsonl").write_text('{"prompt": "a smiling cat", "seed": 1}\n')
+
+
+def _program(language: str, script: list[Block]) -> list[str]:
+    """What runs a language; skips where it is not on this computer."""
+    if language == "python":
+        return [sys.executable]
+    name = {"bash": "bash", "javascript": "node"}[language]
+    program = shutil.which(name)
+    if program is None:
+        pytest.skip(f"there is no {name} on this computer to run the page's {language} with")
+    if language == "javascript" and not _fetches(program):
+        pytest.skip("this node is older than 18 and has no fetch")
+    if any("curl " in block.code for block in script) and shutil.which("curl") is None:
+        pytest.skip("there is no curl on this computer, which the page uses")
+    return [program]
+
+
+def _fetches(node: str) -> bool:
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=TIMEOUT).stdout
+    return int(said.strip().lstrip("v").partition(".")[0] or 0) >= 18
+
+
+def runs() -> Iterator[tuple[Path, str]]:
+    """Pages and languages that have something to run."""
+    for page in PAGES:
+        languages = {block.language for block in blocks(page) if not block.reason}
+        yield from ((page, language) for language in RUN if language in languages)
+
+
+# --- The pages --------------------------------------------------------------------------------------------------------
+
 
 PICTURE_BYTES = 150_000
 ASSETS = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src"}
@@ -53,36 +236,36 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with kit.tools(tmp_path_factory.mktemp("tools")) as folder:
+    with typed_tools(tmp_path_factory.mktemp("tools")) as folder:
         yield folder
 
 
-@pytest.mark.parametrize(("page", "language"), kit.runs(), ids=lambda value: getattr(value, "stem", value))
+@pytest.mark.parametrize(("page", "language"), runs(), ids=lambda value: getattr(value, "stem", value))
 def test_the_code_runs(
     page: Path, language: str, home: Path, tools: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    parts = [one for one in kit.blocks(page) if one.language == language and not one.reason and not one.title]
+    parts = [one for one in blocks(page) if one.language == language and not one.reason and not one.title]
     port = 0
-    if any(kit.PORT in one.code for one in parts):
+    if any(PORT in one.code for one in parts):
         server = request.getfixturevalue("server")
         home, port = server.home, server.port
-    reader = kit.Reader(tmp_path / "folder", home, tools)
-    reader.lay_out(one for one in kit.blocks(page) if one.title)
+    reader = Reader(tmp_path / "folder", home, tools)
+    reader.lay_out(one for one in blocks(page) if one.title)
     reader.type(parts, port)
 
 
 def test_what_is_code_is_run_or_says_why_not() -> None:
-    every = [block for page in kit.PAGES for block in kit.blocks(page)]
+    every = [block for page in PAGES for block in blocks(page)]
     for block in every:
         assert block.language, f"{block.place}: a block says its language"
-        assert not block.reason or block.language in kit.RUN, f"{block.place}: {block.language} is never run"
+        assert not block.reason or block.language in RUN, f"{block.place}: {block.language} is never run"
         if block.language in ("sh", "shell", "console", "js", "py", "mjs"):
-            pytest.fail(f"{block.place}: write one of {', '.join(kit.RUN)}, so that it is run")
+            pytest.fail(f"{block.place}: write one of {', '.join(RUN)}, so that it is run")
         if block.language == "json" and block.title.endswith(".json"):
             json.loads(block.code)
-    for page in kit.PAGES:
-        assert r"\|" not in kit.prose(page), f"{name(page)}: the site shows the backslash; put it outside of a table"
-    for language in kit.RUN:
+    for page in PAGES:
+        assert r"\|" not in prose(page), f"{name(page)}: the site shows the backslash; put it outside of a table"
+    for language in RUN:
         assert sum(block.language == language and not block.reason for block in every) >= 3, language
 
 
@@ -119,17 +302,17 @@ def test_commands_and_options_are_those_that_there_are() -> None:
     opens = known["open"]  # which `python app.py` is, too
     flags = {f"--{one}" for one in (*readers.ALIASES, *readers.SIDES, *readers.known_settings())}
     every = set().union(*known.values(), flags, {"--help"})
-    for page in kit.PAPERS:
-        typed = [line for block in kit.blocks(page) if block.language == "bash" for line in block.code.splitlines()]
-        for span in [*kit.spans(page), *typed]:
+    for page in PAPERS:
+        typed = [line for block in blocks(page) if block.language == "bash" for line in block.code.splitlines()]
+        for span in [*spans(page), *typed]:
             for command, rest in re.findall(r"(?:^|; |\| |&& )studio ([a-z]+)\b([^;|#]*)", span):
                 assert command in known, f"{name(page)}: there is no studio {command}"
                 said = {option.partition("=")[0] for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", rest)}
                 assert said <= known[command] | {"--help"}, f"{name(page)}: {span}"
-        for span in kit.spans(page) if page in kit.PAGES else ():  # others speak of other programs, too
+        for span in spans(page) if page in PAGES else ():  # others speak of other programs, too
             for option in re.findall(r"^--\w[\w-]*", span):
                 assert option in every, f"{name(page)}: {span}"
-    listed = " ".join(kit.spans(kit.DOCS / "commands.md"))
+    listed = " ".join(spans(DOCS / "commands.md"))
     missing = [one for one in known if f"studio {one}" not in listed]
     missing += [option for option in opens - {"--help"} if option not in listed]
     assert not missing, "docs/commands.md lists every command, and every option of the page"
@@ -145,7 +328,7 @@ def test_addresses_are_those_that_there_are(tmp_path: Path) -> None:
         server.include_router(door.router(studio, "fake"))
     named = {"{job}": "ID", "{sha256}": "SHA256", "{number}": "NUMBER"}
     there = {re.sub(r"{\w+}", lambda m: named[m[0]], path): how for path, how in server.openapi()["paths"].items()}
-    text = (kit.DOCS / "http.md").read_text(encoding="utf-8")
+    text = (DOCS / "http.md").read_text(encoding="utf-8")
     for path in (path for path in there if path.startswith(v1.PREFIX)):
         assert f" {path}`" in text, f"docs/http.md does not name {path}"
     for method, path in re.findall(r"`(GET|POST|PATCH|DELETE) (/api/v1[\w/]*)", text):
@@ -159,7 +342,7 @@ def test_tools_are_those_that_there_are(tmp_path: Path) -> None:
     from studio.mcp import server
 
     tools = {tool.name for tool in asyncio.run(server(Studio(tmp_path), "fake").list_tools())}
-    table = (kit.DOCS / "mcp.md").read_text(encoding="utf-8").partition("| tool |")[2].partition("\n\n")[0]
+    table = (DOCS / "mcp.md").read_text(encoding="utf-8").partition("| tool |")[2].partition("\n\n")[0]
     named = [one for row in table.splitlines()[2:] for one in re.findall(r"`(\w+)`", row.split("|")[1])]
     assert set(named) == tools and len(named) == len(tools)
 
@@ -177,18 +360,18 @@ def test_pages_that_the_code_mentions_are_there() -> None:
     assert mentioned
     for path, _, anchor in (mention.partition("#") for mention in mentioned):
         assert (ROOT / path).is_file(), path
-        assert not anchor or anchor in kit.anchors(ROOT / path), f"{path}#{anchor}"
+        assert not anchor or anchor in anchors(ROOT / path), f"{path}#{anchor}"
 
 
 def test_what_the_doctor_finds_is_explained() -> None:
     text = (ROOT / "studio" / "maintenance.py").read_text(encoding="utf-8")
     kinds = set(re.findall(r'Finding\(\s*"([a-z ]+)"', text))
     assert len(kinds) == 6
-    assert {kind.replace(" ", "-") for kind in kinds} <= kit.anchors(kit.DOCS / "trouble.md")
+    assert {kind.replace(" ", "-") for kind in kinds} <= anchors(DOCS / "trouble.md")
 
 
 def test_styles_and_numbers_are_those_of_the_model() -> None:
-    can, text = Fake().capabilities(), (kit.DOCS / "create.md").read_text(encoding="utf-8")
+    can, text = Fake().capabilities(), (DOCS / "create.md").read_text(encoding="utf-8")
     from models.data.grammar import STYLES
     from studio.backends.embedded import Embedded
 
@@ -198,11 +381,11 @@ def test_styles_and_numbers_are_those_of_the_model() -> None:
         limits = getattr(own, setting)
         assert limits == getattr(can, setting)
         assert f"`--{setting}`, {limits.least:g} to {limits.most:g} | {limits.usual:g} |" in text
-    assert len(STYLES) == 10 and "ten styles" in (kit.DOCS / "index.md").read_text(encoding="utf-8")
+    assert len(STYLES) == 10 and "ten styles" in (DOCS / "index.md").read_text(encoding="utf-8")
 
 
 def test_the_apps_are_those_that_there_are() -> None:
-    text = (kit.DOCS / "export.md").read_text(encoding="utf-8")
+    text = (DOCS / "export.md").read_text(encoding="utf-8")
     for one in APPS.values():
         sizes = ", ".join(f"{width} × {height}" for width, height in one.sizes)
         counts = ", ".join(map(str, one.counts)) or f"{one.least} to {one.most}"
@@ -221,15 +404,15 @@ def test_the_apps_are_those_that_there_are() -> None:
 
 def test_links_lead_somewhere() -> None:
     wrong = []
-    for page in kit.PAPERS:
-        for target in re.findall(r"\]\(([^)\s]+)\)", kit.prose(page)):
+    for page in PAPERS:
+        for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
             path, _, anchor = target.partition("#")
             there = (page.parent / path).resolve() if path else page
             if FOREIGN.match(target):
                 continue
-            if not there.exists() or (anchor and anchor not in kit.anchors(there)):
+            if not there.exists() or (anchor and anchor not in anchors(there)):
                 wrong.append(f"{name(page)} links to {target}, which is not there")
-            elif page in kit.PAGES and not there.is_relative_to(kit.DOCS):
+            elif page in PAGES and not there.is_relative_to(DOCS):
                 wrong.append(f"{name(page)} links to {target}, which is not in the site")
     assert wrong == []
 
@@ -237,10 +420,10 @@ def test_links_lead_somewhere() -> None:
 def test_pictures_are_small_and_used() -> None:
     used = {
         (page.parent / target).resolve()
-        for page in kit.PAGES
-        for target in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", kit.prose(page))
+        for page in PAGES
+        for target in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", prose(page))
     }
-    for picture in (kit.DOCS / "images").iterdir():
+    for picture in (DOCS / "images").iterdir():
         assert picture.stat().st_size < PICTURE_BYTES, picture
         assert picture in used or picture.name == "logo.svg", (
             f"no page shows {picture}, with words for who can't see it"
@@ -261,8 +444,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_site_is_whole(site: Path) -> None:
-    for page in kit.PAGES:
-        assert (site / page.relative_to(kit.DOCS)).with_suffix(".html").is_file()
+    for page in PAGES:
+        assert (site / page.relative_to(DOCS)).with_suffix(".html").is_file()
 
 
 def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:

@@ -18,9 +18,12 @@ from queue_kit import Entry, ask, keep, planned, put, run_job
 from models.messages import Refused
 from studio import maintenance
 from studio.backends.fake import Fake
+from studio.events import Saved
 from studio.files import remove_parts
 from studio.gallery import Annotations, Filter, Gallery, beside, match, read_annotations
 from studio.home import Home
+from studio.planner import plan
+from studio.requests import make_request
 from studio.run import GallerySink
 
 
@@ -240,21 +243,22 @@ def test_any_text_can_be_searched_for(text: str) -> None:
 
 
 def fill(home: Home) -> list[Path]:
-    """A few real pictures, made as the worker makes them."""
-    paths = []
-    for prompt in ("a cat", "一只猫", 'quotes " and, commas\u2028'):
-        job = planned(ask(prompt, steps=1, count=2))
-        paths += [
-            Path(event.path) for event in run_job(Fake(), job, GallerySink(home.gallery)) if hasattr(event, "path")
-        ]
-    return paths
+    """Six pictures, a large one, a clip and a caption, made as the worker makes them."""
+    jobs = [planned(ask(prompt, steps=1, count=2)) for prompt in ("a cat", "一只猫", 'quotes " and, commas\u2028')]
+    Image.new("RGB", (9, 9), "red").save(home.root / "red.png")
+    caption = make_request("caption", image={"path": str(home.root / "red.png")}, language="zh", model="fake")
+    others = (make_request(prompt="large", size=512, model="fake"), make_request("clip", prompt="a dog", model="fake"))
+    jobs += plan([*others, caption], Fake())
+    events = (event for job in jobs for event in run_job(Fake(), job, GallerySink(home.gallery)))
+    return [Path(event.path) for event in events if isinstance(event, Saved)]
 
 
 def table(home: Home) -> list[tuple]:
     names = "sha256, file, bytes, width, height, job, position, seed, score, prompt, style, model, digest, star"
     rows = home.database.rows(
-        f"SELECT {names}, rating, note, deleted, space, hex(vector) FROM artifacts JOIN vectors ON artifact = number"
-        " ORDER BY file"
+        f"SELECT {names}, rating, note, deleted, kind, media_type, frames, seconds, text, space, hex(vector), hex(webp)"
+        " FROM artifacts LEFT JOIN vectors ON vectors.artifact = number"
+        " LEFT JOIN thumbnails ON thumbnails.artifact = number ORDER BY file"
     )
     return [tuple(row) for row in rows] + [tuple(row) for row in home.database.rows("SELECT name FROM labels")]
 
@@ -281,8 +285,10 @@ def test_the_database_is_made_again_from_the_files_alone(home: Home, damage: str
     stray.write_bytes(png())
     result = maintenance.rebuild(home.root)
     again = Home(home.root)
-    assert table(again) == before and result.pictures == 6 and result.skipped == 1 and stray.exists()
+    assert table(again) == before and result.pictures == 9 and result.skipped == 1 and stray.exists()
     assert [hit.picture.prompt for hit in again.search("不错")] == ["a cat"]
+    assert {picture.kind for picture in again.gallery.page()} == {"image", "clip", "text"}
+    assert again.search("红色")[0].picture.text == "一张红色的脸，开心"
     if damage == "none":
         assert {job.id for job in again.queue.jobs()} == {"waiting", "running"} and result.jobs == 2
     if damage != "gone":

@@ -181,15 +181,9 @@ class HomeMachine(RuleBasedStateMachine):
             assert claims(self.home.queue, self.owner).end(job, Done())
             self.state[job] = "done"
 
-    @rule()
-    def work_fails(self) -> None:
-        for job, _ in self._claimed():
-            assert claims(self.home.queue, self.owner).end(job, Failed(Message("no.")))
-            self.state[job] = "failed"
-
     @rule(stop=st.integers(0, 5))
     def worker_dies(self, stop: int) -> None:
-        """After so many events of each job that it took."""
+        """After so many events of each job that it took. What else befalls a job is tested by QueueMachine."""
         taken = self._claimed()
         for job, request in taken:
             self._draw(job, request, stop)
@@ -197,14 +191,6 @@ class HomeMachine(RuleBasedStateMachine):
         for job, _ in taken:
             self.crashes[job] += 1
             self.state[job] = "quarantined" if self.crashes[job] >= MAX_CRASHES else "waiting"
-
-    @rule(stop=st.integers(0, 5))
-    def worker_is_asked_to_go(self, stop: int) -> None:
-        taken = self._claimed()
-        for job, request in taken:
-            self._draw(job, request, stop)
-        claims(self.home.queue, self.owner).release()
-        self.state.update({job: "waiting" for job, _ in taken})
 
     def _claimed(self) -> list[tuple[str, ImageRequest]]:
         taken = [(job.id, job.request) for job in claims(self.home.queue, self.owner).claim()]
@@ -221,19 +207,6 @@ class HomeMachine(RuleBasedStateMachine):
             if stop is not None and number >= stop:
                 break
         events.close()
-
-    @rule(job=jobs)
-    def cancel(self, job: str) -> None:
-        self.home.queue.cancel([job])
-        if self.state.get(job) == "waiting":
-            self.state[job] = "cancelled"
-
-    @rule()
-    def retry(self) -> None:
-        self.home.queue.retry()
-        for job, state in self.state.items():
-            if state in ("failed", "quarantined"):
-                self.state[job], self.crashes[job] = "waiting", 0
 
     # --- The gallery --------------------------------------------------------------------------------------------------
 

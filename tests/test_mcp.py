@@ -32,18 +32,7 @@ from studio.mcp import server as tools_of
 from studio.metadata.files import read as read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
-TOOLS = {
-    "generate",
-    "animate",
-    "caption",
-    "export",
-    "search",
-    "read",
-    "status",
-    "cancel",
-    "styles",
-}
-TOOLS |= {"models"}
+TOOLS = {"generate", "animate", "caption", "export", "search", "read", "status", "cancel", "styles", "models"}
 SERVED = "fake:0.1"  # slow enough to be watched
 SLOW = {"prompt": "a slow face", "steps": 100}
 Use = Callable[[Any], Coroutine[Any, Any, None]]
@@ -261,9 +250,7 @@ def test_what_is_refused_is_one_sentence(use: Callable[[Use], None], tmp_path: P
     Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
     for_paths = "does not exist" if local else "is no base64 of a picture file; addresses and paths are never fetched."
     asked: list[tuple[str, dict[str, Any], str]] = [
-        ("generate", {"prompt": ""}, "the prompt is empty; say what to make, for example: a smiling cat."),
         ("generate", {"prompt": "a", "style": "nto"}, "unknown style 'nto' (did you mean 'noto'?); `studio styles`"),
-        ("generate", {"prompt": "a", "count": 1000}, "count must be between 1 and 64, not 1000."),
         ("generate", {"prompt": "a", "model": "fkae"}, "unknown model 'fkae' (did you mean 'fake'?)"),
         ("generate", {"prompt": "", "model": "fake:60"}, "the prompt is empty" if local else "unknown model 'fake:60'"),
         ("generate", {"image": "0" * 64, "prompt": "a"}, f"image: there is no picture {'0' * 64} in the gallery."),

@@ -23,7 +23,6 @@ from tiny_files import (
     SUFFIXES,
     a1111,
     artifact_of,
-    file_of,
     frames_of,
     job_of,
     picture_of,
@@ -51,7 +50,7 @@ from studio.metadata.origin import Provenance, provenance
 from studio.metadata.readers import parse_parameters
 from studio.metadata.restore import restore
 from studio.planner import resolve
-from studio.requests import BIDI_CONTROLS, ImageRequest, make_request
+from studio.requests import ImageRequest, make_request
 
 KINDS = tuple(SUFFIXES)
 PROMPTS = (
@@ -66,11 +65,6 @@ PROMPTS = (
     "x\ufffe\uffff",
     "一" * 2000,  # U+4E00: an N in the wrong byte order
 )
-WORDS = st.text(
-    st.characters(exclude_categories=("Cc", "Cs"), exclude_characters=BIDI_CONTROLS)
-    | st.sampled_from("猫🐶\"'\\,:{}<>&é %"),
-    max_size=200,
-)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -81,16 +75,6 @@ def test_what_was_asked_comes_back_exactly(tmp_path: Path, kind: str, prompt: st
     found = read(path)
     assert found["request"] == json.loads(job.request.model_dump_json())
     assert (found["job_id"], found["index"], found["seed"], found["how"]) == (job.id, 1, 6, {"batch": 8})
-
-
-@settings(max_examples=25)
-@given(prompt=WORDS, negative=WORDS, kind=st.sampled_from(KINDS))
-def test_any_words_come_back(tmp_path_factory: pytest.TempPathFactory, prompt: str, negative: str, kind: str) -> None:
-    path = tmp_path_factory.getbasetemp() / "any"
-    marks = str.maketrans({mark: f"\\{mark}" for mark in "\\{}()[]_"})  # what draws and weighs words is meant here
-    job = job_of(prompt=f"a {prompt.translate(marks)}", negative=negative.translate(marks))
-    path.write_bytes(file_of(job, kind, 8))
-    assert read(path)["request"] == json.loads(job.request.model_dump_json())
     assert text_of(path.read_bytes()).startswith(job.request.prompt + "\n")
 
 
@@ -401,20 +385,6 @@ def test_what_was_said_before_is_replaced(kind: str) -> None:
     assert twice == write_into(before, media_type(before, "it"), other)
 
 
-@pytest.mark.parametrize("format", ["PNG", "WEBP", "JPEG"])
-def test_orientation_and_colours_stay(format: str) -> None:
-    exif = Image.Exif()
-    exif[0x0112], exif[0x010E] = 6, "a secret"
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    info: dict[str, object] = {"pnginfo": PngInfo()} if format == "PNG" else {}
-    noise = Image.effect_noise((33, 20), 90).convert("RGB")
-    told = write_into(as_file(noise, format, exif=exif, icc_profile=profile, **info), f"image/{format.lower()}", RECORD)
-    with Image.open(io.BytesIO(told)) as picture:
-        assert picture.getexif()[0x0112] == 6 and picture.info["icc_profile"] == profile
-    assert text_of(told) == RECORD.parameters and b"a secret" not in told
-    assert read_bytes(told, "it") == json.loads(RECORD.record)
-
-
 def test_a_text_ends_in_its_record() -> None:
     for words in ("a smiling cat", "a cat\n", "", "一只猫。\n\n第二段\n\nstudio: not a record\n", "studio: {}\n"):
         told = write_into(words.encode(), "text/plain", RECORD)
@@ -500,19 +470,6 @@ def test_no_trace_is_left_and_no_pixel_changes(tmp_path: Path, kind: str) -> Non
         assert not picture.getexif()
 
 
-@settings(max_examples=20)
-@given(pixels=st.binary(min_size=7 * 5 * 4, max_size=7 * 5 * 4))
-@pytest.mark.parametrize("form", ["PNG", "WEBP", "JPEG", "AVIF", "GIF"])
-def test_any_pixels_stay(tmp_path_factory: pytest.TempPathFactory, form: str, pixels: bytes) -> None:
-    path = tmp_path_factory.getbasetemp() / "pixels"
-    picture = Image.frombytes("RGBA", (7, 5), pixels)
-    picture = picture.convert("RGB") if form == "JPEG" else picture
-    options = {"comment": SECRET} if form == "GIF" else {"xmp": SECRET.encode()} if form != "PNG" else {}
-    picture.save(path, form, **options)
-    plain = stripped(path)
-    assert traces(plain) == [] and frames_of(plain) == frames_of(path.read_bytes())
-
-
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
@@ -531,10 +488,16 @@ def test_colours_and_the_way_it_is_turned_stay(tmp_path: Path, form: str) -> Non
     data = (tmp_path / "a").read_bytes()
     plain = stripped(tmp_path / "a")
     assert not traces(plain.replace(ONLY_TURNED, b"")) and frames_of(plain) == frames_of(data)
-    with Image.open(io.BytesIO(plain)) as picture, Image.open(io.BytesIO(data)) as before:
-        assert before.info["icc_profile"] == picture.info["icc_profile"] == PROFILE
-        assert picture.getexif().get(0x0112) == before.getexif().get(0x0112) == TURNED
-        assert 0x010E not in picture.getexif() and not picture.getexif().get_ifd(0x8825)
+    results = [plain]
+    if form != "AVIF":
+        results.append(write_into(data, f"image/{form.lower()}", RECORD))
+        assert text_of(results[1]) == RECORD.parameters and read_bytes(results[1], "it") == json.loads(RECORD.record)
+        assert SECRET.encode() not in results[1]
+    for result in results:
+        with Image.open(io.BytesIO(result)) as picture:
+            exif = picture.getexif()
+            assert (picture.info["icc_profile"], exif.get(0x0112)) == (PROFILE, TURNED)
+            assert 0x010E not in exif and not exif.get_ifd(0x8825)
 
 
 def test_colours_of_an_adobe_jpeg_stay(tmp_path: Path) -> None:

@@ -68,9 +68,7 @@ def test_what_can_not_be_made_is_refused_in_a_sentence(house: Studio) -> None:
     for fields, says in (
         ({"prompt": ""}, "prompt is empty"),
         ({"prompt": "a", "cuont": 3}, "did you mean 'count'"),
-        ({"prompt": "a", "steps": 0}, "steps must be between"),
         ({"prompt": "a", "image": "nowhere.png", "strength": 0.5}, "does not exist"),
-        ({"prompt": "a", "model": "fkae"}, "unknown model"),
         ({"prompt": "a", "model": "fake:abc"}, "the model 'fake' takes seconds a step, from 0 to 60, not 'abc'; write"),
     ):
         with pytest.raises(Refused, match=says):

@@ -308,11 +308,8 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
     ({"alwayson_scripts": {"controlnet": {"args": [{"image": "x"}]}}}, 422, "always on script 'controlnet'"),
     ({"styles": ["nato"]}, 422, "did you mean 'noto'?"),
     ({"styles": ["noto", "outline"]}, 422, "one style"),
-    ({"prompt": ""}, 422, "the prompt is empty"),
     ({"cfg_scale": 99}, 422, "cfg_scale must be between 1 and 20"),
-    ({"steps": 0}, 422, "steps must be between 1 and 100"),
     ({"batch_size": 100, "n_iter": 100}, 422, "batch_size x n_iter must be 64 at most"),
-    ({"seed": -5}, 422, "seed must be between"),
     ({"steps": "many"}, 422, "steps: input should be a valid integer"),
 ]
 

@@ -17,14 +17,12 @@ import torch.distributed as dist
 from accelerate.state import AcceleratorState
 from fixture_world import fixture_world
 from safetensors.torch import load_file, save_file
-from tiny_parts import save_tiny_parts
 from training_kit import in_two_processes
 
 from models.autoencoder import Autoencoder
-from models.space import Embedder
 from models.train import checkpoint, loop
 from models.train.autoencoder import AutoencoderTask
-from models.train.image import CHUNK, Encoded, Encoder, Item, encode_all
+from models.train.image import CHUNK, Encoded, Item, encode_all
 from models.train.loop import Length, Recipe, TaskOptions, Trainer, learning_rate
 from models.train.recipes import RECIPES, command, train
 from models.weights import load_part
@@ -214,21 +212,6 @@ def test_no_training_is_without_end(wrong: dict[str, Any]) -> None:
 
 
 # --- What is encoded once ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
-    parts = save_tiny_parts(tmp_path_factory.mktemp("parts"))
-    return Encoder(Embedder.load(parts), load_part(Autoencoder, "autoencoder", parts))
-
-
-def item(row: int) -> Item:
-    return Item(fixture_world().pixels[row], [f"picture {row}"])
-
-
-def test_kept_equals_in_memory(reader: Encoder, tmp_path: Path) -> None:
-    kept, held = encode_all(3, item, reader, tmp_path / "rows.npy"), encode_all(3, item, reader)
-    assert all(np.array_equal(kept.__dict__[name], held.__dict__[name]) for name in vars(held))
 
 
 class Plain:

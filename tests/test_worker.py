@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import sqlite3
 import sys
 import threading
 import time
@@ -261,11 +260,6 @@ def test_where_the_store_refuses_the_worker_waits_and_goes_on(
     shown = work(home)
     assert [str(one) for one in shown if one] == ["the disk is full."] * 2 and shown[-1] is None
     assert home.queue.counts() == {"done": 1} and home.gallery.count() == 1 and len(tries) > 3
-
-
-def test_what_a_full_disk_says_is_the_stores_trouble(tmp_path: Path) -> None:
-    with pytest.raises(StoreTrouble, match="is full"), Home(tmp_path).queue._database.explained():
-        raise sqlite3.OperationalError("database or disk is full")
 
 
 def test_what_waits_is_done_once_the_disk_has_room_without_a_new_job(

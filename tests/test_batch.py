@@ -1,19 +1,26 @@
-"""`studio batch`: what it prints, what lies in its folder, and that it goes on where it was stopped, in any way."""
+"""Prompt files of every kind, and `studio batch`: each line is a job or a fault; a stopped batch goes on."""
 
+import dataclasses
 import hashlib
+import io
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Output
+from hypothesis import HealthCheck, given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
 from PIL import Image
 from waiting import TIMEOUT, until
 
@@ -22,10 +29,326 @@ from models.messages import Refused
 from studio import run as running
 from studio.backends import fake
 from studio.backends.fake import Fake
+from studio.batch import plan as planning
+from studio.batch import readers
 from studio.batch import run as folders
+from studio.batch.plan import Context, Plan, plan, safe_name
+from studio.batch.readers import READERS, Problem, Source, digest
 from studio.metadata.files import read
 from studio.planner import job_id, resolve
 from studio.requests import make_request
+from studio.syntax import Wildcards
+
+FAKE = Fake()
+DESK = Context("fake", FAKE.capabilities(), FAKE.digest(), Wildcards(assets() / "prompts" / "wildcards"))
+
+
+def planned(path: Path, data: str | bytes) -> Plan:
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return plan([replace(Source.open(str(path)), name=path.name)], DESK)
+
+
+def faults(path: Path, data: str | bytes) -> list[tuple[int, str]]:
+    matches = planned(path, data).problems
+    assert all("\n" not in str(problem.placed) and problem.reason.text().endswith((".", ")")) for problem in matches)
+    return [(problem.line, problem.reason.text()) for problem in matches]
+
+
+def asked(path: Path, data: str | bytes, *names: str) -> list[tuple]:
+    results = planned(path, data)
+    assert not results.problems, results.problems
+    return [tuple(getattr(job.request, name) for name in names) for job in results.jobs]
+
+
+# --- The same jobs in every dialect -----------------------------------------------------------------------------------
+
+DIALECTS = {
+    "a.txt": "# two\n\na cat --n dog --s 5 --l 4.5 --d 1 --ss HEUN\n"
+    '--prompt "a fox" --negative_prompt dog --steps 5 --cfg_scale 4.5 --seed 2 --sampler_name heun\n',
+    "a.jsonl": '{"prompt": "a cat", "negative": "dog", "steps": 5, "guidance": 4.5, "seed": 1, "scheduler": "heun"}\n\n'
+    '{"text": "a fox", "n": "dog", "num_inference_steps": 5, "guidance_scale": 4.5, "d": 2, "ss": "heun"}',
+    "a.json": '[{"prompt": "a cat", "n": "dog", "s": 5, "l": 4.5, "seed": 1, "sampler": "heun"},\n'
+    '{"prompt": "a fox", "n": "dog", "s": 5, "l": 4.5, "seed": 2, "sampler": "heun"}]',
+    "a.csv": "prompt,negative,s,l,seed,sampler\r\na cat,dog,5,4.5,1,heun\r\n\r\na fox,dog,5,4.5,2,heun\r\n",
+    "b.csv": "\ufeffprompt;negative;s;l;seed;sampler\na cat;dog;5;4.5;1;heun\na fox;dog;5;4.5;2;heun\n",
+    "a.tsv": "prompt\tnegative\ts\tl\tseed\tsampler\na cat\tdog\t5\t4.5\t1\theun\na fox\tdog\t5\t4.5\t2\theun",
+    "a.yaml": "defaults: {negative: dog, steps: 5, guidance: 4.5, scheduler: heun}\n"
+    "jobs:\n  - {prompt: a cat, seed: 1}\n  - {prompt: a fox, seed: 2}\n",
+}
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("named", [True, False])
+def test_every_dialect_asks_for_the_same(tmp_path: Path, name: str, named: bool) -> None:
+    path = tmp_path / (name if named else "stream")
+    names = ("prompt", "negative", "steps", "guidance", "seed", "scheduler", "shape")
+    assert asked(path, DIALECTS[name], *names) == [
+        ("a cat", "dog", 5, 4.5, 1, "heun", 8),
+        ("a fox", "dog", 5, 4.5, 2, "heun", 8),
+    ]
+
+
+def test_seeds_counts_and_names(tmp_path: Path) -> None:
+    made = planned(tmp_path / "a.txt", "a cat --d 1,2 --n_iter 2 --batch_size 3 --f pics/cat.png\na dog --d -1\n")
+    assert [(job.request.seed, job.request.count) for job in made.jobs[:2]] == [(1, 6), (2, 6)]
+    assert made.jobs[0].files[0] == "cat-0.png" and made.jobs[1].files[-1] == "cat-11.png"
+    assert made.jobs[2].files == (f"{made.jobs[2].id[:16]}-0-{made.jobs[2].request.seed}.png",)
+
+
+def test_dynamic_prompts_draw_one_prompt_a_picture(tmp_path: Path) -> None:
+    text = "a {red|blue} cat --d 1 --n_iter 8"
+    prompts = {prompt for (prompt,) in asked(tmp_path / "a.txt", text, "prompt")}
+    assert prompts == {"a red cat", "a blue cat"} and len(planned(tmp_path / "a.txt", text).jobs) == 8
+    line = {"prompt": "a {red|blue} cat, __animals__", "seed": 1}
+    assert asked(tmp_path / "a.jsonl", json.dumps(line), "prompt") == [(r"a \{red|blue\} cat, \__animals__",)]
+    ((result,),) = asked(tmp_path / "a.jsonl", json.dumps({**line, "expand": True}), "prompt")
+    assert "{" not in result and "__" not in result
+    assert asked(tmp_path / "a.yaml", "jobs: [{prompt: 'a {b|c}', expand: false}]", "prompt") == [(r"a \{b|c\}",)]
+
+
+def test_a_matrix_is_every_combination(tmp_path: Path) -> None:
+    text = "matrix: {style: [noto, outline], seed: [1, 2]}\njobs: [a cat, {prompt: a dog, seed: 9}]"
+    rows = asked(tmp_path / "a.yaml", text, "prompt", "style", "seed")
+    assert len(rows) == 8 and rows[:2] == [("a cat", "noto", 1), ("a cat", "noto", 2)] and rows[4][2] == 9
+    assert asked(tmp_path / "a.yaml", "matrix: {prompt: [a, b], seed: [1]}", "prompt") == [("a",), ("b",)]
+    assert asked(tmp_path / "a.yaml", "- a cat\n- a dog", "prompt") == [("a cat",), ("a dog",)]
+
+
+def test_pictures_lie_beside_the_file(tmp_path: Path) -> None:
+    Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
+    mix = [{"picture": "red.png", "weight": 0.5}, "2:panda"]
+    line = json.dumps({"like": "red.png", "mix": mix, "seed": 1})
+    (job,) = planned(tmp_path / "a.jsonl", line).jobs
+    assert job.request.like and Path(job.request.like.path) == tmp_path / "red.png"
+    assert [(part.weight, bool(part.picture)) for part in job.request.mix] == [(0.5, True), (2.0, False)]
+    (job,) = planned(tmp_path / "a.txt", "--like red.png --mix 0.5:panda").jobs
+    assert job.request.like and job.request.mix[0].weight == 0.5
+
+
+def test_cells_are_text_and_sizes_are_told_of(tmp_path: Path) -> None:
+    text = "prompt,width,notes\n"
+    assert "no setting 'notes'" in faults(tmp_path / "a.csv", text + "a,1,2\n")[0][1]
+    results = planned(tmp_path / "a.csv", 'prompt,width\n"=cmd|\' /C calc\'!A0",640\n"a, ""b""\nc",\n')
+    assert [job.request.prompt for job in results.jobs] == ["=cmd|' /C calc'!A0", 'a, "b" c'] and results.ignored[
+        "width"
+    ] == 1
+    assert [job.line for job in results.jobs] == [2, 3]
+
+
+# --- What is wrong is one line's --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "says"),
+    [
+        ("a.txt", "a cat --stpes 5", "there is no setting 'stpes' (did you mean 'steps'?)"),
+        ("a.txt", "a cat --s many", "steps must be a whole number, not 'many'"),
+        ("a.txt", "a cat --s", "--s has no value"),
+        ("a.txt", "a cat --s 5 --steps 6", "steps is given twice, the second time as steps"),
+        ("a.txt", "--prompt a cat", "cat is no flag"),
+        ("a.txt", '--prompt "a cat', "a quotation mark is open"),
+        ("a.txt", "--prompt", "--prompt has no value"),
+        ("a.txt", "a cat --d 1,x", "seed must be a whole number, not 'x'"),
+        ("a.txt", "a cat --s 1000000", "steps must be between 1 and 100"),
+        ("a.txt", "a {cat", "the brace at column 3 is never closed"),
+        ("a.txt", "a __cta__", "there is no wildcard __cta__"),
+        ("a.txt", "a (cat:99)", "the weight of 'cat' is 99"),
+        ("a.txt", "a cat --model embedded", "asks for the model 'embedded'"),
+        ("a.txt", "x" * 70_000, "longer than 64 KB"),
+        ("a.txt", "a\x1b[31mcat", "control character"),
+        ("a.jsonl", "{", "this is no JSON"),
+        ("a.jsonl", "[1]", "a job is an object"),
+        ("a.jsonl", '{"prompt": 5}', "prompt must be text"),
+        ("a.jsonl", '{"prompt": "a", "steps": "5"}', "steps must be a whole number"),
+        ("a.jsonl", '{"prompt": "a", "seed": 1e999}', "seed must be a whole number"),
+        ("a.jsonl", '{"prompt": "a", "guidance": NaN}', "guidance must be a number"),
+        ("a.jsonl", '{"prompt": "a", "seed": ' + "9" * 5000 + "}", "no JSON"),
+        ("a.jsonl", "[" * 30_000, "this is no JSON (maximum recursion depth"),
+        ("a.jsonl", '{"prompt": "a", "name": 1}', "name must be text"),
+        ("a.jsonl", '{"prompt": "a", "like": "a\\u0000.png"}', "does not exist"),
+        ("a.jsonl", '{"prompt": "a", "\\ud800": 1}', "there is no setting"),
+        ("a.jsonl", '{"prompt": "a", "task": "embed"}', "there is no task 'embed'; there are image, clip, caption"),
+    ],
+)
+def test_a_bad_line_is_its_own_fault(tmp_path: Path, name: str, line: str, says: str) -> None:
+    good = "a cat --d 1" if name == "a.txt" else '{"prompt": "a cat", "seed": 1}'
+    results = planned(tmp_path / name, f"{good}\n{line}\n{good}\n")
+    assert [job.line for job in results.jobs] == [1, 3]
+    (problem,) = results.problems
+    assert problem.line == 2 and says in problem.reason.text() and len(problem.reason.text()) < 250, problem
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "line", "says"),
+    [
+        ("a.txt", b"a cat\n\xff\xfe cat\n", 2, "byte 1 is not UTF-8"),
+        ("a.json", '[{"prompt": "a"}\n,\n{"prompt": }]', 3, "no JSON"),
+        ("a.json", '[{"prompt": "a"}]\nx', 2, "no JSON"),
+        ("a.json", "[" * 100_000, 1, "no JSON"),
+        ("a.csv", "prompt,promt\na,b\n", 1, "no setting 'promt' (did you mean 'prompt'?)"),
+        ("a.csv", "prompt,seed\na,1,2\n", 2, "cell 3 ('2') is under no name"),
+        ("a.csv", 'prompt\n"a\nb\n', 2, "the table is broken here"),
+        ("a.csv", ",,\n", 1, "the header is empty"),
+        ("a.yaml", "jobs: [a\n", 2, "expected"),
+        ("a.yaml", "jbos: [a]", 1, "'jbos' means nothing there (did you mean 'jobs'?)"),
+        ("a.yaml", "jobs: a cat", 1, "jobs is a list"),
+        ("a.yaml", "jobs:\n- !!python/object/apply:os.system [ls]", 2, "could not determine a constructor"),
+        ("a.yaml", "jobs:\n- {prompt: !!bool x}", 1, "x"),
+        ("a.yaml", "jobs: [a]\nmatrix: {seed: 1}", 1, "matrix: seed is a list of values"),
+        ("a.yaml", "jobs: &a [*a]", 1, "aliases (*name) are not read"),
+        ("a.yaml", "[" * 3000, 1, "nested too deep"),
+        ("a.yaml", "jobs: [7]", 1, "a job is a prompt, or settings"),
+        ("a.yaml", "jobs: [{prompt: yes}]", 1, "prompt must be text"),
+        ("a.yaml", "x: " + "y" * 2**20, 1, "more than 1,048,576 characters"),
+    ],
+)  # fmt: skip
+def test_a_bad_file_says_where(tmp_path: Path, name: str, data: str | bytes, line: int, says: str) -> None:
+    matches = faults(tmp_path / name, data)
+    assert [one for one, _ in matches][-1] == line and says in matches[-1][1], matches
+
+
+def test_the_rest_of_a_broken_table_is_read(tmp_path: Path) -> None:
+    results = planned(tmp_path / "a.csv", b'prompt,seed\n"a"b,1\na dog,2\na bat,3,4\na fox,4\n')
+    assert [(job.line, job.request.prompt) for job in results.jobs] == [(3, "a dog"), (5, "a fox")]
+    assert [problem.line for problem in results.problems] == [2, 4]
+
+
+def test_files_belong_to_one_job(tmp_path: Path) -> None:
+    results = planned(tmp_path / "a.txt", "a --d 1 --f x\nb --d 1 --f X\na --d 1 --f x\na --d 1\na --d 1\n")
+    assert [problem.line for problem in results.problems] == [2] and "makes a file x.png already" in results.problems[
+        0
+    ].reason.text()
+    assert len(results.jobs) == 4 and results.jobs[0].files == results.jobs[1].files
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("cat", "cat"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\x\\y.PNG", "y"),
+        ("/abs/cat.png", "cat"),
+        ("CON", "_CON"),
+        ("nul.txt", "_nul"),
+        ("nul.tar", "_nul.tar"),
+        ("..", ""),
+        (".hidden", "hidden"),
+        ("a:b|c?", "a_b_c_"),
+        ("猫" * 99, "猫" * 33),
+        ("  . ", ""),
+        ("-", ""),
+        ("\u202egnp", "_gnp"),
+    ],
+)
+def test_names_are_made_safe(given: str, kept: str) -> None:
+    assert safe_name(given) == kept
+
+
+@given(st.text(max_size=40))
+def test_any_name_is_one_file_in_one_folder(name: str) -> None:
+    items = safe_name(name)
+    assert not set('/\\\0:*?"<>|\n') & set(items) and len(items.encode()) <= 101 and items not in (".", "..")
+    assert items == items.strip() and not items.startswith(".")
+
+
+# --- Any bytes, any size ----------------------------------------------------------------------------------------------
+
+PIECES = ["a cat", "--n ", "--d 1", "prompt", "jobs", "seed", "1", "-1", "- ", "&a ", "*a", "!!int ", "$$", "::", "__"]
+PIECES += [*"\"{}|,;\t\n[]:\0\ufeff'\\", '{"prompt": "a"}']
+
+
+@pytest.mark.parametrize("kind", ["", *READERS])
+@given(data=st.binary(max_size=200) | st.lists(st.sampled_from(PIECES), max_size=30).map(lambda p: "".join(p).encode()))
+@limits(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_are_jobs_or_faults(tmp_path: Path, kind: str, data: bytes) -> None:
+    results = planned(tmp_path / f"any{kind}", data)
+    for problem in results.problems:
+        assert problem.line >= 1 and problem.reason.text().strip() and problem.reason.text().isprintable(), problem
+    assert json.dumps([job.as_dict() for job in results.jobs])
+
+
+def test_a_problem_has_a_language(tmp_path: Path) -> None:
+    results = planned(tmp_path / "a.txt", "a --sede 1\na --d x\na {b")
+    assert [problem.placed.text("zh").removeprefix("a.txt ") for problem in results.problems] == [
+        "第 1 行：没有名为“sede”的设置（是否想写“seed”？）。",
+        "第 2 行：seed 必须是整数，而不是 'x'。",
+        "第 3 行：the prompt：第 3 列的花括号没有闭合；要写花括号本身，请用 \\{ 或 \\}。",
+    ]
+    for problem in results.problems:
+        assert problem.as_dict()["message"] == problem.reason.text() and problem.reason.text().isascii()
+        assert Problem.of(problem.as_dict()).as_dict() == problem.as_dict()
+
+
+def test_what_a_terminal_can_not_be_shown_is_not_in_a_problem(tmp_path: Path) -> None:
+    (problem,) = planned(tmp_path / "a.jsonl", '{"prompt": "a", "s\\u001b[31m": 1}\n').problems
+    assert problem.reason.text().isprintable() and problem.placed.text("zh").isprintable()
+    (problem,) = planned(
+        tmp_path / "a.yaml", f"jobs: [{{prompt: a, name: {'x' * 300}}}, {{prompt: b, seed: {'y' * 300}}}]"
+    ).problems
+    assert len(problem.reason.text()) < 300
+
+
+def test_jobs_and_problems_have_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "PROBLEMS", 3)
+    with pytest.raises(Refused, match="more than 3 lines can't be done; the first: a"):
+        planned(tmp_path / "a.txt", "a --x 1\n" * 10)
+    with pytest.raises(Refused, match="asks for more than 3 jobs"):
+        plan([Source("b.txt", b"a\n" * 10, tmp_path)], dataclasses.replace(DESK, most=3))
+
+
+# --- Where files come from --------------------------------------------------------------------------------------------
+
+
+def named(*names: str) -> list[str]:
+    return [source.name for source in map(Source.open, names)]
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    for bad in (f"{tmp_path}/*.yaml", f"{tmp_path}/missing.txt", str(tmp_path), "/dev/zero", "a\0b"):
+        with pytest.raises(Refused):
+            Source.open(bad)
+
+
+def test_streams_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"prompt": "a cat", "seed": 1}\n')))
+    os.mkfifo(tmp_path / "pipe.txt")
+    writer = threading.Thread(target=(tmp_path / "pipe.txt").write_text, args=("a dog --d 1\n",), daemon=True)
+    writer.start()
+    sources = list(map(Source.open, ["-", str(tmp_path / "pipe.txt")]))
+    assert len(digest(sources)) == 64
+    assert {source.folder for source in sources} == {Path()}, "relative pictures begin in the current folder"
+    assert [(job.file, job.request.prompt) for job in plan(sources, DESK).jobs] == [
+        ("standard input", "a cat"),
+        (str(tmp_path / "pipe.txt"), "a dog"),
+    ]
+
+
+def test_an_item_of_a_list_that_is_wrong_does_not_spoil_the_others(tmp_path: Path) -> None:
+    results = planned(tmp_path / "a.json", '[{"promt": "a"}, {"prompt": "c", "seed": 1}]')
+    assert [job.request.prompt for job in results.jobs] == ["c"]
+    assert [(problem.line, problem.reason.text()) for problem in results.problems] == [
+        (1, "there is no setting 'promt' (did you mean 'prompt'?).")
+    ]
+
+
+def test_what_can_be_no_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="too long"):
+        Source.open("a" * 300)
+    (tmp_path / "a.jsonl").write_text('{"prompt": "a cat", "image": "x\\u0000y"}')
+    inside = replace(DESK, within=tmp_path)
+    assert len(plan([Source.open(str(tmp_path / "a.jsonl"))], inside).problems) == 1
+
+
+def test_a_file_is_limited_and_may_be_utf16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asked(tmp_path / "a.txt", "一只猫\na cat".encode("utf-16"), "prompt") == [("一只猫",), ("a cat",)]
+    assert asked(tmp_path / "list", '[{"prompt": "一只猫"}]'.encode("utf-16"), "prompt") == [("一只猫",)]
+    monkeypatch.setattr(readers, "FILE_BYTES", 5)
+    with pytest.raises(Refused, match="is larger than"):
+        named(str(tmp_path / "a.txt"))
+
+
+# --- The command ------------------------------------------------------------------------------------------------------
+
 
 ROOT = Path(__file__).resolve().parent.parent
 
