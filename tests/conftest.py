@@ -68,7 +68,7 @@ def refusal(call: Callable[[], Any]) -> str:
     return ""
 
 
-def one_sentence(call: Callable[[], Any]) -> str:
+def sentence_of(call: Callable[[], Any]) -> str:
     """The same, where it must be refused, with one sentence."""
     sentence = refusal(call)
     assert "\n" not in sentence and sentence.endswith("."), sentence
@@ -109,9 +109,9 @@ def pipe(parts: Path) -> Any:
 
     from models.pipelines.sticker import StickerPipeline  # takes seconds, and most tests don't need it
 
-    made = StickerPipeline.assemble(parts, torch.float32)
-    made.set_progress_bar_config(disable=True)
-    return made
+    pipeline = StickerPipeline.assemble(parts, torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 @pytest.fixture

@@ -45,15 +45,15 @@ def pipeline(folder: Path, name: str = "StableDiffusionPipeline", licence: str =
     return folder
 
 
-def in_hub_cache(cache: Path, repository: str, made: Path) -> Path:
+def in_hub_cache(cache: Path, repository: str, source: Path) -> Path:
     """A folder as the hub's client would have fetched it: snapshots of links to blobs."""
     root = cache / f"models--{repository.replace('/', '--')}"
     commit = "a" * 40
     (root / "blobs").mkdir(parents=True)
     (root / "refs").mkdir()
     (root / "refs" / "main").write_text(commit)
-    for number, path in enumerate(sorted(path for path in made.rglob("*") if path.is_file())):
-        link = root / "snapshots" / commit / path.relative_to(made)
+    for number, path in enumerate(sorted(path for path in source.rglob("*") if path.is_file())):
+        link = root / "snapshots" / commit / path.relative_to(source)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(path.replace(root / "blobs" / f"{number:064x}"))
     return root

@@ -29,10 +29,12 @@ def drawn_context(
     weights: Path, cache: Path | None = None, generator: Generator | None = None, sizes: Sizes = SIZES, **more: Any
 ) -> Context:
     """A context over the drawn world, with reference statistics of its own training pictures."""
-    made = Context(fixture_world(), sizes, Parts(weights), cache, quiet=True, generator=generator, **more)
-    made.world_features = features()
-    made.reference = ReferenceStatistics.fit(FeatureStatistics.of(made.features_of(made.train)), made.world.digest, 8)
-    return made
+    results = Context(fixture_world(), sizes, Parts(weights), cache, quiet=True, generator=generator, **more)
+    results.world_features = features()
+    results.reference = ReferenceStatistics.fit(
+        FeatureStatistics.of(results.features_of(results.train)), results.world.digest, 8
+    )
+    return results
 
 
 def save_tiny_judge(root: Path) -> None:

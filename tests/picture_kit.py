@@ -60,8 +60,8 @@ def render_svg(document: str, size: tuple[int, int]) -> np.ndarray:
         return premultiply(np.asarray(picture.convert("RGBA").resize(size)))
 
 
-def psnr_on_white(one: np.ndarray, other: np.ndarray) -> float:
+def psnr_on_white(first: np.ndarray, second: np.ndarray) -> float:
     """Of two premultiplied uint8 pictures of one size, in dB; infinite where they are the same."""
-    a, b = (pixels[..., :3] + 255.0 - pixels[..., 3:] for pixels in (one, other))
+    a, b = (pixels[..., :3] + 255.0 - pixels[..., 3:] for pixels in (first, second))
     error = float(np.mean((a - b) ** 2))
     return 10 * float(np.log10(255**2 / error)) if error else float("inf")

@@ -60,12 +60,12 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def artifacts(backend: Backend, **fields: Any) -> list[Artifact]:
     """What comes of a request."""
-    asked = {"prompt": "a cat", "seed": 3, "model": "diffusers:x", **fields}
-    (job,) = plan(make_request(**{name: value for name, value in asked.items() if value is not None}), backend)
+    query = {"prompt": "a cat", "seed": 3, "model": "diffusers:x", **fields}
+    (job,) = plan(make_request(**{name: value for name, value in query.items() if value is not None}), backend)
     return [event for event in run(backend, job.request) if isinstance(event, Artifact)]
 
 
-def made(backend: Backend, **fields: Any) -> list[np.ndarray]:
+def draw(backend: Backend, **fields: Any) -> list[np.ndarray]:
     """The pictures, or clips (F, H, W, 4), of a request."""
     return [pixels(one) for one in artifacts(backend, **fields)]
 

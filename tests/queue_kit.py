@@ -32,8 +32,8 @@ def ask(prompt: str = "a cat", **settings: Any) -> Any:
 
 def ask_of(backend: Backend, **fields: Any) -> Any:
     """The same for pictures of any model."""
-    asked = make_request("image", **{"prompt": "a cat", "seed": 1, "steps": 2, **fields})
-    return resolve(asked, backend.capabilities())
+    query = make_request("image", **{"prompt": "a cat", "seed": 1, "steps": 2, **fields})
+    return resolve(query, backend.capabilities())
 
 
 def planned(request: Any, backend: Backend | None = None) -> Job:
@@ -77,7 +77,7 @@ def open_tiny(root: str, model: str) -> Backend:
     return Embedded(root) if model == "embedded" else Fake()
 
 
-def made(backend: Backend, request: Any) -> list[Artifact]:
+def artifacts(backend: Backend, request: Any) -> list[Artifact]:
     """What a backend makes of a resolved request."""
     return [event for event in run(backend, request) if isinstance(event, Artifact)]
 

@@ -24,11 +24,11 @@ GRADIOS: tuple[tuple[str, str, str], ...] = ()
 
 def grave(page: Any, where: str, **options: Any) -> list[str]:
     """What axe-core finds `where` that is serious or critical, and ours."""
-    asked = [where, {"resultTypes": ["violations"], **options}]
-    found = page.evaluate("([where, options]) => axe.run(where, options)", asked)["violations"]
+    requests = [where, {"resultTypes": ["violations"], **options}]
+    result = page.evaluate("([where, options]) => axe.run(where, options)", requests)["violations"]
     return [
         f"{violation['id']}: {node['html'][:200]}"
-        for violation in found
+        for violation in result
         if violation["impact"] in GRAVE
         for node in violation["nodes"]
         if not any(violation["id"] == rule and piece in node["html"] for rule, piece, _ in GRADIOS)
@@ -42,20 +42,20 @@ def test_every_tab_can_be_used_by_everyone(visit: Callable[..., Any], tmp_path: 
     page.add_style_tag(content="* { transition: none !important; animation: none !important; }")  # what comes fades in
     make(page, "a face for everyone")
     page.wait_for_selector("#stage .status:has-text('made in')")
-    found: dict[str, list[str]] = {}
+    result: dict[str, list[str]] = {}
 
     def look(name: str, where: str = "[data-looked-at]") -> None:
         page.evaluate(LOOKED_AT)
-        found[f"{name}, light"] = grave(page, where)
+        result[f"{name}, light"] = grave(page, where)
         page.evaluate("document.body.classList.add('dark')")
-        found[f"{name}, dark"] = grave(page, where, runOnly=["color-contrast"])  # nothing else depends on the light
+        result[f"{name}, dark"] = grave(page, where, runOnly=["color-contrast"])  # nothing else depends on the light
         page.evaluate("document.body.classList.remove('dark')")
 
     for name in layout.tab_names():
         page.click(f'#tabs button[role=tab]:has-text("{text(f"tab.{name}")}")')
         while page.locator(SHUT).count():
             page.locator(SHUT).first.click()
-        if not found:
+        if not result:
             look("the page", "html")
         if name == "video":  # with a clip, which has a player
             page.fill("#video-prompt textarea, #video-prompt input", "a face that jumps")
@@ -74,4 +74,4 @@ def test_every_tab_can_be_used_by_everyone(visit: Callable[..., Any], tmp_path: 
     page.click("#stage .done .board >> nth=0")
     page.wait_for_selector("dialog[open]")
     look("card", "dialog[open]")
-    assert not any(found.values()), {name: wrong for name, wrong in found.items() if wrong}
+    assert not any(result.values()), {name: wrong for name, wrong in result.items() if wrong}

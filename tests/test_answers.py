@@ -41,8 +41,8 @@ def vector(text: str = "a cat") -> tuple[Vector, ...]:
 
 def taken(home: Home, owner: str, between: str = "") -> str | None:
     """The interactive job that a worker takes."""
-    found = claims(home.queue, owner).claim_interactive(between)
-    return found and found.id
+    matches = claims(home.queue, owner).claim_interactive(between)
+    return matches and matches.id
 
 
 @pytest.fixture
@@ -91,13 +91,13 @@ def test_what_a_worker_says_counts_only_while_it_holds_the_question(home: Home) 
     assert not claims(home.queue, "old").end("q", Done(), vector("late")) and home.queue.answer("q") == vector()
 
 
-def test_an_answer_that_could_not_be_told_is_found_again_by_the_same_worker(home: Home) -> None:
+def test_an_unreported_question_is_claimed_again_by_the_same_worker(home: Home) -> None:
     home.queue.ask(words("a cat"), "q")
     assert taken(home, "w") == taken(home, "w") == "q"
     assert taken(home, "another") is None
 
 
-def test_a_question_that_ends_its_worker_twice_is_put_aside_and_may_be_asked_again(home: Home) -> None:
+def test_a_question_that_crashes_its_worker_twice_fails_and_may_be_retried(home: Home) -> None:
     put(home.queue, "a")
     home.queue.ask(words("bad"), "q")
     for turn in range(MAX_CRASHES):
@@ -152,13 +152,13 @@ def test_a_question_of_another_version_does_not_hold_up_the_line(home: Home) -> 
         home.queue.answer("old")
 
 
-def test_a_question_is_named_by_what_is_asked(tmp_path: Path) -> None:
+def test_id_of_an_interactive_job_comes_from_its_content(tmp_path: Path) -> None:
     for name in ("one", "two", "other"):
         Image.new("RGBA", (4, 4), "red" if name != "other" else "blue").save(tmp_path / f"{name}.png")
     ids = {}
     for name in ("one", "two", "other"):
-        asked = make_request("embed", texts=("a",), images=({"path": str(tmp_path / f"{name}.png")},))
-        ids[name] = job_id(resolve(asked, CAN), "digest", interactive=True)
+        query = make_request("embed", texts=("a",), images=({"path": str(tmp_path / f"{name}.png")},))
+        ids[name] = job_id(resolve(query, CAN), "digest", interactive=True)
     assert ids["one"] == ids["two"] != ids["other"]
     assert job_id(words("a"), "one", interactive=True) != job_id(words("a"), "two", interactive=True), (
         "another model is another question"
@@ -188,8 +188,8 @@ def test_a_picture_is_enlarged_for_somebody_who_waits_and_is_put_nowhere(studio:
     )
     (result,) = (event for event in direct(Fake(), request) if isinstance(event, Artifact))
     for _ in range(2):  # the second time as it was kept
-        told = studio.enlarge(tmp_path / "red.png", model="fake")
-        assert told.mode == "RGBA" and told.tobytes() == picture(result).tobytes()
+        report = studio.enlarge(tmp_path / "red.png", model="fake")
+        assert report.mode == "RGBA" and report.tobytes() == picture(result).tobytes()
     assert asyncio.run(studio.aenlarge(tmp_path / "red.png", model="fake")).size == (512, 512)
     assert not studio.gallery.count() and not studio.queue.jobs(ENDED), "neither a picture nor a job of it"
     assert job_id(request, "d", interactive=True) != job_id(request, "d"), "and none is taken for it"
@@ -199,8 +199,8 @@ def test_a_picture_is_enlarged_for_somebody_who_waits_and_is_put_nowhere(studio:
 
 def test_what_the_worker_answers_is_what_the_model_says(tiny: Embedded, tiny_studio: Studio, tmp_path: Path) -> None:
     Image.new("RGBA", (40, 9), "red").save(tmp_path / "red.png")
-    asked = {"texts": ("a cat", "猫", "a cat with a hat"), "images": ({"path": str(tmp_path / "red.png")},) * 2}
-    request = resolve(make_request("embed", **asked), CAN)
+    query = {"texts": ("a cat", "猫", "a cat with a hat"), "images": ({"path": str(tmp_path / "red.png")},) * 2}
+    request = resolve(make_request("embed", **query), CAN)
     job = tiny_studio.submit(*tiny_studio.prepare("image", prompt="a dog", steps=60, seed=1, count=8))
     while (live := tiny_studio.store.progress.read(job)[1]) is None or not live.step:
         time.sleep(0.01)
@@ -247,7 +247,7 @@ def open_slow(model: str) -> Backend:
     return Slow() if multiprocessing.parent_process() else Fake()
 
 
-def test_what_can_not_be_answered_is_said_and_the_others_are(tmp_path: Path) -> None:
+def test_a_failed_question_does_not_stop_others(tmp_path: Path) -> None:
     with Studio(tmp_path / "home", open_slow) as studio:
         with pytest.raises(Refused, match="memory does not suffice"):
             studio.ask(words("trouble"))

@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from page_kit import client_of
 from PIL import Image
-from queue_kit import made, of_kind, planned, run_job
+from queue_kit import artifacts, of_kind, planned, run_job
 from waiting import TIMEOUT, until
 
 from models.messages import Refused
@@ -69,7 +69,7 @@ def large(artifact: Artifact) -> Artifact:
 def test_the_frames_of_a_clip_read_back_equal(count: int, fps: int, width: int, height: int, seed: int) -> None:
     chance = np.random.default_rng(seed)
     pixels = chance.integers(0, 256, (count, height, width, 4), np.uint8) * chance.integers(0, 2, (count, 1, 1, 1))
-    frames = [Image.fromarray(one.astype(np.uint8), "RGBA") for one in pixels]
+    frames = [Image.fromarray(entry.astype(np.uint8), "RGBA") for entry in pixels]
     clip = media.clip(frames, fps)
     assert [seen(frame) for frame in media.frames(clip.data)] == [seen(frame) for frame in frames]
     assert media.read(clip.data, clip.media_type) == clip, "what it says of itself is what its bytes say"
@@ -107,9 +107,9 @@ def test_what_is_not_of_its_type_is_no_artifact(data: bytes, media_type: str) ->
 
 
 def test_small_previews_are_of_the_artifacts_kind() -> None:
-    assert {media.thumbnail(one) for one in (media.image(FRAMES[0]), media.clip(FRAMES, 8), media.caption("x"))} == {
-        b""
-    }
+    assert {
+        media.thumbnail(entry) for entry in (media.image(FRAMES[0]), media.clip(FRAMES, 8), media.caption("x"))
+    } == {b""}
     for artifact in (large(media.image(FRAMES[0])), large(media.clip(FRAMES, 8))):
         small = media.read(media.thumbnail(artifact), "image/webp")
         assert (small.kind, small.width, small.height) == (artifact.kind, 128, 64)
@@ -128,16 +128,16 @@ def test_every_ending_is_known() -> None:
 
 def job_of(task: str, red: Path, **fields: Any) -> Job:
     """A job of the fake model."""
-    asked = {"image": {"path": str(red)}} if task == "caption" else {"prompt": "a red cat", "seed": 3}
-    (job,) = plan(make_request(task, **{"model": "fake", **asked, **fields}), Fake())
+    query = {"image": {"path": str(red)}} if task == "caption" else {"prompt": "a red cat", "seed": 3}
+    (job,) = plan(make_request(task, **{"model": "fake", **query, **fields}), Fake())
     return job
 
 
 @pytest.mark.parametrize("task", ["image", "clip", "caption"])
-def test_a_file_that_was_cut_short_is_made_again_and_no_other(task: str, red: Path) -> None:
+def test_only_truncated_files_are_generated_again(task: str, red: Path) -> None:
     job = job_of(task, red)
     (first,) = of_kind(run_job(Fake(), job, FolderSink(red.parent)), Saved)
-    (artifact,) = made(Fake(), job.request)
+    (artifact,) = artifacts(Fake(), job.request)
     assert (first.kind, first.media_type, first.text) == (artifact.kind, artifact.media_type, artifact.text)
     (again,) = of_kind(run_job(Fake(), job, FolderSink(red.parent)), Saved)
     assert again.cached and (again.path, again.kind, again.text) == (first.path, first.kind, first.text)
@@ -180,7 +180,7 @@ def caption_job(red: Path, **fields: Any) -> Job:
 
 def check(path: str | Path, job: Job, index: int = 0) -> None:
     """The file is the artifact that the model makes of the job, byte for byte, and says so."""
-    artifact, path = made(Fake(), job.request)[index], Path(path)
+    artifact, path = artifacts(Fake(), job.request)[index], Path(path)
     assert stripped(path) == artifact.data and path.suffix == artifact.suffix
     assert (read(path)["job_id"], read(path)["index"]) == (job.id, index)
     assert media.read(artifact.data, artifact.media_type).kind == artifact.kind
@@ -191,14 +191,14 @@ def check(path: str | Path, job: Job, index: int = 0) -> None:
 
 def test_python(house: Studio, red: Path) -> None:
     clips, caption = house.animate(**CLIP, count=2, model="fake"), house.caption(red, model="fake")
-    assert [(one.seed, one.kind, one.media_type, one.cached) for one in clips] == [
+    assert [(entry.seed, entry.kind, entry.media_type, entry.cached) for entry in clips] == [
         (seed, "clip", "image/webp", False) for seed in (3, 4)
     ]
     assert (caption.kind, caption.media_type, caption.text, caption.cached) == ("text", "text/plain", WORDS, False)
     for index, clip in enumerate(clips):
         check(clip.path, clip_job(count=2), index)
     check(caption.path, caption_job(red))
-    assert all(one.cached for one in house.animate(**CLIP, count=2, model="fake"))
+    assert all(entry.cached for entry in house.animate(**CLIP, count=2, model="fake"))
     assert house.caption(red, model="fake").cached and house.gallery.count() == 3
     assert house.caption(red, model="fake", language="zh").text == "一张红色的脸，开心"
     with pytest.raises(Refused, match="a picture has one caption"):
@@ -225,11 +225,11 @@ def test_the_command(studio: Command, home: Home, red: Path, tmp_path: Path) -> 
         assert all(Path(path).is_relative_to(where) for path in (clip["path"], caption["file"]))
         assert studio("animate", *CLIP_FLAGS, *out).json[0]["seconds"] == 0, "found, not made again"
     assert studio("caption", red, "--model", "fake", "--candidates", 2).out == f"{red}\t{WORDS}\n"
-    assert {one.kind for one in home.gallery.page()} == {"clip", "text"} and home.gallery.count() == 2
+    assert {entry.kind for entry in home.gallery.page()} == {"clip", "text"} and home.gallery.count() == 2
 
 
 def test_a_batch(studio: Command, tmp_path: Path, red: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, out = tmp_path / "a.jsonl", tmp_path / "out"
+    query, out = tmp_path / "a.jsonl", tmp_path / "out"
     rows = [
         {"prompt": "a (red:1.3) cat", "seed": 1, "steps": 1, "name": "still"},
         {"task": "clip", **CLIP},
@@ -237,20 +237,20 @@ def test_a_batch(studio: Command, tmp_path: Path, red: Path, monkeypatch: pytest
         {"task": "clip", "image": "red.png", "strength": 1},
         {"task": "song"},
     ]
-    asked.write_text("\n".join(map(json.dumps, rows)))
-    batch = ("batch", asked, "--model", "fake", "--out", out, "--json")
+    query.write_text("\n".join(map(json.dumps, rows)))
+    batch = ("batch", query, "--model", "fake", "--out", out, "--json")
 
     def stopped(fake: Fake, request: CaptionRequest) -> Any:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
         broken.setattr(Fake, "_caption", stopped)
-        said = studio(*batch)
-    assert (said.code, said.json["done"], said.json["found"]) == (130, 2, 0)
-    told = studio(*batch).json
-    assert (told["total"], told["done"], told["found"], told["failed"]) == (5, 1, 2, 2)
-    assert [error["line"] for error in told["errors"]] == [4, 5]
-    assert [error["message"].partition("'")[0] for error in told["errors"]] == [
+        output = studio(*batch)
+    assert (output.code, output.json["done"], output.json["found"]) == (130, 2, 0)
+    report = studio(*batch).json
+    assert (report["total"], report["done"], report["found"], report["failed"]) == (5, 1, 2, 2)
+    assert [error["line"] for error in report["errors"]] == [4, 5]
+    assert [error["message"].partition("'")[0] for error in report["errors"]] == [
         "there is no setting ",
         "there is no task ",
     ]
@@ -271,27 +271,31 @@ def test_a_batch(studio: Command, tmp_path: Path, red: Path, monkeypatch: pytest
 def test_the_api(house: Studio, red: Path) -> None:
     api = client_of(v1.router(house, "fake"))
     image = {"data": base64.b64encode(red.read_bytes()).decode()}
-    asked = {"clip": (CLIP, clip_job()), "caption": ({"image": image}, caption_job(red))}
-    for task, (fields, job) in asked.items():
+    query = {"clip": (CLIP, clip_job()), "caption": ({"image": image}, caption_job(red))}
+    for task, (fields, job) in query.items():
         answer = api.post("/api/v1/jobs", json={"task": task, **fields})
         assert answer.status_code == 202 and answer.json()["id"] == job.id
         ended = until(lambda job=job: (j := api.get(f"/api/v1/jobs/{job.id}").json())["ended"] and j)
-        (artifact,), (one,) = made(Fake(), job.request), ended["pictures"]
+        (artifact,), (entry,) = artifacts(Fake(), job.request), ended["pictures"]
         assert (ended["state"], ended["request"]["task"]) == ("done", task)
-        assert (one["kind"], one["media_type"], one["text"]) == (artifact.kind, artifact.media_type, artifact.text)
-        file = api.get(one["url"])
+        assert (entry["kind"], entry["media_type"], entry["text"]) == (
+            artifact.kind,
+            artifact.media_type,
+            artifact.text,
+        )
+        file = api.get(entry["url"])
         assert file.headers["content-type"].partition(";")[0] == artifact.media_type
-        assert hashlib.sha256(file.content).hexdigest() == one["sha256"]
-        check(house.gallery.get(one["sha256"]).path, job)
-        (kept,) = api.get("/api/v1/gallery", params={"kind": artifact.kind}).json()["pictures"]
-        facts = (kept["frames"], kept["seconds"], kept["text"])
+        assert hashlib.sha256(file.content).hexdigest() == entry["sha256"]
+        check(house.gallery.get(entry["sha256"]).path, job)
+        (stored,) = api.get("/api/v1/gallery", params={"kind": artifact.kind}).json()["pictures"]
+        facts = (stored["frames"], stored["seconds"], stored["text"])
         assert facts == (artifact.frames, artifact.seconds, artifact.text)
-        small = api.get(kept["thumbnail"])
+        small = api.get(stored["thumbnail"])
         assert small.content == file.content and small.headers["content-type"] == file.headers["content-type"]
         hits = api.get("/api/v1/search", params={"words": "red", "kind": artifact.kind, "meaning": False}).json()[
             "hits"
         ]
-        assert [hit["picture"]["sha256"] for hit in hits] == [one["sha256"]]
+        assert [hit["picture"]["sha256"] for hit in hits] == [entry["sha256"]]
     at_once = api.post("/api/v1/caption", json={"image": image, "seed": 1})
     assert at_once.json() == {"caption": "a red face, sleepy", "score": 0.9, "known": True}
     assert api.get("/api/v1/gallery").json()["count"] == 2, "nothing is stored"
@@ -303,30 +307,30 @@ def test_the_api(house: Studio, red: Path) -> None:
 
 
 def test_the_tools(house: Studio, red: Path) -> None:
-    asked = [("animate", CLIP, clip_job(), "image"), ("caption", {"image": str(red)}, caption_job(red), "text")]
+    query = [("animate", CLIP, clip_job(), "image"), ("caption", {"image": str(red)}, caption_job(red), "text")]
 
     async def use() -> None:
         async with mcp.Client(server(house, "fake", local=True)) as client:
-            for tool, arguments, job, block in asked:
+            for tool, arguments, job, block in query:
                 result = await client.call_tool(tool, arguments)
                 assert not result.is_error, result.content
-                (told,), content = result.structured_content["jobs"], result.content
-                (one,) = told["pictures"]
-                assert (told["id"], told["state"]) == (job.id, "done")
+                (report,), content = result.structured_content["jobs"], result.content
+                (entry,) = report["pictures"]
+                assert (report["id"], report["state"]) == (job.id, "done")
                 assert [part.type for part in content] == ["text", block, "resource_link"]
-                (artifact,) = made(Fake(), job.request)
-                assert one["media_type"] == content[2].mime_type == artifact.media_type
-                check(one["path"], job)
+                (artifact,) = artifacts(Fake(), job.request)
+                assert entry["media_type"] == content[2].mime_type == artifact.media_type
+                check(entry["path"], job)
                 linked = (await client.read_resource(content[2].uri)).contents[0]
-                assert base64.b64decode(linked.blob) == Path(one["path"]).read_bytes()
+                assert base64.b64decode(linked.blob) == Path(entry["path"]).read_bytes()
                 if block == "text":
-                    assert content[1].text == one["text"] == WORDS
+                    assert content[1].text == entry["text"] == WORDS
                 else:
                     with Image.open(io.BytesIO(base64.b64decode(content[1].data))) as moving:
                         assert (moving.n_frames, content[1].mime_type) == (6, "image/webp")
             for words, kind in (("cat", "image/webp"), ("face", "text/plain")):
-                found = await client.call_tool("search", {"query": words, "k": 1})
-                assert found.structured_content["hits"][0]["picture"]["media_type"] == kind
+                matches = await client.call_tool("search", {"query": words, "k": 1})
+                assert matches.structured_content["hits"][0]["picture"]["media_type"] == kind
             wrong = await client.call_tool("animate", {"prompt": "a", "fps": 1000})
             assert wrong.is_error and wrong.content[0].text.startswith("fps must be between")
 
@@ -336,7 +340,7 @@ def test_the_tools(house: Studio, red: Path) -> None:
 # --- The worker dies --------------------------------------------------------------------------------------------------
 
 
-def kept(home: Home) -> dict[tuple[str, int], str]:
+def digests(home: Home) -> dict[tuple[str, int], str]:
     rows = home.database.rows("SELECT job, position, sha256 FROM artifacts")
     return {(row["job"], row["position"]): row["sha256"] for row in rows}
 
@@ -364,7 +368,7 @@ def test_a_worker_that_is_killed_in_the_middle_loses_no_artifact_and_makes_none_
     straight = Home(tmp_path / "straight")
     for job in ids:
         list(run_job(Fake(), planned(house.queue.job(job).request), GallerySink(straight.gallery)))
-    assert kept(house.store) == kept(straight), "the same bytes as in one go"
+    assert digests(house.store) == digests(straight), "the same bytes as in one go"
     assert list(maintenance.inspect(house.store)) == []
 
 
@@ -414,12 +418,12 @@ def test_a_tone_goes_all_the_way(tone: None, studio: Command, tmp_path: Path) ->
         assert api.get(item["url"]).content == file.read_bytes()
         job = api.post("/api/v1/jobs", json={"task": "tone", "prompt": "a gong", "seed": 1, "pitch": 100}).json()["id"]
         until(lambda: house.queue.job(job).state == "done")
-        (kept,) = house.gallery.page(Filter(words="gong"))
-        assert read(kept.path)["request"]["pitch"] == 100 and list(maintenance.inspect(house.store)) == []
-        card = CardHandlers(PageContext(house, "fake")).show(kept)
-        assert f'<audio controls preload="none" src="{url(kept.path)}"' in card and "<img" not in card
+        (stored,) = house.gallery.page(Filter(words="gong"))
+        assert read(stored.path)["request"]["pitch"] == 100 and list(maintenance.inspect(house.store)) == []
+        card = CardHandlers(PageContext(house, "fake")).show(stored)
+        assert f'<audio controls preload="none" src="{url(stored.path)}"' in card and "<img" not in card
         assert maintenance.rebuild(house.home).pictures == 2
-    assert [row["result"] for row in studio("verify", file, kept.path, "--json").json] == ["identical", "identical"]
+    assert [row["result"] for row in studio("verify", file, stored.path, "--json").json] == ["identical", "identical"]
     start = file.read_bytes().index(b"data") + 8
     file.write_bytes(file.read_bytes()[:start] + bytes(100) + file.read_bytes()[start + 100 :])
     changed = studio("verify", file, "--json").json

@@ -82,7 +82,7 @@ def test_the_same_work_is_the_same_job(api: httpx.Client) -> None:
     assert [picture["cached"] for picture in again["pictures"]] == [True]
 
 
-def test_words_that_the_seed_draws_are_one_job_a_picture(api: httpx.Client) -> None:
+def test_dynamic_prompts_take_a_single_picture_per_job(api: httpx.Client) -> None:
     answer = api.post("/jobs", json={"prompt": "a {red|blue} cat", "count": 2})
     assert answer.status_code == 422 and answer.json()["error"].endswith("ask for them one by one, with a count of 1.")
     assert {ask(api, prompt="a {red|blue} cat", seed=n, steps=1)["request"]["prompt"] for n in range(9)} == {
@@ -109,7 +109,7 @@ def test_events_from_beginning_to_end_and_for_latecomers(api: httpx.Client) -> N
     assert api.get(f"/jobs/{job['id']}/events", headers={"last-event-id": "end"}).status_code == 204
 
 
-def test_one_who_comes_in_the_middle_gets_the_state_first(api: httpx.Client) -> None:
+def test_a_late_event_stream_begins_with_the_state(api: httpx.Client) -> None:
     job = ask(api, prompt="in the middle", seed=1, steps=60)["id"]
     running = until(lambda: (j := api.get(f"/jobs/{job}").json())["progress"] and j["progress"]["step"] > 5 and j)
     answer = events(api, job)
@@ -135,8 +135,8 @@ def test_silence_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
         await answer({"type": "http", "method": "GET"}, asyncio.Event().wait, send)
         return b"".join(sent)
 
-    told = asyncio.run(heard())
-    assert told.startswith(b"event: state\n") and b'"done"' in told and told.count(b"\n: ") >= 2
+    report = asyncio.run(heard())
+    assert report.startswith(b"event: state\n") and b'"done"' in report and report.count(b"\n: ") >= 2
 
 
 def test_cancel_and_retry(api: httpx.Client) -> None:
@@ -191,7 +191,7 @@ def test_pictures_are_given_as_content_or_by_name(api: httpx.Client, server: Ser
     assert not list((server.home / "cache").glob("upload-*")), "what was sent does not lie about"
 
 
-def test_all_fields_of_a_request_can_be_asked_for() -> None:
+def test_job_model_has_all_request_fields() -> None:
     assert list(job_model(ImageRequest).model_fields) == [
         name for name in ImageRequest.model_fields if name not in planned_fields()
     ]
@@ -245,7 +245,7 @@ def test_marks_and_the_bin(api: httpx.Client, three: list[str]) -> None:
 @pytest.mark.parametrize(
     ("name", "kind"), [("a.webp", "image/webp"), ("a.GIF", "image/gif"), ("a.txt", "text/plain; charset=utf-8")]
 )
-def test_a_file_is_served_with_its_own_media_type(tmp_path: Path, name: str, kind: str) -> None:
+def test_a_file_is_served_with_its_media_type(tmp_path: Path, name: str, kind: str) -> None:
     (tmp_path / name).write_bytes(b"anything")
     facts = dict.fromkeys(
         (one.name for one in dataclasses.fields(GalleryItem) if one.default is dataclasses.MISSING), 0
@@ -268,17 +268,17 @@ def test_small_pictures_of_large_ones(api: httpx.Client) -> None:
 
 
 def test_a_search_leads_away_from_words_or_a_picture(api: httpx.Client, three: list[str]) -> None:
-    def found(like: str = three[0], **asked: Any) -> dict[str, float]:
-        hits = api.get("/search", params={"like": like, "k": 500, **asked}).json()["hits"]
+    def scores(like: str = three[0], **query: Any) -> dict[str, float]:
+        hits = api.get("/search", params={"like": like, "k": 500, **query}).json()["hits"]
         return {hit["picture"]["sha256"]: hit["score"] for hit in hits}
 
-    plain, away, led = found(), found(three[1]), found(unlike=three[1])
+    plain, away, led = scores(), scores(three[1]), scores(unlike=three[1])
     assert plain.keys() == led.keys()
     expected = {sha: plain[sha] - 0.5 * away[sha] for sha in plain}  # of a vector that is not of unit length
     most = max(expected, key=lambda sha: abs(expected[sha]))
     assert led == pytest.approx({sha: one * led[most] / expected[most] for sha, one in expected.items()}, abs=1e-4)
     assert led[most] / expected[most] > 0
-    assert plain.keys() - found(without="gallery zebra").keys() == set(three), "what says the words is left out"
+    assert plain.keys() - scores(without="gallery zebra").keys() == set(three), "what says the words is left out"
     assert api.get("/search", params={"words": "a", "without": "b", "unlike": three[1]}).status_code == 422
 
 
@@ -335,7 +335,7 @@ REFUSED: list[tuple[str, str, Any, int, str]] = [
 ]
 
 
-def test_errors_are_one_sentence(api: httpx.Client, subtests: pytest.Subtests) -> None:
+def test_error_responses(api: httpx.Client, subtests: pytest.Subtests) -> None:
     for method, path, body, status, words in REFUSED:
         with subtests.test(method=method, path=path, body=body):
             answer = api.request(method, path, json=body) if body is not None else api.request(method, path)

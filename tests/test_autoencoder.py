@@ -166,9 +166,9 @@ def test_the_digest_names_the_parts(tiny, tmp_path):
 def network() -> Upscaler:
     """Untrained, with weights of some strength everywhere."""
     torch.manual_seed(0)
-    made = Upscaler(**preset("upscaler", "tiny")).eval()
-    awaken(made)
-    return made
+    results = Upscaler(**preset("upscaler", "tiny")).eval()
+    awaken(results)
+    return results
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def pixels() -> np.ndarray:
 # --- The network ------------------------------------------------------------------------------------------------------
 
 
-def test_a_fresh_one_is_bicubic_interpolation(pixels: np.ndarray) -> None:
+def test_an_untrained_upscaler_is_bicubic_interpolation(pixels: np.ndarray) -> None:
     pictures = to_tensor(pixels)
     expected = F.interpolate(pictures, scale_factor=SCALE, mode="bicubic")
     assert torch.allclose(Upscaler(**preset("upscaler", "tiny"))(pictures, bounded=False), expected, atol=1e-5)
@@ -210,7 +210,7 @@ def test_what_is_transparent_or_flat_round_about_stays_so(network: Upscaler, pix
         assert np.array_equal(enlarged[flat.repeat(4, 0).repeat(4, 1)], coarse[flat.repeat(4, 0).repeat(4, 1)])
 
 
-def test_alone_or_in_company_it_is_the_same(network: Upscaler, pixels: np.ndarray) -> None:
+def test_batch_composition_does_not_change_enlarged_pictures(network: Upscaler, pixels: np.ndarray) -> None:
     together = network(to_tensor(pixels))
     alone = torch.cat([network(to_tensor(picture)) for picture in pixels])
     assert torch.allclose(together, alone, atol=1e-4)
@@ -262,14 +262,14 @@ def test_svgs_are_rendered_once_and_go_on_where_they_were_stopped(
         reduced = read(picture).reshape(128, 4, 128, 4, 4).mean((1, 3))
         assert np.abs(reduced - world.pixels[picture.index]).mean() < 1
     first, second = files = sorted((folder / "large").iterdir())
-    data, kept = first.read_bytes(), second.stat().st_mtime_ns
+    data, stored = first.read_bytes(), second.stat().st_mtime_ns
     first.unlink()
     large(world, world.pictures, workers=1)
     assert sorted((folder / "large").iterdir()) == files
-    assert first.read_bytes() == data and second.stat().st_mtime_ns == kept
+    assert first.read_bytes() == data and second.stat().st_mtime_ns == stored
 
 
-def test_decoded_pictures_are_kept(tmp_path: Path) -> None:
+def test_decoded_pictures_are_cached(tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_part(Autoencoder(**preset("autoencoder", "tiny")), "autoencoder", tmp_path)
     sharp = fixture_world().pixels[:3].copy()
@@ -305,7 +305,7 @@ def task(parts: Path) -> Iterator[UpscalerTask]:
         yield UpscalerTask(options(parts))
 
 
-def test_crops_are_of_one_place_turned_alike(task: UpscalerTask) -> None:
+def test_small_and_large_crops_match(task: UpscalerTask) -> None:
     seen = []
     for step in range(4):
         batch = task.batch(step, 0, 1, 0.0)
@@ -321,7 +321,7 @@ def test_crops_are_of_one_place_turned_alike(task: UpscalerTask) -> None:
     assert not torch.equal(seen[0], seen[1])
 
 
-def test_ranks_share_what_one_would_have_done(task: UpscalerTask) -> None:
+def test_two_ranks_split_the_upscaler_batch(task: UpscalerTask) -> None:
     whole, parts = task.batch(5, 0, 1, 0.0), [task.batch(5, rank, 2, 0.0) for rank in range(2)]
     for name in whole:
         assert torch.equal(whole[name][0::2], parts[0][name]) and torch.equal(whole[name][1::2], parts[1][name])

@@ -54,7 +54,7 @@ def faults(path: Path, data: str | bytes) -> list[tuple[int, str]]:
     return [(problem.line, problem.reason.text()) for problem in matches]
 
 
-def asked(path: Path, data: str | bytes, *names: str) -> list[tuple]:
+def field_values(path: Path, data: str | bytes, *names: str) -> list[tuple]:
     results = planned(path, data)
     assert not results.problems, results.problems
     return [tuple(getattr(job.request, name) for name in names) for job in results.jobs]
@@ -82,36 +82,38 @@ DIALECTS = {
 def test_every_dialect_asks_for_the_same(tmp_path: Path, name: str, named: bool) -> None:
     path = tmp_path / (name if named else "stream")
     names = ("prompt", "negative", "steps", "guidance", "seed", "scheduler", "shape")
-    assert asked(path, DIALECTS[name], *names) == [
+    assert field_values(path, DIALECTS[name], *names) == [
         ("a cat", "dog", 5, 4.5, 1, "heun", 8),
         ("a fox", "dog", 5, 4.5, 2, "heun", 8),
     ]
 
 
 def test_seeds_counts_and_names(tmp_path: Path) -> None:
-    made = planned(tmp_path / "a.txt", "a cat --d 1,2 --n_iter 2 --batch_size 3 --f pics/cat.png\na dog --d -1\n")
-    assert [(job.request.seed, job.request.count) for job in made.jobs[:2]] == [(1, 6), (2, 6)]
-    assert made.jobs[0].files[0] == "cat-0.png" and made.jobs[1].files[-1] == "cat-11.png"
-    assert made.jobs[2].files == (f"{made.jobs[2].id[:16]}-0-{made.jobs[2].request.seed}.png",)
+    created = planned(tmp_path / "a.txt", "a cat --d 1,2 --n_iter 2 --batch_size 3 --f pics/cat.png\na dog --d -1\n")
+    assert [(job.request.seed, job.request.count) for job in created.jobs[:2]] == [(1, 6), (2, 6)]
+    assert created.jobs[0].files[0] == "cat-0.png" and created.jobs[1].files[-1] == "cat-11.png"
+    assert created.jobs[2].files == (f"{created.jobs[2].id[:16]}-0-{created.jobs[2].request.seed}.png",)
 
 
-def test_dynamic_prompts_draw_one_prompt_a_picture(tmp_path: Path) -> None:
+def test_dynamic_prompts_draw_a_prompt_per_picture(tmp_path: Path) -> None:
     text = "a {red|blue} cat --d 1 --n_iter 8"
-    prompts = {prompt for (prompt,) in asked(tmp_path / "a.txt", text, "prompt")}
+    prompts = {prompt for (prompt,) in field_values(tmp_path / "a.txt", text, "prompt")}
     assert prompts == {"a red cat", "a blue cat"} and len(planned(tmp_path / "a.txt", text).jobs) == 8
     line = {"prompt": "a {red|blue} cat, __animals__", "seed": 1}
-    assert asked(tmp_path / "a.jsonl", json.dumps(line), "prompt") == [(r"a \{red|blue\} cat, \__animals__",)]
-    ((result,),) = asked(tmp_path / "a.jsonl", json.dumps({**line, "expand": True}), "prompt")
+    assert field_values(tmp_path / "a.jsonl", json.dumps(line), "prompt") == [(r"a \{red|blue\} cat, \__animals__",)]
+    ((result,),) = field_values(tmp_path / "a.jsonl", json.dumps({**line, "expand": True}), "prompt")
     assert "{" not in result and "__" not in result
-    assert asked(tmp_path / "a.yaml", "jobs: [{prompt: 'a {b|c}', expand: false}]", "prompt") == [(r"a \{b|c\}",)]
+    assert field_values(tmp_path / "a.yaml", "jobs: [{prompt: 'a {b|c}', expand: false}]", "prompt") == [
+        (r"a \{b|c\}",)
+    ]
 
 
 def test_a_matrix_is_every_combination(tmp_path: Path) -> None:
     text = "matrix: {style: [noto, outline], seed: [1, 2]}\njobs: [a cat, {prompt: a dog, seed: 9}]"
-    rows = asked(tmp_path / "a.yaml", text, "prompt", "style", "seed")
+    rows = field_values(tmp_path / "a.yaml", text, "prompt", "style", "seed")
     assert len(rows) == 8 and rows[:2] == [("a cat", "noto", 1), ("a cat", "noto", 2)] and rows[4][2] == 9
-    assert asked(tmp_path / "a.yaml", "matrix: {prompt: [a, b], seed: [1]}", "prompt") == [("a",), ("b",)]
-    assert asked(tmp_path / "a.yaml", "- a cat\n- a dog", "prompt") == [("a cat",), ("a dog",)]
+    assert field_values(tmp_path / "a.yaml", "matrix: {prompt: [a, b], seed: [1]}", "prompt") == [("a",), ("b",)]
+    assert field_values(tmp_path / "a.yaml", "- a cat\n- a dog", "prompt") == [("a cat",), ("a dog",)]
 
 
 def test_pictures_lie_beside_the_file(tmp_path: Path) -> None:
@@ -125,7 +127,7 @@ def test_pictures_lie_beside_the_file(tmp_path: Path) -> None:
     assert job.request.like and job.request.mix[0].weight == 0.5
 
 
-def test_cells_are_text_and_sizes_are_told_of(tmp_path: Path) -> None:
+def test_csv_cells_are_text_and_ignored_columns_are_counted(tmp_path: Path) -> None:
     text = "prompt,width,notes\n"
     assert "no setting 'notes'" in faults(tmp_path / "a.csv", text + "a,1,2\n")[0][1]
     results = planned(tmp_path / "a.csv", 'prompt,width\n"=cmd|\' /C calc\'!A0",640\n"a, ""b""\nc",\n')
@@ -170,7 +172,7 @@ def test_cells_are_text_and_sizes_are_told_of(tmp_path: Path) -> None:
         ("a.jsonl", '{"prompt": "a", "task": "embed"}', "there is no task 'embed'; there are image, clip, caption"),
     ],
 )
-def test_a_bad_line_is_its_own_fault(tmp_path: Path, name: str, line: str, says: str) -> None:
+def test_a_bad_line_does_not_affect_others(tmp_path: Path, name: str, line: str, says: str) -> None:
     good = "a cat --d 1" if name == "a.txt" else '{"prompt": "a cat", "seed": 1}'
     results = planned(tmp_path / name, f"{good}\n{line}\n{good}\n")
     assert [job.line for job in results.jobs] == [1, 3]
@@ -213,7 +215,7 @@ def test_the_rest_of_a_broken_table_is_read(tmp_path: Path) -> None:
     assert [problem.line for problem in results.problems] == [2, 4]
 
 
-def test_files_belong_to_one_job(tmp_path: Path) -> None:
+def test_a_file_name_belongs_to_a_single_job(tmp_path: Path) -> None:
     results = planned(tmp_path / "a.txt", "a --d 1 --f x\nb --d 1 --f X\na --d 1 --f x\na --d 1\na --d 1\n")
     assert [problem.line for problem in results.problems] == [2] and "makes a file x.png already" in results.problems[
         0
@@ -222,7 +224,7 @@ def test_files_belong_to_one_job(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("given", "stored"),
     [
         ("cat", "cat"),
         ("../../etc/passwd", "passwd"),
@@ -240,12 +242,12 @@ def test_files_belong_to_one_job(tmp_path: Path) -> None:
         ("\u202egnp", "_gnp"),
     ],
 )
-def test_names_are_made_safe(given: str, kept: str) -> None:
-    assert safe_name(given) == kept
+def test_safe_names(given: str, stored: str) -> None:
+    assert safe_name(given) == stored
 
 
 @given(st.text(max_size=40))
-def test_any_name_is_one_file_in_one_folder(name: str) -> None:
+def test_any_name_becomes_a_safe_file_name(name: str) -> None:
     items = safe_name(name)
     assert not set('/\\\0:*?"<>|\n') & set(items) and len(items.encode()) <= 101 and items not in (".", "..")
     assert items == items.strip() and not items.startswith(".")
@@ -340,8 +342,8 @@ def test_what_can_be_no_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_is_limited_and_may_be_utf16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert asked(tmp_path / "a.txt", "一只猫\na cat".encode("utf-16"), "prompt") == [("一只猫",), ("a cat",)]
-    assert asked(tmp_path / "list", '[{"prompt": "一只猫"}]'.encode("utf-16"), "prompt") == [("一只猫",)]
+    assert field_values(tmp_path / "a.txt", "一只猫\na cat".encode("utf-16"), "prompt") == [("一只猫",), ("a cat",)]
+    assert field_values(tmp_path / "list", '[{"prompt": "一只猫"}]'.encode("utf-16"), "prompt") == [("一只猫",)]
     monkeypatch.setattr(readers, "FILE_BYTES", 5)
     with pytest.raises(Refused, match="is larger than"):
         named(str(tmp_path / "a.txt"))
@@ -372,11 +374,11 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 def pictures(out: Path) -> dict[str, str]:
     """sha256 of every whole picture's pixels, by name."""
-    found = {}
+    hits = {}
     for path in sorted((out / "images").glob("*.png")):
         with Image.open(path) as picture:
-            found[path.name] = hashlib.sha256(picture.tobytes()).hexdigest()
-    return found
+            hits[path.name] = hashlib.sha256(picture.tobytes()).hexdigest()
+    return hits
 
 
 def left(out: Path) -> set[str]:
@@ -391,14 +393,14 @@ BOOKS = {".lock", "CREDITS.txt", "errors.jsonl", "jobs.jsonl", "run.json", "imag
 
 
 def test_every_line_is_a_picture_or_a_sentence(batch: Callable[..., Output], tmp_path: Path) -> None:
-    asked = written(
+    prompt_file = written(
         tmp_path / "a.txt", "a (red:1.3) cat --d 1 --s 2", "a dog --bogus 1", "a fox --d 2 --f ../fox --s 2"
     )
-    said = batch(asked, "--out", tmp_path / "out", "--json")
-    told = said.json
-    assert (said.code, told["total"], told["done"], told["found"], told["failed"]) == (1, 3, 2, 0, 1)
-    assert [(one["line"], one["message"]) for one in told["errors"]] == [(2, "there is no setting 'bogus'.")]
-    assert f"studio: {asked}, line 2: there is no setting 'bogus'." in said.err
+    output = batch(prompt_file, "--out", tmp_path / "out", "--json")
+    answer = output.json
+    assert (output.code, answer["total"], answer["done"], answer["found"], answer["failed"]) == (1, 3, 2, 0, 1)
+    assert [(one["line"], one["message"]) for one in answer["errors"]] == [(2, "there is no setting 'bogus'.")]
+    assert f"studio: {prompt_file}, line 2: there is no setting 'bogus'." in output.err
     first, second = rows(tmp_path / "out/images/metadata.jsonl")
     assert list(first)[:2] == ["file_name", "text"] and list(first) == list(second)
     assert (first["text"], first["prompt"], first["seed"]) == ("a red cat", "a (red:1.3) cat", 1)
@@ -409,24 +411,24 @@ def test_every_line_is_a_picture_or_a_sentence(batch: Callable[..., Output], tmp
     assert [row["status"] for row in rows(tmp_path / "out/jobs.jsonl")] == ["done", "done"]
     assert [row["line"] for row in rows(tmp_path / "out/errors.jsonl")] == [2] and left(tmp_path / "out") == BOOKS
     run = json.loads((tmp_path / "out/run.json").read_text())
-    assert run["files"] == [str(asked)] and run["begun"] <= run["ended"] and run["result"]["done"] == 2
+    assert run["files"] == [str(prompt_file)] and run["begun"] <= run["ended"] and run["result"]["done"] == 2
 
 
-def test_a_job_is_the_one_that_every_door_makes(batch: Callable[..., Output], tmp_path: Path) -> None:
+def test_batch_job_ids_equal_planner_ids(batch: Callable[..., Output], tmp_path: Path) -> None:
     batch(written(tmp_path / "a.jsonl", '{"prompt": "a cat", "seed": 5}'), "--out", tmp_path / "out")
     backend = Fake()
-    asked = resolve(make_request(prompt="a cat", seed=5, shape=8, model="fake"), backend.capabilities())
+    prompt_file = resolve(make_request(prompt="a cat", seed=5, shape=8, model="fake"), backend.capabilities())
     (row,) = rows(tmp_path / "out/jobs.jsonl")
-    assert row["id"] == job_id(asked, backend.digest()) and row["files"] == [f"{row['id'][:16]}-0-5.png"]
+    assert row["id"] == job_id(prompt_file, backend.digest()) and row["files"] == [f"{row['id'][:16]}-0-5.png"]
 
 
 def test_a_dry_run_shows_the_jobs_and_writes_nothing(batch: Callable[..., Output], tmp_path: Path) -> None:
-    asked = written(tmp_path / "a.txt", "a {red|blue} cat --d 1,2", "a dog --s x")
+    prompt_file = written(tmp_path / "a.txt", "a {red|blue} cat --d 1,2", "a dog --s x")
     before = sorted(tmp_path.rglob("*"))
-    said = batch(asked, "--dry-run", "--json", "--out", tmp_path / "out")
-    assert said.code == 1 and [job["request"]["seed"] for job in said.json["jobs"]] == [1, 2]
-    assert said.json["total"] == 3 and [one["line"] for one in said.json["errors"]] == [2]
-    table = batch(asked, "--dry-run").out.splitlines()
+    output = batch(prompt_file, "--dry-run", "--json", "--out", tmp_path / "out")
+    assert output.code == 1 and [job["request"]["seed"] for job in output.json["jobs"]] == [1, 2]
+    assert output.json["total"] == 3 and [one["line"] for one in output.json["errors"]] == [2]
+    table = batch(prompt_file, "--dry-run").out.splitlines()
     assert [line.split("\t")[:2] for line in table] == [["1", "1"], ["1", "2"]] and "{" not in table[0]
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -437,31 +439,31 @@ def test_the_examples_that_ship_run(batch: Callable[..., Output], tmp_path: Path
     wild = ("--wildcards", prompts / "wildcards")
     assert batch(prompts / name, "--dry-run", *wild, model="embedded").code in (0, 2), "2 where no weights are there"
     assert batch(prompts / name, "--dry-run", *wild).code == 0
-    said = batch(prompts / name, "--out", tmp_path / "out", "--json", *wild)
-    assert said.code == 0 and said.json["done"] == said.json["total"] >= 4
+    output = batch(prompts / name, "--out", tmp_path / "out", "--json", *wild)
+    assert output.code == 0 and output.json["done"] == output.json["total"] >= 4
 
 
 def test_without_out_the_same_command_goes_on_with_the_same_batch(batch: Callable[..., Output], tmp_path: Path) -> None:
-    asked = written(tmp_path / "my cats.txt", "a cat", "a dog")
-    first, again = batch(asked, "--json").json, batch(asked, "--json").json
+    prompt_file = written(tmp_path / "my cats.txt", "a cat", "a dog")
+    first, again = batch(prompt_file, "--json").json, batch(prompt_file, "--json").json
     assert Path(first["out"]).parent == tmp_path / "home" / "batches" and first["out"] == again["out"]
     assert (first["done"], again["done"], again["found"]) == (2, 0, 2), "seeds left open are fixed once"
-    assert batch(written(asked, "a cat"), "--json").json["out"] != first["out"]
+    assert batch(written(prompt_file, "a cat"), "--json").json["out"] != first["out"]
 
 
 def test_lines_that_say_the_same_share_a_picture_and_two_names_are_two_files(
     batch: Callable[..., Output], tmp_path: Path
 ) -> None:
-    asked, out = written(tmp_path / "a.txt", *["a cat --d 1"] * 3), tmp_path / "out"
-    told = batch(asked, "--out", out, "--json").json
-    assert (told["total"], told["done"], told["found"]) == (3, 1, 2)
+    prompt_file, out = written(tmp_path / "a.txt", *["a cat --d 1"] * 3), tmp_path / "out"
+    answer = batch(prompt_file, "--out", out, "--json").json
+    assert (answer["total"], answer["done"], answer["found"]) == (3, 1, 2)
     assert len(pictures(out)) == len(rows(out / "images/metadata.jsonl")) == 1
-    asked, out = written(tmp_path / "b.txt", *("a {} --d 1 --f {}".format(*n) for n in NAMED)), tmp_path / "two"
-    assert batch(asked, "--out", out, "--json").json["done"] == 3
-    made = pictures(out)
-    assert len(made) == 3 and made["one.png"] == made["two.png"]
-    assert {row["file_name"] for row in rows(out / "images/metadata.jsonl")} == set(made)
-    assert batch(asked, "--out", out, "--json").json["found"] == 3
+    prompt_file, out = written(tmp_path / "b.txt", *("a {} --d 1 --f {}".format(*n) for n in NAMED)), tmp_path / "two"
+    assert batch(prompt_file, "--out", out, "--json").json["done"] == 3
+    created = pictures(out)
+    assert len(created) == 3 and created["one.png"] == created["two.png"]
+    assert {row["file_name"] for row in rows(out / "images/metadata.jsonl")} == set(created)
+    assert batch(prompt_file, "--out", out, "--json").json["found"] == 3
 
 
 @pytest.mark.parametrize(
@@ -471,8 +473,8 @@ def test_lines_that_say_the_same_share_a_picture_and_two_names_are_two_files(
 def test_nothing_to_do_leaves_nothing(
     batch: Callable[..., Output], tmp_path: Path, lines: list[str], says: str
 ) -> None:
-    said = batch(written(tmp_path / "a.txt", *lines), "--out", tmp_path / "out", "--json")
-    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1) and says in said.err
+    output = batch(written(tmp_path / "a.txt", *lines), "--out", tmp_path / "out", "--json")
+    assert (output.code, output.out, output.err.count("\n")) == (2, "", 1) and says in output.err
     assert not (tmp_path / "out").exists()
 
 
@@ -480,11 +482,11 @@ def test_nothing_to_do_leaves_nothing(
 
 
 def test_another_batch_of_the_folder_is_refused(batch: Callable[..., Output], tmp_path: Path) -> None:
-    asked, out = written(tmp_path / "a.txt", "a cat --d 1"), tmp_path / "out"
-    batch(asked, "--out", out)
+    prompt_file, out = written(tmp_path / "a.txt", "a cat --d 1"), tmp_path / "out"
+    batch(prompt_file, "--out", out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    said = batch(written(tmp_path / "b.txt", "a dog --d 1"), "--out", out)
-    assert said.code == 2 and "holds a batch of other prompts; give another --out." in said.err
+    output = batch(written(tmp_path / "b.txt", "a dog --d 1"), "--out", out)
+    assert output.code == 2 and "holds a batch of other prompts; give another --out." in output.err
     with folders.opened(out, 1), pytest.raises(Refused, match="another batch is at work"), folders.opened(out, 1):
         pass
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
@@ -492,30 +494,36 @@ def test_another_batch_of_the_folder_is_refused(batch: Callable[..., Output], tm
 
 @pytest.mark.parametrize("name", ["images/cat.png", "images/metadata.jsonl", "run.json", "errors.jsonl"])
 def test_what_somebody_else_put_there_stays(batch: Callable[..., Output], tmp_path: Path, name: str) -> None:
-    asked, out = written(tmp_path / "a.txt", "a cat --d 1 --f cat", "a dog --d 1"), tmp_path / "out"
+    prompt_file, out = written(tmp_path / "a.txt", "a cat --d 1 --f cat", "a dog --d 1"), tmp_path / "out"
     (out / "images").mkdir(parents=True)
     (out / name).write_text("{}")
-    said = batch(asked, "--out", out)
-    assert said.code == 2 and f"{out / name} is there already and is none of this batch; give another --out" in said.err
+    output = batch(prompt_file, "--out", out)
+    assert (
+        output.code == 2
+        and f"{out / name} is there already and is none of this batch; give another --out" in output.err
+    )
     assert (out / name).read_text() == "{}"
     assert {path.name for path in out.rglob("*") if path.is_file()} <= {".lock", Path(name).name}
 
 
 def test_a_damaged_plan_is_refused(batch: Callable[..., Output], tmp_path: Path) -> None:
-    asked, out = written(tmp_path / "a.txt", "a cat --d 1"), tmp_path / "out"
-    batch(asked, "--out", out)
+    prompt_file, out = written(tmp_path / "a.txt", "a cat --d 1"), tmp_path / "out"
+    batch(prompt_file, "--out", out)
     whole = (out / "jobs.jsonl").read_text()
     for broken in (whole[:-30], whole + "x\n", whole.replace('"files"', '"fils"'), whole.replace("-0-1.png", "/../x")):
         (out / "jobs.jsonl").write_text(broken)
-        said = batch(asked, "--out", out)
-        assert said.code == 2 and "jobs.jsonl or errors.jsonl beside it is damaged;" in said.err, broken
+        output = batch(prompt_file, "--out", out)
+        assert output.code == 2 and "jobs.jsonl or errors.jsonl beside it is damaged;" in output.err, broken
 
 
-def test_only_what_is_missing_or_changed_is_made(
+def test_resume_regenerates_only_missing_or_changed_files(
     batch: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, out = written(tmp_path / "a.txt", "a cat --d 1 --n_iter 4", "a dog --d 9", "a fox --d 10"), tmp_path / "out"
-    batch(asked, "--out", out)
+    prompt_file, out = (
+        written(tmp_path / "a.txt", "a cat --d 1 --n_iter 4", "a dog --d 9", "a fox --d 10"),
+        tmp_path / "out",
+    )
+    batch(prompt_file, "--out", out)
     before = pictures(out)
     names = {row["seed"]: row["file_name"] for row in rows(out / "images/metadata.jsonl")}
     (out / "images" / names[2]).unlink()
@@ -526,19 +534,21 @@ def test_only_what_is_missing_or_changed_is_made(
     drawn = []
     real = fake._draw
     monkeypatch.setattr(fake, "_draw", lambda request, seed: drawn.append(seed) or real(request, seed))
-    told = batch(asked, "--out", out, "--json").json
-    assert (told["done"], told["found"]) == (2, 1) and sorted(drawn) == [2, 9]
+    answer = batch(prompt_file, "--out", out, "--json").json
+    assert (answer["done"], answer["found"]) == (2, 1) and sorted(drawn) == [2, 9]
     assert pictures(out) == before and left(out) == BOOKS
     assert len(rows(out / "images/metadata.jsonl")) == 6
     (out / "images" / names[3]).write_bytes((out / "images" / names[1]).read_bytes())
-    assert batch(asked, "--out", out).code == 0 and pictures(out) == before, "a copy of another picture is none of it"
+    assert batch(prompt_file, "--out", out).code == 0 and pictures(out) == before, (
+        "a copy of another picture is none of it"
+    )
     assert len(rows(out / "images/metadata.jsonl")) == 6
 
 
 def test_a_picture_that_is_removed_meanwhile_is_in_no_table(
     batch: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, out, real = written(tmp_path / "a.txt", "a cat --d 1", "a dog --d 2"), tmp_path / "out", fake._draw
+    prompt_file, out, real = written(tmp_path / "a.txt", "a cat --d 1", "a dog --d 2"), tmp_path / "out", fake._draw
 
     def draw(request: Any, seed: int) -> Any:
         for path in out.glob("images/*.png"):
@@ -547,7 +557,7 @@ def test_a_picture_that_is_removed_meanwhile_is_in_no_table(
 
     monkeypatch.setattr(fake, "_draw", draw)
     monkeypatch.setattr(Fake, "group", 1)
-    assert batch(asked, "--out", out).code == 0 and left(out) == BOOKS
+    assert batch(prompt_file, "--out", out).code == 0 and left(out) == BOOKS
     assert [row["file_name"] for row in rows(out / "images/metadata.jsonl")] == list(pictures(out))
     assert len(pictures(out)) == 1
 
@@ -558,7 +568,7 @@ def test_a_picture_that_is_removed_meanwhile_is_in_no_table(
 def test_a_job_that_fails_does_not_spoil_the_others(
     batch: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, out = written(tmp_path / "a.txt", *(f"face {i} --d {i}" for i in range(6))), tmp_path / "out"
+    prompt_file, out = written(tmp_path / "a.txt", *(f"face {i} --d {i}" for i in range(6))), tmp_path / "out"
     real = fake._draw
 
     def draw(request: Any, seed: int) -> Image.Image:
@@ -570,12 +580,12 @@ def test_a_job_that_fails_does_not_spoil_the_others(
 
     with monkeypatch.context() as broken:
         broken.setattr(fake, "_draw", draw)
-        said = batch(asked, "--out", out, "--json")
-    errors = {one["line"]: one["message"] for one in said.json["errors"]}
-    assert said.code == 1 and set(errors) == {3, 5} and errors[3] == "it can't be done." and "memory" in errors[5]
+        output = batch(prompt_file, "--out", out, "--json")
+    errors = {one["line"]: one["message"] for one in output.json["errors"]}
+    assert output.code == 1 and set(errors) == {3, 5} and errors[3] == "it can't be done." and "memory" in errors[5]
     assert len(pictures(out)) == 4
     assert [row["status"] for row in rows(out / "jobs.jsonl")] == ["done", "done", "failed", "done", "failed", "done"]
-    again = batch(asked, "--out", out, "--json")
+    again = batch(prompt_file, "--out", out, "--json")
     assert (again.code, again.json["done"], again.json["found"]) == (0, 2, 4), "what failed is tried anew"
     assert rows(out / "errors.jsonl") == []
 
@@ -583,7 +593,7 @@ def test_a_job_that_fails_does_not_spoil_the_others(
 def test_a_disk_that_fills_up_ends_it_with_whole_pictures(
     batch: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, out = written(tmp_path / "a.txt", *(f"face {i} --d {i}" for i in range(6))), tmp_path / "out"
+    prompt_file, out = written(tmp_path / "a.txt", *(f"face {i} --d {i}" for i in range(6))), tmp_path / "out"
     write, count = running.write_whole, []
 
     def full(path: Path, data: bytes) -> None:
@@ -594,10 +604,10 @@ def test_a_disk_that_fills_up_ends_it_with_whole_pictures(
 
     with monkeypatch.context() as broken:
         broken.setattr(running, "write_whole", full)
-        said = batch(asked, "--out", out, "--json")
-    assert (said.code, said.json["done"], said.json["problem"]) == (1, 3, "the disk is full.")
+        output = batch(prompt_file, "--out", out, "--json")
+    assert (output.code, output.json["done"], output.json["problem"]) == (1, 3, "the disk is full.")
     assert len(pictures(out)) == len(rows(out / "images/metadata.jsonl")) == 3
-    assert batch(asked, "--out", out, "--json").json["found"] == 3
+    assert batch(prompt_file, "--out", out, "--json").json["found"] == 3
 
 
 # --- Stopped ----------------------------------------------------------------------------------------------------------
@@ -606,21 +616,21 @@ START = "import sys; from studio import cli; cli.main()"
 FIXED = ("prompt", "seed", "steps", "count", "shape")
 
 
-def started(asked: Path, out: Path, model: str) -> subprocess.Popen:
-    command = [sys.executable, "-c", START, "batch", str(asked), "--out", str(out), "--model", model, "--json"]
+def started(prompt_file: Path, out: Path, model: str) -> subprocess.Popen:
+    command = [sys.executable, "-c", START, "batch", str(prompt_file), "--out", str(out), "--model", model, "--json"]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_stopping_leaves_whole_pictures_and_true_books(tmp_path: Path) -> None:
-    asked, out = written(tmp_path / "a.txt", *(f"face {i} --s 2" for i in range(60))), tmp_path / "out"
-    process = started(asked, out, "fake:0.01")
+    prompt_file, out = written(tmp_path / "a.txt", *(f"face {i} --s 2" for i in range(60))), tmp_path / "out"
+    process = started(prompt_file, out, "fake:0.01")
     until(lambda: len(list(out.glob("images/*.png"))) > 1, 0.002)
     process.send_signal(signal.SIGTERM)
-    told, err = process.communicate(timeout=TIMEOUT)
+    answer, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130 and "Traceback" not in err, err
-    made = pictures(out)
-    assert 0 < json.loads(told)["done"] <= len(made) < 60 and left(out) == BOOKS
-    assert {row["file_name"] for row in rows(out / "images/metadata.jsonl")} <= set(made)
+    created = pictures(out)
+    assert 0 < json.loads(answer)["done"] <= len(created) < 60 and left(out) == BOOKS
+    assert {row["file_name"] for row in rows(out / "images/metadata.jsonl")} <= set(created)
 
 
 def test_stopped_before_it_begins_it_leaves_nothing(tmp_path: Path) -> None:
@@ -641,11 +651,11 @@ def test_killed_and_started_again_nothing_is_lost_and_nothing_twice(
     """Killed at random moments, a batch leaves in the end what an uninterrupted run of its jobs leaves. One kill in
     four comes at any moment since the start, the others soon after a picture."""
     lines = (f"face {i} {{a|b|c}} --s 1 --n_iter {1 + i % 3}" for i in range(jobs))
-    asked, out = written(tmp_path / "a.txt", *lines), tmp_path / "out"
+    prompt_file, out = written(tmp_path / "a.txt", *lines), tmp_path / "out"
     chance, alive = random.Random(0), 0
     for number in range(kills):
         before = len(list(out.glob("images/*.png")))
-        process = started(asked, out, "fake:0.02")
+        process = started(prompt_file, out, "fake:0.02")
         if number % 4 == 0:
             time.sleep(chance.random())
         else:
@@ -657,9 +667,9 @@ def test_killed_and_started_again_nothing_is_lost_and_nothing_twice(
         pictures(out)  # every one of them opens
     assert alive > 0.9 * kills, "most were at work when they were killed"
     plan = (out / "jobs.jsonl").read_text()
-    said = batch(asked, "--out", out, "--json")
-    assert said.code == 0 and said.json["failed"] == 0
-    assert said.json["done"] + said.json["found"] == said.json["total"]
+    output = batch(prompt_file, "--out", out, "--json")
+    assert output.code == 0 and output.json["failed"] == 0
+    assert output.json["done"] + output.json["found"] == output.json["total"]
     seeds = [row["request"]["seed"] for row in map(json.loads, plan.splitlines())]
     assert [row["request"]["seed"] for row in rows(out / "jobs.jsonl")] == seeds, "fixed once"
     fixed = [{key: row["request"][key] for key in FIXED} for row in rows(out / "jobs.jsonl")]
@@ -684,22 +694,22 @@ def test_captions_of_a_folder_are_killed_and_resumed_as_pictures_are(
     (tmp_path / "empty").mkdir()
     line = {"task": "caption", "image": "in", "tags": True}
     lines = [line, {**line, "image": "empty"}, {"task": "caption", "image": "in/00.png", "name": "one"}]
-    asked, out = written(tmp_path / "a.jsonl", *map(json.dumps, lines)), tmp_path / "out"
-    said = {}
+    prompt_file, out = written(tmp_path / "a.jsonl", *map(json.dumps, lines)), tmp_path / "out"
+    output = {}
     for least in (2, 5):
-        process = started(asked, out, "fake:0.2")
+        process = started(prompt_file, out, "fake:0.2")
         until(lambda n=least: len(list(out.glob("images/*.txt"))) >= n, 0.002)
         process.kill()
         process.communicate()
-        said |= {path.name: path.read_bytes() for path in out.glob("images/*.txt")}
-    told = batch(asked, "--out", out, "--json").json
-    assert (told["done"] + told["found"], told["failed"], told["total"]) == (14, 2, 16) and told["found"] >= 5
-    assert [(one["line"], one["message"].split(" ")[-1]) for one in told["errors"]][:1] == [(1, "MOV).")]
-    assert "holds no pictures" in told["errors"][1]["message"] and told["errors"][1]["line"] == 2
-    made = {path.name: path.read_bytes() for path in out.glob("images/*.txt")}
-    assert said.items() <= made.items() and "one.txt" in made
-    assert left(out) - {f"images/{name}" for name in made} == BOOKS - {"CREDITS.txt"}, "words are nobody's drawing"
+        output |= {path.name: path.read_bytes() for path in out.glob("images/*.txt")}
+    answer = batch(prompt_file, "--out", out, "--json").json
+    assert (answer["done"] + answer["found"], answer["failed"], answer["total"]) == (14, 2, 16) and answer["found"] >= 5
+    assert [(one["line"], one["message"].split(" ")[-1]) for one in answer["errors"]][:1] == [(1, "MOV).")]
+    assert "holds no pictures" in answer["errors"][1]["message"] and answer["errors"][1]["line"] == 2
+    created = {path.name: path.read_bytes() for path in out.glob("images/*.txt")}
+    assert output.items() <= created.items() and "one.txt" in created
+    assert left(out) - {f"images/{name}" for name in created} == BOOKS - {"CREDITS.txt"}, "words are nobody's drawing"
     books = rows(out / "images/metadata.jsonl")
     names = {row["source"]: row["text"] for row in books}
     assert sorted(names) == [*(f"{number:02}.png" for number in range(12)), "x.png"]
-    assert names["x.png"] == "a green face, happy" and sorted(row["file_name"] for row in books) == sorted(made)
+    assert names["x.png"] == "a green face, happy" and sorted(row["file_name"] for row in books) == sorted(created)

@@ -97,11 +97,11 @@ def test_fresh_pictures_are_known_things_and_in_no_split_of_the_world(measured):
     world = World.load(measured)
     with pytest.raises(FileNotFoundError, match=r"python -m models\.data fresh"):
         extra_sets.load_fresh(world)
-    found = extra_sets.fetch_fresh(world)
-    (picture,) = found.pictures
+    result = extra_sets.fetch_fresh(world)
+    (picture,) = result.pictures
     assert (picture.id, picture.concept, picture.split) == ("fresh/red", "red-circle", "fresh")
-    assert picture.colours == ("red",) and found.pixels.shape == (1, 128, 128, 4)
-    assert found.left_out == {"of no character": 1, "no emoji of Unicode": 1, "of a skin tone": 1}
+    assert picture.colours == ("red",) and result.pixels.shape == (1, 128, 128, 4)
+    assert result.left_out == {"of no character": 1, "no emoji of Unicode": 1, "of a skin tone": 1}
     assert building.build(measured, workers=1)["digest"] == digest, "the world is as it was"
     assert not {one.id for one in World.load(measured).pictures} & {picture.id}
     with pytest.raises(ValueError, match="unknown split"):
@@ -193,7 +193,7 @@ def names() -> Emojibase:
         ("slightly-smiling", "slightly-smiling-face", None, None),
     ],
 )
-def test_names_of_all_sets_meet_in_one_concept(names, name, concept, skin, gender):
+def test_names_of_all_sets_map_to_concepts(names, name, concept, skin, gender):
     meaning = names.by_name(name)
     assert (meaning.concept, meaning.skin, meaning.gender) == (concept, skin, gender)
 
@@ -205,7 +205,7 @@ def test_code_points_and_names_agree(names):
     assert names.by_points("ABCDEF") is None
 
 
-def test_an_unknown_name_is_a_concept_of_its_own_cut_into_known_words(names):
+def test_an_unknown_name_is_split_into_known_words(names):
     assert names.by_name("smilephone").names["en"] == "smile phone"
     assert names.by_name("zzyzx").concept == "zzyzx"
 
@@ -216,7 +216,7 @@ def test_hexcode_drops_selectors_and_tones_but_never_everything():
     assert hexcode("1f3fb") == ("1F3FB", None)
 
 
-def test_structured_labels_are_said_as_people_say_them():
+def test_structured_labels_become_plain_phrases():
     assert plain_english("man: red hair") == "man with red hair"
     assert plain_english("man walking: facing right") == "man walking facing right"
     assert plain_english("flag: Japan") == "flag of Japan"

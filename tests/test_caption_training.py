@@ -55,10 +55,10 @@ def options(parts: Path) -> TaskOptions:
 
 @pytest.fixture(scope="module")
 def task(parts: Path) -> CaptionTask:
-    made = task_of(options(parts))
-    awaken(made.model)
-    made.model.eval()
-    return made
+    network = task_of(options(parts))
+    awaken(network.model)
+    network.model.eval()
+    return network
 
 
 @pytest.fixture
@@ -102,26 +102,26 @@ def test_every_caption_names_what_is_shown_and_its_ground() -> None:
             assert not (shown.grounded and ("transparent" in text or "透明" in text))
 
 
-def test_what_is_drawn_repeats_in_any_company(pipeline: CaptionPipeline) -> None:
+def test_captions_do_not_depend_on_the_batch(pipeline: CaptionPipeline) -> None:
     every = pipeline.figures(PIXELS, "en", "short", 3, [5, 6, 7])
     again = pipeline.figures(PIXELS[1:], "en", "short", 3, [6, 7])
-    assert [found.texts for found in every[1:]] == [found.texts for found in again]
+    assert [result.texts for result in every[1:]] == [result.texts for result in again]
     alone = pipeline.caption(PIXELS[:1], "en", "long", 3, [5])
     assert alone == pipeline.caption(PIXELS[:1], "en", "long", 3, [5])
     other = pipeline.figures(PIXELS, "en", "short", 3, [8, 9, 10])
-    assert [found.texts for found in other] != [found.texts for found in every]
+    assert [result.texts for result in other] != [result.texts for result in every]
 
 
 def test_tags_are_not_repeated() -> None:
-    said = {"en": "cat, red, cat, noto", "zh": "猫，红色，猫"}
-    found = [CaptionPipeline._unrepeated(text, task_token("tags", language)) for language, text in said.items()]  # type: ignore[arg-type]
-    assert found == ["cat, red, noto", "猫，红色"]
+    output = {"en": "cat, red, cat, noto", "zh": "猫，红色，猫"}
+    result = [CaptionPipeline._unrepeated(text, task_token("tags", language)) for language, text in output.items()]  # type: ignore[arg-type]
+    assert result == ["cat, red, noto", "猫，红色"]
     assert CaptionPipeline._unrepeated("a cat, a cat", task_token("short", "en")) == "a cat, a cat"
 
 
 def test_candidates_are_ranked(pipeline: CaptionPipeline) -> None:
-    for found in pipeline.caption(PIXELS, "zh", "tags", 3):
-        scores = [found.score, *(score for _, score in found.others)]
+    for result in pipeline.caption(PIXELS, "zh", "tags", 3):
+        scores = [result.score, *(score for _, score in result.others)]
         assert scores == sorted(scores, reverse=True) and 0 <= scores[-1] <= scores[0] <= 1
         assert len(scores) <= 3
 
@@ -140,44 +140,46 @@ def test_a_blind_caption_does_not_depend_on_the_picture(
 
 
 def test_a_ranking_tells_right_from_wrong_and_known_from_unknown() -> None:
-    rng, found, right = np.random.default_rng(0), [], []
+    rng, result, right = np.random.default_rng(0), [], []
     for number in range(80):
         answers = [bool(n == 0 and number < 60) for n in range(3)]
         figures = rng.normal(0, 0.1, (3, 5)) + np.array(answers)[:, None] * np.array([1, 1, 0, 0, 0])
-        found.append(Candidates(("a", "b", "c"), figures))
+        result.append(Candidates(("a", "b", "c"), figures))
         right.append(answers)
-    ranking = ranking_of(found, right, 60)
-    assert all(probabilities(one, ranking).argmax() == 0 for one in found[:60])
-    best = [probabilities(one, ranking).max() < ranking["threshold"] for one in found]
+    ranking = ranking_of(result, right, 60)
+    assert all(probabilities(entry, ranking).argmax() == 0 for entry in result[:60])
+    best = [probabilities(entry, ranking).max() < ranking["threshold"] for entry in result]
     assert all(best[60:]) and sum(best[:60]) < 0.35 * 60
 
 
 def test_pictures_from_outside_repeat_and_differ() -> None:
-    made = [outside_picture(number, seed=1) for number in range(8)]
-    assert all(np.array_equal(one, outside_picture(n, seed=1)) for n, one in enumerate(made))
-    assert len({one.tobytes() for one in made}) == 8 and all((one[..., 3] == 255).all() for one in made)
+    network = [outside_picture(number, seed=1) for number in range(8)]
+    assert all(np.array_equal(entry, outside_picture(n, seed=1)) for n, entry in enumerate(network))
+    assert len({entry.tobytes() for entry in network}) == 8 and all((entry[..., 3] == 255).all() for entry in network)
 
 
-def test_what_is_told_is_true_and_in_order(task: CaptionTask) -> None:
+def test_training_entities_are_true_and_ordered(task: CaptionTask) -> None:
     for number in range(20):
         shown = task.source.sample(np.random.default_rng(number), 0)
-        told, source = task.entities.exact(shown), shown.source
+        answer, source = task.entities.exact(shown), shown.source
         concepts = sorted(item.names["en"] for item in getattr(source, "objects", ()))
         if concepts:
-            assert sorted(one.names[0] for one in told) == concepts
-            assert [one.x + one.y for one in told] == sorted(one.x + one.y for one in told)
+            assert sorted(entry.names[0] for entry in answer) == concepts
+            assert [entry.x + entry.y for entry in answer] == sorted(entry.x + entry.y for entry in answer)
         else:
-            assert len(told) == 1 and Namer(WORLD.pictures).names(told[0].names[0], "en", source.concept)  # type: ignore[union-attr]
+            assert len(answer) == 1 and Namer(WORLD.pictures).names(answer[0].names[0], "en", source.concept)  # type: ignore[union-attr]
 
 
-def test_it_is_told_by_the_detector_or_by_who_asks(pipeline: CaptionPipeline) -> None:
-    found = pipeline.figures(PIXELS, "en", "short")
+def test_entities_come_from_the_detector_or_the_caller(pipeline: CaptionPipeline) -> None:
+    result = pipeline.figures(PIXELS, "en", "short")
     names = pipeline.encoder.encode(to_tensor(PIXELS)).things
-    told = [pipeline.encoder.entities(own) for own in names]
-    assert [one.texts for one in found] == [one.texts for one in pipeline.figures(PIXELS, "en", "short", entities=told)]
+    answer = [pipeline.encoder.entities(own) for own in names]
+    assert [entry.texts for entry in result] == [
+        entry.texts for entry in pipeline.figures(PIXELS, "en", "short", entities=answer)
+    ]
     other = [[Entity(("ball",), 0.9, 0.9)]] * len(PIXELS)
     changed = pipeline.figures(PIXELS, "en", "short", entities=other)
-    assert any(a.figures[0, 2] != b.figures[0, 2] for a, b in zip(found, changed, strict=True))
+    assert any(a.figures[0, 2] != b.figures[0, 2] for a, b in zip(result, changed, strict=True))
 
 
 def test_a_run_resumes_exactly_ships_and_leaves_the_backbone_alone(parts: Path, tmp_path: Path) -> None:
@@ -222,15 +224,15 @@ def detections_of(places: dict[tuple[int, int], int]) -> Detections:
     return Detections(whole, named, there)
 
 
-def test_each_thing_is_found_once_where_it_is() -> None:
+def test_each_thing_is_detected_once() -> None:
     detections = detections_of({(6, 2): 1, (1, 2): 4, (3, 6): 4})
     cells = peaks(detections)[0]
     assert cells == [(1, 2), (6, 2), (3, 6)]
-    found = [thing_at(detections.cells[0, y, x], detections.objectness[0], (x, y)) for x, y in cells]
-    assert [(one.concepts[0], one.x, one.y) for one in found] == [
+    result = [thing_at(detections.cells[0, y, x], detections.objectness[0], (x, y)) for x, y in cells]
+    assert [(entry.concepts[0], entry.x, entry.y) for entry in result] == [
         (4, 0.1875, 0.3125), (1, 0.8125, 0.3125), (4, 0.4375, 0.8125),
     ]  # fmt: skip
-    assert all(one.objectness > 0.9 and one.shares[0] > 0.9 for one in found)
+    assert all(entry.objectness > 0.9 and entry.shares[0] > 0.9 for entry in result)
     assert len(peaks(detections_of({}))[0]) == 1  # nothing is sure: it is named nevertheless, as the whole picture
     assert len(peaks(detections_of({(n % 4 * 2, n // 4 * 2): 0 for n in range(8)}))[0]) == MOST
 
@@ -244,24 +246,24 @@ def test_a_window_shows_what_is_around_a_centre_and_ends_with_the_picture() -> N
     assert windows[2].equal(windows[1])
 
 
-def test_ways_to_name_things_are_likely_and_as_many_as_asked() -> None:
+def test_naming_choices_are_ordered_and_counted() -> None:
     detections = detections_of({(1, 1): 2, (6, 6): 3})
-    found = [thing_at(detections.cells[0, n, n], detections.objectness[0], (n, n)) for n in (1, 6)]
-    ways = choices(found, 3)
-    assert len(ways) == 3 and ways[0][0] == [0, 0] and ways == choices(found, 3)
+    result = [thing_at(detections.cells[0, n, n], detections.objectness[0], (n, n)) for n in (1, 6)]
+    ways = choices(result, 3)
+    assert len(ways) == 3 and ways[0][0] == [0, 0] and ways == choices(result, 3)
     assert ways[0][1] >= ways[1][1] >= ways[2][1] or ways[1] == ways[0]
     assert choices([], 2) == [([], 0.0), ([], 0.0)]
 
 
-def test_a_picture_is_read_the_same_in_any_company_and_after_storage(tmp_path: Path) -> None:
-    made, pixels = tiny_detector(), to_tensor(WORLD.pixels[:3])
+def test_detections_do_not_depend_on_batch_or_storage(tmp_path: Path) -> None:
+    network, pixels = tiny_detector(), to_tensor(WORLD.pixels[:3])
     with torch.no_grad():
-        every, one = made(pixels), made(pixels[1:2])
+        every, entry = network(pixels), network(pixels[1:2])
         for name in ("whole", "cells", "objectness"):
-            assert torch.allclose(getattr(every, name)[1:2], getattr(one, name), atol=1e-4)
-        save_part(made, "detector", tmp_path, int8=True)
+            assert torch.allclose(getattr(every, name)[1:2], getattr(entry, name), atol=1e-4)
+        save_part(network, "detector", tmp_path, int8=True)
         stored: Detector = load_part(Detector, "detector", tmp_path)
-        assert torch.equal(made.guided(every.whole, torch.ones(3, 128)), every.whole)  # no centres yet
+        assert torch.equal(network.guided(every.whole, torch.ones(3, 128)), every.whole)  # no centres yet
         assert torch.allclose(stored(pixels).whole, every.whole, atol=0.2)
 
 

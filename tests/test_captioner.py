@@ -39,22 +39,22 @@ def captioner(encoder: PictureEncoder, awake: bool = True) -> Captioner:
     language = encoder.embedder.language
     widths = {name: encoder.width(name) for name in FEATURES}
     sizes = {**preset("language", "tiny"), **preset("captioner", "tiny"), "vocab_size": language.config.vocab_size}
-    made = Captioner(CaptionerConfig(**{**sizes, "features": widths}))
+    network = Captioner(CaptionerConfig(**{**sizes, "features": widths}))
     if awake:
-        awaken(made)
-    return made.attach(language).eval()
+        awaken(network)
+    return network.attach(language).eval()
 
 
 def context_of(
-    made: Captioner, encoder: PictureEncoder, rows: slice, shown: torch.Tensor | None = None
+    network: Captioner, encoder: PictureEncoder, rows: slice, shown: torch.Tensor | None = None
 ) -> PictureContext:
     looked = encoder.encode(to_tensor(WORLD.pixels[rows]))
-    return made.read(encoder.features(looked.tokens, TOLD[rows]), shown)
+    return network.read(encoder.features(looked.tokens, TOLD[rows]), shown)
 
 
 def prompts(count: int) -> torch.Tensor:
-    asked = [task_token(*TASKS[number % len(TASKS)]) for number in range(count)]
-    return torch.tensor([[1, ask] for ask in asked])
+    requests = [task_token(*TASKS[number % len(TASKS)]) for number in range(count)]
+    return torch.tensor([[1, ask] for ask in requests])
 
 
 @pytest.fixture(autouse=True)
@@ -64,59 +64,61 @@ def without_gradients() -> Iterator[None]:
 
 
 def test_at_first_it_is_the_backbone(encoder: PictureEncoder) -> None:
-    made, ids = captioner(encoder, awake=False), torch.randint(3, 60, (2, 9))
+    network, ids = captioner(encoder, awake=False), torch.randint(3, 60, (2, 9))
     assert torch.equal(
-        made(ids, picture=context_of(made, encoder, slice(2))).logits, encoder.embedder.language(ids).logits
+        network(ids, picture=context_of(network, encoder, slice(2))).logits, encoder.embedder.language(ids).logits
     )
 
 
 @pytest.mark.parametrize("settings", [{}, {"num_beams": 3, "num_return_sequences": 3}])
 def test_cached_equals_uncached_and_the_backbone_is_left_as_it_was(encoder: PictureEncoder, settings: dict) -> None:
-    made, language, ids = captioner(encoder), encoder.embedder.language, prompts(2)
-    before, seen = language(ids).logits, context_of(made, encoder, slice(2))
-    written = made.generate(ids, picture=seen, max_new_tokens=12, do_sample=False, **settings)
+    network, language, ids = captioner(encoder), encoder.embedder.language, prompts(2)
+    before, seen = language(ids).logits, context_of(network, encoder, slice(2))
+    written = network.generate(ids, picture=seen, max_new_tokens=12, do_sample=False, **settings)
     assert written.equal(
-        made.generate(ids, picture=seen, max_new_tokens=12, do_sample=False, use_cache=False, **settings)
+        network.generate(ids, picture=seen, max_new_tokens=12, do_sample=False, use_cache=False, **settings)
     )
     assert torch.equal(language(ids).logits, before)
 
 
-def test_what_is_asked_for_is_heard(encoder: PictureEncoder) -> None:
-    made, ids = captioner(encoder), prompts(len(TASKS))
-    said = made(ids, picture=context_of(made, encoder, slice(1))).logits[:, -1]
-    assert all((said[n] - said[m]).abs().max() > 1e-4 for n in range(len(TASKS)) for m in range(n))
+def test_each_task_token_changes_the_logits(encoder: PictureEncoder) -> None:
+    network, ids = captioner(encoder), prompts(len(TASKS))
+    result = network(ids, picture=context_of(network, encoder, slice(1))).logits[:, -1]
+    assert all((result[n] - result[m]).abs().max() > 1e-4 for n in range(len(TASKS)) for m in range(n))
 
 
 def test_token_by_token_equals_all_at_once(encoder: PictureEncoder) -> None:
-    made, ids = captioner(encoder), torch.randint(3, 60, (6, 5))
-    seen, parts, cache = context_of(made, encoder, slice(2)), [], None
+    network, ids = captioner(encoder), torch.randint(3, 60, (6, 5))
+    seen, parts, cache = context_of(network, encoder, slice(2)), [], None
     for start in range(5):
-        output = made(ids[:, start : start + 1], picture=seen, cache=cache, use_cache=True)
+        output = network(ids[:, start : start + 1], picture=seen, cache=cache, use_cache=True)
         parts.append(output.logits)
         cache = output.cache
-    assert torch.allclose(torch.cat(parts, 1), made(ids, picture=seen).logits, atol=1e-5)
+    assert torch.allclose(torch.cat(parts, 1), network(ids, picture=seen).logits, atol=1e-5)
 
 
 def test_candidates_share_what_was_read_of_their_picture(encoder: PictureEncoder) -> None:
-    made, ids = captioner(encoder), prompts(6)
-    shared = made(ids, picture=context_of(made, encoder, slice(2))).logits
-    apart = made(ids, picture=context_of(made, encoder, slice(2)).rows(torch.tensor([0, 0, 0, 1, 1, 1]))).logits
+    network, ids = captioner(encoder), prompts(6)
+    shared = network(ids, picture=context_of(network, encoder, slice(2))).logits
+    apart = network(ids, picture=context_of(network, encoder, slice(2)).rows(torch.tensor([0, 0, 0, 1, 1, 1]))).logits
     assert torch.allclose(shared, apart, atol=1e-5)
-    assert not torch.allclose(shared[0], made(ids, picture=context_of(made, encoder, slice(1, 3))).logits[0], atol=1e-4)
+    assert not torch.allclose(
+        shared[0], network(ids, picture=context_of(network, encoder, slice(1, 3))).logits[0], atol=1e-4
+    )
 
 
 def test_a_hidden_picture_is_none_and_every_eye_is_read(encoder: PictureEncoder) -> None:
-    made, ids = captioner(encoder), prompts(2)
-    hidden = made(ids, picture=context_of(made, encoder, slice(2), torch.tensor([False, True]))).logits
+    network, ids = captioner(encoder), prompts(2)
+    hidden = network(ids, picture=context_of(network, encoder, slice(2), torch.tensor([False, True]))).logits
     blind, shown = (
-        made(ids, picture=made.blind(2)).logits,
-        made(ids, picture=context_of(made, encoder, slice(2))).logits,
+        network(ids, picture=network.blind(2)).logits,
+        network(ids, picture=context_of(network, encoder, slice(2))).logits,
     )
     assert torch.allclose(hidden[0], blind[0], atol=1e-5) and torch.allclose(hidden[1], shown[1], atol=1e-5)
     sight = encoder.features(encoder.encode(to_tensor(WORLD.pixels[:2])).tokens, TOLD[:2])
     for eye in FEATURES:
         other = {**sight, eye: (torch.randn_like(sight[eye][0]), sight[eye][1])}
-        assert not torch.allclose(made(ids, picture=made.read(other)).logits, shown, atol=1e-4)
+        assert not torch.allclose(network(ids, picture=network.read(other)).logits, shown, atol=1e-4)
 
 
 def test_names_are_read_token_by_token_and_where_they_are(encoder: PictureEncoder) -> None:
@@ -132,12 +134,12 @@ def test_names_are_read_token_by_token_and_where_they_are(encoder: PictureEncode
 
 
 def test_only_what_is_added_is_stored(encoder: PictureEncoder, tmp_path: Path) -> None:
-    made, ids = captioner(encoder), prompts(2)
-    made.save_pretrained(tmp_path)
+    network, ids = captioner(encoder), prompts(2)
+    network.save_pretrained(tmp_path)
     stored = Captioner.from_pretrained(tmp_path)
     assert not [name for name, _ in stored.named_parameters() if "embed_tokens" in name or "mixture" in name]
     again = stored.attach(encoder.embedder.language).eval()
-    seen, own = context_of(made, encoder, slice(2)), context_of(again, encoder, slice(2))
-    assert torch.equal(made(ids, picture=seen).logits, again(ids, picture=own).logits)
+    seen, this = context_of(network, encoder, slice(2)), context_of(again, encoder, slice(2))
+    assert torch.equal(network(ids, picture=seen).logits, again(ids, picture=this).logits)
     with pytest.raises(ValueError, match="hidden_size"):
         stored.attach(LanguageModel(encoder.embedder.language.config.__class__(**preset("language", "sticker"))))

@@ -67,11 +67,11 @@ def test_generate_makes_transparent_pictures_and_says_where(studio: Callable[...
 
 def test_the_same_seed_makes_the_same_file_and_finds_it(studio: Callable[..., Output], tmp_path: Path) -> None:
     ask = ("a cat", "--seed", 1, "--out")
-    one, two = faces(studio, *ask, tmp_path / "1").json[0], faces(studio, *ask, tmp_path / "2").json[0]
-    assert Path(one["path"]).read_bytes() == Path(two["path"]).read_bytes()
+    first, two = faces(studio, *ask, tmp_path / "1").json[0], faces(studio, *ask, tmp_path / "2").json[0]
+    assert Path(first["path"]).read_bytes() == Path(two["path"]).read_bytes()
     again = faces(studio, *ask, tmp_path / "1").json[0]
-    assert (again["path"], again["seconds"]) == (one["path"], 0)
-    assert faces(studio, "a cat", "--seed", 2, "--out", tmp_path / "1").json[0]["path"] != one["path"]
+    assert (again["path"], again["seconds"]) == (first["path"], 0)
+    assert faces(studio, "a cat", "--seed", 2, "--out", tmp_path / "1").json[0]["path"] != first["path"]
 
 
 def test_without_out_pictures_go_into_the_home(studio: Callable[..., Output], tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_blends_and_likenesses_need_no_words(studio: Callable[..., Output], tmp_
     assert len({result.json[0]["job_id"] for result in likes}) == 4
 
 
-def test_words_without_quotation_marks_are_one_prompt(studio: Callable[..., Output], tmp_path: Path) -> None:
+def test_unquoted_words_are_a_single_prompt(studio: Callable[..., Output], tmp_path: Path) -> None:
     result = faces(studio, "a", "red", "cat", "--out", tmp_path)
     assert [row["prompt"] for row in result.json] == ["a red cat"] and "one prompt, 'a red cat'" in result.err
     assert len(faces(studio, "a red cat", "dog", "--out", tmp_path).json) == 2
@@ -108,7 +108,7 @@ def test_it_says_its_version_and_what_was_meant(studio: Callable[..., Output]) -
     assert studio("open", "--port", 70000).err == "studio: --port must be between 0 and 65535, not 70000.\n"
 
 
-def test_what_it_does_not_know_is_said(studio: Callable[..., Output], tmp_path: Path) -> None:
+def test_unknown_words_are_reported(studio: Callable[..., Output], tmp_path: Path) -> None:
     result = faces(studio, "an axolotl", "--out", tmp_path)
     assert "I don't know axolotl; nearest: lizard, fish." in result.err
     assert result.json[0]["unknown"] == [{"word": "axolotl", "nearest": ["lizard", "fish"]}]
@@ -279,7 +279,7 @@ def test_the_queue_is_paused_and_goes_on(studio: Command, house: Home) -> None:
         (("cancel", "\udcff"), "there is no job '\\udcff'"),
     ],
 )
-def test_what_can_not_be_done_is_one_sentence(studio: Command, house: Home, arguments: tuple, says: str) -> None:
+def test_queue_commands_refuse_bad_ids(studio: Command, house: Home, arguments: tuple, says: str) -> None:
     result = studio(*arguments)
     assert result.code == 2 and says in result.err and result.err.count("\n") == 1
 
@@ -309,7 +309,7 @@ def test_no_rebuild_under_an_open_studio(studio: Command, house: Home) -> None:
     assert result.code == 2 and "a studio is open on" in result.err
 
 
-def test_a_home_that_can_not_be_is_one_sentence(studio: Command, tmp_path: Path) -> None:
+def test_an_unusable_home_is_refused(studio: Command, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     for command in (("queue",), ("doctor",), ("rebuild",), ("generate", "a cat", "--model", "fake")):
         for home in (tmp_path / "file", "~nosuch/x"):

@@ -28,8 +28,8 @@ Door = Callable[[str, str, Path], str]  # (address, prompt, home) -> sha256 of t
 
 
 def a1111(address: str, prompt: str, home: Path) -> str:
-    told = {"prompt": prompt, "steps": STEPS, "width": 128, "height": 128}
-    answer = httpx.post(f"{address}/sdapi/v1/txt2img", json=told, timeout=TIMEOUT).raise_for_status()
+    report = {"prompt": prompt, "steps": STEPS, "width": 128, "height": 128}
+    answer = httpx.post(f"{address}/sdapi/v1/txt2img", json=report, timeout=TIMEOUT).raise_for_status()
     return hashlib.sha256(base64.b64decode(answer.json()["images"][0])).hexdigest()
 
 
@@ -45,8 +45,8 @@ def api(address: str, prompt: str, home: Path) -> str:
 def tools(address: str, prompt: str, home: Path) -> str:
     async def call() -> str:
         async with mcp.Client(f"{address}/mcp") as client:
-            made = await client.call_tool("generate", {"prompt": prompt, "steps": STEPS})
-            return made.structured_content["jobs"][0]["pictures"][0]["sha256"]
+            results = await client.call_tool("generate", {"prompt": prompt, "steps": STEPS})
+            return results.structured_content["jobs"][0]["pictures"][0]["sha256"]
 
     return asyncio.run(call())
 
@@ -61,15 +61,15 @@ DOORS: tuple[Door, ...] = (a1111, api, tools, python)
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    made = Server(tmp_path / "home", MODEL)
-    yield made
-    made.close()
+    results = Server(tmp_path / "home", MODEL)
+    yield results
+    results.close()
 
 
 def memory(server: Server) -> int:
     """Bytes held by the server and its worker."""
     process = psutil.Process(server.process.pid)
-    return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
+    return sum(item.memory_info().rss for item in (process, *process.children(recursive=True)))
 
 
 @pytest.mark.parametrize(
@@ -89,14 +89,14 @@ def test_nothing_is_lost_and_memory_does_not_grow(server: Server, clients: int, 
                 return
 
     with ThreadPoolExecutor(clients) as pool:
-        asked = [pool.submit(ask, number) for number in range(clients)]
+        requests = [pool.submit(ask, number) for number in range(clients)]
         time.sleep(WARM * seconds)
         warm = memory(server)
         over.wait(max(0.0, begin + seconds - time.monotonic()))
         held = memory(server)
         over.set()
-        for one in asked:
-            one.result()
+        for item in requests:
+            item.result()
     home = Home(server.home)
     rows = home.database.rows("SELECT prompt, sha256 FROM artifacts")
     assert {row["prompt"]: row["sha256"] for row in rows} == got and len(rows) == len(got) >= 2 * clients

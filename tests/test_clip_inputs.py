@@ -16,7 +16,7 @@ import pytest
 from conftest import Output, refusal
 from page_kit import client_of
 from PIL import Image
-from queue_kit import made
+from queue_kit import artifacts
 from waiting import bounded
 
 from models.data.pixels import fit
@@ -105,17 +105,17 @@ def test_every_format_is_read_frame_by_frame(files: dict[str, Path], subtests: p
             clip = ClipFile.open(path)
             assert (clip.count, clip.width, clip.height) == (COUNT, *SIZE)
             assert clip.seconds == pytest.approx(COUNT * STEP)
-            found = [(one.number, one.time, one.seconds, one.picture()) for one in clip.frames()]
-            assert [one[0] for one in found] == [1, 2, 3, 4, 5, 6, 7]
-            assert [one[1:3] for one in found] == [pytest.approx((n * STEP, STEP)) for n in range(COUNT)]
+            hits = [(item.number, item.time, item.seconds, item.picture()) for item in clip.frames()]
+            assert [item[0] for item in hits] == [1, 2, 3, 4, 5, 6, 7]
+            assert [item[1:3] for item in hits] == [pytest.approx((n * STEP, STEP)) for n in range(COUNT)]
             seen = kind in ("webm", "mov", "webp", "png", "avif")
-            for number, (*_, picture) in enumerate(found):
+            for number, (*_, picture) in enumerate(hits):
                 wanted = np.asarray(frame(number, 100 if seen else 255), int)
                 lost = np.abs(np.asarray(picture, int) - wanted)
                 assert picture.mode == "RGBA" and lost[..., :3].max() <= colours and lost[..., 3].max() <= alphas
 
 
-def test_one_picture_stands_for_a_clip_and_some_for_the_whole(files: dict[str, Path], tmp_path: Path) -> None:
+def test_frames_are_selected_from_a_clip(files: dict[str, Path], tmp_path: Path) -> None:
     for kind in ("gif", "webm", "mp4"):
         shades = [shade(picture_of(files[kind], place)) for place in ("first", "middle", "last")]
         assert shades == pytest.approx([20, 110, 200], abs=6)
@@ -155,8 +155,8 @@ def test_what_is_too_much_is_refused_before_it_is_decoded(
     monkeypatch.setattr(clips, "_decoder", decoded)
     for kind in ("webm", "mp4", "mkv"):
         long = video(tmp_path / f"long.{kind}", [frame(0)] * 3, *VIDEOS[kind][:2], step=3600)
-        said = refusal(lambda long=long: ClipFile.open(long))
-        assert re.search(r"plays for [\d,]+ seconds; clips of at most 120 are read", said)
+        output = refusal(lambda long=long: ClipFile.open(long))
+        assert re.search(r"plays for [\d,]+ seconds; clips of at most 120 are read", output)
     live = {"format": "webm", "options": {"live": "1"}}  # a header that does not say how long it is
     long = video(tmp_path / "live.webm", [frame(n) for n in range(9)], "libvpx-vp9", "yuv420p", step=20, **live)
     assert "clips of at most 120 are read" in refusal(lambda: ClipFile.open(long))
@@ -177,7 +177,7 @@ def test_a_clip_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
     """A hundred megabytes of frames, as a video and as a GIF, read by a process that has done nothing else."""
     frames = [Image.new("P", (512, 512), number % 2) for number in range(100)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=40)
-    video(tmp_path / "a.mp4", [one.convert("RGBA") for one in frames[:2]] * 50, "mpeg4", "yuv420p", 0.04)
+    video(tmp_path / "a.mp4", [item.convert("RGBA") for item in frames[:2]] * 50, "mpeg4", "yuv420p", 0.04)
     done = subprocess.run([sys.executable, "-c", PEAK, *tmp_path.iterdir()], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 50 * 1024
 
@@ -186,19 +186,19 @@ def test_a_clip_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
 
 
 @bounded()
-def test_what_is_cut_short_or_changed_is_one_sentence(files: dict[str, Path], tmp_path: Path) -> None:
+def test_damaged_clips_are_refused(files: dict[str, Path], tmp_path: Path) -> None:
     chance = np.random.default_rng(0)
 
     def read(path: Path) -> None:
-        for one in ClipFile.open(path).frames():
-            one.picture()
+        for item in ClipFile.open(path).frames():
+            item.picture()
 
     for kind, path in files.items():
         whole, broken = path.read_bytes(), tmp_path / f"broken.{kind}"
         for cut in range(1, len(whole) * 2 // 3, 1 if kind == "gif" else 1 + len(whole) // 20):
             broken.write_bytes(whole[:cut])
-            said = refusal(lambda broken=broken: read(broken))
-            assert "\n" not in said and (str(broken) in said or kind == "gif"), (kind, cut)
+            output = refusal(lambda broken=broken: read(broken))
+            assert "\n" not in output and (str(broken) in output or kind == "gif"), (kind, cut)
         for _ in range(20):
             changed = np.frombuffer(whole, np.uint8).copy()
             changed[chance.integers(0, len(whole), 8)] = chance.integers(0, 256, 8)
@@ -247,15 +247,15 @@ def test_the_command_writes_frames(studio: Callable[..., Output], files: dict[st
         for row in rows:
             Path(row["path"]).unlink()
     (tmp_path / "clip-0001.png").write_text("another")
-    said = studio("frames", files["mp4"], "--every", 2, "--out", tmp_path)
-    assert said.code == 2 and "is another file" in said.err and len(list(tmp_path.iterdir())) == 1
+    output = studio("frames", files["mp4"], "--every", 2, "--out", tmp_path)
+    assert output.code == 2 and "is another file" in output.err and len(list(tmp_path.iterdir())) == 1
 
 
 def test_the_command_says_what_a_clip_is(studio: Callable[..., Output], files: dict[str, Path], tmp_path: Path) -> None:
     for kind, path in files.items():
-        said = studio("info", path, "--json").json["clip"]
-        assert (said["frames"], said["seconds"], said["fps"], said["width"]) == (COUNT, 0.7, 10, SIZE[0])
-        assert said["format"].lower() == kind
+        output = studio("info", path, "--json").json["clip"]
+        assert (output["frames"], output["seconds"], output["fps"], output["width"]) == (COUNT, 0.7, 10, SIZE[0])
+        assert output["format"].lower() == kind
     assert "codec: vp9" in studio("info", files["webm"]).out
     frame(0).save(tmp_path / "still.png")
     assert "holds no settings" in studio("info", tmp_path / "still.png").err
@@ -267,14 +267,14 @@ CAN = Fake().capabilities()
 Command = Callable[..., Output]
 
 
-def asked(task: str = "clip", **fields: Any) -> Any:
+def resolved(task: str = "clip", **fields: Any) -> Any:
     given = {name: {"path": str(value)} if isinstance(value, Path) else value for name, value in fields.items()}
     return resolve(make_request(task, **{"model": "fake", "seed": 1, **given}), CAN)
 
 
 def frames_of(request: Any) -> list[np.ndarray]:
-    (artifact,) = made(Fake(), request)
-    return [np.asarray(one) for one in media.frames(artifact.data)]
+    (artifact,) = artifacts(Fake(), request)
+    return [np.asarray(item) for item in media.frames(artifact.data)]
 
 
 @pytest.fixture
@@ -285,9 +285,7 @@ def gif(tmp_path: Path) -> Path:
 # --- First and last frames --------------------------------------------------------------------------------------------
 
 
-def test_first_and_last_frames_of_any_size_are_fitted_and_one_frame_of_a_clip_is_taken(
-    gif: Path, tmp_path: Path
-) -> None:
+def test_first_and_last_frames_are_fitted_and_clips_give_a_frame(gif: Path, tmp_path: Path) -> None:
     Image.new("RGB", (640, 480), "red").save(tmp_path / "photo.jpg")
     webm = written(tmp_path, "webm")
     for first, last, notes in (
@@ -295,18 +293,18 @@ def test_first_and_last_frames_of_any_size_are_fitted_and_one_frame_of_a_clip_is
         (tmp_path / "photo.jpg", webm, ["of the clip given as last only the first frame is taken."]),
         (gif, tmp_path / "photo.jpg", ["of the clip given as image only the first frame is taken."]),
     ):
-        request = asked(image=first, last=last, frames=3)
+        request = resolved(image=first, last=last, frames=3)
         assert [str(note) for note in inputs.notes(request)] == notes and len(frames_of(request)) == 3
     frame(0).save(tmp_path / "first.png")
-    assert [one.tolist() for one in frames_of(asked(image=gif, frames=2))] == [
-        one.tolist() for one in frames_of(asked(image=tmp_path / "first.png", frames=2))
+    assert [item.tolist() for item in frames_of(resolved(image=gif, frames=2))] == [
+        item.tolist() for item in frames_of(resolved(image=tmp_path / "first.png", frames=2))
     ]
     for task, code in (("image", "clip.first_frame"), ("caption", "clip.middle_frame")):
-        (note,) = inputs.notes(asked(task, image=gif))
+        (note,) = inputs.notes(resolved(task, image=gif))
         assert note.code == code and len({note.text(language) for language in languages()}) == 2
 
 
-def test_what_is_taken_is_said_at_every_door(studio: Command, gif: Path, tmp_path: Path) -> None:
+def test_notes_about_clips_reach_every_client(studio: Command, gif: Path, tmp_path: Path) -> None:
     result = studio("animate", "--image", gif, "--frames", 2, "--model", "fake", "--out", tmp_path)
     assert result.code == 0 and result.err == "studio: of the clip given as image only the first frame is taken.\n"
     with Studio(tmp_path / "house") as house:
@@ -328,33 +326,33 @@ def test_what_is_taken_is_said_at_every_door(studio: Command, gif: Path, tmp_pat
 
 
 def test_a_clip_goes_on_from_its_last_frame(gif: Path, tmp_path: Path) -> None:
-    usual = [fit(one) for one in media.frames(gif.read_bytes())]
+    usual = [fit(item) for item in media.frames(gif.read_bytes())]
     for loop, new in ((False, 4), (True, 3)):
-        request = asked(image=gif, extend=True, frames=5, loop=loop)
+        request = resolved(image=gif, extend=True, frames=5, loop=loop)
         assert request.fps == 1 / STEP and inputs.notes(request) == []
         whole = frames_of(request)
         assert len(whole) == len(usual) + new
-        assert all(np.array_equal(fit(Image.fromarray(one)), two) for one, two in zip(whole, usual, strict=False))
+        assert all(np.array_equal(fit(Image.fromarray(item)), two) for item, two in zip(whole, usual, strict=False))
         assert ClipEnds.of(request, comes_back=False).last is None, "what leads away is not asked to come back"
-    faster = frames_of(asked(image=gif, extend=True, frames=5, loop=False, fps=20))
+    faster = frames_of(resolved(image=gif, extend=True, frames=5, loop=False, fps=20))
     assert len(faster) == 2 * len(usual) + 4, "what was there keeps its pace"
     again = tmp_path / "again.webp"
-    again.write_bytes(made(Fake(), asked(image=gif, extend=True, frames=5))[0].data)
-    assert len(frames_of(asked(image=again, extend=True, frames=5))) == len(usual) + 3 + 3
+    again.write_bytes(artifacts(Fake(), resolved(image=gif, extend=True, frames=5))[0].data)
+    assert len(frames_of(resolved(image=again, extend=True, frames=5))) == len(usual) + 3 + 3
 
 
 def test_what_can_not_go_on(gif: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frame(0).save(tmp_path / "still.png")
     assert "does not move, so it can't be continued" in refusal(
-        lambda: asked(image=tmp_path / "still.png", extend=True)
+        lambda: resolved(image=tmp_path / "still.png", extend=True)
     )
-    assert "extend is about a picture to start from" in refusal(lambda: asked(prompt="a cat", extend=True))
+    assert "extend is about a picture to start from" in refusal(lambda: resolved(prompt="a cat", extend=True))
     for loop, least in ((True, 3), (False, 2)):
-        result = refusal(lambda loop=loop, least=least: asked(image=gif, extend=True, loop=loop, frames=least - 1))
+        result = refusal(lambda loop=loop, least=least: resolved(image=gif, extend=True, loop=loop, frames=least - 1))
         assert result.startswith(f"frames must be between {least} and 64")
     monkeypatch.setattr("studio.planner.CONTINUED", 6)
-    assert "has 7 frames; a clip of at most 6" in refusal(lambda: asked(image=gif, extend=True))
-    request = asked(prompt="a cat", image=gif, frames=2)
+    assert "has 7 frames; a clip of at most 6" in refusal(lambda: resolved(image=gif, extend=True))
+    request = resolved(prompt="a cat", image=gif, frames=2)
     gif.write_bytes(written(tmp_path, "webp").read_bytes())
     assert "was changed" in refusal(lambda: frames_of(request))
 
@@ -362,7 +360,7 @@ def test_what_can_not_go_on(gif: Path, tmp_path: Path, monkeypatch: pytest.Monke
 # --- Doors ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_clip_with_every_setting_is_made_again_from_its_file(studio: Command, gif: Path, tmp_path: Path) -> None:
+def test_a_clip_with_every_setting_is_verified_and_batched(studio: Command, gif: Path, tmp_path: Path) -> None:
     frame(3).save(tmp_path / "last.png")
     settings = {"frames": 3, "fps": 5, "motion_strength": 0.5, "seed": 4}
     flags = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", value)]
@@ -375,7 +373,7 @@ def test_a_clip_with_every_setting_is_made_again_from_its_file(studio: Command, 
         "extend": False,
     }
     (longer,) = studio("animate", "--extend", *flags, *pictures[:2], *pictures[4:], "--out", tmp_path, "--json").json
-    taken = [one["path"] for one in studio("frames", longer["path"], "--number", 2, "--json").json]
+    taken = [item["path"] for item in studio("frames", longer["path"], "--number", 2, "--json").json]
     assert studio("verify", row["path"], longer["path"], *taken).out.count("identical") == 4
     (tmp_path / "a.csv").write_text("task,prompt,frames,fps,motion_strength,loop,seed,image,last\n")
     with (tmp_path / "a.csv").open("a") as table:
@@ -395,13 +393,13 @@ def test_a_clip_has_a_vector_that_is_its_frames_mean(tiny: Embedded, tmp_path: P
     pictures = tuple({"path": str(path)} for path in (still, clip, still))
     request = resolve(make_request("embed", texts=("a cat",), images=pictures), tiny.capabilities())
     matches = [event for event in run(tiny, request) if isinstance(event, Vector)]
-    assert [one.kind for one in matches] == ["text", "image", "clip", "image"]
+    assert [item.kind for item in matches] == ["text", "image", "clip", "image"]
     assert matches[1].vector == matches[3].vector
     frames = [tmp_path / f"{number}.png" for number in range(7)]
-    for path, one in zip(frames, media.frames(clip.read_bytes()), strict=True):
-        one.save(path)
+    for path, item in zip(frames, media.frames(clip.read_bytes()), strict=True):
+        item.save(path)
     request = make_request("embed", images=tuple({"path": str(path)} for path in frames))
-    alone = [one.vector for one in run(tiny, resolve(request, tiny.capabilities())) if isinstance(one, Vector)]
+    alone = [item.vector for item in run(tiny, resolve(request, tiny.capabilities())) if isinstance(item, Vector)]
     mean = np.mean(alone, 0)
     assert np.allclose(matches[2].vector, mean / np.linalg.norm(mean), atol=1e-5)
 

@@ -53,7 +53,7 @@ def two(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         wait=lambda refs, timeout: (refs[:1], refs[1:]),
         get=lambda ref: ref(),
-        **dict.fromkeys(("init", "shutdown", "kill"), lambda *said, **how: None),
+        **dict.fromkeys(("init", "shutdown", "kill"), lambda *output, **how: None),
     )
     on_node = SimpleNamespace(NodeAffinitySchedulingStrategy=lambda node, soft: node)
     modules = {"ray": ray, "ray._private.worker": SimpleNamespace(), "ray.util.scheduling_strategies": on_node}
@@ -61,7 +61,7 @@ def two(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, name, module)
 
 
-def asked(folder: Path) -> Path:
+def batch_file(folder: Path) -> Path:
     """Pictures, one twice, clips, captions of given pictures, one that is refused, and a bad line."""
     (folder / "in").mkdir()
     for number in range(3):
@@ -85,7 +85,7 @@ def left(out: Path) -> dict[str, Any]:
 def test_a_machine_that_dies_gives_its_work_back(
     studio: Callable[..., Output], tmp_path: Path, two: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    batch = partial(studio, "batch", asked(tmp_path), "--json", "--model", "fake", "--out")
+    batch = partial(studio, "batch", batch_file(tmp_path), "--json", "--model", "fake", "--out")
     here, there = batch(tmp_path / "here"), batch(tmp_path / "there", "--cluster", "auto")
     assert (here.code, there.code) == (1, 1) and "a device of machine a " in caplog.text
     assert there.json["failed"] == 2 and {**there.json, "out": ""} == {**here.json, "out": ""}
@@ -96,24 +96,26 @@ def test_what_kills_whoever_does_it_fails_alone(
     studio: Callable[..., Output], tmp_path: Path, two: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Actor, "deadly", "face 7")
-    said = studio("batch", asked(tmp_path), "--json", "--model", "fake", "--out", tmp_path / "out", "--cluster")
-    broken = [one["line"] for one in said.json["errors"] if "devices of the cluster broke down" in one["message"]]
-    assert said.code == 1 and broken == [8] and (said.json["failed"], said.json["problem"]) == (3, None)
+    output = studio("batch", batch_file(tmp_path), "--json", "--model", "fake", "--out", tmp_path / "out", "--cluster")
+    broken = [one["line"] for one in output.json["errors"] if "devices of the cluster broke down" in one["message"]]
+    assert output.code == 1 and broken == [8] and (output.json["failed"], output.json["problem"]) == (3, None)
     monkeypatch.setattr(Actor, "deadly", "_maker")  # nobody can even load the model
-    said = studio(
+    output = studio(
         "batch", tmp_path / "asked.jsonl", "--json", "--model", "fake", "--out", tmp_path / "none", "--cluster"
     )
-    assert said.code == 2 and "was lost" in said.json["problem"] and said.json["failed"] == 1
+    assert output.code == 2 and "was lost" in output.json["problem"] and output.json["failed"] == 1
 
 
 def test_without_ray_or_a_cluster_it_says_what_to_do(
     studio: Callable[..., Output], tmp_path: Path, two: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = studio("batch", asked(tmp_path), "--model", "fake", "--out", tmp_path / "out", "--cluster", "127.0.0.1:1")
-    assert said.code == 2 and "there is no Ray cluster at 127.0.0.1:1 (" in said.err
+    output = studio(
+        "batch", batch_file(tmp_path), "--model", "fake", "--out", tmp_path / "out", "--cluster", "127.0.0.1:1"
+    )
+    assert output.code == 2 and "there is no Ray cluster at 127.0.0.1:1 (" in output.err
     monkeypatch.setitem(sys.modules, "ray", None)
-    said = studio("batch", tmp_path / "asked.jsonl", "--model", "fake", "--out", tmp_path / "out", "--cluster")
-    assert said.code == 2 and 'pip install "studio128[cluster]"' in said.err and not (tmp_path / "out").exists()
+    output = studio("batch", tmp_path / "asked.jsonl", "--model", "fake", "--out", tmp_path / "out", "--cluster")
+    assert output.code == 2 and 'pip install "studio128[cluster]"' in output.err and not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
@@ -121,7 +123,17 @@ def test_without_ray_or_a_cluster_it_says_what_to_do(
 def test_a_node_is_killed_and_a_command_is_stopped(studio: Callable[..., Output], tmp_path: Path) -> None:
     """By Ray itself. A cluster of this machine alone is gone when the command is stopped, with its folder."""
     ray = pytest.importorskip("ray.cluster_utils", reason="the extra `cluster`")
-    start = (sys.executable, "-m", "studio", "batch", str(asked(tmp_path)), "--model", "fake:0.05", "--json", "--out")
+    start = (
+        sys.executable,
+        "-m",
+        "studio",
+        "batch",
+        str(batch_file(tmp_path)),
+        "--model",
+        "fake:0.05",
+        "--json",
+        "--out",
+    )
     begun = partial(subprocess.Popen, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
     Path("/tmp/ray").mkdir(exist_ok=True)  # Ray's own test kit writes into it
     cluster = ray.Cluster(True, head_node_args={"num_cpus": 1, "include_dashboard": False, "_system_config": SOON})
@@ -130,10 +142,10 @@ def test_a_node_is_killed_and_a_command_is_stopped(studio: Callable[..., Output]
         process = begun([*start, str(tmp_path / "there"), "--cluster", cluster.address])
         until(lambda: len(list(tmp_path.glob("there/images/*.png"))) > 8)
         cluster.remove_node(node, allow_graceful=False)
-        told = json.loads(process.communicate(timeout=TIMEOUT)[0])
+        answer = json.loads(process.communicate(timeout=TIMEOUT)[0])
     finally:
         cluster.shutdown()
-    assert told["done"] + told["found"] == 31 and told["failed"] == 2
+    assert answer["done"] + answer["found"] == 31 and answer["failed"] == 2
     assert studio(*start[3:], tmp_path / "here").code == 1 and left(tmp_path / "here") == left(tmp_path / "there")
     before = set(Path("/tmp").glob("studio-ray-*"))
     process = begun([*start, str(tmp_path / "stopped"), "--cluster"])
@@ -142,5 +154,5 @@ def test_a_node_is_killed_and_a_command_is_stopped(studio: Callable[..., Output]
     assert 0 < json.loads(process.communicate(timeout=TIMEOUT)[0])["done"] < 31 and process.returncode == 130
     assert set(Path("/tmp").glob("studio-ray-*")) == before
     assert studio(*start[3:], tmp_path / "stopped").code == 1
-    found = {"jobs.jsonl": "what was there is found"}
-    assert left(tmp_path / "stopped") | found == left(tmp_path / "here") | found
+    result = {"jobs.jsonl": "what was there is found"}
+    assert left(tmp_path / "stopped") | result == left(tmp_path / "here") | result

@@ -66,11 +66,11 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def vectors(backend: OpenClipModel, **fields: Any) -> list[Vector]:
-    asked = resolve(make_request("embed", model="x", **fields), backend.capabilities())
-    return [event for event in run(backend, asked) if isinstance(event, Vector)]
+    query = resolve(make_request("embed", model="x", **fields), backend.capabilities())
+    return [event for event in run(backend, query) if isinstance(event, Vector)]
 
 
-def test_vectors_are_open_clips_own_alone_as_in_company(
+def test_vectors_equal_those_of_open_clip_in_any_batch(
     models: Callable[[str], Path], pictures: Path, tmp_path: Path
 ) -> None:
     import open_clip
@@ -82,28 +82,30 @@ def test_vectors_are_open_clips_own_alone_as_in_company(
     shown = [Image.open(file).convert("RGBA").resize((40, 40)) for file in files]
     clip.write_bytes(animated_webp(shown, [100] * 3, lossless=True))
     named = [{"path": str(path)} for path in (*files, clip)]
-    found = vectors(backend, texts=("a cat", "a dog"), images=tuple(named))
+    result = vectors(backend, texts=("a cat", "a dog"), images=tuple(named))
     with torch.inference_mode():
         ready = torch.stack([preprocess(Image.open(file)) for file in files])
         expected = [*model.eval().encode_text(open_clip.tokenize(["a cat", "a dog"], 16), normalize=True)]
         expected += [*model.encode_image(ready, normalize=True)]
-    assert [(one.kind, len(one.vector)) for one in found] == [("text", 48)] * 2 + [("image", 48)] * 3 + [("clip", 48)]
-    for one, same in zip(found, expected, strict=False):
-        assert np.allclose(one.vector, same, atol=1e-5)
-    for number, one in enumerate(named):
-        assert np.allclose(vectors(backend, images=(one,))[0].vector, found[2 + number].vector, atol=1e-5)
-    assert ClipFile.open(clip).count == 3 and np.isclose(np.linalg.norm(found[-1].vector), 1)
+    assert [(item.kind, len(item.vector)) for item in result] == [("text", 48)] * 2 + [("image", 48)] * 3 + [
+        ("clip", 48)
+    ]
+    for item, same in zip(result, expected, strict=False):
+        assert np.allclose(item.vector, same, atol=1e-5)
+    for number, item in enumerate(named):
+        assert np.allclose(vectors(backend, images=(item,))[0].vector, result[2 + number].vector, atol=1e-5)
+    assert ClipFile.open(clip).count == 3 and np.isclose(np.linalg.norm(result[-1].vector), 1)
 
 
-def test_an_index_holds_one_models_vectors_and_is_searched_by_that_model(
+def test_an_index_holds_vectors_of_a_single_model(
     models: Callable[[str], Path], pictures: Path, studio: Callable[..., Output], tmp_path: Path
 ) -> None:
     """Commands and a gallery that was drawn by another model; vectors of two lengths lie side by side."""
     model = f"open_clip:{models('clip')}"
     (row,) = studio("embed", "--text", "a cat", "--model", model, "--json").json
     assert len(row["vector"]) == 48
-    found = studio("search", "--image", pictures / "wide.png", "--folder", pictures, "--model", model, "--json").json
-    assert [Path(one["path"]).stem for one in found][:1] == ["wide"] and len(found) == 3
+    result = studio("search", "--image", pictures / "wide.png", "--folder", pictures, "--model", model, "--json").json
+    assert [Path(item["path"]).stem for item in result][:1] == ["wide"] and len(result) == 3
     assert studio("index", pictures, "--model", model, "--json").json[0]["looked_at"] == 0
     assert studio("index", pictures, "--model", "fake", "--json").json[0]["looked_at"] == 3
     with Studio(tmp_path / "home") as house:
@@ -124,37 +126,37 @@ def test_the_best_of_several_is_what_the_named_model_finds_nearest(
     (best,) = artifacts(backend, steps=2, best_of=4)
     (job,) = plan(make_request(prompt="a cat", seed=3, steps=2, best_of=4, model="diffusers:x"), backend)
     alone = [artifacts(backend, steps=2, seed=seed)[0] for (seeds,) in [job.request.candidates()] for seed in seeds]
-    assert len({one.score for one in alone}) > 1 and len(best.vector) == 48 and best.space == backend.space()
-    assert best.score == max(one.score for one in alone)
-    assert np.array_equal(pixels(best), pixels(alone[[one.score for one in alone].index(best.score)]))
+    assert len({item.score for item in alone}) > 1 and len(best.vector) == 48 and best.space == backend.space()
+    assert best.score == max(item.score for item in alone)
+    assert np.array_equal(pixels(best), pixels(alone[[item.score for item in alone].index(best.score)]))
     other = job.request.model_copy(update={"ranker": "another"})
     assert "another one since" in refusal(lambda: list(run(backend, other)))
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_a_caption_is_the_same_again_and_is_asked_for_as_the_model_can(
+def test_captions_repeat_and_unsupported_settings_are_refused(
     kind: str, models: Callable[[str], Path], pictures: Path
 ) -> None:
     backend, image = Captioner(str(models(kind))), {"path": str(pictures / "wide.png")}
-    can, asked = backend.capabilities(), {"task": "caption", "image": image, "prompt": None, "model": "transformers:x"}
-    first, again = (artifacts(backend, **asked, candidates=3)[0] for _ in range(2))
+    can, query = backend.capabilities(), {"task": "caption", "image": image, "prompt": None, "model": "transformers:x"}
+    first, again = (artifacts(backend, **query, candidates=3)[0] for _ in range(2))
     assert (first.text, first.candidates) == (again.text, again.candidates)
     scores = [first.score, *(score for _, score in first.candidates)]
     assert len(scores) == 3 and scores == sorted(scores, reverse=True)
-    greedy = artifacts(backend, **asked)[0]
+    greedy = artifacts(backend, **query)[0]
     assert greedy.text in (first.text, *(text for text, _ in first.candidates)) and not greedy.candidates
-    assert artifacts(backend, **asked, seed=9, candidates=3)[0].candidates != first.candidates
+    assert artifacts(backend, **query, seed=9, candidates=3)[0].candidates != first.candidates
     others: list[dict[str, Any]] = [{"long": True}, {"tags": True}, {"language": "zh"}]
     for more in others:
         if kind == "talker":
-            assert artifacts(backend, **asked, **more)[0].text != greedy.text
+            assert artifacts(backend, **query, **more)[0].text != greedy.text
         else:
             (named, value), *_ = more.items()
-            sentence = refusal(lambda more=more: artifacts(backend, **asked, **more))
+            sentence = refusal(lambda more=more: artifacts(backend, **query, **more))
             assert str(named if value is True else value) in sentence
     (job,) = plan(make_request("caption", image=image, model="x"), backend)
     events = run(backend, job.request)
-    assert [(one.step, one.total) for one in (next(events), next(events))] == [(0, 40), (1, 40)]
+    assert [(item.step, item.total) for item in (next(events), next(events))] == [(0, 40), (1, 40)]
     assert isinstance(next(events), Progress)
     events.close()
     assert can.tasks[0] == "caption"
@@ -187,7 +189,7 @@ def test_a_captioner_behind_page_api_batch_and_command(
     tmp_path: Path,
 ) -> None:
     model, picture = f"transformers:{models('talker')}", pictures / "wide.png"
-    (said,) = studio("caption", picture, "--model", model, "--out", tmp_path / "out", "--json").json
+    (output,) = studio("caption", picture, "--model", model, "--out", tmp_path / "out", "--json").json
     page = browser.open()
     page.goto(house)
     page.wait_for_selector("#tabs >> text=can't draw")
@@ -197,25 +199,25 @@ def test_a_captioner_behind_page_api_batch_and_command(
     page.click("#caption-make")
     box = page.locator("#caption-show textarea").first
     box.wait_for()
-    assert _printed(box.input_value()) == _printed(said["caption"])
+    assert _printed(box.input_value()) == _printed(output["caption"])
     sent = {"image": {"data": base64.b64encode(picture.read_bytes()).decode()}}
     answer = httpx.post(f"{house}/api/v1/caption", json=sent, timeout=TIMEOUT)
     assert answer.status_code == 200, answer.text
-    assert answer.json()["caption"] == said["caption"]
+    assert answer.json()["caption"] == output["caption"]
     lines = tmp_path / "lines.jsonl"
     lines.write_text(json.dumps({"task": "caption", "image": str(picture)}) + "\n")
     done = studio("batch", lines, "--model", model, "--out", tmp_path / "batch", "--json")
     assert done.code == 0 and (done.json["done"], done.json["failed"]) == (1, 0), done.err
-    assert any(path.read_text().startswith(said["caption"]) for path in (tmp_path / "batch").rglob("*.txt"))
+    assert any(path.read_text().startswith(output["caption"]) for path in (tmp_path / "batch").rglob("*.txt"))
 
 
 def _printed(text: str) -> str:
     """What HTML leaves of random characters."""
-    return "".join(one for one in text if one.isascii() and one.isalnum())
+    return "".join(item for item in text if item.isascii() and item.isalnum())
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "output"),
     [
         ("open_clip:", "say which model"),
         ("open_clip:ViT-B-32", "would be random"),
@@ -231,10 +233,8 @@ def _printed(text: str) -> str:
         ("transformers:{code}", "brings code of its own"),
     ],
 )
-def test_what_will_not_do_is_said_in_a_sentence(
-    name: str, said: str, models: Callable[[str], Path], tmp_path: Path
-) -> None:
-    bad = {one: shutil.copytree(models("clip" if one == "half" else "blip"), tmp_path / one) for one in BAD}
+def test_unusable_models_are_refused(name: str, output: str, models: Callable[[str], Path], tmp_path: Path) -> None:
+    bad = {item: shutil.copytree(models("clip" if item == "half" else "blip"), tmp_path / item) for item in BAD}
     (bad["half"] / "open_clip_model.safetensors").unlink()
     (bad["cut"] / "model.safetensors").write_bytes((bad["cut"] / "model.safetensors").read_bytes()[:-8])
     (bad["pickle"] / "model.safetensors").rename(bad["pickle"] / "pytorch_model.bin")
@@ -242,7 +242,7 @@ def test_what_will_not_do_is_said_in_a_sentence(
     tiny_readers.config(bad["code"], auto_map=auto, model_type="own")
     named = name.format(blip=models("blip"), clip=models("clip"), **bad)
     sentence = refusal(lambda: open_backend(named).load())
-    assert said in sentence and "\n" not in sentence, sentence
+    assert output in sentence and "\n" not in sentence, sentence
 
 
 BAD = ("half", "cut", "pickle", "code")

@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 from prompt_kit import knowing_pipe, no_far_names, parser_of, parser_of_concepts  # noqa: F401 - fixtures
-from queue_kit import made, picture
+from queue_kit import artifacts as made
+from queue_kit import picture
 from test_embedded import ask
 from tiny_parts import save_tiny_parts
 

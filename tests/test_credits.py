@@ -15,7 +15,7 @@ from conftest import Output
 from fixture_world import fixture_world
 from page_kit import client_of
 from prompt_kit import knowing_pipe  # noqa: F401 - a fixture
-from queue_kit import made
+from queue_kit import artifacts as made
 from tiny_parts import save_tiny_parts
 
 from models.data.packages import LINKED, PACKAGES

@@ -180,8 +180,8 @@ def test_names_of_files_do_nothing_to_the_terminal(studio: Callable[..., Output]
     commands += [("batch", prompts, "--model", "fake", "--out", out), ("batch", gone, "--model", "fake")]
     commands += [("batch", prompts, "--model", "fake", "--dry-run"), ("queue", "--home", out)]
     for command in commands:
-        said = studio(*command, *flags)
-        assert not CONTROLS.search(said.out + said.err), (command, said)
+        result = studio(*command, *flags)
+        assert not CONTROLS.search(result.out + result.err), (command, result)
 
 
 def test_what_is_noted_is_clean(tmp_path: Path) -> None:
@@ -189,8 +189,8 @@ def test_what_is_noted_is_clean(tmp_path: Path) -> None:
     path = keep(gallery, png(), Entry(job="a", position=0, seed=1, prompt="a cat"))
     gallery.mark([path.stem], note=f"{HOSTILE}\nsecond line", tags=(HOSTILE,))
     gallery.label([path.stem], "boards", HOSTILE)
-    kept = gallery.get(path.stem)
-    assert kept.note == "a[31m31m\nsecond line" and kept.tags == kept.boards == ("a[31m31m",)
+    stored = gallery.get(path.stem)
+    assert stored.note == "a[31m31m\nsecond line" and stored.tags == stored.boards == ("a[31m31m",)
     beside(path).write_text('{"note": "a\\u001b[31m", "tags": ["\\u202eb"]}')
     assert read_annotations(path) == Annotations(note="a[31m", tags=("b",))
 
@@ -206,15 +206,13 @@ def test_a_pipe_in_the_place_of_a_list_or_a_picture_is_not_waited_for(tmp_path: 
     assert refusal(lambda: picture_of(tmp_path / "a.png"))
 
 
-def test_a_home_that_can_not_be_rebuilt_is_one_sentence(
-    studio: Callable[..., Output], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_only_home_refuses_rebuild(studio: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
     def read_only(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("studio.worker.FileLock", read_only)
-    said = studio("rebuild")
-    assert said.code == 2 and "can't be written" in said.err and said.err.count("\n") == 1
+    result = studio("rebuild")
+    assert result.code == 2 and "can't be written" in result.err and result.err.count("\n") == 1
 
 
 def test_ctrl_c_while_a_command_is_imported_is_no_traceback(
@@ -224,8 +222,8 @@ def test_ctrl_c_while_a_command_is_imported_is_no_traceback(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli.importlib, "import_module", stopped)
-    said = studio("queue")
-    assert (said.code, said.err) == (130, "")
+    result = studio("queue")
+    assert (result.code, result.err) == (130, "")
 
 
 # --- Homes of earlier versions ----------------------------------------------------------------------------------------
@@ -261,10 +259,7 @@ def test_jobs_and_settings_of_an_earlier_version_are_all_there(tmp_path: Path, v
     if not is_rebuilt:  # a rebuild does what the next worker would do
         assert queue.job("job-running").stop_request == "finish"
         Claims(queue._database, "w").release()
-    states = {f"job-{state}": state for state in STATES} | {
-        "job-running": "cancelled",
-        "job-aside": "quarantined",
-    }
+    states = {f"job-{state}": state for state in STATES} | {"job-running": "cancelled", "job-aside": "quarantined"}
     for number, name in enumerate(states):
         job = queue.job(name)
         assert (job.state, job.priority, job.crash_count, job.submitted) == (states[name], number, number, 9)

@@ -19,7 +19,7 @@ import torch
 import transformers
 from conftest import refusal
 from page_kit import served
-from pipeline_kit import NATIVE_DTYPE, fitted, made, pixels
+from pipeline_kit import NATIVE_DTYPE, draw, fitted, pixels
 from safetensors.torch import load_file, save_file
 from tiny_pipelines import ROWS, save_gguf, save_single_file
 from waiting import TIMEOUT
@@ -48,37 +48,37 @@ def test_any_pipeline_does_what_its_signature_says(
     """From words, from a picture, within a mask; each the same alone as beside another, in the size asked for."""
     backend, row = Diffusers(str(pipelines(family))), ROWS[family]
     can, (width, height) = backend.capabilities(), sides(row["size"])
-    asked = {"task": can.tasks[0], "size": row["size"], "steps": 3, "negative": "dog"}
-    asked |= {"frames": row["frames"]} if "frames" in row else {}
+    query = {"task": can.tasks[0], "size": row["size"], "steps": 3, "negative": "dog"}
+    query |= {"frames": row["frames"]} if "frames" in row else {}
     starts = [{}] if not can.needs else []
     starts += [given | {"mask": None}] if "image" not in can.lacks else []
     starts += [given] if "mask" not in can.lacks else []
-    kept = slice(width // 2 + 2, None)  # beyond the soft edge of the mask
-    as_given = np.asarray(fitted(given["image"]["path"], width, height))[:, kept]
+    stored = slice(width // 2 + 2, None)  # beyond the soft edge of the mask
+    as_given = np.asarray(fitted(given["image"]["path"], width, height))[:, stored]
     for start in starts:
-        start = start if asked["task"] == "image" else {name: one for name, one in start.items() if name == "image"}
-        first, second = made(backend, **asked, **start, count=2)
-        assert np.array_equal(made(backend, **asked, **start, seed=4)[0], second)
+        start = start if query["task"] == "image" else {name: one for name, one in start.items() if name == "image"}
+        first, second = draw(backend, **query, **start, count=2)
+        assert np.array_equal(draw(backend, **query, **start, seed=4)[0], second)
         assert not np.array_equal(first, second)
         assert first.shape == (*([row["frames"]] if "frames" in row else []), height, width, 4)
-        assert not start.get("mask") or np.array_equal(first[:, kept, :3], as_given)
+        assert not start.get("mask") or np.array_equal(first[:, stored, :3], as_given)
     assert backend.capabilities() == can
     if can.needs:
-        assert "needs image" in refusal(lambda: made(backend, **asked))
+        assert "needs image" in refusal(lambda: draw(backend, **query))
     if "image" in can.lacks:
-        assert "has no use for image" in refusal(lambda: made(backend, **asked, image=given["image"]))
+        assert "has no use for image" in refusal(lambda: draw(backend, **query, image=given["image"]))
 
 
-def test_a_picture_is_that_of_a_bare_call_and_the_same_in_company(pipelines: Callable[[str], Path]) -> None:
+def test_a_picture_equals_a_bare_call_in_any_batch(pipelines: Callable[[str], Path]) -> None:
     import diffusers
 
     backend = Diffusers(str(pipelines("sd")))
-    alone, together = made(backend, steps=3, seed=4), made(backend, steps=3, count=3)
+    alone, together = draw(backend, steps=3, seed=4), draw(backend, steps=3, count=3)
     assert np.array_equal(alone[0], together[1])
     assert not np.array_equal(together[0], together[1])
     bare = diffusers.DiffusionPipeline.from_pretrained(pipelines("sd"), use_safetensors=True)
-    made_bare = bare("a cat", num_inference_steps=3, guidance_scale=7.5, generator=torch.Generator().manual_seed(4))
-    assert np.array_equal(alone[0][..., :3], np.asarray(made_bare.images[0]))
+    results_bare = bare("a cat", num_inference_steps=3, guidance_scale=7.5, generator=torch.Generator().manual_seed(4))
+    assert np.array_equal(alone[0][..., :3], np.asarray(results_bare.images[0]))
     several = [make_request(prompt=word, seed=4, steps=3, model="diffusers:x") for word in ("a dog", "a cat")]
     jobs = plan(several, backend)
     events = [event for number, event in run_batch(backend, [job.request for job in jobs]) if number == 1]
@@ -113,13 +113,13 @@ def test_a_picture_loads_none_of_our_networks_but_the_encoder_of_a_vector_that_i
     assert "models.messages" in names and {name for name in NETWORKS if f"models.{name}" in names} == loaded
 
 
-def test_a_single_file_draws_as_the_folder_it_was_made_of(pipelines: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_single_file_draws_as_its_folder(pipelines: Callable[[str], Path], tmp_path: Path) -> None:
     file = tmp_path / "sd.safetensors"
     save_single_file(pipelines("sd"), file)
     backend, folder = Diffusers(str(file)), Diffusers(str(pipelines("sd")))
     assert backend.capabilities() == folder.capabilities()
     assert backend.digest() != folder.digest()
-    assert np.array_equal(made(backend, steps=2)[0], made(folder, steps=2)[0])
+    assert np.array_equal(draw(backend, steps=2)[0], draw(folder, steps=2)[0])
     shutil.rmtree(tmp_path / "sd")
     assert "tokenizer files are enough" in refusal(Diffusers(str(file)).capabilities)
     assert "pickle" in refusal(Diffusers(str(file.rename(tmp_path / "sd.ckpt"))).capabilities)
@@ -133,26 +133,30 @@ def test_a_gguf_file_draws_with_the_rest_of_a_pipeline_of_its_family(
     shutil.copytree(pipelines("flux"), tmp_path / "rest")
     tensors = load_file(tmp_path / "rest" / "transformer" / "diffusion_pytorch_model.safetensors")
     _component(tmp_path / "rest", "transformer").unlink()
-    plain = made(Diffusers(str(pipelines("flux"))), steps=2, size="32x16")[0].astype(int)
+    plain = draw(Diffusers(str(pipelines("flux"))), steps=2, size="32x16")[0].astype(int)
     apart = {}
     for kind in ("Q8_0", "Q4_0"):
         file = save_gguf(tensors, "flux", kind, tmp_path / f"{kind}.gguf")
-        found = describe(file)
-        assert found and found.model and (found.kind, found.family, found.task) == ("generator", "FLUX.1", "image")
+        matches = describe(file)
+        assert (
+            matches
+            and matches.model
+            and (matches.kind, matches.family, matches.task) == ("generator", "FLUX.1", "image")
+        )
         backend = Diffusers(str(file))
-        apart[kind] = np.abs(made(backend, steps=2, size="32x16")[0] - plain).mean()
+        apart[kind] = np.abs(draw(backend, steps=2, size="32x16")[0] - plain).mean()
         net = backend._loaded[""].transformer
         assert sum(one.nbytes for one in net.parameters()) < file.stat().st_size
         (packed,) = [one.bytes for one in backend.folder.model.components if one.packed]
         assert packed == file.stat().st_size and len(backend.folder.model.components) == 4, "and the rest"
     assert 0 < apart["Q8_0"] < apart["Q4_0"] < 8
-    for spoil, said in (
+    for spoil, output in (
         (lambda data: b"", "is empty"),
         (lambda data: data[:-40], "GGUF"),
         (lambda data: data[9:], "GGUF"),
     ):
         (tmp_path / "bad.gguf").write_bytes(spoil(file.read_bytes()))
-        assert said in refusal(Diffusers(str(tmp_path / "bad.gguf")).capabilities)
+        assert output in refusal(Diffusers(str(tmp_path / "bad.gguf")).capabilities)
     monkeypatch.setattr("studio.disk.models.find_spec", lambda name: None)
     assert "pip install 'studio128[quantised]'" in refusal(Diffusers(str(file)).capabilities)
 
@@ -166,33 +170,31 @@ def test_every_door_finds_what_a_pipeline_drew(
     with Studio(tmp_path / "home") as house:
         first, second = house.generate("a cat", model=model, steps=2, count=2, seed=5, size="32x16")
         assert house.generate("a cat", model=model, steps=2, count=2, seed=5, size="32x16")[0].cached
-        kept = house.gallery.page(Filter(), limit=5)
-        assert {(one.seed, one.width, one.height) for one in kept} == {(5, 32, 16), (6, 32, 16)}
+        stored = house.gallery.page(Filter(), limit=5)
+        assert {(one.seed, one.width, one.height) for one in stored} == {(5, 32, 16), (6, 32, 16)}
         assert [hit.picture.seed for hit in house.search("cat", meaning=False)] in ([5, 6], [6, 5])
     with served(tmp_path / "home", model) as url:
-        told = {"prompt": "a cat", "steps": 2, "seed": 5, "width": 32, "height": 16, "n_iter": 2}
-        told |= {"sampler_name": "DDIM"}
-        answer = httpx.post(f"{url}/sdapi/v1/txt2img", json=told, timeout=TIMEOUT).raise_for_status().json()
+        report = {"prompt": "a cat", "steps": 2, "seed": 5, "width": 32, "height": 16, "n_iter": 2}
+        report |= {"sampler_name": "DDIM"}
+        answer = httpx.post(f"{url}/sdapi/v1/txt2img", json=report, timeout=TIMEOUT).raise_for_status().json()
         assert [base64.b64decode(one) for one in answer["images"]] == [
             Path(one.path).read_bytes() for one in (first, second)
         ]
-        told = {"prompt": "a cat", "steps": 2, "seed": 5, "size": "32x16", "count": 2}
-        job = httpx.post(f"{url}/api/v1/jobs", json=told, timeout=TIMEOUT).raise_for_status().json()
+        report = {"prompt": "a cat", "steps": 2, "seed": 5, "size": "32x16", "count": 2}
+        job = httpx.post(f"{url}/api/v1/jobs", json=report, timeout=TIMEOUT).raise_for_status().json()
         assert job["ended"] and len(job["pictures"]) == 2
         assert httpx.get(f"{url}/sdapi/v1/sd-models").json()[0]["title"].startswith(model)
-    said = read(Path(second.path))
-    assert said["request"]["model"] == "diffusers:sd"
+    output = read(Path(second.path))
+    assert output["request"]["model"] == "diffusers:sd"
     assert str(pipelines("sd").parent) not in Path(second.path).read_bytes().decode("latin-1")
     verdict = verify(Path(second.path), model)
     assert verdict.result == "identical", verdict
     assert first.path != second.path
-    restored = restore(said, Diffusers(str(pipelines("sd"))).capabilities())
+    restored = restore(output, Diffusers(str(pipelines("sd"))).capabilities())
     assert (restored.lost, restored.fields["size"], restored.fields["seed"]) == ((), "32x16", 6)
 
 
-def test_a_cancelled_job_leaves_nothing_and_a_resumed_one_is_the_same(
-    pipelines: Callable[[str], Path], tmp_path: Path
-) -> None:
+def test_cancel_leaves_nothing_and_resume_equals_straight(pipelines: Callable[[str], Path], tmp_path: Path) -> None:
     backend = Diffusers(str(pipelines("sd")))
     jobs = plan(make_request(prompt="a cat", seed=3, steps=3, count=3, model="diffusers:x"), backend)
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
@@ -266,13 +268,13 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
 def test_a_folder_that_will_not_do_is_refused_in_a_sentence_before_anything_is_loaded(
     fault: str, pipelines: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, spoil, said = shutil.copytree(pipelines("sd"), tmp_path / "model"), *BAD[fault]
+    folder, spoil, output = shutil.copytree(pipelines("sd"), tmp_path / "model"), *BAD[fault]
     (tmp_path / "sd3").symlink_to(pipelines("sd3"))
     spoil(folder)
     if fault not in ("another encoder", "no numbers"):
         monkeypatch.setattr("diffusers.DiffusionPipeline.from_pretrained", lambda *_, **__: pytest.fail("loaded"))
-    sentence = refusal(lambda: made(Diffusers(str(folder)), steps=1))
-    assert said in sentence and (sentence.endswith((".", '"')) or "pip" in sentence) and "\n" not in sentence
+    sentence = refusal(lambda: draw(Diffusers(str(folder)), steps=1))
+    assert output in sentence and (sentence.endswith((".", '"')) or "pip" in sentence) and "\n" not in sentence
 
 
 @pytest.mark.parametrize("family", ["sd", "flux"])
@@ -280,9 +282,9 @@ def test_weighted_words_move_the_picture_and_unweighted_marks_do_not(
     family: str, pipelines: Callable[[str], Path]
 ) -> None:
     backend, row = Diffusers(str(pipelines(family))), ROWS[family]
-    asked = {"task": backend.capabilities().tasks[0], "steps": 2, "size": row["size"], "negative": "dog"}
+    query = {"task": backend.capabilities().tasks[0], "steps": 2, "size": row["size"], "negative": "dog"}
     prompts = ("a red cat", "a (red:1) cat", "a (red:9) cat", "a (red:0) cat")
-    plain, marked, more, less = (made(backend, **asked, prompt=prompt)[0] for prompt in prompts)
+    plain, marked, more, less = (draw(backend, **query, prompt=prompt)[0] for prompt in prompts)
     assert np.array_equal(plain, marked)
     assert not np.array_equal(plain, more) and not np.array_equal(plain, less) and not np.array_equal(more, less)
 
@@ -291,7 +293,7 @@ def test_a_long_prompt_is_read_in_chunks(pipelines: Callable[[str], Path]) -> No
     """A token is a letter here: what lies beyond 75 counts, with its weight, as states that are joined by hand say."""
     backend, words = Diffusers(str(pipelines("sd"))), "a red cat on a mat, " * 6
     plain, *others = (
-        made(backend, steps=2, prompt=words + more)[0] for more in ("dog", "cow", "(dog:1)", "(dog:9)", "(dog:0)")
+        draw(backend, steps=2, prompt=words + more)[0] for more in ("dog", "cow", "(dog:1)", "(dog:9)", "(dog:0)")
     )
     assert [np.array_equal(plain, one) for one in others] == [False, True, False, False]
     whole = diffusers.DiffusionPipeline.from_pretrained(pipelines("sd"), use_safetensors=True)
@@ -300,8 +302,8 @@ def test_a_long_prompt_is_read_in_chunks(pipelines: Callable[[str], Path]) -> No
         parts = [text[75 * n : 75 * n + 75] for n in range(chunks)]
         rows = whole.tokenizer(parts, padding="max_length", max_length=77, return_tensors="pt").input_ids
         with torch.no_grad():
-            found = whole.text_encoder(rows)[0]
-        return found.reshape(1, -1, found.shape[-1])
+            matches = whole.text_encoder(rows)[0]
+        return matches.reshape(1, -1, matches.shape[-1])
 
     about = {"num_inference_steps": 2, "guidance_scale": 7.5, "generator": torch.Generator().manual_seed(3)}
     same = whole(prompt_embeds=states(words + "dog", 2), negative_prompt_embeds=states("", 2), **about).images[0]
@@ -322,9 +324,9 @@ def loras(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     down, up = torch.randn(2, 16, generator=noise), torch.randn(16, 2, generator=noise)
     kohya = {f"lora_unet_{layer}.lora_{side}.weight": one for side, one in (("down", down), ("up", up))}
     kohya |= {f"lora_unet_{layer}.alpha": torch.tensor(2.0)}
-    own = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
+    this = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
     save_file(kohya, folder / "kohya.safetensors")
-    save_file({f"{own}.lora_A.weight": down, f"{own}.lora_B.weight": up}, folder / "own.safetensors")
+    save_file({f"{this}.lora_A.weight": down, f"{this}.lora_B.weight": up}, folder / "own.safetensors")
     save_file(
         {name: one[:, :1].contiguous() if one.ndim > 1 else one for name, one in kohya.items()},
         folder / "bad.safetensors",
@@ -337,12 +339,12 @@ def loras(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_loras_are_named_in_the_prompt_and_leave_no_trace(pipelines: Callable[[str], Path], loras: Path) -> None:
     backend = Diffusers(str(pipelines("sd")))
     plain, *drawn = (
-        made(backend, prompt=f"a cat{mark}", steps=2)[0]
+        draw(backend, prompt=f"a cat{mark}", steps=2)[0]
         for mark in ("", " <lora:kohya:0.8>", " <lora:own:0.8>", "<lora:own:0.4><lora:kohya:0.4>", "<lora:own:0>", "")
     )
-    kohya, own, both, nothing, after = (frame.astype(int) for frame in drawn)
+    kohya, this, both, nothing, after = (frame.astype(int) for frame in drawn)
     assert np.abs(kohya - plain).max() > 0
-    assert np.abs(kohya - own).max() <= 1
+    assert np.abs(kohya - this).max() <= 1
     assert np.abs(kohya - both).max() <= 1
     assert np.array_equal(nothing, plain)
     assert np.array_equal(after, plain)
@@ -354,7 +356,7 @@ def test_loras_are_named_in_the_prompt_and_leave_no_trace(pipelines: Callable[[s
 
 
 @pytest.mark.parametrize(
-    ("mark", "said"),
+    ("mark", "output"),
     [
         ("<lora:kohay:1>", "did you mean"),
         ("<lora:own:much>", "must be a number"),
@@ -364,13 +366,15 @@ def test_loras_are_named_in_the_prompt_and_leave_no_trace(pipelines: Callable[[s
         ("<lora:cut:1>", "cut.safetensors"),
     ],
 )
-def test_a_lora_that_will_not_do_is_named(mark: str, said: str, pipelines: Callable[[str], Path], loras: Path) -> None:
+def test_a_lora_that_will_not_do_is_named(
+    mark: str, output: str, pipelines: Callable[[str], Path], loras: Path
+) -> None:
     (loras / "cut.safetensors").write_bytes((loras / "own.safetensors").read_bytes()[:-8])
     backend = Diffusers(str(pipelines("sd")))
-    plain = made(backend, steps=2)[0]
-    sentence = refusal(lambda: made(backend, prompt=f"a cat {mark}", steps=2))
-    assert said in sentence and sentence.count("\n") == 0
-    assert np.array_equal(made(backend, steps=2)[0], plain)
+    plain = draw(backend, steps=2)[0]
+    sentence = refusal(lambda: draw(backend, prompt=f"a cat {mark}", steps=2))
+    assert output in sentence and sentence.count("\n") == 0
+    assert np.array_equal(draw(backend, steps=2)[0], plain)
 
 
 # --- Pictures that guide ----------------------------------------------------------------------------------------------
@@ -411,10 +415,10 @@ def test_a_picture_guides_as_in_a_bare_call_and_leaves_no_trace(
     monkeypatch.setenv("STUDIO_MODELS", str(tmp_path))
     bare = diffusers.DiffusionPipeline.from_pretrained(pipelines("sd"), use_safetensors=True)
     path, backend = make(tmp_path, bare), Diffusers(str(pipelines("sd")))
-    asked = {"steps": 2, "size": "32x16", "control": given["image"], "controlnet": "guide"}
+    query = {"steps": 2, "size": "32x16", "control": given["image"], "controlnet": "guide"}
     plain, guided, weak, edited, again, after = (
-        made(backend, **{"steps": 2, "size": "32x16", **one})[0].astype(int)
-        for one in ({}, asked, asked | {"control_strength": 0.1}, asked | {"image": given["image"]}, asked, {})
+        draw(backend, **{"steps": 2, "size": "32x16", **one})[0].astype(int)
+        for one in ({}, query, query | {"control_strength": 0.1}, query | {"image": given["image"]}, query, {})
     )
     assert np.array_equal(plain, after) and np.array_equal(guided, again) and not np.array_equal(edited, guided)
     assert 0 < np.abs(weak - plain).mean() < np.abs(guided - plain).mean()
@@ -428,17 +432,17 @@ def test_a_picture_guides_as_in_a_bare_call_and_leaves_no_trace(
         more = {"ip_adapter_image": picture}
     same = bare("a cat", **about, **more, generator=torch.Generator().manual_seed(3)).images[0]
     assert np.array_equal(guided[..., :3], np.asarray(same))
-    (job,) = plan(make_request(prompt="a cat", **asked, seed=3, model="diffusers:x"), backend)
-    for family, change, said in (
+    (job,) = plan(make_request(prompt="a cat", **query, seed=3, model="diffusers:x"), backend)
+    for family, change, output in (
         ("sd", {"controlnet": "giude"}, "did you mean"),
         ("sd", {"controlnet": ""}, "both"),
         ("pixart", {}, "no use for control"),
         ("sdxl", {}, "can't"),
     ):
         other = Diffusers(str(pipelines(family)))
-        assert said in refusal(lambda one=other, change=change: made(one, **asked | change))
+        assert output in refusal(lambda one=other, change=change: draw(one, **query | change))
     save_file({name: one + 1 for name, one in load_file(path).items()}, path)
     assert "another one" in refusal(lambda: list(run(Diffusers(str(pipelines("sd"))), job.request)))
     if make is _ip_adapter:
         (path.parent / "image_encoder").rename(tmp_path / "elsewhere")
-        assert "put the folder image_encoder" in refusal(lambda: made(Diffusers(str(pipelines("sd"))), **asked))
+        assert "put the folder image_encoder" in refusal(lambda: draw(Diffusers(str(pipelines("sd"))), **query))

@@ -45,10 +45,10 @@ def empty_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "hub"
 
 
-def found(path: Path, **above: str) -> LocalModel:
-    one = describe(path, **above)
-    assert one is not None
-    return one
+def described(path: Path, **above: str) -> LocalModel:
+    item = describe(path, **above)
+    assert item is not None
+    return item
 
 
 @pytest.mark.parametrize(
@@ -65,12 +65,12 @@ def found(path: Path, **above: str) -> LocalModel:
         ({"encoder.conv.weight": (2,)}, "vae", ""),
     ],
 )
-def test_a_file_is_told_by_its_keys(tmp_path: Path, shapes: dict, kind: str, family: str) -> None:
-    one = found(weights(tmp_path / "a.safetensors", shapes), kind="vae" if kind == "vae" else "")
-    assert (one.kind, one.family, str(one.problem)) == (kind, family, "")
+def test_a_file_is_identified_by_its_keys(tmp_path: Path, shapes: dict, kind: str, family: str) -> None:
+    item = described(weights(tmp_path / "a.safetensors", shapes), kind="vae" if kind == "vae" else "")
+    assert (item.kind, item.family, str(item.problem)) == (kind, family, "")
 
 
-def test_every_key_of_the_table_is_one_that_diffusers_tells_by() -> None:
+def test_every_key_of_the_table_is_known_to_diffusers() -> None:
     """Nothing is invented: what a checkpoint is told by here, diffusers tells it by as well."""
     from diffusers.loaders.single_file_utils import CHECKPOINT_KEY_NAMES
 
@@ -82,13 +82,13 @@ def test_every_key_of_the_table_is_one_that_diffusers_tells_by() -> None:
     assert keys - known == {"t_block.1.weight"}, "PixArt has no row there"
 
 
-def test_a_folder_that_diffusers_saved_is_told_by_its_index(tmp_path: Path) -> None:
-    one = found(pipeline(tmp_path / "mine", licence="mit"))
-    assert (one.kind, one.family, one.task, one.licence) == ("diffusers", "Stable Diffusion 1", "image", "mit")
-    assert {part.name: part.parameters for part in one.components} == {"unet": 1000, "vae": 64} and one.width == 64
-    assert one.model == f"diffusers:{tmp_path / 'mine'}"
-    assert one.bytes == sum(path.stat().st_size for path in (tmp_path / "mine").rglob("*") if path.is_file())
-    clip = found(pipeline(tmp_path / "clips", "SomethingNewVideoPipeline"))
+def test_a_diffusers_folder_is_identified_by_its_index(tmp_path: Path) -> None:
+    item = described(pipeline(tmp_path / "mine", licence="mit"))
+    assert (item.kind, item.family, item.task, item.licence) == ("diffusers", "Stable Diffusion 1", "image", "mit")
+    assert {part.name: part.parameters for part in item.components} == {"unet": 1000, "vae": 64} and item.width == 64
+    assert item.model == f"diffusers:{tmp_path / 'mine'}"
+    assert item.bytes == sum(path.stat().st_size for path in (tmp_path / "mine").rglob("*") if path.is_file())
+    clip = described(pipeline(tmp_path / "clips", "SomethingNewVideoPipeline"))
     assert (clip.family, clip.task) == ("SomethingNewVideo", "clip"), "a family that nobody has heard of"
 
 
@@ -104,8 +104,8 @@ def test_every_layout_is_looked_through_and_no_circle_has_an_end(tmp_path: Path,
     in_hub_cache(empty_hub, "org/cached", pipeline(tmp_path / "more"))
     (root / "webui/models/round").symlink_to(root, target_is_directory=True)
     (root / "lost").symlink_to(tmp_path / "nowhere")
-    told = {one.name: (one.kind, one.family) for one in look([root, root / "webui"])}
-    assert told == {
+    answer = {item.name: (item.kind, item.family) for item in look([root, root / "webui"])}
+    assert answer == {
         "org/cached": ("diffusers", "Stable Diffusion 1"),
         "org/next": ("diffusers", "Stable Diffusion 1"),
         "one": ("checkpoint", "Stable Diffusion 1"),
@@ -139,9 +139,9 @@ def test_what_is_broken_is_named_with_the_reason_and_the_rest_is_listed(studio: 
     half = pipeline(root / "half")  # tests/test_diffusers.py has more
     (half / "vae" / "diffusion_pytorch_model.safetensors").unlink()
     checkpoint(root / "whole.safetensors")
-    said = studio("models", "list", "--models", root, "--models", tmp_path / "none", "--json")
-    problems = {row["name"]: row["problem"] for row in said.json}
-    assert said.code == 0 and problems.pop("whole") == ""
+    output = studio("models", "list", "--models", root, "--models", tmp_path / "none", "--json")
+    problems = {row["name"]: row["problem"] for row in output.json}
+    assert output.code == 0 and problems.pop("whole") == ""
     for number, how in enumerate(reasons):
         assert how in problems[str(number)]
     assert "no safetensors" in problems["half"] and "is not there" in problems["none"]
@@ -185,15 +185,15 @@ def test_a_digest_is_computed_once_for_each_state_of_a_file(
     monkeypatch.setattr("studio.disk.models.sha256", lambda path: read.append(path) or sha256(path))
     file = checkpoint(tmp_path / "one.safetensors")
 
-    def told(what: str, *named: object) -> str:
+    def digest_of(what: str, *named: object) -> str:
         (row,) = studio("models", what, *named, "--models", tmp_path, "--json").json
         return row["sha256"]
 
-    assert told("list") == "" and not read, "listing reads headers only"
-    digest = told("info", "one")
-    assert digest and told("list") == told("info", "one") == digest and len(read) == 1
+    assert digest_of("list") == "" and not read, "listing reads headers only"
+    digest = digest_of("info", "one")
+    assert digest and digest_of("list") == digest_of("info", "one") == digest and len(read) == 1
     checkpoint(file, 1024)
-    assert told("list") == "" and told("info", "one") not in ("", digest)
+    assert digest_of("list") == "" and digest_of("info", "one") not in ("", digest)
 
 
 def test_a_model_is_named_as_people_name_it(studio: Command, tmp_path: Path) -> None:
@@ -205,16 +205,16 @@ def test_a_model_is_named_as_people_name_it(studio: Command, tmp_path: Path) -> 
     assert all(row == rows[0] for row in rows)
     checkpoint(tmp_path / "b/one.safetensors")
     for name, says in (("one", "may mean several"), ("onee", "did you mean 'one'?"), (None, "say which model")):
-        said = studio("models", "info", *([name] if name else []), "--models", tmp_path)
-        assert said.code == 2 and says in said.err and said.err.count("\n") == 1
+        output = studio("models", "info", *([name] if name else []), "--models", tmp_path)
+        assert output.code == 2 and says in output.err and output.err.count("\n") == 1
 
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[tuple[str, type[TinyHub]]]:
-    made = pipeline(tmp_path / "made", licence="mit")
-    weights(made / "unet" / "diffusion_pytorch_model.fp16.safetensors", {"a": (100, 10)})
-    weights(made / "everything-pruned.safetensors", {"a": (10, 10)})
-    files = {path.relative_to(made).as_posix(): path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    results = pipeline(tmp_path / "made", licence="mit")
+    weights(results / "unet" / "diffusion_pytorch_model.fp16.safetensors", {"a": (100, 10)})
+    weights(results / "everything-pruned.safetensors", {"a": (10, 10)})
+    files = {path.relative_to(results).as_posix(): path.read_bytes() for path in results.rglob("*") if path.is_file()}
     old = {"model_index.json": b"{}", "unet/diffusion_pytorch_model.bin": b"\x80\x04."}
     with tiny_hub({"org/mine": files, "org/old": old}) as served:
         yield served
@@ -235,18 +235,18 @@ def models(hub: tuple[str, type[TinyHub]], tmp_path: Path) -> Callable[..., subp
     return run
 
 
-def rows(said: subprocess.CompletedProcess) -> list[dict[str, Any]]:
-    return json.loads(said.stdout)
+def rows(output: subprocess.CompletedProcess) -> list[dict[str, Any]]:
+    return json.loads(output.stdout)
 
 
 def test_a_model_comes_is_used_and_goes(models: Callable, hub: tuple, tmp_path: Path) -> None:
     (row,) = rows(models("add", "org/mine", "--json"))
     assert (row["model"], row["licence"], row["problem"]) == ("diffusers:org/mine", "mit", "") and row["sha256"]
-    came = {Path(path).name for path, _ in hub[1].asked if "/resolve/" in path}
+    came = {Path(path).name for path, _ in hub[1].requests if "/resolve/" in path}
     assert "everything-pruned.safetensors" not in came and not any("fp16" in name for name in came)
-    hub[1].asked.clear()
-    assert [one["name"] for one in rows(models("list", "--json"))] == ["org/mine"]
-    assert not hub[1].asked, "nobody is asked but by `add`"
+    hub[1].requests.clear()
+    assert [item["name"] for item in rows(models("list", "--json"))] == ["org/mine"]
+    assert not hub[1].requests, "nobody is asked but by `add`"
     assert rows(models("remove", "org/mine", "--json"))[0]["bytes"] > 2000
     assert rows(models("list", "--json")) == [] and not list((tmp_path / "hf" / "hub").glob("models--*"))
 
@@ -256,7 +256,7 @@ def test_what_broke_off_goes_on_where_it_was(models: Callable, hub: tuple, tmp_p
     hub[1].files["org/mine"]["unet/diffusion_pytorch_model.safetensors"] = large
     hub[1].cuts = [11 << 20]  # the client writes 10 MiB at once
     (row,) = rows(models("add", "org/mine", "--json"))
-    assert row["problem"] == "" and f"bytes={10 << 20}-" in [asked for _, asked in hub[1].asked]
+    assert row["problem"] == "" and f"bytes={10 << 20}-" in [query for _, query in hub[1].requests]
 
 
 def test_what_is_half_there_says_how_to_go_on(models: Callable, hub: tuple, tmp_path: Path) -> None:
@@ -277,34 +277,32 @@ def test_what_is_half_there_says_how_to_go_on(models: Callable, hub: tuple, tmp_
         ((), {}, "say which model"),
     ],
 )
-def test_what_can_not_come_is_one_sentence(
+def test_downloads_that_fail_are_refused(
     models: Callable, tmp_path: Path, arguments: tuple, environment: dict, says: str
 ) -> None:
-    said = models("add", *arguments, **environment)
-    assert said.returncode == 2 and says in said.stderr and said.stderr.count("\n") == 1, said.stderr
+    output = models("add", *arguments, **environment)
+    assert output.returncode == 2 and says in output.stderr and output.stderr.count("\n") == 1, output.stderr
     assert not list((tmp_path / "hf").rglob("*.safetensors"))
 
 
 def test_consent_is_explained_and_a_token_is_honoured(models: Callable, hub: tuple) -> None:
     hub[1].gated.add("org/mine")
-    said = models("add", "org/mine")
-    assert said.returncode == 2 and f"agree on {hub[0]}/org/mine" in said.stderr and "HF_TOKEN" in said.stderr
+    output = models("add", "org/mine")
+    assert output.returncode == 2 and f"agree on {hub[0]}/org/mine" in output.stderr and "HF_TOKEN" in output.stderr
     assert "your token has none" in models("add", "org/mine", HF_TOKEN="hf_" + "x" * 34).stderr
-    assert not [path for path, _ in hub[1].asked if "/resolve/" in path]
+    assert not [path for path, _ in hub[1].requests if "/resolve/" in path]
     assert models("add", "org/mine", HF_TOKEN=TOKEN).returncode == 0
 
 
 def test_what_comes_altered_is_thrown_away(models: Callable, hub: tuple, tmp_path: Path) -> None:
     hub[1].lies = True
-    said = models("add", "org/mine")
-    assert said.returncode == 2 and "came with another sha256 than the hub lists" in said.stderr
+    output = models("add", "org/mine")
+    assert output.returncode == 2 and "came with another sha256 than the hub lists" in output.stderr
     hub[1].lies = False
     assert models("add", "org/mine").returncode == 0 and rows(models("info", "org/mine", "--json"))[0]["problem"] == ""
 
 
-def test_a_folder_is_looked_through_until_it_is_forgotten_and_a_model_is_the_usual_one(
-    studio: Callable, tmp_path: Path
-) -> None:
+def test_folders_are_added_and_removed_and_a_default_model_is_set(studio: Callable, tmp_path: Path) -> None:
     file = weights(tmp_path / "mine" / "style.safetensors", {"a.lora_up.weight": (4, 4)})
     assert studio("models", "add", tmp_path / "mine").code == 0
     assert [row["path"] for row in studio("models", "list", "--json").json] == [str(file)]
@@ -313,15 +311,15 @@ def test_a_folder_is_looked_through_until_it_is_forgotten_and_a_model_is_the_usu
         (("use", "nobody"), "no model 'nobody' is on this disk"),
         (("remove", file), "in a folder of your own"),
     ):
-        said = studio("models", *arguments)
-        assert said.code == 2 and says in said.err and said.err.count("\n") == 1
+        output = studio("models", *arguments)
+        assert output.code == 2 and says in output.err and output.err.count("\n") == 1
     assert file.is_file() and studio("models", "use", "fake").code == 0
     assert studio("generate", "a face", "--json").code == 0, "fake needs no weights, and nobody named it"
     assert studio("models", "remove", tmp_path / "mine").code == 0
     assert studio("models", "list", "--json").json == []
     (tmp_path / "home" / "settings.json").write_text("{")
-    said = studio("styles")
-    assert said.code == 2 and "settings.json can't be read" in said.err
+    output = studio("styles")
+    assert output.code == 2 and "settings.json can't be read" in output.err
 
 
 GB = 10**9
@@ -342,48 +340,48 @@ def plenty(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_estimate_counts_what_is_there_and_saving_takes_less(tiny_sd: Path, tmp_path: Path) -> None:
     import diffusers
 
-    found, loaded = describe(tiny_sd), diffusers.DiffusionPipeline.from_pretrained(tiny_sd, safety_checker=None)
-    assert found
-    networks = {name: one for name, one in loaded.components.items() if isinstance(one, torch.nn.Module)}
-    told = {one.name: (one.parameters, one.matrices) for one in found.components}
-    assert told == {
+    result, loaded = describe(tiny_sd), diffusers.DiffusionPipeline.from_pretrained(tiny_sd, safety_checker=None)
+    assert result
+    networks = {name: item for name, item in loaded.components.items() if isinstance(item, torch.nn.Module)}
+    answer = {item.name: (item.parameters, item.matrices) for item in result.components}
+    assert answer == {
         name: (
-            sum(tensor.numel() for tensor in one.state_dict().values()),
-            sum(part.weight.numel() for part in one.modules() if isinstance(part, torch.nn.Linear)),
+            sum(tensor.numel() for tensor in item.state_dict().values()),
+            sum(part.weight.numel() for part in item.modules() if isinstance(part, torch.nn.Linear)),
         )
-        for name, one in networks.items()
+        for name, item in networks.items()
     }
     for here in (PROCESSOR, CARD):
-        high, balanced, eight, low = (needs(found, here, way, 1024 * 1024) for way in MEMORY.values())
+        high, balanced, eight, low = (needs(result, here, way, 1024 * 1024) for way in MEMORY.values())
         assert high > balanced > eight and balanced >= low, "each way takes no more than the one before"
-    read = {name: 2 * one for name, (one, _) in told.items()}
-    held = sum(read.values()) - sum(matrices for name, (_, matrices) in told.items() if name != "vae")
+    read = {name: 2 * item for name, (item, _) in answer.items()}
+    held = sum(read.values()) - sum(matrices for name, (_, matrices) in answer.items() if name != "vae")
     loading = held + RUNTIME + max(size for name, size in read.items() if name != "vae")
-    assert needs(found, PROCESSOR, MEMORY["8bit"], 0) == loading, "what is quantised is there twice meanwhile"
-    small, large = (needs(found, PROCESSOR, MEMORY["high"], side * side) for side in (512, 1024))
+    assert needs(result, PROCESSOR, MEMORY["8bit"], 0) == loading, "what is quantised is there twice meanwhile"
+    small, large = (needs(result, PROCESSOR, MEMORY["high"], side * side) for side in (512, 1024))
     assert small < large
 
 
 def test_a_way_is_chosen_by_what_is_free(tmp_path: Path) -> None:
-    found = describe(folder_of(tmp_path / "mine"))
-    assert found
-    sizes = {word: needs(found, CARD, way) for word, way in MEMORY.items()}
-    for word, free in sorted(sizes.items(), key=lambda one: -one[1]):
-        one = fit(found, Machine("cuda", 64 * GB, free))
-        assert one and (one.word, one.takes) == (word, sizes[word])
-    none = fit(found, Machine("cuda", 64 * GB, min(sizes.values()) - 1))
+    result = describe(folder_of(tmp_path / "mine"))
+    assert result
+    sizes = {word: needs(result, CARD, way) for word, way in MEMORY.items()}
+    for word, free in sorted(sizes.items(), key=lambda item: -item[1]):
+        item = fit(result, Machine("cuda", 64 * GB, free))
+        assert item and (item.word, item.takes) == (word, sizes[word])
+    none = fit(result, Machine("cuda", 64 * GB, min(sizes.values()) - 1))
     assert none and none.word == "" and "it does not fit" in str(none.message) and "放不下" in none.message.text("zh")
-    asked = fit(found, CARD, word="low")
-    assert asked and asked.word == "low"
+    query = fit(result, CARD, word="low")
+    assert query and query.word == "low"
     with pytest.raises(Refused, match="did you mean 'low'"):
-        fit(found, CARD, word="lo")
+        fit(result, CARD, word="lo")
 
 
 def drawn(model: Path, **fields: Any) -> tuple[np.ndarray, dict[str, Any]]:
     backend = Diffusers(str(model))
     (job,) = plan(make_request(prompt="a cat", seed=3, steps=2, model=f"diffusers:{model}", **fields), backend)
-    (made,) = [event for event in run(backend, job.request) if isinstance(event, Artifact)]
-    return np.asarray(Image.open(BytesIO(made.data)), np.int16), dict(made.how)
+    (results,) = [event for event in run(backend, job.request) if isinstance(event, Artifact)]
+    return np.asarray(Image.open(BytesIO(results.data)), np.int16), dict(results.how)
 
 
 def test_every_way_draws_and_the_picture_says_which(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,7 +391,7 @@ def test_every_way_draws_and_the_picture_says_which(tiny_sd: Path, monkeypatch: 
         pictures[word], how = drawn(tiny_sd)
         assert how["memory"] == word
     eight = pictures.pop("8bit")
-    assert all((one == pictures["high"]).all() for one in pictures.values()), "one tile holds it, nothing is cast"
+    assert all((item == pictures["high"]).all() for item in pictures.values()), "one tile holds it, nothing is cast"
     assert 0 < np.abs(eight - pictures["high"]).mean() < 8, "of 255"
 
 
@@ -401,19 +399,19 @@ def test_eight_bits_take_less_and_no_more_than_estimated(tiny_sd: Path, monkeypa
     """Bytes that the tensors hold, each with what it is packed of."""
 
     def held(network: Any) -> int:
-        tensors = [one.data for one in network.parameters()]
-        packed = (getattr(one, "__tensor_flatten__", lambda: (["data"],))()[0] for one in tensors)
-        return sum(getattr(one, name).nbytes for one, names in zip(tensors, packed, strict=True) for name in names)
+        tensors = [item.data for item in network.parameters()]
+        packed = (getattr(item, "__tensor_flatten__", lambda: (["data"],))()[0] for item in tensors)
+        return sum(getattr(item, name).nbytes for item, names in zip(tensors, packed, strict=True) for name in names)
 
-    found, bytes_of = describe(tiny_sd), dict[str, int]()
+    result, bytes_of = describe(tiny_sd), dict[str, int]()
     for word in ("high", "8bit"):
         monkeypatch.setenv("STUDIO_MEMORY", word)
         monkeypatch.setenv("STUDIO_DTYPE", "bf16")
         backend = Diffusers(str(tiny_sd))
         backend.load()
         bytes_of[word] = sum(map(held, (backend._loaded[""].unet, backend._loaded[""].text_encoder)))
-    assert found
-    saved = sum(one.matrices for one in found.components if one.name != "vae")
+    assert result
+    saved = sum(item.matrices for item in result.components if item.name != "vae")
     scales = bytes_of["8bit"] - (bytes_of["high"] - saved)
     assert 0 < scales < 0.5 * saved, "two bytes become one and, a row, a scale: rows are short here"
     monkeypatch.setattr("studio.disk.memory.find_spec", lambda name: None)
@@ -426,30 +424,30 @@ def test_a_card_keeps_what_the_table_says(tiny_sd: Path, monkeypatch: pytest.Mon
     """There is no card here: what is asked of diffusers is looked at, and that 8 bits draw nearly the same."""
     import diffusers
 
-    asked: list[str] = []
+    query: list[str] = []
     for name in ("to", "enable_model_cpu_offload", "enable_group_offload"):
-        said = lambda self, *_, name=name, **__: asked.append(name) or self  # noqa: E731
-        monkeypatch.setattr(diffusers.StableDiffusionPipeline, name, said)
+        output = lambda self, *_, name=name, **__: query.append(name) or self  # noqa: E731
+        monkeypatch.setattr(diffusers.StableDiffusionPipeline, name, output)
     monkeypatch.setattr(runtime, "device", lambda: torch.device("cuda"))
     monkeypatch.setattr(runtime, "dtype", lambda: torch.float32)
     pictures = []
     for word, calls in (("high", ["to"]), ("balanced", ["to", "enable_model_cpu_offload"])):
-        asked.clear()
+        query.clear()
         pipeline = diffusers.StableDiffusionPipeline.from_pretrained(tiny_sd, safety_checker=None)
         runtime.place(pipeline, MEMORY[word])
         assert (
-            asked == calls
+            query == calls
             and runtime.memory_of(pipeline).word == word
             and pipeline.vae.use_tiling == MEMORY[word].tiling
         )
         pictures.append(
             pipeline("a cat", num_inference_steps=2, output_type="np", generator=torch.manual_seed(0)).images
         )
-    asked.clear()
+    query.clear()
     runtime.place(pipeline, MEMORY["low"])
-    assert asked == ["to", "enable_group_offload"]
-    assert {one.dtype for name, one in pipeline.unet.named_parameters() if "attn" in name} == {torch.float8_e4m3fn}
-    assert {one.dtype for one in pipeline.vae.parameters()} == {torch.float32}
+    assert query == ["to", "enable_group_offload"]
+    assert {item.dtype for name, item in pipeline.unet.named_parameters() if "attn" in name} == {torch.float8_e4m3fn}
+    assert {item.dtype for item in pipeline.vae.parameters()} == {torch.float32}
     pictures.append(pipeline("a cat", num_inference_steps=2, output_type="np", generator=torch.manual_seed(0)).images)
     again = diffusers.StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
     assert runtime.memory_of(runtime.place(again)).word == "low", "it shares the networks, and casts none of them twice"
@@ -488,7 +486,7 @@ def test_out_of_memory_is_tried_once_smaller_and_then_explained(tiny_sd: Path, m
         ("STUDIO_MEMORY", "lo", "did you mean 'low'"),
     ],
 )
-def test_what_there_is_not_is_one_sentence(
+def test_unknown_runtime_settings_are_refused(
     tiny_sd: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -524,24 +522,22 @@ def test_models_stay_in_memory_until_another_needs_the_room(monkeypatch: pytest.
     assert opened == ["fake:0", "fake:0.1", "fake:0.2", "fake:0.1"]
 
 
-def test_the_command_hands_the_way_on(studio: Callable[..., Output], tiny_sd: Path) -> None:
-    asked = ("generate", "a cat", "--model", f"diffusers:{tiny_sd}", "--steps", 2, "--size")
-    said = studio(*asked, "48x32", "--memory", "low", "--json")
-    assert said.code == 0, said.err
-    (row,) = said.json
+def test_the_command_passes_memory_mode_and_size(studio: Callable[..., Output], tiny_sd: Path) -> None:
+    query = ("generate", "a cat", "--model", f"diffusers:{tiny_sd}", "--steps", 2, "--size")
+    output = studio(*query, "48x32", "--memory", "low", "--json")
+    assert output.code == 0, output.err
+    (row,) = output.json
     with Image.open(row["path"]) as picture:
         assert picture.size == (48, 32)
-    refused = studio(*asked, "45x32")
+    refused = studio(*query, "45x32")
     assert (refused.code, refused.out) == (2, "") and "multiples of 2" in refused.err
-    own = studio("generate", "a cat", "--model", "fake", "--memory", "8bit")
-    assert (own.code, own.out) == (2, "") and "Fake has no use for --memory 8bit; leave it out." in own.err
-    told = studio("info", row["path"], "--json").json
-    assert '"memory": "low"' in json.dumps(told)
+    this = studio("generate", "a cat", "--model", "fake", "--memory", "8bit")
+    assert (this.code, this.out) == (2, "") and "Fake has no use for --memory 8bit; leave it out." in this.err
+    answer = studio("info", row["path"], "--json").json
+    assert '"memory": "low"' in json.dumps(answer)
 
 
-def test_a_home_that_is_named_has_settings_of_its_own(
-    studio: Callable[..., Output], tiny_sd: Path, tmp_path: Path
-) -> None:
+def test_each_home_has_its_settings(studio: Callable[..., Output], tiny_sd: Path, tmp_path: Path) -> None:
     settings.choose(tmp_path / "named", memory="balanced")
     named = ("--home", tmp_path / "named")
     assert studio("models", "use", tiny_sd, "--models", tiny_sd.parent, *named).code == 0
@@ -569,8 +565,8 @@ def test_a_device_that_is_not_there_is_refused_before_a_command_begins(
     studio: Callable[..., Output], monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("STUDIO_DEVICE", "")  # and so afterwards
-    said = studio(*command, "--device", "cud:0")
-    assert (said.code, said.out) == (2, "") and "there is no device 'cud:0' here" in said.err
+    output = studio(*command, "--device", "cud:0")
+    assert (output.code, output.out) == (2, "") and "there is no device 'cud:0' here" in output.err
 
 
 def test_cards_are_those_of_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -579,9 +575,9 @@ def test_cards_are_those_of_nvidia_smi(tmp_path: Path, monkeypatch: pytest.Monke
     program.write_text("#!/bin/sh\necho '80000, 500'\necho '40000, 900'\n")
     program.chmod(0o755)
     monkeypatch.setattr(memory, "_which", lambda name: str(program))
-    found = memory.machine
-    assert [card.free >> 20 for card in (found(), found("cuda:0"), found("cuda:1"))] == [900, 500, 900]
-    assert found("cpu").device == "cpu"
-    for said in ("No devices were found", "1, 2, 3", "1"):
-        program.write_text(f"#!/bin/sh\necho '{said}'\n")
-        assert memory.cards() == [] and found().device == "cpu"
+    machine = memory.machine
+    assert [card.free >> 20 for card in (machine(), machine("cuda:0"), machine("cuda:1"))] == [900, 500, 900]
+    assert machine("cpu").device == "cpu"
+    for output in ("No devices were found", "1, 2, 3", "1"):
+        program.write_text(f"#!/bin/sh\necho '{output}'\n")
+        assert memory.cards() == [] and machine().device == "cpu"

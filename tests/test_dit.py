@@ -130,7 +130,7 @@ def test_wrong_options_are_named(options: dict[str, object], word: str) -> None:
         DiT(**{**TINY, **options})
 
 
-def test_weakened_rows_go_past_one_block_and_the_others_do_not_notice() -> None:
+def test_weakened_rows_skip_a_block() -> None:
     batch, net = inputs(), awake()
     weakened = torch.tensor([False, True, False])
     whole, mixed = net(**batch), net(**batch, weakened=weakened)
@@ -141,28 +141,28 @@ def test_weakened_rows_go_past_one_block_and_the_others_do_not_notice() -> None:
 
 
 def test_a_warp_starts_from_nothing_and_none_is_zeros() -> None:
-    net, told = awake(), inputs()
-    warp = told.pop("warp")
+    net, answer = awake(), inputs()
+    warp = answer.pop("warp")
     warp[-1] = 0
-    warped, plain = net(**told, warp=warp), net(**told)
+    warped, plain = net(**answer, warp=warp), net(**answer)
     assert torch.equal(warped[-1], plain[-1]) and not torch.allclose(warped[0], plain[0], atol=1e-3)
     assert not DiT(**preset("dit", "tiny")).get_parameter("warp_in.weight").any()
 
 
 def test_a_reference_starts_from_nothing_none_is_zeros_and_its_patches_stay_in_their_places() -> None:
-    net, told = awake(), inputs()
-    reference = told.pop("reference")
+    net, answer = awake(), inputs()
+    reference = answer.pop("reference")
     reference[-1] = 0
-    drawn, plain = net(**told, reference=reference), net(**told)
+    drawn, plain = net(**answer, reference=reference), net(**answer)
     assert torch.equal(drawn[-1], plain[-1]) and not torch.allclose(drawn[0], plain[0], atol=1e-3)
     fresh = DiT(**preset("dit", "tiny"))
     assert not any(fresh.get_parameter(f"reference_gate.{name}").any() for name in ("weight", "bias"))
     net.reference_in.load_state_dict({"weight": net.patch_in.weight})
     net.reference_gate.load_state_dict({"weight": torch.zeros(32, 32), "bias": torch.ones(32)})
-    moved, here = {**told, "x": told["x"] + reference}, {**told, "reference": torch.zeros_like(reference)}
+    moved, here = {**answer, "x": answer["x"] + reference}, {**answer, "reference": torch.zeros_like(reference)}
     seen: list[torch.Tensor] = []
     net.blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    net(**{**told, "reference": reference}), net(**moved), net(**here)
+    net(**{**answer, "reference": reference}), net(**moved), net(**here)
     torch.testing.assert_close(seen[0], seen[1])
     assert not torch.allclose(seen[0], seen[2])
 

@@ -64,22 +64,22 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     """The fenced blocks of a page, in order."""
-    found: list[Block] = []
+    result: list[Block] = []
     lines = page.read_text(encoding="utf-8").splitlines()
-    start, head, said = 0, None, ""
+    start, head, output = 0, None, ""
     for number, line in enumerate(lines, 1):
         if head and line == "```":
             code = "\n".join(lines[start - 1 : number - 1]) + "\n"
-            found.append(Block(page, start, head[1], head[2] or "", code, said))
-            head, said = None, ""
+            result.append(Block(page, start, head[1], head[2] or "", code, output))
+            head, output = None, ""
         elif not head and line.lstrip().startswith("```"):
             head, start = FENCE.match(line), number + 1
             assert head, f"{page.relative_to(ROOT)}:{number}: a block begins in its first column, with its language"
         elif not head and line.strip():
             reason = NOT_RUN.fullmatch(line)
-            said = reason[1] if reason else ""
+            output = reason[1] if reason else ""
     assert head is None, f"{page.relative_to(ROOT)}: a block is never closed"
-    return found
+    return result
 
 
 def prose(page: Path) -> str:
@@ -195,8 +195,8 @@ def _program(language: str, script: list[Block]) -> list[str]:
 
 
 def _fetches(node: str) -> bool:
-    said = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=TIMEOUT).stdout
-    return int(said.strip().lstrip("v").partition(".")[0] or 0) >= 18
+    output = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=TIMEOUT).stdout
+    return int(output.strip().lstrip("v").partition(".")[0] or 0) >= 18
 
 
 def runs() -> Iterator[tuple[Path, str]]:
@@ -244,13 +244,13 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_the_code_runs(
     page: Path, language: str, home: Path, tools: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    parts = [one for one in blocks(page) if one.language == language and not one.reason and not one.title]
+    parts = [item for item in blocks(page) if item.language == language and not item.reason and not item.title]
     port = 0
-    if any(PORT in one.code for one in parts):
+    if any(PORT in item.code for item in parts):
         server = request.getfixturevalue("server")
         home, port = server.home, server.port
     reader = Reader(tmp_path / "folder", home, tools)
-    reader.lay_out(one for one in blocks(page) if one.title)
+    reader.lay_out(item for item in blocks(page) if item.title)
     reader.type(parts, port)
 
 
@@ -272,11 +272,11 @@ def test_what_is_code_is_run_or_says_why_not() -> None:
 # --- Names ------------------------------------------------------------------------------------------------------------
 
 
-def test_all_commands_print_one_document_but_one() -> None:
+def test_commands_have_a_json_option() -> None:
     assert [name for name, options in commands().items() if "--json" not in options] == ["mcp", "open"]
 
 
-def test_nothing_is_asked_of_a_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """docs/security.md: no telemetry, no hub, no code from elsewhere, unless somebody has said otherwise."""
     monkeypatch.setattr(os, "environ", {"HF_HUB_OFFLINE": "0"})
     settings.stay_offline()
@@ -292,28 +292,28 @@ def commands() -> dict[str, set[str]]:
     """The options of each command of `studio`."""
     group = program()
     return {
-        command: {option for parameter in one.params for option in (*parameter.opts, *parameter.secondary_opts)}
-        for command, one in group.commands.items()
+        command: {option for parameter in item.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        for command, item in group.commands.items()
     }
 
 
 def test_commands_and_options_are_those_that_there_are() -> None:
     known = commands()
     opens = known["open"]  # which `python app.py` is, too
-    flags = {f"--{one}" for one in (*readers.ALIASES, *readers.SIDES, *readers.known_settings())}
+    flags = {f"--{item}" for item in (*readers.ALIASES, *readers.SIDES, *readers.known_settings())}
     every = set().union(*known.values(), flags, {"--help"})
     for page in PAPERS:
         typed = [line for block in blocks(page) if block.language == "bash" for line in block.code.splitlines()]
         for span in [*spans(page), *typed]:
             for command, rest in re.findall(r"(?:^|; |\| |&& )studio ([a-z]+)\b([^;|#]*)", span):
                 assert command in known, f"{name(page)}: there is no studio {command}"
-                said = {option.partition("=")[0] for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", rest)}
-                assert said <= known[command] | {"--help"}, f"{name(page)}: {span}"
+                output = {option.partition("=")[0] for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", rest)}
+                assert output <= known[command] | {"--help"}, f"{name(page)}: {span}"
         for span in spans(page) if page in PAGES else ():  # others speak of other programs, too
             for option in re.findall(r"^--\w[\w-]*", span):
                 assert option in every, f"{name(page)}: {span}"
     listed = " ".join(spans(DOCS / "commands.md"))
-    missing = [one for one in known if f"studio {one}" not in listed]
+    missing = [item for item in known if f"studio {item}" not in listed]
     missing += [option for option in opens - {"--help"} if option not in listed]
     assert not missing, "docs/commands.md lists every command, and every option of the page"
 
@@ -334,8 +334,8 @@ def test_addresses_are_those_that_there_are(tmp_path: Path) -> None:
     for method, path in re.findall(r"`(GET|POST|PATCH|DELETE) (/api/v1[\w/]*)", text):
         assert method.lower() in there.get(path, {}), f"docs/http.md names {method} {path}"
     table = text.partition("| address below")[2].partition("\n\n")[0]
-    theirs = [one for row in table.splitlines()[2:] for one in re.findall(r"`([\w-]+)`", row.split("|")[1])]
-    assert len(theirs) > 10 and {f"{a1111.PREFIX}/{one}" for one in theirs} <= set(there)
+    theirs = [item for row in table.splitlines()[2:] for item in re.findall(r"`([\w-]+)`", row.split("|")[1])]
+    assert len(theirs) > 10 and {f"{a1111.PREFIX}/{item}" for item in theirs} <= set(there)
 
 
 def test_tools_are_those_that_there_are(tmp_path: Path) -> None:
@@ -343,7 +343,7 @@ def test_tools_are_those_that_there_are(tmp_path: Path) -> None:
 
     tools = {tool.name for tool in asyncio.run(server(Studio(tmp_path), "fake").list_tools())}
     table = (DOCS / "mcp.md").read_text(encoding="utf-8").partition("| tool |")[2].partition("\n\n")[0]
-    named = [one for row in table.splitlines()[2:] for one in re.findall(r"`(\w+)`", row.split("|")[1])]
+    named = [item for row in table.splitlines()[2:] for item in re.findall(r"`(\w+)`", row.split("|")[1])]
     assert set(named) == tools and len(named) == len(tools)
 
 
@@ -375,10 +375,10 @@ def test_styles_and_numbers_are_those_of_the_model() -> None:
     from models.data.grammar import STYLES
     from studio.backends.embedded import Embedded
 
-    own = Embedded().capabilities()
-    assert own.schedulers[0] == "dpm++" and all(f"`{one}`" in text for one in own.schedulers)
+    ours = Embedded().capabilities()
+    assert ours.schedulers[0] == "dpm++" and all(f"`{item}`" in text for item in ours.schedulers)
     for setting in ("steps", "guidance"):
-        limits = getattr(own, setting)
+        limits = getattr(ours, setting)
         assert limits == getattr(can, setting)
         assert f"`--{setting}`, {limits.least:g} to {limits.most:g} | {limits.usual:g} |" in text
     assert len(STYLES) == 10 and "ten styles" in (DOCS / "index.md").read_text(encoding="utf-8")
@@ -386,14 +386,14 @@ def test_styles_and_numbers_are_those_of_the_model() -> None:
 
 def test_the_apps_are_those_that_there_are() -> None:
     text = (DOCS / "export.md").read_text(encoding="utf-8")
-    for one in APPS.values():
-        sizes = ", ".join(f"{width} × {height}" for width, height in one.sizes)
-        counts = ", ".join(map(str, one.counts)) or f"{one.least} to {one.most}"
-        row = f"| `{one.name}` | {one.title} | {one.kind.upper()}, {sizes} | {one.limit:,} | {counts} |"
+    for item in APPS.values():
+        sizes = ", ".join(f"{width} × {height}" for width, height in item.sizes)
+        counts = ", ".join(map(str, item.counts)) or f"{item.least} to {item.most}"
+        row = f"| `{item.name}` | {item.title} | {item.kind.upper()}, {sizes} | {item.limit:,} | {counts} |"
         assert row in text, f"docs/export.md lacks {row}"
-    for one in (app.moving for app in APPS.values() if app.moving):
-        size, seconds = " × ".join(map(str, one.sizes[0])), one.motion.seconds
-        row = f"| `{one.name}` | {one.title} | {one.kind.upper()}, {size} | {one.limit:,} | {seconds:g} |"
+    for item in (app.moving for app in APPS.values() if app.moving):
+        size, seconds = " × ".join(map(str, item.sizes[0])), item.motion.seconds
+        row = f"| `{item.name}` | {item.title} | {item.kind.upper()}, {size} | {item.limit:,} | {seconds:g} |"
         assert row in text, f"docs/export.md lacks {row}"
     assert all(f"| `{kind}`" in text for kind in (*FORMATS, SHEET))
     assert all(f"`{setting}`" in text for setting in SETTINGS) and all(f"| `{kind}` |" in text for kind in KINDS)

@@ -42,11 +42,11 @@ def fill_copies(studio: Studio) -> dict[str, str]:
     """Two drawings, and copies of the first -> digests by name."""
     first, other = drawing(0), drawing(len(WORLD.pictures) // 2)
     pictures = {"first": first, "moved": moved(first), "recoloured": recoloured(first), "other": other}
-    made = {}
+    results = {}
     for n, (name, picture) in enumerate(pictures.items()):
         entry = Entry(f"job{n}", 0, n, name, model="fake", created=1.7e9 + n)
-        made[name] = keep(studio.gallery, as_file(picture), entry).stem
-    return made
+        results[name] = keep(studio.gallery, as_file(picture), entry).stem
+    return results
 
 
 @pytest.fixture
@@ -55,27 +55,27 @@ def filled(tmp_path: Path) -> Any:
         yield studio, fill_copies(studio)
 
 
-def test_copies_are_one_group_and_a_star_leads_it(filled: Any) -> None:
-    studio, made = filled
+def test_copies_form_a_group_led_by_a_star(filled: Any) -> None:
+    studio, results = filled
     (group,) = studio.duplicates()
-    names = {digest: name for name, digest in made.items()}
-    assert {names[one.sha256] for one in (group.best, *group.others)} == {"first", "moved", "recoloured"}
-    studio.gallery.mark([made["recoloured"]], star=True)
-    assert studio.duplicates()[0].best.sha256 == made["recoloured"]
-    studio.gallery.delete([made["first"], made["moved"]])
+    names = {digest: name for name, digest in results.items()}
+    assert {names[item.sha256] for item in (group.best, *group.others)} == {"first", "moved", "recoloured"}
+    studio.gallery.mark([results["recoloured"]], star=True)
+    assert studio.duplicates()[0].best.sha256 == results["recoloured"]
+    studio.gallery.delete([results["first"], results["moved"]])
     assert studio.duplicates() == [], "what is in the bin is no copy"
 
 
 def test_what_was_seen_is_remembered(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     studio, _ = filled
-    found = studio.duplicates()
+    result = studio.duplicates()
     monkeypatch.setattr(Duplicates, "_print", lambda *_: pytest.fail("it was seen before"))
-    assert studio.duplicates() == found
+    assert studio.duplicates() == result
 
 
 def test_a_print_is_of_the_drawing_wherever_it_lies() -> None:
-    one, other = picture_print(drawing(0)), picture_print(moved(drawing(0)))
-    assert (one * other).sum(1).min() > 0.97
+    item, other = picture_print(drawing(0)), picture_print(moved(drawing(0)))
+    assert (item * other).sum(1).min() > 0.97
     for empty in (Image.new("RGBA", (9, 9)), Image.new("RGB", (1, 3000), "white")):
         assert np.isfinite(picture_print(empty)).all() and not picture_print(empty).any()
 
@@ -84,16 +84,16 @@ def test_the_command_and_the_page_bin_the_others_and_take_them_out_again(
     studio: Callable[..., Output], tmp_path: Path
 ) -> None:
     with Studio(tmp_path / "home") as opened:
-        made = fill_copies(opened)
+        results = fill_copies(opened)
         handlers = SearchHandlers(PageContext(opened, "fake"))
         (group,) = opened.duplicates()
-        others = " ".join(one.sha256 for one in group.others)
+        others = " ".join(item.sha256 for item in group.others)
         press = lambda own: handlers.thin(type("Event", (), {"_data": {"own": own, "pictures": others}}))  # noqa: E731
         assert "In the bin: 2." in press("bin") and opened.duplicates() == []
         press("restore")
         assert len(opened.duplicates()) == 1
-    said = studio("duplicates", "--bin", "--json")
-    assert said.code == 0 and len(said.json) == 1 and len(said.json[0]["others"]) == 2
+    output = studio("duplicates", "--bin", "--json")
+    assert output.code == 0 and len(output.json) == 1 and len(output.json[0]["others"]) == 2
     assert studio("duplicates", "--json").json == []
     with Studio(tmp_path / "home") as opened:
-        assert not opened.gallery.get(made["other"]).deleted
+        assert not opened.gallery.get(results["other"]).deleted

@@ -46,7 +46,7 @@ def half() -> np.ndarray:
 # --- Masks ------------------------------------------------------------------------------------------------------------
 
 
-def test_white_is_drawn_anew_and_black_and_transparent_are_kept() -> None:
+def test_mask_levels() -> None:
     rgba = np.zeros((2, 2, 4), np.uint8)
     rgba[0, 0], rgba[0, 1], rgba[1, 0], rgba[1, 1] = (255,) * 4, (0, 0, 0, 255), (255, 255, 255, 0), (255, 255, 255, 51)
     assert np.asarray(levels(Image.fromarray(rgba))).tolist() == [[255, 0], [0, 51]]
@@ -70,19 +70,19 @@ def test_cells_are_those_in_which_anything_is_drawn_anew() -> None:
     masks = np.zeros((2, 128, 128), np.uint8)
     masks[0, 8, 15] = 1
     masks[1] = 255
-    found = cells(masks, 16)
-    assert found.shape == (2, 16, 16) and np.argwhere(found[0]).tolist() == [[1, 1]] and found[1].all()
+    result = cells(masks, 16)
+    assert result.shape == (2, 16, 16) and np.argwhere(result[0]).tolist() == [[1, 1]] and result[1].all()
 
 
 @settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([2, 8, 40]))
 def test_what_is_black_is_exactly_the_original_and_colours_stay_below_alpha(seed: int, block: int) -> None:
-    kept, drawn = premultiply(noise(seed)), premultiply(noise(seed + 1))
+    stored, drawn = premultiply(noise(seed)), premultiply(noise(seed + 1))
     small = noise(seed + 2, (128 // block + 1, 128 // block + 1))
     mask = np.kron(np.where(small > 200, 255, np.where(small > 120, small, 0)), np.ones((block, block)))
     mask = mask[:128, :128].astype(np.uint8)
-    both = blend(drawn, kept, mask)
-    assert np.array_equal(both[mask == 0], kept[mask == 0])
+    both = blend(drawn, stored, mask)
+    assert np.array_equal(both[mask == 0], stored[mask == 0])
     assert (both[..., :3] <= both[..., 3:]).all()
 
 
@@ -118,16 +118,16 @@ def nothing(count: int) -> Condition:
 
 @pytest.mark.parametrize("strength", [1.0, 0.5])
 @pytest.mark.parametrize("name", SCHEDULERS)
-def test_what_is_kept_is_at_its_noise_level_at_every_step(name: str, strength: float) -> None:
+def test_unmasked_latents_follow_the_noise_schedule(name: str, strength: float) -> None:
     x0, start, first = torch.randn(1, 8, 4, 4), torch.randn(1, 8, 4, 4), torch.randn(1, 8, 4, 4)
     redraw = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
     redraw[..., 2:] = True
-    kept = ~redraw.expand_as(start)
+    stored = ~redraw.expand_as(start)
     off = []
 
     def network(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
         sigma = float(t[0])
-        off.append(float(((1 - sigma) * start + sigma * first - x)[kept].abs().max()))
+        off.append(float(((1 - sigma) * start + sigma * first - x)[stored].abs().max()))
         return (x - x0) / t.view(-1, 1, 1, 1)
 
     sampling = Sampling(8, 1.0, strength=strength)
@@ -135,8 +135,8 @@ def test_what_is_kept_is_at_its_noise_level_at_every_step(name: str, strength: f
         network, first, ComposedCondition.of(nothing(1)), nothing(1), sampling, build_scheduler(name), start, redraw
     )
     assert max(off) < 1e-5
-    assert torch.equal(last.latents[kept], start[kept]) and torch.equal(last.clean[kept], start[kept])
-    assert torch.allclose(last.latents[~kept], x0[~kept], atol=2e-2)
+    assert torch.equal(last.latents[stored], start[stored]) and torch.equal(last.clean[stored], start[stored])
+    assert torch.allclose(last.latents[~stored], x0[~stored], atol=2e-2)
 
 
 def draw(pipe: StickerPipeline, seeds: list[int], **options: Any) -> np.ndarray:
@@ -146,15 +146,15 @@ def draw(pipe: StickerPipeline, seeds: list[int], **options: Any) -> np.ndarray:
 
 def test_a_masked_drawing_keeps_black_and_draws_white(pipe: StickerPipeline) -> None:
     start, mask = premultiply(noise(3))[None], half()[None]
-    made = draw(pipe, [1, 2], image=start, mask_image=mask)
+    created = draw(pipe, [1, 2], image=start, mask_image=mask)
     plain = draw(pipe, [1, 2], image=start)
-    assert np.array_equal(made[:, :, :64], np.broadcast_to(start[:, :, :64], made[:, :, :64].shape))
-    assert not np.array_equal(made[0, :, 64:], made[1, :, 64:]) and not np.array_equal(plain, made)
+    assert np.array_equal(created[:, :, :64], np.broadcast_to(start[:, :, :64], created[:, :, :64].shape))
+    assert not np.array_equal(created[0, :, 64:], created[1, :, 64:]) and not np.array_equal(plain, created)
     full = draw(pipe, [1], image=start, mask_image=np.full_like(mask, 255))
     assert np.array_equal(full[0], plain[0]), "a mask that is white all over keeps nothing"
 
 
-def test_each_picture_has_its_own_start_and_mask(pipe: StickerPipeline) -> None:
+def test_each_picture_has_its_start_and_mask(pipe: StickerPipeline) -> None:
     starts, masks = premultiply(noise(4, (3, 128, 128, 4))), np.stack([half(), 255 - half(), half().T])
     together = draw(pipe, [1, 2, 3], image=starts, mask_image=masks, strength=0.7)
     for i in range(3):
@@ -231,7 +231,7 @@ def test_variations_are_so_many_likenesses_near_the_picture(files: dict[str, str
     assert mixed.like is None, "a mix says of what sense they are to be"
 
 
-def test_edits_keep_to_their_own_company(files: dict[str, str]) -> None:
+def test_edits_have_separate_batch_keys(files: dict[str, str]) -> None:
     image = files["picture.png"]
     kinds = [{}, {"image": image}, {"image": image, "strength": 0.4}, {"image": image, "mask": files["right"]}]
     assert len({ask(prompt="a cat", **fields).batch_key() for fields in kinds}) == 4
@@ -263,11 +263,11 @@ def test_less_strength_stays_nearer(backend: Backend, files: dict[str, str]) -> 
     assert np.abs(far[0] - plain).mean() > np.abs(far[1] - plain).mean(), "strength 1 forgets the picture"
 
 
-def test_what_is_black_in_the_mask_is_the_pictures_own(backend: Backend, files: dict[str, str]) -> None:
-    one, two = drawn(backend, ask(prompt="a cat", image=files["picture.png"], mask=files["right"], count=2, shape=8))
+def test_black_mask_pixels_are_unchanged(backend: Backend, files: dict[str, str]) -> None:
+    item, two = drawn(backend, ask(prompt="a cat", image=files["picture.png"], mask=files["right"], count=2, shape=8))
     items = original(files["picture.png"])
-    assert np.array_equal(one[:, :64], items[:, :64]) and np.array_equal(two[:, :64], items[:, :64])
-    assert not np.array_equal(one[:, 70:], two[:, 70:]) and not np.array_equal(one[:, 70:], items[:, 70:])
+    assert np.array_equal(item[:, :64], items[:, :64]) and np.array_equal(two[:, :64], items[:, :64])
+    assert not np.array_equal(item[:, 70:], two[:, 70:]) and not np.array_equal(item[:, 70:], items[:, 70:])
 
 
 def test_a_larger_canvas_keeps_the_picture_and_draws_round_it(backend: Backend, files: dict[str, str]) -> None:
@@ -292,10 +292,10 @@ def test_together_is_apart_with_pictures_too(backend: Backend, files: dict[str, 
     events = list(run_batch(backend, masked))
     together = [np.asarray(picture(event)) for _, event in events if isinstance(event, Artifact)]
     assert len(apart) == len(together) == 10
-    assert all(np.array_equal(one, two) for one, two in zip(apart, together, strict=True))
+    assert all(np.array_equal(item, two) for item, two in zip(apart, together, strict=True))
 
 
-def test_without_words_it_is_of_the_pictures_own_sense(tiny: Embedded, files: dict[str, str]) -> None:
+def test_without_a_prompt_the_picture_is_the_condition(tiny: Embedded, files: dict[str, str]) -> None:
     image = files["picture.png"]
     (usual,) = drawn(tiny, ask(image=image))
     assert np.array_equal(usual, drawn(tiny, ask(image=image, like=image))[0])
@@ -368,7 +368,7 @@ def test_the_command_edits(edit: Callable[..., Output], files: dict[str, str]) -
         (["", "--without", "hat"], "only takes away"),
     ],
 )
-def test_bad_input_is_one_sentence(
+def test_bad_edit_commands_are_refused(
     edit: Callable[..., Output], files: dict[str, str], tmp_path: Path, arguments: list[str], says: str
 ) -> None:
     known = {**files, "missing.png": str(tmp_path / "missing.png")}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import one_sentence
+from conftest import sentence_of
 from fixture_world import fixture_world
 from PIL import Image
 from prompt_kit import FEW, parser_of_concepts
@@ -76,15 +76,15 @@ def test_a_job_goes_step_by_step_to_transparent_pictures(backend: Embedded) -> N
 def test_it_draws_what_the_pipeline_draws(backend: Embedded, parts: Path) -> None:
     pipe = StickerPipeline.assemble(parts)
     pipe.set_progress_bar_config(disable=True)
-    (made,) = pictures(backend, style="noto")
+    (created,) = pictures(backend, style="noto")
     drawn = pipe("a cat, noto style", seeds=[1], num_inference_steps=2, scheduler=DEFAULT_SCHEDULER)
-    assert np.array_equal(made, np.asarray(drawn.images[0]))
+    assert np.array_equal(created, np.asarray(drawn.images[0]))
 
 
 def test_the_same_request_is_the_same_picture_and_each_part_of_it_counts(backend: Embedded, tmp_path: Path) -> None:
     Image.new("RGBA", (64, 64), "red").save(tmp_path / "red.png")
     like = {"path": str(tmp_path / "red.png")}
-    asked = [
+    query = [
         {},
         {"seed": 2},
         {"negative": "dog"},
@@ -97,14 +97,14 @@ def test_the_same_request_is_the_same_picture_and_each_part_of_it_counts(backend
         {"mix": [{"text": "dog", "weight": 0.5}, {"picture": like}]},
         {"mix": [{"text": "dog", "weight": -0.5}, {"picture": like}]},
     ]
-    made = [pictures(backend, **fields)[0] for fields in asked]
-    assert np.array_equal(made[0], pictures(backend)[0])
-    assert len({picture.tobytes() for picture in made}) == len(asked)
+    created = [pictures(backend, **fields)[0] for fields in query]
+    assert np.array_equal(created[0], pictures(backend)[0])
+    assert len({picture.tobytes() for picture in created}) == len(query)
 
 
 def test_weights_move_the_picture_and_not_what_it_is_measured_by(backend: Embedded) -> None:
-    plain, weighted, one = (pictures(backend, prompt=prompt)[0] for prompt in ("a cat", "a (cat:1.6)", "a (cat:1)"))
-    assert np.array_equal(plain, one) and not np.array_equal(plain, weighted)
+    plain, weighted, item = (pictures(backend, prompt=prompt)[0] for prompt in ("a cat", "a (cat:1.6)", "a (cat:1)"))
+    assert np.array_equal(plain, item) and not np.array_equal(plain, weighted)
     (result,) = (event for event in run(backend, ask(backend, prompt="a (cat:1.6)")) if isinstance(event, Artifact))
     backend.load()
     embedder = backend._pipeline.embedder
@@ -112,24 +112,28 @@ def test_weights_move_the_picture_and_not_what_it_is_measured_by(backend: Embedd
     assert result.score == pytest.approx(float(seen @ embedder.text(["a cat"])[0]), abs=0.02)
 
 
-def test_what_it_was_not_taught_is_said(backend: Embedded, broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_words_outside_the_vocabulary_are_reported(
+    backend: Embedded, broken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
         "models.prompts.vocabulary.NEAR", {"en": -2.0}
     )  # weights that were never trained: nothing is near
-    said = [event.unknown for event in run(backend, ask(backend, prompt="an axolotl")) if isinstance(event, Progress)]
-    assert said[0] == (), "these weights came without a vocabulary"
+    output = [event.unknown for event in run(backend, ask(backend, prompt="an axolotl")) if isinstance(event, Progress)]
+    assert output[0] == (), "these weights came without a vocabulary"
     backend.load()
     embedder = backend._pipeline.embedder
     concepts = {"en": ["cat", "dog"], "zh": ["猫", "狗"]}
     words = Words(frozenset({"cat"}), frozenset({"an"}), frozenset({"猫"}))
     Vocabulary(embedder, words, concepts, embedder.text(["cat", "dog"]), 2.0).save(broken)
     taught = Embedded(str(broken))
-    (one,) = next(run(taught, ask(taught, prompt="a cat", mix=[{"text": "an axolotl"}]))).unknown
-    assert (one.word, set(one.nearest)) == ("axolotl", {"cat", "dog"})
+    (item,) = next(run(taught, ask(taught, prompt="a cat", mix=[{"text": "an axolotl"}]))).unknown
+    assert (item.word, set(item.nearest)) == ("axolotl", {"cat", "dog"})
     assert taught.digest() == backend.digest(), "words to speak of are no part of what draws"
     (same,) = next(run(taught, ask(taught, prompt="an (axo(lotl:1.2)) [cat]"))).unknown
-    assert same == one, "marks are no part of a word"
-    assert next(run(taught, ask(taught, prompt="a kawaii axolotl in a spacesuit"))).unknown == (one,), "others are read"
+    assert same == item, "marks are no part of a word"
+    assert next(run(taught, ask(taught, prompt="a kawaii axolotl in a spacesuit"))).unknown == (item,), (
+        "others are read"
+    )
     (broken / "vocabulary" / "vocabulary.json").write_text("{}")
     assert "altered or cut short" in refusal(broken)
 
@@ -146,25 +150,25 @@ def test_an_alias_is_known_only_word_for_word(backend: Embedded, broken: Path, m
     taught.load()
     taught._pipeline.parser, taught._pipeline.references = parser_of_concepts(FEW, {"dog": ("golden retriever",)}), None
     for prompt, named in (("a retriever cat", {"retriever"}), ('"a retriever cat"', set())):
-        said = next(run(taught, ask(taught, prompt=prompt))).unknown
-        assert {one.word for one in said} == named, prompt
+        output = next(run(taught, ask(taught, prompt=prompt))).unknown
+        assert {item.word for item in output} == named, prompt
 
 
-def test_what_is_read_of_a_prompt_is_said_and_drawn(backend: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = ask(backend, prompt="a burger", style="noto")
-    assert {event.read_as for event in run(backend, asked) if isinstance(event, Progress)} == {""}
+def test_the_parsed_prompt_is_reported_and_drawn(backend: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
+    query = ask(backend, prompt="a burger", style="noto")
+    assert {event.read_as for event in run(backend, query) if isinstance(event, Progress)} == {""}
     literal = pictures(backend, prompt="hamburger", style="noto")[0]
-    own = backend._pipeline.parser
-    parser = PromptParser(own.embedder, own.linker, own.common)  # one that remembers nothing
+    ours = backend._pipeline.parser
+    parser = PromptParser(ours.embedder, ours.linker, ours.common)  # one that remembers nothing
     monkeypatch.setattr(backend._pipeline, "parser", parser)
     monkeypatch.setattr(parser, "encoded", lambda text: text.replace("a burger", "hamburger"))
-    events = list(run(backend, asked))
+    events = list(run(backend, query))
     assert {event.read_as for event in events if isinstance(event, Progress)} == {"hamburger, noto style"}
     drawn = next(np.asarray(picture(event)) for event in events if isinstance(event, Artifact))
     assert np.array_equal(drawn, literal)
 
 
-def test_styles_are_said_in_the_language_of_the_prompt() -> None:
+def test_style_phrases_follow_the_language_of_the_prompt() -> None:
     assert phrase("a cat", "") == "a cat"
     assert phrase("a cat", "fluent 3d") == "a cat, fluent 3d style"
     assert phrase("猫", "fluent 3d") == "猫，fluent 3d风格"
@@ -181,7 +185,7 @@ def test_a_mix_that_cancels_out_is_refused(backend: Embedded) -> None:
 
 
 def refusal(parts: Path) -> str:
-    return one_sentence(lambda: Embedded(str(parts)).load())
+    return sentence_of(lambda: Embedded(str(parts)).load())
 
 
 def weights(parts: Path) -> Path:
@@ -199,8 +203,8 @@ def test_missing_weights_are_named(broken: Path, tmp_path: Path) -> None:
 
 
 def test_weights_that_were_trained_beside_others_are_named(broken: Path) -> None:
-    made_with = part_digests(("autoencoder", "space"), broken)
-    save_part(DiT(**preset("dit", "tiny")), "dit", broken, made_with)
+    results_with = part_digests(("autoencoder", "space"), broken)
+    save_part(DiT(**preset("dit", "tiny")), "dit", broken, results_with)
     assert load_part(DiT, "dit", broken)
     save_part(Autoencoder(**preset("autoencoder", "tiny")), "autoencoder", broken)
     assert "trained with another part 'autoencoder'" in refusal(broken)
@@ -224,10 +228,10 @@ def clip_backend(tmp_path_factory: pytest.TempPathFactory) -> Embedded:
 
 
 def events(clip_backend: Embedded, task: str, **fields: object) -> list[Progress | Artifact]:
-    asked = make_request(task, **{"prompt": PROMPT, "seed": 1, "steps": 2, **fields})
+    query = make_request(task, **{"prompt": PROMPT, "seed": 1, "steps": 2, **fields})
     return [
         event
-        for event in run(clip_backend, resolve(asked, clip_backend.capabilities()), True)
+        for event in run(clip_backend, resolve(query, clip_backend.capabilities()), True)
         if isinstance(event, Progress | Artifact)
     ]
 
@@ -238,8 +242,8 @@ def test_a_clip_from_words_is_the_picture_of_its_words_moved(
     monkeypatch.setattr("models.pipelines.video.room", lambda _: (1.0, np.zeros(2)))  # as if it needed none
     settings = {"frames": 3, "fps": 4, "loop": False}
     clips = [event for event in events(clip_backend, "clip", count=2, **settings) if isinstance(event, Artifact)]
-    said = [(clip.frames, clip.seconds, clip.seed, clip.index, len(clip.vector)) for clip in clips]
-    assert said == [(3, 0.75, 1, 0, 128), (3, 0.75, 2, 1, 128)]
+    output = [(clip.frames, clip.seconds, clip.seed, clip.index, len(clip.vector)) for clip in clips]
+    assert output == [(3, 0.75, 1, 0, 128), (3, 0.75, 2, 1, 128)]
     picture = events(clip_backend, "image", prompt=still_prompt(PROMPT), seed=2)[-1]
     assert isinstance(picture, Artifact)
     (file := tmp_path / "star.png").write_bytes(picture.data)
@@ -256,10 +260,10 @@ def test_progress_goes_to_its_end_and_shows_what_moves(clip_backend: Embedded) -
 
 
 def test_a_clip_is_refused_once_its_generator_is_another(clip_backend: Embedded) -> None:
-    asked = resolve(make_request("clip", prompt=PROMPT, seed=1), clip_backend.capabilities())
+    query = resolve(make_request("clip", prompt=PROMPT, seed=1), clip_backend.capabilities())
     save_tiny_video(clip_backend.root, seed=1)
     with pytest.raises(Refused, match="ask again"):
-        list(run(clip_backend, asked))
+        list(run(clip_backend, query))
 
 
 def test_a_clip_goes_on_and_its_vector_is_that_of_the_whole(clip_backend: Embedded, tmp_path: Path) -> None:
@@ -270,10 +274,10 @@ def test_a_clip_goes_on_and_its_vector_is_that_of_the_whole(clip_backend: Embedd
     assert isinstance(longer, Artifact) and isinstance(wilder, Artifact) and longer.data != wilder.data
     assert (longer.frames, longer.seconds) == (7, 1.4)
     before, after = media.frames(first.data), media.frames(longer.data)
-    assert all(np.array_equal(fit(one), fit(two)) for one, two in zip(before, after, strict=False))
+    assert all(np.array_equal(fit(item), fit(two)) for item, two in zip(before, after, strict=False))
     (whole := tmp_path / "longer.webp").write_bytes(longer.data)
-    asked = resolve(make_request("embed", images=({"path": str(whole)},)), clip_backend.capabilities())
-    (vector,) = (event.vector for event in run(clip_backend, asked) if isinstance(event, Vector))
+    query = resolve(make_request("embed", images=({"path": str(whole)},)), clip_backend.capabilities())
+    (vector,) = (event.vector for event in run(clip_backend, query) if isinstance(event, Vector))
     assert np.allclose(vector, longer.vector, atol=0.02)
 
 
@@ -298,21 +302,25 @@ def apple(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def described(captioner: Embedded, apple: Path, **fields: object) -> Artifact:
-    asked = make_request("caption", image={"path": str(apple)}, **fields)
-    *_, made = run(captioner, resolve(asked, captioner.capabilities()))
-    assert isinstance(made, Artifact)
-    return made
+    query = make_request("caption", image={"path": str(apple)}, **fields)
+    *_, created = run(captioner, resolve(query, captioner.capabilities()))
+    assert isinstance(created, Artifact)
+    return created
 
 
 def test_a_caption_is_the_best_of_its_candidates_and_the_same_again(captioner: Embedded, apple: Path) -> None:
-    made = described(captioner, apple, seed=3, candidates=5)
-    scores = [made.score or 0, *(score for _, score in made.candidates)]
-    assert (made.kind, made.seed, len(made.vector)) == ("text", 3, 128) and made.data == made.text.encode()
+    created = described(captioner, apple, seed=3, candidates=5)
+    scores = [created.score or 0, *(score for _, score in created.candidates)]
+    assert (created.kind, created.seed, len(created.vector)) == (
+        "text",
+        3,
+        128,
+    ) and created.data == created.text.encode()
     assert scores == sorted(scores, reverse=True) and len(scores) <= 5
-    assert described(captioner, apple, seed=3, candidates=5) == made
+    assert described(captioner, apple, seed=3, candidates=5) == created
     others = [{"seed": 4}, {"long": True}, {"tags": True}, {"language": "zh"}]
     assert all(described(captioner, apple, candidates=5, **other).text for other in others)
-    assert described(captioner, apple, candidates=5, **others[0]) != made
+    assert described(captioner, apple, candidates=5, **others[0]) != created
 
 
 def test_pictures_are_described_together_and_each_as_it_is_alone_in_that_shape(
@@ -322,23 +330,25 @@ def test_pictures_are_described_together_and_each_as_it_is_alone_in_that_shape(
     Image.new("RGBA", (9, 9)).save(tmp_path / "clear.png")
     can, digest = captioner.capabilities(), captioner.digest()
     files = (apple, tmp_path / "blue.png", apple, tmp_path / "clear.png")
-    asked = [make_request("caption", image={"path": str(one)}, seed=n, candidates=2) for n, one in enumerate(files)]
-    jobs = plan_with(asked, can, digest)
+    query = [make_request("caption", image={"path": str(item)}, seed=n, candidates=2) for n, item in enumerate(files)]
+    jobs = plan_with(query, can, digest)
     assert caption.SHAPES == can.described == (1, 16)
     assert {job.request.shape for job in jobs} == {16} and len({job.batch_key for job in jobs}) == 1
-    (alone,) = plan_with([asked[0].model_copy(update={"shape": 16})], can, digest)
-    assert alone == jobs[0] and plan_with([asked[0]], can, digest)[0].request.shape == 1
-    other = plan_with([one.model_copy(update={"language": "zh"}) for one in asked[:2]], can, digest)
+    (alone,) = plan_with([query[0].model_copy(update={"shape": 16})], can, digest)
+    assert alone == jobs[0] and plan_with([query[0]], can, digest)[0].request.shape == 1
+    other = plan_with([item.model_copy(update={"language": "zh"}) for item in query[:2]], can, digest)
     assert other[0].batch_key != jobs[0].batch_key
-    together = [one for _, one in run_batch(captioner, [job.request for job in jobs[:3]]) if isinstance(one, Artifact)]
-    for job, made in zip(jobs, together, strict=False):
-        assert [event for event in run(captioner, job.request) if isinstance(event, Artifact)] == [made]
-        assert made.how["batch"] == 16
+    together = [
+        item for _, item in run_batch(captioner, [job.request for job in jobs[:3]]) if isinstance(item, Artifact)
+    ]
+    for job, created in zip(jobs, together, strict=False):
+        assert [event for event in run(captioner, job.request) if isinstance(event, Artifact)] == [created]
+        assert created.how["batch"] == 16
     list(run_jobs(captioner, jobs, FolderSink(tmp_path), previews=False))
     assert len(list(tmp_path.glob("*.txt"))) == 3, "what can't be described spoils none of the others"
 
 
-def test_what_is_not_known_is_said_to_be_unknown(captioner: Embedded, apple: Path, tmp_path: Path) -> None:
+def test_captions_below_the_threshold_are_unknown(captioner: Embedded, apple: Path, tmp_path: Path) -> None:
     config = captioner.root / "captioner" / "config.json"
     before = config.read_text()
     never = {"cosine": 0, "agreement": 0, "likelihood": 0, "nearest": 0, "bias": 0, "threshold": 0.9}
@@ -346,8 +356,8 @@ def test_what_is_not_known_is_said_to_be_unknown(captioner: Embedded, apple: Pat
     record_part("captioner", captioner.root)
     again = Embedded(str(captioner.root))
     guess = described(again, apple).candidates[0][0]
-    made = described(again, apple)
-    assert (made.text, made.known) == (f"I don't know this; it may be: {guess}", False)
+    created = described(again, apple)
+    assert (created.text, created.known) == (f"I don't know this; it may be: {guess}", False)
     assert described(again, apple, language="zh").text.startswith("我不认识")
     config.write_text(before)
     record_part("captioner", captioner.root)
@@ -356,10 +366,10 @@ def test_what_is_not_known_is_said_to_be_unknown(captioner: Embedded, apple: Pat
 def test_bad_requests_are_refused(captioner: Embedded, apple: Path) -> None:
     with pytest.raises(Refused, match="not both"):
         make_request("caption", image={"path": str(apple)}, long=True, tags=True)
-    asked = resolve(make_request("caption", image={"path": str(apple)}), captioner.capabilities())
+    query = resolve(make_request("caption", image={"path": str(apple)}), captioner.capabilities())
     save_tiny_captioner(captioner.root, seed=1)
     with pytest.raises(Refused, match="ask again"):
-        list(run(captioner, asked))
+        list(run(captioner, query))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 900)])
@@ -367,8 +377,8 @@ def test_bad_requests_are_refused(captioner: Embedded, apple: Path) -> None:
 def test_any_picture_is_described(captioner: Embedded, tmp_path: Path, size: tuple[int, int], mode: str) -> None:
     file = tmp_path / ("odd.jpg" if mode == "CMYK" else "odd.png")
     Image.new(mode, size, "red" if mode == "RGBA" else 0).save(file)
-    made = described(captioner, file, candidates=1)
-    assert made.kind == "text" and made.known == (size != (1, 1)), "of one colour all over is a apple of nothing"
+    created = described(captioner, file, candidates=1)
+    assert created.kind == "text" and created.known == (size != (1, 1)), "of one colour all over is a apple of nothing"
 
 
 def test_a_picture_of_nothing_is_refused(captioner: Embedded, tmp_path: Path) -> None:

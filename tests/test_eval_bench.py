@@ -28,41 +28,43 @@ class Reader:
     """A judge that prefers what is right."""
 
     def scores(self, pictures: np.ndarray, captions: list[str]) -> np.ndarray:
-        level = {one[side]: side == "right" for one in ASKED if "right" in one for side in ("wrong", "right")}
+        level = {item[side]: side == "right" for item in ASKED if "right" in item for side in ("wrong", "right")}
         return np.array([level[caption] for caption in captions], float)
 
 
 def test_what_is_published_is_whole() -> None:
-    kinds = Counter((one["attribute"], one["language"]) for one in ASKED)
+    kinds = Counter((item["attribute"], item["language"]) for item in ASKED)
     assert len(kinds) == 12 and set(kinds.values()) == {bench.EACH}
-    assert len({one["name"] for one in ASKED}) == len(ASKED)
-    for one in ASKED:
-        assert one["prompt"] and one["prompt"].isascii() == (one["language"] == "en"), one["name"]
-        assert one["direction"] in STEPS if one["task"] == "clip" else one["facts"] and one["right"] != one["wrong"]
+    assert len({item["name"] for item in ASKED}) == len(ASKED)
+    for item in ASKED:
+        assert item["prompt"] and item["prompt"].isascii() == (item["language"] == "en"), item["name"]
+        assert (
+            item["direction"] in STEPS if item["task"] == "clip" else item["facts"] and item["right"] != item["wrong"]
+        )
 
 
-def draw(folder: Path, one: dict[str, Any], ground: tuple[int, ...], turn: int = 1) -> None:
+def draw(folder: Path, item: dict[str, Any], ground: tuple[int, ...], turn: int = 1) -> None:
     """A square that goes where it is asked to."""
-    dx, dy = (turn * step for step in STEPS.get(one.get("direction", ""), (0, 0)))
+    dx, dy = (turn * step for step in STEPS.get(item.get("direction", ""), (0, 0)))
     frames = []
     for t in range(5):
         frames.append(Image.new("RGBA", (128, 128), ground))
         frames[-1].paste((200, 0, 0, 255), (48 + dx * t, 48 + dy * t, 80 + dx * t, 80 + dy * t))
-    moves = {"save_all": True, "append_images": frames[1:]} if one["task"] == "clip" else {}
-    frames[0].save(folder / f"{one['name']}.{'webp' if moves else 'png'}", lossless=True, **moves)
+    moves = {"save_all": True, "append_images": frames[1:]} if item["task"] == "clip" else {}
+    frames[0].save(folder / f"{item['name']}.{'webp' if moves else 'png'}", lossless=True, **moves)
 
 
 @pytest.mark.parametrize("ground", [(0, 0, 0, 0), (255, 255, 255, 255)], ids=["clear", "white"])
-def test_what_moves_as_asked_is_right_and_what_is_missing_is_wrong(tmp_path: Path, ground: tuple[int, ...]) -> None:
-    some = [one for one in ASKED if one["attribute"] in (bench.MOTION, "count") and one["language"] == "en"]
+def test_bench_scores_motion_and_missing_files(tmp_path: Path, ground: tuple[int, ...]) -> None:
+    some = [item for item in ASKED if item["attribute"] in (bench.MOTION, "count") and item["language"] == "en"]
     with pytest.raises(Refused, match="count-00-en"):
         bench.score(tmp_path, some, Reader())  # type: ignore[arg-type]
-    for one in some[1:]:
-        draw(tmp_path, one, ground)
+    for item in some[1:]:
+        draw(tmp_path, item, ground)
     count, motion = bench.score(tmp_path, some, Reader())  # type: ignore[arg-type]
     assert (count.value, motion.value) == (1 - 1 / bench.EACH, 1.0) and count.note.startswith("1 missing")
-    for one in some[1:]:
-        draw(tmp_path, one, ground, turn=-1)
+    for item in some[1:]:
+        draw(tmp_path, item, ground, turn=-1)
     assert bench.score(tmp_path, some, Reader())[1].value == 0  # type: ignore[arg-type]
 
 
@@ -91,20 +93,18 @@ def ratings(tmp_path: Path) -> Ratings:
 def finish(ratings: Ratings, rater: str) -> None:
     """Three stars for all, and the generated one of each pair."""
     while task := ratings.next(rater):
-        own = task["pictures"]
-        said = next(one for one in own if ratings.pictures[one][0] == "generated") if len(own) > 1 else 3
-        assert ratings.answer(rater, task["task"], said)
+        this = task["pictures"]
+        result = next(item for item in this if ratings.pictures[item][0] == "generated") if len(this) > 1 else 3
+        assert ratings.answer(rater, task["task"], result)
 
 
-def test_raters_are_asked_the_same_in_their_own_order_and_go_on_where_they_were(
-    ratings: Ratings, tmp_path: Path
-) -> None:
+def test_each_rater_gets_all_tasks_shuffled_and_resumes(ratings: Ratings, tmp_path: Path) -> None:
     first, second = ratings.order("a"), ratings.order("b")
     assert first == ratings.order("a") != second and len(first) == 3 * EACH
-    assert {one["task"] for one in first} == {one["task"] for one in second} == ratings.tasks.keys()
+    assert {item["task"] for item in first} == {item["task"] for item in second} == ratings.tasks.keys()
     assert "generated" not in str(first) and "real" not in str(first)
     sides = [
-        ratings.pictures[one["pictures"][0]][0] for r in "abcdef" for one in ratings.order(r) if one["pictures"][1:]
+        ratings.pictures[item["pictures"][0]][0] for r in "abcdef" for item in ratings.order(r) if item["pictures"][1:]
     ]
     assert set(sides) == {"generated", "real"}, "neither is always on the left"
     finish(ratings, "a")
@@ -120,30 +120,26 @@ def test_rows_say_what_was_answered_and_how_far_raters_agree(ratings: Ratings) -
     assert (stars.value, dict(stars.against)) == (3, {"real": 3}) and "2 raters" in stars.note
     assert pairs.value == 1
 
-    def said(values: list[list[int]]) -> list[dict[str, Any]]:
+    def ratings_of(values: list[list[int]]) -> list[dict[str, Any]]:
         return [{"task": n, "value": v} for n, unit in enumerate(values) for v in unit]
 
-    assert alpha(said([[1, 1], [5, 5], [3, 3]])) == 1 and math.isnan(alpha(said([[1], [2]])))
+    assert alpha(ratings_of([[1, 1], [5, 5], [3, 3]])) == 1 and math.isnan(alpha(ratings_of([[1], [2]])))
     # By hand (K. Krippendorff, 2011): observed 1 / 2, expected 22 / 12.
-    assert alpha(said([[1, 2], [3, 3]])) == pytest.approx(1 - (1 / 2) / (22 / 12))
+    assert alpha(ratings_of([[1, 2], [3, 3]])) == pytest.approx(1 - (1 / 2) / (22 / 12))
 
 
-def test_what_was_not_asked_is_not_kept(ratings: Ratings) -> None:
+def test_invalid_answers_are_rejected(ratings: Ratings) -> None:
     client = TestClient(app(ratings))
     task = client.get("/next", params={"rater": "a"}).json()
-    right = {
-        "rater": "a",
-        "task": task["task"],
-        "choice": 3 if len(task["pictures"]) == 1 else task["pictures"][0],
-    }
+    right = {"rater": "a", "task": task["task"], "choice": 3 if len(task["pictures"]) == 1 else task["pictures"][0]}
     wrong: list[Any] = [[], {}, right | {"choice": 6}, right | {"choice": [3]}, right | {"task": "x"}]
-    assert [client.post("/answer", json=one).status_code for one in wrong] == [400] * len(wrong)
+    assert [client.post("/answer", json=item).status_code for item in wrong] == [400] * len(wrong)
     assert client.post("/answer", content=json.dumps(right), headers={"content-type": "text/plain"}).status_code == 415
     assert client.get("/", headers={"host": "evil.example"}).status_code == 400
     assert client.get("/picture/..%2f..%2fx").status_code == 404 and not ratings.out.exists()
     assert client.post("/answer", json=right).status_code == 204
-    (kept,) = json.loads(ratings.out.read_text())["answers"]
-    assert kept["rater"] == "a" and client.post("/answer", json=right).status_code == 400, "not twice"
+    (stored,) = json.loads(ratings.out.read_text())["answers"]
+    assert stored["rater"] == "a" and client.post("/answer", json=right).status_code == 400, "not twice"
     picture = client.get(f"/picture/{task['pictures'][0]}")
     assert picture.headers["content-type"] == "image/png" and "表" not in client.get("/").text
     assert "开始" in client.get("/", headers={"accept-language": "zh-CN"}).text
@@ -165,7 +161,7 @@ def test_a_person_rates_in_a_browser(ratings: Ratings, browser: Any) -> None:
     page.wait_for_selector("text=Thank you")
     server.should_exit = True
     thread.join()
-    assert ratings.next("ann") is None and {one["value"] for one in ratings.answers} <= {4, 0, 1}
+    assert ratings.next("ann") is None and {item["value"] for item in ratings.answers} <= {4, 0, 1}
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

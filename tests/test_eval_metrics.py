@@ -54,15 +54,7 @@ from eval.metrics.image import (
     set_distances,
     unseen_rows,
 )
-from eval.metrics.novelty import (
-    edge_energy,
-    gender_row,
-    novelty,
-    novelty_rows,
-    plain_rows,
-    seen_rows,
-    steering_rows,
-)
+from eval.metrics.novelty import edge_energy, gender_row, novelty, novelty_rows, plain_rows, seen_rows, steering_rows
 from eval.metrics.space import retrieval_rows
 from eval.rows import MissingError, Row, Sizes
 from eval.statistics import FeatureStatistics, ReferenceStatistics, style_share
@@ -105,11 +97,11 @@ def test_cells_are_held_out_distinct_and_stable(world: World) -> None:
 
 
 def test_partners_are_training_pictures_of_the_same_style_and_not_twice(world: World) -> None:
-    asked = sets.held_out(world, 100)
-    found = sets.partners(world, asked)
-    assert [picture.style for picture in found] == [picture.style for picture in asked]
-    assert {picture.split for picture in found} == {"train"} and len({p.id for p in found}) == len(found)
-    assert found != sets.partners(world, asked, "other")
+    requests = sets.held_out(world, 100)
+    result = sets.partners(world, requests)
+    assert [picture.style for picture in result] == [picture.style for picture in requests]
+    assert {picture.split for picture in result} == {"train"} and len({p.id for p in result}) == len(result)
+    assert result != sets.partners(world, requests, "other")
 
 
 # --- the projection ---------------------------------------------------------------------------------------------------
@@ -152,11 +144,11 @@ def test_psnr_and_overlap_in_closed_cases() -> None:
     assert psnr_on_white(0 * black, np.full_like(black, 255)) == pytest.approx([60])  # transparent is white
 
 
-def test_the_style_of_the_nearest_is_the_share_of_one_and_of_more_it_is_their_mean(world: World) -> None:
+def test_style_share_of_several_neighbours_is_their_mean(world: World) -> None:
     gallery = world.pictures[:40]
     rows = np.random.default_rng(0).permuted(np.tile(np.arange(40), (40, 1)), axis=1)[:, :10]
     each = [style_share(gallery, gallery, rows[:, k : k + 1]) for k in range(10)]
-    right = [one.style == gallery[row].style for one, row in zip(gallery, rows[:, 0], strict=True)]
+    right = [entry.style == gallery[row].style for entry, row in zip(gallery, rows[:, 0], strict=True)]
     assert np.array_equal(each[0], right) and 0 < each[0].mean() < 1
     assert np.allclose(style_share(gallery, gallery, rows), np.mean(each, 0))
 
@@ -169,7 +161,7 @@ def test_a_flawless_autoencoder_is_at_the_floor(context: Context, parts: Path) -
     assert row_of(rows, "FD-EffLite0-PCA128 over its floor").value == pytest.approx(1, abs=1e-4)
 
 
-def test_real_pictures_are_at_their_own_floor_and_noise_is_far(context: Context) -> None:
+def test_real_pictures_are_at_the_floor_and_noise_is_far(context: Context) -> None:
     rows = list(control_rows(context))
     ratio = {row.name.split(":")[0]: row.value for row in rows if row.name.endswith("over its floor")}
     assert ratio["real held-out"] == pytest.approx(1) and ratio["noise"] > 1.5
@@ -186,10 +178,10 @@ def test_real_pictures_are_at_their_own_floor_and_noise_is_far(context: Context)
         misranked(rows[:3])
 
 
-def test_the_right_drawing_is_found_and_a_stranger_is_not(context: Context) -> None:
-    asked = sets.cells(context.world, 4)
-    same = [next(p for p in context.train if p.concept == asked_one.concept) for asked_one in asked]
-    assert judge(context, asked, sets.pixels(context.world, same)).concept.all()
+def test_the_judge_recognises_concept_and_style(context: Context) -> None:
+    requests = sets.cells(context.world, 4)
+    same = [next(p for p in context.train if p.concept == asked_one.concept) for asked_one in requests]
+    assert judge(context, requests, sets.pixels(context.world, same)).concept.all()
     assert judge(context, same, sets.pixels(context.world, same)).style.all()
 
 
@@ -201,11 +193,13 @@ def test_generated_pictures_are_measured_beside_real_ones(context: Context) -> N
     ratio = row_of(rows, "FD-EffLite0-PCA128 over its floor")
     pixels = sets.pixels(context.world, sets.held_out(context.world, 6))
     through = context.features(context.reconstruct(pixels))
-    own = set_distances(context, sets.held_out(context.world, 6), through).ratio
-    assert ratio.goal == pytest.approx(2 * own) and ratio.lower_is_better
+    this = set_distances(context, sets.held_out(context.world, 6), through).ratio
+    assert ratio.goal == pytest.approx(2 * this) and ratio.lower_is_better
 
 
-def test_generated_pictures_are_kept_and_drawn_in_one_shape(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generated_pictures_are_cached_and_drawn_in_a_fixed_batch_shape(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prompts = ["a cat", "a dog", "a pig"]
     shapes: list[int | None] = []
     draw = StickerPipeline.steps
@@ -230,11 +224,11 @@ def test_the_fast_variant_is_measured_as_the_generator_is(
         list(fast_rows(context))
     root = save_tiny_parts(tmp_path)
     give_variant(root, 0.05)
-    own = drawn_context(root, tmp_path / "cache")
+    this = drawn_context(root, tmp_path / "cache")
     drawn: list[Sampling] = []
     steps = StickerPipeline.steps
     monkeypatch.setattr(StickerPipeline, "steps", lambda *a, **b: drawn.append(a[3]) or steps(*a, **b))
-    rows, plain = list(fast_rows(own)), list(image_rows(own))
+    rows, plain = list(fast_rows(this)), list(image_rows(this))
     assert drawn[0] == replace(FAST_SAMPLING, batch=BATCH) and not drawn[-1].fast
     names = [f"fast: {row.name}" for row in plain]
     assert [row.name for row in rows] == names
@@ -258,12 +252,12 @@ def test_blends_are_looked_at_for_both_things(context: Context, monkeypatch: pyt
     assert row.n == 3 and 0 <= row.value <= 1
     assert [name for name, _ in row.against] == ["the first alone", "two other things"]
     first = context.features_of([pair[0] for pair in pairs])
-    for near, found in ((0.0, 0), (1.0, 3)):  # one drawing shows one thing, all of them everything
+    for near, result in ((0.0, 0), (1.0, 3)):  # one drawing shows one thing, all of them everything
         monkeypatch.setattr(image, "SEARCHED", near)
-        assert both_match(context, pairs, first).sum() == found
+        assert both_match(context, pairs, first).sum() == result
 
 
-def test_pictures_kept_are_those_of_this_very_code(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_picture_cache_depends_on_the_code(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = context.generate(["a cat"])
     monkeypatch.setattr(context.parts.pipeline, "steps", lambda *_, **__: pytest.fail("drawn again"))
     assert np.array_equal(context.generate(["a cat"]), drawn)
@@ -298,7 +292,7 @@ class Oracle:
         return torch.eye(128)[[self.captions.get(text, 100) for text in texts]]
 
 
-def test_retrieval_of_an_oracle_is_perfect_and_of_a_deaf_one_chance(
+def test_retrieval_of_an_oracle_is_perfect_and_of_constant_vectors_chance(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -319,31 +313,29 @@ def test_retrieval_of_an_oracle_is_perfect_and_of_a_deaf_one_chance(
 # --- What most people ask for -----------------------------------------------------------------------------------------
 
 
-def test_what_is_asked_for_by_name_alone_stands_beside_real_drawings(
-    context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
+def test_plain_prompts_are_compared_with_real_drawings(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[str] = []
     generate = Context.generate
-    monkeypatch.setattr(Context, "generate", lambda own, prompts: asked.extend(prompts) or generate(own, prompts))
+    monkeypatch.setattr(Context, "generate", lambda this, prompts: requests.extend(prompts) or generate(this, prompts))
     concept, copies = plain_rows(context)
-    assert not any(map(named_style, asked)) and len(asked) == len(set(asked)) > 0
+    assert not any(map(named_style, requests)) and len(requests) == len(set(requests)) > 0
     for row in (concept, copies):
-        assert row.n == len(asked) and 0 <= row.value <= 1 and [name for name, _ in row.against] == ["real held-out"]
+        assert row.n == len(requests) and 0 <= row.value <= 1 and [name for name, _ in row.against] == ["real held-out"]
 
 
 def test_what_a_style_has_drawn_stands_beside_what_is_drawn_from_noise(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[list[str], bool]] = []
+    requests: list[tuple[list[str], bool]] = []
     generate = Context.generate
 
-    def seen(own: Context, prompts: list[str], references: bool = True) -> np.ndarray:
-        asked.append((prompts, references))
-        return generate(own, prompts, references=references)
+    def seen(this: Context, prompts: list[str], references: bool = True) -> np.ndarray:
+        requests.append((prompts, references))
+        return generate(this, prompts, references=references)
 
     monkeypatch.setattr(Context, "generate", seen)
     rows = list(seen_rows(context))
-    (prompts, led), (same, free) = asked
+    (prompts, led), (same, free) = requests
     assert prompts == same and led and not free and all(map(named_style, prompts))
     assert [row.name.partition(": ")[2].split()[0] for row in rows] == ["concept", "style", "copies"]
     for row in rows:
@@ -357,32 +349,34 @@ def test_what_a_style_has_drawn_stands_beside_what_is_drawn_from_noise(
 
 
 @pytest.mark.parametrize("drawn_as", ["asked", "other", "thing"])
-def test_a_woman_is_told_from_a_man_by_whose_drawing_is_nearer(
+def test_gender_is_judged_by_the_nearer_drawing(
     context: Context, monkeypatch: pytest.MonkeyPatch, drawn_as: str
 ) -> None:
     """Pictures that are the drawing of the one, of the other, or a third, which cannot be nearer to both."""
     world = world_with_cooks([("noto", "noto", gender) for gender in ("woman", "man", None)])
     pairs = sets.genders(world, 100)
-    assert {(own.gender, other.gender) for own, other in pairs} == {("woman", "man"), ("man", "woman")}
+    assert {(this.gender, other.gender) for this, other in pairs} == {("woman", "man"), ("man", "woman")}
     assert sets.genders(world, 1) == pairs[:1] and {p.concept for pair in pairs for p in pair} == {"cook"}
     toned = [replace(p, skin="dark") if p.gender == "man" else p for p in world.pictures]
     assert not sets.genders(World(toned, world.pixels, world.digest), 100)
     people = Context(world, SIZES, context.parts, quiet=True)
-    drawings = {"asked": [own for own, _ in pairs], "other": [other for _, other in pairs]}
-    made = sets.pixels(world, drawings.get(drawn_as) or [world.pictures[-1]] * 2)
-    monkeypatch.setattr(Context, "generate", lambda own, prompts, references=True: made[: len(prompts)])
+    drawings = {"asked": [this for this, _ in pairs], "other": [other for _, other in pairs]}
+    results = sets.pixels(world, drawings.get(drawn_as) or [world.pictures[-1]] * 2)
+    monkeypatch.setattr(Context, "generate", lambda this, prompts, references=True: results[: len(prompts)])
     row = gender_row(people, pairs)
     assert row.n == 2 and row.value == {"asked": 1, "other": 0, "thing": 0.5}[drawn_as]
 
 
-def test_pairs_of_families_show_one_thing_by_two_art_families() -> None:
+def test_pairs_of_families_share_a_concept() -> None:
     world = fixture_world()
     pairs = sets.families(world, 100)
     assert len(pairs) > 2 and sets.families(world, 2) == pairs[:2]
     toned = [replace(p, skin="dark") if p.concept == pairs[0][0].concept else p for p in world.pictures]
     assert sets.families(World(toned, world.pixels, world.digest), 100) == pairs[1:]
-    for one, other in pairs:
-        assert one.concept == other.concept and one.family != other.family and {one.split, other.split} == {"train"}
+    for entry, other in pairs:
+        assert (
+            entry.concept == other.concept and entry.family != other.family and {entry.split, other.split} == {"train"}
+        )
 
 
 # --- Drawings of its own ----------------------------------------------------------------------------------------------
@@ -406,19 +400,21 @@ def _things(novelty_context: Context) -> list[Picture]:
 def test_a_copy_is_near_whatever_was_done_and_its_source_is_left_out(novelty_context: Context) -> None:
     things = _things(novelty_context)
     pasted = sets.pixels(novelty_context.world, things)[:, :, ::-1]
-    rows = {row.name: row for row in novelty(novelty_context, things, pasted, [(one.style,) for one in things], pasted)}
+    rows = {
+        row.name: row for row in novelty(novelty_context, things, pasted, [(entry.style,) for entry in things], pasted)
+    }
     near, far, known, *_ = rows.values()
     assert near.value == far.value == 1 and near.lower_is_better
     assert {name for name, _ in near.against} == {"real held-out", "sources", "strength 0"}
     assert known.n == len(things)
-    every = {one.style for one in novelty_context.world.pictures}
+    every = {entry.style for entry in novelty_context.world.pictures}
     others = novelty(novelty_context, things, pasted, [tuple(every)] * len(things))
     assert not [row for row in others if "known" in row.name], "nobody else drew it"
 
 
-def test_the_same_picture_twice_is_not_unlike_and_one_seed_has_no_such_row(novelty_context: Context) -> None:
+def test_equal_pictures_have_no_diversity(novelty_context: Context) -> None:
     things = _things(novelty_context)
-    sources, pixels = [(one.style,) for one in things], sets.pixels(novelty_context.world, things)
+    sources, pixels = [(entry.style,) for entry in things], sets.pixels(novelty_context.world, things)
     first = things[::2]
     assert not [row for row in novelty(novelty_context, first, pixels[::2], sources[::2]) if "unlike" in row.name]
     apart = [row.value for row in novelty(novelty_context, things, pixels, sources) if "unlike" in row.name]
@@ -432,7 +428,7 @@ def test_the_same_picture_twice_is_not_unlike_and_one_seed_has_no_such_row(novel
 
 def test_what_is_blurred_has_less_detail(novelty_context: Context) -> None:
     sharp = novelty_context.world.pixels[:4]
-    soft = np.stack([np.asarray(Image.fromarray(one).filter(ImageFilter.GaussianBlur(3))) for one in sharp])
+    soft = np.stack([np.asarray(Image.fromarray(entry).filter(ImageFilter.GaussianBlur(3))) for entry in sharp])
     assert (edge_energy(soft) < edge_energy(sharp)).all() and (edge_energy(0 * sharp) == 0).all()
 
 
@@ -442,14 +438,7 @@ def test_the_generator_says_what_it_drew_from_and_what_steers_it(
     common = sets.common
     monkeypatch.setattr(sets, "common", lambda world, count: common(world, count, families=2))
     rows = list(novelty_rows(novelty_context))
-    assert [row.name.split()[0] for row in rows] == [
-        "copies:",
-        "copies:",
-        "known",
-        "unlike",
-        "unlike",
-        "detail:",
-    ]
+    assert [row.name.split()[0] for row in rows] == ["copies:", "copies:", "known", "unlike", "unlike", "detail:"]
     assert {row.n for row in rows[:2]} == {SIZES.seeds * len(sets.common(novelty_context.world, 60))}
     (acts,) = steering_rows(novelty_context)
     assert 0 <= acts.value <= 1 and acts.goal
@@ -473,18 +462,18 @@ def scenes_context(tmp_path_factory: pytest.TempPathFactory) -> Context:
 
 
 def test_a_choice_is_right_wrong_or_a_tie() -> None:
-    found = right_choices(Fixed(), np.zeros((3, 1)), ["a 2", "b 1", "c 1"], ["a 1", "b 2", "c 1"])  # type: ignore[arg-type]
-    assert found.tolist() == [1, 0, 0.5]
+    result = right_choices(Fixed(), np.zeros((3, 1)), ["a 2", "b 1", "c 1"], ["a 1", "b 2", "c 1"])  # type: ignore[arg-type]
+    assert result.tolist() == [1, 0, 0.5]
 
 
 @pytest.mark.parametrize("attribute", ["colour", "binding", "relation"])
-def test_a_prompt_and_its_contrast_differ_in_one_thing(scenes_context: Context, attribute: str) -> None:
+def test_a_prompt_and_its_contrast_differ_in_a_single_attribute(scenes_context: Context, attribute: str) -> None:
     scenes, prompts, contrasts = held_out_choices(scenes_context, attribute)  # type: ignore[arg-type]
     assert len(scenes) == 3 and {scene.split for scene in scenes} == {"test"}
-    for own, other in zip(prompts, contrasts, strict=True):
-        assert own != other and not own.isspace()
+    for this, other in zip(prompts, contrasts, strict=True):
+        assert this != other and not this.isspace()
         if attribute == "relation":  # the same words but for those that say where
-            assert len(set(own.split()) ^ set(other.split())) <= 6
+            assert len(set(this.split()) ^ set(other.split())) <= 6
     trained = {picture.index for picture in scenes_context.world.split("train")}
     assert not any(item.picture in trained for scene in scenes for item in scene.objects)
 
@@ -505,15 +494,15 @@ def test_a_world_without_such_scenes_is_a_sentence(scenes_context: Context) -> N
 
 def test_all_attributes_are_measured_with_tiny_models(scenes_context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(ATTRIBUTES, "count")
-    asked, generate = list[bool](), scenes_context.generate
+    requests, generate = list[bool](), scenes_context.generate
 
     def spied(prompts: Sequence[str], references: bool = True) -> np.ndarray:
-        asked.append(references)
+        requests.append(references)
         return generate(prompts, references=references)
 
     monkeypatch.setattr(scenes_context, "generate", spied)
     rows = list(scene_rows(scenes_context))
-    assert asked == [True, False] * len(rows)
+    assert requests == [True, False] * len(rows)
     assert [row.name for row in rows] == list(ATTRIBUTES)
     assert all(row.n == 3 and 0 <= row.value <= 1 and "judge" in row.parts for row in rows)
     assert all([name for name, _ in row.against] == ["chance", "real", "reconstructed", AT_ONCE] for row in rows)
@@ -538,22 +527,22 @@ def altered(alter: Callable[[np.ndarray], np.ndarray]) -> FreshSet:
 def fresh_context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     root = save_tiny_parts(tmp_path_factory.mktemp("fresh") / "parts")
     save_tiny_captioner(root)
-    made = Context(fixture_world(), replace(SIZES, gallery=MOST), Parts(root), root / "cache", quiet=True)
-    assert made.turn_to(METRICS["fresh"].needs) is None
-    return made
+    results = Context(fixture_world(), replace(SIZES, gallery=MOST), Parts(root), root / "cache", quiet=True)
+    assert results.turn_to(METRICS["fresh"].needs) is None
+    return results
 
 
-def measured(fresh_context: Context, monkeypatch: pytest.MonkeyPatch, found: FreshSet) -> dict[str, Row]:
+def measured(fresh_context: Context, monkeypatch: pytest.MonkeyPatch, result: FreshSet) -> dict[str, Row]:
     monkeypatch.setattr(pipeline, "LONGEST", 2)
     monkeypatch.setattr(pipeline, "SHAPES", (1, 4))
-    monkeypatch.setattr(fresh_module, "load_fresh", lambda world: found)
+    monkeypatch.setattr(fresh_module, "load_fresh", lambda world: result)
     return {row.name: row for row in METRICS["fresh"].rows(fresh_context)}
 
 
 def test_each_row_has_its_interval_and_what_it_must_be_read_against(
     fresh_context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = measured(fresh_context, monkeypatch, altered(lambda one: np.ascontiguousarray(one[::-1])))
+    rows = measured(fresh_context, monkeypatch, altered(lambda entry: np.ascontiguousarray(entry[::-1])))
     assert all(np.isfinite(row.value) and row.interval for row in rows.values())
     named = rows["concept named: fresh pictures"]
     assert {"blind", "nearest name", "nearest training picture"} <= dict(named.against).keys() and named.n == MOST
@@ -565,9 +554,9 @@ def test_each_row_has_its_interval_and_what_it_must_be_read_against(
 
 def test_what_looks_like_a_training_picture_is_counted(fresh_context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     name = "within 0.02 of a training picture"
-    copied = measured(fresh_context, monkeypatch, altered(lambda one: one))[name]
+    copied = measured(fresh_context, monkeypatch, altered(lambda entry: entry))[name]
     assert copied.value == 1 and copied.lower_is_better and "held-out cells" in dict(copied.against)
-    assert measured(fresh_context, monkeypatch, altered(lambda one: np.full_like(one, 255)))[name].value < 1
+    assert measured(fresh_context, monkeypatch, altered(lambda entry: np.full_like(entry, 255)))[name].value < 1
 
 
 def test_it_is_no_part_of_all_and_is_not_for_other_weights(
@@ -612,17 +601,17 @@ WORLD = fixture_world()
 
 def test_real_and_warped_clips_go_where_the_words_say_and_controls_do_not() -> None:
     clips = list(plain_clips(WORLD, 8, "train", DIRECTED, 0))
-    asked = [prompt_of(WORLD, clip, 0) for clip in clips]
+    requests = [prompt_of(WORLD, clip, 0) for clip in clips]
     wanted = [clip.direction for clip in clips]
     assert [direction_seen(clip.render(WORLD)) for clip in clips] == wanted
-    assert [direction_seen(made) for made in warped(asked)] == wanted
-    assert {direction_seen(made) for made in still(asked)} == {""}
+    assert [direction_seen(results) for results in warped(requests)] == wanted
+    assert {direction_seen(results) for results in still(requests)} == {""}
 
 
 def test_loops_close_and_shuffled_frames_do_not() -> None:
     clips = [clip for clip in plain_clips(WORLD, 12, "train", ("pulse", "bounce", "swing"), 0) if clip.loop]
     real = np.stack([clip.render(WORLD) for clip in clips])
-    assert np.median([seam(one) for one in real]) <= 1.1
+    assert np.median([seam(entry) for entry in real]) <= 1.1
     assert (shuffled(real).sum(1) == real.sum(1)).all() and not np.array_equal(shuffled(real), real)
 
 
@@ -633,7 +622,7 @@ def test_a_classifier_of_real_clips_tells_moving_from_still() -> None:
     numbers = np.stack([moments(clip.render(WORLD)) for clip in clips])
     tell = motion_classifier(numbers[:60], truth[:60], steps=150)
     assert (tell(numbers[60:]) == truth[60:]).mean() > 0.7
-    unmoved = np.stack([moments(one) for one in still([prompt_of(WORLD, clip, 0) for clip in clips[60:]])])
+    unmoved = np.stack([moments(entry) for entry in still([prompt_of(WORLD, clip, 0) for clip in clips[60:]])])
     assert (tell(unmoved) == truth[60:]).mean() < 0.5
 
 

@@ -88,9 +88,9 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_a_generator_that_nobody_here_made_goes_through_the_whole_table(judged: Path, tmp_path: Path) -> None:
-    own = context(discs := Discs(), judged, tmp_path)
-    groups = measure(own, NAMES)
+def test_any_generator_goes_through_the_whole_table(judged: Path, tmp_path: Path) -> None:
+    this = context(discs := Discs(), judged, tmp_path)
+    groups = measure(this, NAMES)
     applied = {name for name, group in groups.items() if not group["inapplicable"]}
     assert applied == {"image", "plain", "seen", "unseen", "scenes", "controls"}
     assert all(groups[name]["rows"] for name in applied)
@@ -102,7 +102,7 @@ def test_a_generator_that_nobody_here_made_goes_through_the_whole_table(judged: 
     assert rows[0].seeds == f"noise {SEED}, {SEED + 1}, ...; one disc"
     assert rows[0].parts == () and rows[0].goal is not None
     assert [name for name, _ in groups["plain"]["rows"][0].against] == ["real held-out"], "no drafts to compare with"
-    document = table_document(own, groups, "quick")
+    document = table_document(this, groups, "quick")
     assert json.loads(json.dumps(document))["stamps"]["generators"] == {"discs": "one disc"}
     assert document["inapplicable"]["blends"] == "does not apply: discs does not blend two prompts"
     assert document["weights"].keys() == {"judge"}
@@ -115,36 +115,36 @@ def test_a_pipeline_of_diffusers_goes_through_the_whole_table(
     monkeypatch.setattr(
         generator.subprocess, "run", lambda command, **_: SimpleNamespace(returncode=studio(*command[3:]).code)
     )
-    own = context(StudioModel(f"diffusers:{pipelines('sd')}"), judged, tmp_path / "cache")
-    own.sizes = replace(own.sizes, cells=2, distribution=3, conditions=2, scenes=1)
-    groups = measure(own, NAMES)
-    said = {name: group["inapplicable"] for name, group in groups.items() if group["inapplicable"]}
-    assert groups.keys() - said.keys() == {"image", "plain", "seen", "unseen", "scenes", "controls"}
-    assert all(groups[name]["rows"] for name in groups.keys() - said.keys())
-    assert all(sentence.startswith("does not apply: diffusers:") for sentence in said.values())
+    this = context(StudioModel(f"diffusers:{pipelines('sd')}"), judged, tmp_path / "cache")
+    this.sizes = replace(this.sizes, cells=2, distribution=3, conditions=2, scenes=1)
+    groups = measure(this, NAMES)
+    result = {name: group["inapplicable"] for name, group in groups.items() if group["inapplicable"]}
+    assert groups.keys() - result.keys() == {"image", "plain", "seen", "unseen", "scenes", "controls"}
+    assert all(groups[name]["rows"] for name in groups.keys() - result.keys())
+    assert all(sentence.startswith("does not apply: diffusers:") for sentence in result.values())
 
 
 @pytest.mark.parametrize("make", [Clips, Captions])
-def test_clips_and_captions_are_asked_for_no_pictures(make: type[Discs], judged: Path) -> None:
-    own = context(made := make(), judged)
-    groups = measure(own, NAMES)
+def test_clip_and_caption_generators_draw_no_pictures(make: type[Discs], judged: Path) -> None:
+    this = context(results := make(), judged)
+    groups = measure(this, NAMES)
     measured = {name for name, group in groups.items() if not group["inapplicable"]}
     assert measured == {"controls", "clips" if make is Clips else "captions"}
-    assert make is Captions or not made.calls  # the drawn world is too small for held-out clips
-    media = own.generate(["a cat", "a dog"]) if make is Clips else made.generate(["a cat"], [0])
+    assert make is Captions or not results.calls  # the drawn world is too small for held-out clips
+    media = this.generate(["a cat", "a dog"]) if make is Clips else results.generate(["a cat"], [0])
     assert len(media) == (2 if make is Clips else 1) and np.shape(media)[1:] in ((8, 128, 128, 4), ())
 
 
 def test_the_sticker_pipeline_is_a_generator(tmp_path: Path) -> None:
-    own: Generator = StickerGenerator(Parts(save_tiny_parts(tmp_path)))
-    made = own.generate(["a cat", "a dog"], [1, 2])
-    assert made.shape == (2, 128, 128, 4) and made.dtype == np.uint8 and own.media == "image"
-    assert own.digest() == StickerGenerator(Parts(tmp_path)).digest() and own.settings() == "16 steps, guidance 4.0"
-    blended = own.generate([("cat", "dog")], [1])
+    this: Generator = StickerGenerator(Parts(save_tiny_parts(tmp_path)))
+    results = this.generate(["a cat", "a dog"], [1, 2])
+    assert results.shape == (2, 128, 128, 4) and results.dtype == np.uint8 and this.media == "image"
+    assert this.digest() == StickerGenerator(Parts(tmp_path)).digest() and this.settings() == "16 steps, guidance 4.0"
+    blended = this.generate([("cat", "dog")], [1])
     assert blended.shape == (1, 128, 128, 4)
 
 
-def test_every_need_is_one_that_can_be_lacked() -> None:
+def test_every_need_has_a_sentence() -> None:
     assert {need for metric in METRICS.values() for need in metric.needs} <= LACKS.keys()
     assert all(lacks(Discs(), [need]) for need in LACKS if need != "image") and lacks(Discs(), ["image"]) is None
 
@@ -259,8 +259,8 @@ def row(name: str, value: float, *parts: str) -> Document:
 def home(tmp_path: Path) -> Path:
     """A checkout with tiny weights, a card and a page."""
     save_tiny_parts(tmp_path / "assets" / "weights")
-    for name, asked in {"README.md": "all", "assets/weights/dit/README.md": "image"}.items():
-        (tmp_path / name).write_text(f'before\n[//]: # "figures: {asked}"\n[//]: # "end"\nafter\n', encoding="utf-8")
+    for name, requests in {"README.md": "all", "assets/weights/dit/README.md": "image"}.items():
+        (tmp_path / name).write_text(f'before\n[//]: # "figures: {requests}"\n[//]: # "end"\nafter\n', encoding="utf-8")
     (tmp_path / "docs").mkdir()
     return tmp_path
 

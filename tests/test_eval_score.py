@@ -27,13 +27,7 @@ from eval.copies import NEAR, PRINTS, distances
 from eval.extractors import Source, extractor, network
 from eval.rows import Row
 from eval.score import PictureFolder, retrieval_rows, vectors_of
-from eval.statistics import (
-    average_precision,
-    cosine,
-    coverage,
-    kernel_distance,
-    vendi,
-)
+from eval.statistics import average_precision, cosine, coverage, kernel_distance, vendi
 from models.data.pixels import png
 from models.messages import Refused
 
@@ -116,14 +110,14 @@ DISGUISES: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
-def test_copies_are_found_in_every_disguise(two: tuple[Path, Path]) -> None:
+def test_altered_copies_are_detected(two: tuple[Path, Path]) -> None:
     pictures = [png(pixels) for pixels in fixture_world().pixels]
-    own = PRINTS(pictures)
-    assert distances(own, own).max() < 1e-5
+    this = PRINTS(pictures)
+    assert distances(this, this).max() < 1e-5
     for name, disguise in DISGUISES.items():
-        assert (distances(PRINTS([disguise(one) for one in pictures]), own) < NEAR).mean() >= 0.95, name
+        assert (distances(PRINTS([disguise(item) for item in pictures]), this) < NEAR).mean() >= 0.95, name
     others = PRINTS([Image.open(path) for path in sorted(two[0].iterdir())])
-    assert (distances(others, own) < NEAR).mean() < 0.2
+    assert (distances(others, this) < NEAR).mean() < 0.2
 
 
 # --- Equal to others --------------------------------------------------------------------------------------------------
@@ -155,12 +149,12 @@ def test_precision_and_recall_are_those_of_torch_fidelity(k: int) -> None:
     prc = pytest.importorskip("torch_fidelity.metric_prc")
     a, b = gaussian(80, 5, 0), gaussian(60, 5, 1, 0.7)
     a[:4] = b[:4]
-    found, wanted = coverage(a, b, k), prc.calculate_precision_recall_full(*map(torch.from_numpy, (a, b)), k)
-    assert [found.precision.mean(), found.recall.mean()] == pytest.approx(list(map(float, wanted)), rel=1e-4)
+    matches, wanted = coverage(a, b, k), prc.calculate_precision_recall_full(*map(torch.from_numpy, (a, b)), k)
+    assert [matches.precision.mean(), matches.recall.mean()] == pytest.approx(list(map(float, wanted)), rel=1e-4)
     apart = np.linalg.norm(a[:, None] - b, axis=-1)  # the definitions, as they are written
     radius = np.sort(np.linalg.norm(b[:, None] - b, axis=-1), 1)[:, k]
-    assert found.density.mean() == pytest.approx((apart <= radius).sum() / (k * len(a)))
-    assert found.coverage.mean() == pytest.approx((apart.min(0) <= radius).mean())
+    assert matches.density.mean() == pytest.approx((apart <= radius).sum() / (k * len(a)))
+    assert matches.coverage.mean() == pytest.approx((apart.min(0) <= radius).mean())
 
 
 def sentences(count: int, seed: int) -> list[str]:
@@ -186,8 +180,8 @@ def test_bleu_rouge_and_cider_are_those_of_coco() -> None:
 def test_mean_precision_is_that_of_torchmetrics_and_ties_are_chance(tmp_path: Path) -> None:
     scores, right = np.abs(gaussian(9, 20, 0)), np.random.default_rng(1).random((9, 20)) < 0.2
     right[:, 3] = True
-    found = [retrieval_average_precision(*map(torch.from_numpy, pair)) for pair in zip(scores, right, strict=True)]
-    assert average_precision(scores, right) == pytest.approx(np.array(found), rel=1e-4)
+    matches = [retrieval_average_precision(*map(torch.from_numpy, pair)) for pair in zip(scores, right, strict=True)]
+    assert average_precision(scores, right) == pytest.approx(np.array(matches), rel=1e-4)
     assert average_precision(np.zeros_like(scores), right) == pytest.approx(right.mean(1))
     vectors = gaussian(30, 8, 3)
     np.save(tmp_path / "a.npy", vectors)
@@ -223,13 +217,13 @@ def test_fid_is_that_of_torchmetrics(
     monkeypatch.setattr(extractors, "LAYER", str(layer))
     monkeypatch.setattr(extractors, "BATCH", 2)
     two = draw(tmp_path / "a", 4, seed=0), draw(tmp_path / "b", 4, seed=1)
-    one = extractor("Inception", Source(inception=inception))
-    features = [PictureFolder.read(path).features(one, None) for path in two]
+    item = extractor("Inception", Source(inception=inception))
+    features = [PictureFolder.read(path).features(item, None) for path in two]
     metric = FrechetInceptionDistance(layer, feature_extractor_weights_path=str(inception), antialias=False)
     for path, real in zip(two, (False, True), strict=True):
         for file in path.iterdir():
             metric.update(extractors.white(Image.open(file))[None], real=real)
-    row = score.distance_row(*features, one)
+    row = score.distance_row(*features, item)
     assert row.name == "FID" and row.value == pytest.approx(float(metric.compute()), rel=1e-3)
 
 
@@ -250,28 +244,28 @@ def test_any_timm_model(two: tuple[Path, Path], tmp_path: Path) -> None:
 
     net = timm.create_model("test_resnet", num_classes=0)
     save_file(net.state_dict(), tmp_path / "mine.safetensors")
-    one = extractor(f"timm:test_resnet:{tmp_path / 'mine.safetensors'}")
-    assert one.measure("FD") == "FD-timm-test_resnet-mine"
-    assert np.isfinite(PictureFolder.read(two[0]).features(one, None).some()).all()
+    item = extractor(f"timm:test_resnet:{tmp_path / 'mine.safetensors'}")
+    assert item.measure("FD") == "FD-timm-test_resnet-mine"
+    assert np.isfinite(PictureFolder.read(two[0]).features(item, None).some()).all()
     torch.save(net.state_dict(), tmp_path / "mine.pth")
     pickle = f"test_resnet:{tmp_path / 'mine.pth'}"
-    for name, said in ((pickle, "safetensors"), ("resnt18", "resnet18"), ("test_vit", "--download")):
-        with pytest.raises(Refused, match=said):
+    for name, output in ((pickle, "safetensors"), ("resnt18", "resnet18"), ("test_vit", "--download")):
+        with pytest.raises(Refused, match=output):
             extractor(f"timm:{name}")
 
 
 def test_what_comes_together_changes_no_bit(two: tuple[Path, Path]) -> None:
     pictures = [Image.open(path) for path in sorted(two[0].iterdir())[:5]]
-    one = extractor("judge")
-    together, alone = one(pictures), one(pictures[3:4])
-    assert together.shape == (5, one.size) and np.array_equal(together[3:4], alone)
+    item = extractor("judge")
+    together, alone = item(pictures), item(pictures[3:4])
+    assert together.shape == (5, item.size) and np.array_equal(together[3:4], alone)
 
 
 def test_no_connection_is_opened_unless_it_is_allowed() -> None:
     with network(False), pytest.raises(OSError, match="download"):
         socket.create_connection(("127.0.0.1", 9))
-    with network(False), socket.socket() as one, pytest.raises(OSError, match="download"):
-        one.connect(("127.0.0.1", 9))
+    with network(False), socket.socket() as item, pytest.raises(OSError, match="download"):
+        item.connect(("127.0.0.1", 9))
     with network(True), pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", 9))
 
@@ -307,11 +301,11 @@ def test_a_folder_as_every_kind_of_report(say: Callable, two: tuple[Path, Path],
     assert "unusable" not in err.lower() and "UNUSABLE" not in out
     for path in names.values():
         assert "FD-tiny" in path.read_text() and "copies, within 0.02" in path.read_text()
-    lines = [one for one in names["markdown"].read_text().splitlines() if one.startswith("| ")]
+    lines = [item for item in names["markdown"].read_text().splitlines() if item.startswith("| ")]
     assert len({line.count(" | ") for line in lines}) == 1
 
 
-def test_fewer_pictures_than_features_are_said_to_be_unusable(
+def test_fewer_pictures_than_features_are_reported_unusable(
     say: Callable, two: tuple[Path, Path], tmp_path: Path
 ) -> None:
     for path in sorted(two[0].iterdir())[:6]:
@@ -322,7 +316,7 @@ def test_fewer_pictures_than_features_are_said_to_be_unusable(
     assert code == 0 and "UNUSABLE: 6 pictures, 13 are the least" in row["note"]
 
 
-def test_bad_folders_get_one_sentence(say: Callable, two: tuple[Path, Path], tmp_path: Path) -> None:
+def test_bad_folders_are_refused(say: Callable, two: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     (tmp_path / "one").mkdir()
     shutil.copy(next(two[0].glob("*.png")), tmp_path / "one" / "a.png")
@@ -365,7 +359,7 @@ def test_captions_of_any_kind_of_file_are_matched_by_id(say: Callable, tmp_path:
         assert code == 2 and not out and err.count("\n") == 1 and says in err, pair
 
 
-def test_vectors_that_do_not_match_get_one_sentence(say: Callable, tmp_path: Path) -> None:
+def test_mismatched_vectors_are_refused(say: Callable, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", gaussian(6, 4, 0))
     np.save(tmp_path / "b.npy", gaussian(5, 4, 1))
     np.save(tmp_path / "c.npy", gaussian(6, 3, 1))

@@ -148,7 +148,7 @@ def test_drawn_words_are_in_no_caption_and_mean_their_concept(words_context: Con
     assert list(english_words(words_context, 3)) == list(words)[:3]  # a longer draw goes on from a shorter one
 
 
-def test_a_known_word_is_right_and_a_strange_one_wrong(words_context: Context) -> None:
+def test_concept_shares_of_known_and_unknown_words(words_context: Context) -> None:
     words_context.parts.embedder = Knowing(words_context.world, ["tabby"])  # type: ignore[misc, assignment]
     cat = frozenset({"cat"})
     assert concept_shares(words_context, {"tabby": cat, "moggy": cat}) == {"tabby": 1, "moggy": 0}
@@ -200,7 +200,7 @@ def test_the_words_that_chose_the_threshold_are_left_out(
     assert set(module.unknown_prompts(words_context)["false alarms: inside words called unknown"]) == set(CATS[6:])
 
 
-def test_without_a_dictionary_or_with_too_small_a_one_a_sentence(words_context: Context, tmp_path: Path) -> None:
+def test_a_missing_or_small_dictionary_is_reported(words_context: Context, tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="100 were asked for"):
         english_words(words_context, 100)
     words_context.wordnet = tmp_path / "nowhere"
@@ -227,8 +227,8 @@ def test_the_real_words_are_in_no_caption() -> None:
     listed = json.loads((assets() / "prompts" / "words_zh.json").read_text(encoding="utf-8"))
     concepts = {picture.concept for picture in world.split("train")}
     assert all(set(right) <= concepts for right in listed.values())
-    said = {t for p in world.split("train") for t in (p.names.get("zh", ""), *p.keywords.get("zh", ()))}
-    assert not [word for word in listed if any(word in text for text in said)]
+    output = {t for p in world.split("train") for t in (p.names.get("zh", ""), *p.keywords.get("zh", ()))}
+    assert not [word for word in listed if any(word in text for text in output)]
 
 
 def test_what_is_read_is_compared_with_what_was_drawn(words_context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +237,7 @@ def test_what_is_read_is_compared_with_what_was_drawn(words_context: Context, mo
     rows = {row.name: row for row in module.reading_rows(words_context)}
     assert all(0 <= row.value <= 1 and row.parts == module.READ["parts"] for row in rows.values()) and len(rows) == 5
     assert rows["captions read as they are"].value > 0.5
-    found = module._all_named(parser, ["a cat and a fish", "a cat", "a cat"], [{"fish", "cat"}, {"cat"}, {"fish"}])
-    assert found == [True, True, False]
+    result = module._all_named(parser, ["a cat and a fish", "a cat", "a cat"], [{"fish", "cat"}, {"cat"}, {"fish"}])
+    assert result == [True, True, False]
     monkeypatch.setattr(parser, "encoded", lambda text: "a cat")
     assert not any(row.value for row in module.reading_rows(words_context) if "as they are" in row.name)

@@ -70,7 +70,7 @@ def test_the_covariance_is_unbiased() -> None:
     assert np.allclose(FeatureStatistics.of(x).covariance, np.cov(x.T))
 
 
-def test_expected_floor_is_what_two_samples_of_one_gaussian_differ_by() -> None:
+def test_expected_floor_is_the_distance_of_two_equal_samples() -> None:
     scales = 1 / np.sqrt(np.arange(1, 33))
     pairs = [
         frechet_distance(*(FeatureStatistics.of(gaussian(400, 32, 2 * i + side) * scales) for side in (0, 1)))
@@ -118,16 +118,16 @@ def test_recall_with_ties_is_that_of_a_random_order_among_equals(seed: int, k: i
     scores = rng.integers(0, 3, 8).astype(float)
     right = rng.random(8) < 0.3
     right[rng.integers(8)] = True
-    found = places(scores[None], right[None]).recall(k)[0]
-    assert found == pytest.approx(shuffled_recall(scores, right, k), abs=0.04)
+    result = places(scores[None], right[None]).recall(k)[0]
+    assert result == pytest.approx(shuffled_recall(scores, right, k), abs=0.04)
 
 
 @pytest.mark.parametrize("vectors", [np.zeros((40, 8)), np.ones((40, 8))])
 def test_constant_embeddings_get_exactly_chance(vectors: np.ndarray) -> None:
     right = same(range(40), range(40))
-    found = places(cosine(vectors, vectors), right)
-    assert found.recall(1).mean() == pytest.approx(1 / 40) and found.recall(10).mean() == pytest.approx(10 / 40)
-    assert (found.rank() == 20.5).all()  # the mid-rank
+    result = places(cosine(vectors, vectors), right)
+    assert result.recall(1).mean() == pytest.approx(1 / 40) and result.recall(10).mean() == pytest.approx(10 / 40)
+    assert (result.rank() == 20.5).all()  # the mid-rank
 
 
 def nudged(vectors: np.ndarray, seed: int) -> np.ndarray:
@@ -293,7 +293,7 @@ def test_places_of_the_picture_matter(judge):
     assert abs(left - right) > 1e-5
 
 
-def test_scores_do_not_depend_on_company(judge):
+def test_scores_do_not_depend_on_the_batch(judge):
     pixels = fixture_world().pixels
     texts = ["a cat", "a much longer caption that fills some room", "two red stars"]
     together = judge.scores(pixels[:3], texts)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from picture_kit import face, noise, over, psnr_on_white, render_svg
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
-from queue_kit import made as made_of
+from queue_kit import artifacts as made_of
 from queue_kit import picture
 
 from models.data.captions import MOODS

@@ -168,8 +168,8 @@ class Follower(torch.nn.Module):
         super().__init__()
         self.task, self.pace = task, pace
 
-    def forward(self, x: torch.Tensor, t: torch.Tensor, warp: torch.Tensor, **told: torch.Tensor) -> torch.Tensor:
-        return self.pace * (x - self.task.walked(x, t, 0.25, Condition(**told))) / 0.25
+    def forward(self, x: torch.Tensor, t: torch.Tensor, warp: torch.Tensor, **conditions: torch.Tensor) -> torch.Tensor:
+        return self.pace * (x - self.task.walked(x, t, 0.25, Condition(**conditions))) / 0.25
 
 
 def test_a_student_that_answers_as_the_teacher_walks_has_nothing_to_learn(task: FastTask) -> None:
@@ -185,26 +185,26 @@ def test_the_teacher_goes_on_from_where_the_student_came_to(task: FastTask, monk
     batch, seen = task.batch(5, 0, 1, 0.1), []
     walked = task.walked
     monkeypatch.setattr(task, "walked", lambda x, *rest: (seen.append(x), walked(x, *rest))[1])
-    told = {name: value for name, value in batch.items() if name not in ("x", "t")}
+    conditions = {name: value for name, value in batch.items() if name not in ("x", "t")}
     task.loss(task.model, batch, 0.1)
-    assert torch.allclose(seen[0], task.reached(task.model, batch["x"], batch["t"], told), atol=1e-5)
+    assert torch.allclose(seen[0], task.reached(task.model, batch["x"], batch["t"], conditions), atol=1e-5)
     assert not torch.allclose(seen[0], batch["x"], atol=1e-2)
 
 
-def test_a_student_is_taught_from_where_its_own_steps_lead(task: FastTask) -> None:
+def test_the_student_trains_on_its_trajectory(task: FastTask) -> None:
     """What it begins with is what a picture is drawn from, and each of its steps is one of the drawing's."""
     batch = task.batch(5, 0, 1, 0.1)
     bare = ~batch["reference"].flatten(1).any(1)
     assert bare.any() and not bare.all()
     assert batch["x"][bare].std() == pytest.approx(FAST_SAMPLING.temperature, abs=0.05)
-    told = {name: value for name, value in batch.items() if name not in ("x", "t")}
-    told["reference"] = torch.zeros_like(told["reference"])  # it is in the noise already
-    wanted = Condition(*(told[name] for name in ("states", "mask", "vector", "reference")))
+    conditions = {name: value for name, value in batch.items() if name not in ("x", "t")}
+    conditions["reference"] = torch.zeros_like(conditions["reference"])  # it is in the noise already
+    wanted = Condition(*(conditions[name] for name in ("states", "mask", "vector", "reference")))
     sampling, scheduler = replace(FAST_SAMPLING, temperature=1.0), build_scheduler("euler")
     steps = denoise(task.model, batch["x"], ComposedCondition((wanted,), torch.ones(4, 1)), wanted, sampling, scheduler)
     with torch.no_grad():
         drawn = [batch["x"], *(step.latents for step in steps)]
-    ends = task.reached(task.model, batch["x"], batch["t"], told)
+    ends = task.reached(task.model, batch["x"], batch["t"], conditions)
     for row, time in enumerate(batch["t"].tolist()):
         assert torch.allclose(ends[row], drawn[round(4 - 4 * time)][row], atol=1e-4)
 
@@ -266,17 +266,17 @@ NOTHING = Condition(*[torch.empty(0)] * 4)
 def pictures(shift: float, stretch: float, seed: int = 0) -> tuple[Tensor, Tensor]:
     """What pictures were told, and features whose mean depends on it."""
     generator = torch.Generator().manual_seed(seed)
-    told = torch.randn(PICTURES, TOLD, generator=generator)
+    conditions = torch.randn(PICTURES, TOLD, generator=generator)
     mixed = torch.randn(FEATURES, FEATURES, generator=torch.Generator().manual_seed(9))
     noise = torch.randn(PICTURES, FEATURES, generator=generator) @ (stretch * mixed + torch.eye(FEATURES))
-    return told, noise + told @ (shift * torch.ones(TOLD, FEATURES))
+    return conditions, noise + conditions @ (shift * torch.ones(TOLD, FEATURES))
 
 
-def frechet(real: tuple[Tensor, Tensor], made: tuple[Tensor, Tensor]) -> ConditionalFrechet:
-    found = ConditionalFrechet(*real, size=FEATURES, recent=PICTURES)
-    found.update(*made)
-    found.fit()
-    return found
+def frechet(real: tuple[Tensor, Tensor], generated: tuple[Tensor, Tensor]) -> ConditionalFrechet:
+    result = ConditionalFrechet(*real, size=FEATURES, recent=PICTURES)
+    result.update(*generated)
+    result.fit()
+    return result
 
 
 def test_what_is_alike_is_no_distance_away() -> None:
@@ -287,36 +287,36 @@ def test_what_is_alike_is_no_distance_away() -> None:
     assert frechet(real, pictures(0.0, 0.1)).distance > 0.1
 
 
-def test_the_transport_carries_one_spread_to_the_other() -> None:
-    made, real = (Gaussian.of(*pictures(*args)) for args in ((0.2, 0.1), (1.0, 0.6)))
-    transport_map, trace = transport(made, real)
-    assert torch.allclose(transport_map @ made.covariance @ transport_map, real.covariance, rtol=0.02, atol=0.02)
+def test_optimal_transport_between_gaussians() -> None:
+    generated, real = (Gaussian.of(*pictures(*args)) for args in ((0.2, 0.1), (1.0, 0.6)))
+    transport_map, trace = transport(generated, real)
+    assert torch.allclose(transport_map @ generated.covariance @ transport_map, real.covariance, rtol=0.02, atol=0.02)
     assert torch.allclose(transport_map, transport_map.T, atol=1e-4), "the optimal map between Gaussians is symmetric"
     assert trace > 0.1
 
 
 def test_the_loss_of_all_pictures_has_the_gradient_of_the_distance() -> None:
     """The envelope: that the fit depends on the features too adds nothing."""
-    real, (told, features) = pictures(1.0, 0.5), pictures(0.3, 0.2, seed=1)
-    found = frechet(real, (told, features))
+    real, (conditions, features) = pictures(1.0, 0.5), pictures(0.3, 0.2, seed=1)
+    result = frechet(real, (conditions, features))
     y = features.clone().requires_grad_()
-    found.loss(told, y).backward()
+    result.loss(conditions, y).backward()
     by_loss, y = y.grad, features.clone().requires_grad_()
-    seen = (y - found.centre) @ found.directions
-    made = Gaussian.of(told, seen)
-    apart = (found.real.mean(told) - made.mean(told)).square().sum(1).mean()
-    ((apart + transport(made, found.real)[1]) / found.variance).backward()
+    seen = (y - result.centre) @ result.directions
+    generated = Gaussian.of(conditions, seen)
+    apart = (result.real.mean(conditions) - generated.mean(conditions)).square().sum(1).mean()
+    ((apart + transport(generated, result.real)[1]) / result.variance).backward()
     assert by_loss is not None and y.grad is not None
     assert torch.nn.functional.cosine_similarity(by_loss.flatten(), y.grad.flatten(), dim=0) > 0.99
     assert by_loss.norm() == pytest.approx(float(y.grad.norm()), rel=0.05)
 
 
 def test_what_was_drawn_long_ago_is_forgotten() -> None:
-    told, features = pictures(1.0, 0.5)
-    found = ConditionalFrechet(told, features, FEATURES, recent=100)
+    conditions, features = pictures(1.0, 0.5)
+    result = ConditionalFrechet(conditions, features, FEATURES, recent=100)
     for rows in torch.arange(PICTURES).split(40):
-        found.update(told[rows], features[rows])
-    assert len(found) == 80
+        result.update(conditions[rows], features[rows])
+    assert len(result) == 80
 
 
 def test_features_are_of_what_is_seen_on_white() -> None:
@@ -348,30 +348,30 @@ def to(picture: Tensor, calls: list[float]) -> Network:
 def drawn(name: str, sampling: Sampling, start: Tensor | None = None) -> tuple[list[Step], list[float], list[float]]:
     """The steps, and the noise levels that the generator and the polisher were asked at."""
     mask, draft = torch.zeros(1, 1, dtype=torch.bool), torch.zeros(1, 8, 4, 4)
-    told = Condition(torch.zeros(1, 1, 4), mask, torch.zeros(1, 128), draft)
-    noise, asked, polished = torch.ones(1, 8, 4, 4), list[float](), list[float]()
-    networks = to(torch.zeros(1, 8, 4, 4), asked), to(torch.full((1, 8, 4, 4), 0.5), polished)
+    conditions = Condition(torch.zeros(1, 1, 4), mask, torch.zeros(1, 128), draft)
+    noise, query, polished = torch.ones(1, 8, 4, 4), list[float](), list[float]()
+    networks = to(torch.zeros(1, 8, 4, 4), query), to(torch.full((1, 8, 4, 4), 0.5), polished)
     steps = denoise(
         networks[0],
         noise,
-        ComposedCondition.of(told),
-        told,
+        ComposedCondition.of(conditions),
+        conditions,
         sampling,
         build_scheduler(name),
         start,
         refiner=networks[1],
     )
-    return list(steps), asked, polished
+    return list(steps), query, polished
 
 
 @pytest.mark.parametrize("name", [name for name, row in SCHEDULERS.items() if row.keeps_changes])
 @pytest.mark.parametrize("steps", [8, 16, 30])
 def test_the_last_of_the_way_is_the_polishers(name: str, steps: int) -> None:
-    done, asked, polished = drawn(name, Sampling(steps, 1.0))
-    assert min(asked) >= polished[0] and 0.35 < polished[0] <= REFINED_FROM + 1e-6
+    done, query, polished = drawn(name, Sampling(steps, 1.0))
+    assert min(query) >= polished[0] and 0.35 < polished[0] <= REFINED_FROM + 1e-6
     assert polished == pytest.approx([polished[0], polished[0] / 2])
-    assert len(done) == done[0].count == len(asked) + 2
-    assert len(asked) % build_scheduler(name).order == 0, "no step is left in its middle"
+    assert len(done) == done[0].count == len(query) + 2
+    assert len(query) % build_scheduler(name).order == 0, "no step is left in its middle"
     assert torch.allclose(done[-1].latents, torch.full((1, 8, 4, 4), 0.5), atol=1e-4), (
         "it draws what the polisher knows"
     )
@@ -391,8 +391,8 @@ def test_the_last_of_the_way_is_the_polishers(name: str, steps: int) -> None:
 def test_what_the_polisher_was_not_taught_stays_the_generators(
     name: str, sampling: Sampling, start: Tensor | None
 ) -> None:
-    _, asked, polished = drawn(name, sampling, start)
-    assert not polished and min(asked) < REFINED_FROM
+    _, query, polished = drawn(name, sampling, start)
+    assert not polished and min(query) < REFINED_FROM
 
 
 def test_a_pipeline_with_a_fast_variant_polishes(polish_parts: Path) -> None:
@@ -435,7 +435,7 @@ def options(polish_parts: Path) -> TaskOptions:
     return TaskOptions("tiny", 3, fixture_world(), POLISH_RECIPE.batch_size, polish_parts, polish_parts / "cache")
 
 
-def told(rows: dict[str, Tensor]) -> Condition:
+def condition_of(rows: dict[str, Tensor]) -> Condition:
     """What is laid under the noise is under it already."""
     bare = {**rows, "reference": torch.zeros_like(rows["reference"])}
     return Condition(*(bare[name].float() if name != "mask" else bare[name] for name in vars(NOTHING)))
@@ -444,7 +444,7 @@ def told(rows: dict[str, Tensor]) -> Condition:
 def test_what_it_learns_from_is_what_is_drawn(options: TaskOptions) -> None:
     task = Polish(options)
     rows = task.batch(5, 0, 1, 0.0)[STUDENT]
-    wanted, path = told(rows), task.paths[STUDENT]
+    wanted, path = condition_of(rows), task.paths[STUDENT]
     sampling = FAST_SAMPLING.__class__(**{**vars(FAST_SAMPLING), "temperature": 1.0})
     with torch.no_grad():
         walked = task.stepped(task.model, rows["x"], [*path.first, *path.rest], vars(wanted))
@@ -522,18 +522,18 @@ def test_without_a_variant_there_is_nothing_to_polish(tmp_path: Path) -> None:
 CAN = Fake().capabilities()
 
 
-def asked(**fields: object) -> ImageRequest:
+def fast_request(**fields: object) -> ImageRequest:
     return resolve(make_request("image", **{"prompt": "a cat", "seed": 1, "scheduler": FAST, **fields}), CAN)
 
 
 # --- What it means ----------------------------------------------------------------------------------------------------
 
 
-def test_it_draws_in_one_way_only() -> None:
-    request = asked()
+def test_the_fast_sampler_fixes_steps_and_guidance() -> None:
+    request = fast_request()
     assert (request.steps, request.guidance, request.scheduler) == (4, 1.0, FAST)
-    assert resolve(request, CAN) == request == asked(steps=4, guidance=1.0)
-    assert request.batch_key() != asked(scheduler="euler", steps=4, guidance=1.0).batch_key()
+    assert resolve(request, CAN) == request == fast_request(steps=4, guidance=1.0)
+    assert request.batch_key() != fast_request(scheduler="euler", steps=4, guidance=1.0).batch_key()
 
 
 @pytest.mark.parametrize(
@@ -546,7 +546,7 @@ def test_it_draws_in_one_way_only() -> None:
 )
 def test_what_it_can_not_do_is_refused(fields: dict[str, Any], sentence: str, chinese: str) -> None:
     with pytest.raises(Refused) as refusal:
-        asked(**fields)
+        fast_request(**fields)
     assert str(refusal.value).startswith(sentence) and chinese in refusal.value.text("zh")
 
 
@@ -554,12 +554,14 @@ def test_a_start_from_a_picture_has_the_strength_that_so_few_steps_can_have(tmp_
     Image.new("RGBA", (64, 64), "red").save(tmp_path / "red.png")
     image = {"path": str(tmp_path / "red.png")}
     for wanted, strength in ((0.1, 0.25), (0.3, 0.25), (0.5, 0.5), (0.6, 0.5), (0.7, 0.75), (0.95, 1.0), (1.0, 1.0)):
-        request = asked(image=image, strength=wanted)
+        request = fast_request(image=image, strength=wanted)
         assert request.strength == strength and resolve(request, CAN) == request
         scheduler = build_scheduler("euler")
         sigmas = set_steps(scheduler, FAST_SAMPLING.steps)
         assert sigmas[first_step(scheduler, wanted)] == strength, "what is said is what is done"
-    assert asked(image=image, strength=0.0, size=512) == asked(image=image, strength=0.0, size=512, scheduler="heun")
+    assert fast_request(image=image, strength=0.0, size=512) == fast_request(
+        image=image, strength=0.0, size=512, scheduler="heun"
+    )
 
 
 # --- Its settings, back from a file -----------------------------------------------------------------------------------
@@ -570,7 +572,7 @@ def without() -> Capabilities:
 
 
 def record(**fields: object) -> dict[str, Any]:
-    return {"request": asked(**fields).model_dump(mode="json", exclude_none=True), "seed": 5, "how": {}}
+    return {"request": fast_request(**fields).model_dump(mode="json", exclude_none=True), "seed": 5, "how": {}}
 
 
 def test_settings_come_back_and_never_as_four_steps_of_another_sampler() -> None:
@@ -610,14 +612,14 @@ def test_it_is_offered_where_it_ships_and_draws_what_the_pipeline_does(tmp_path:
     assert can.schedulers[-1] == FAST and can.schedulers[0] != FAST
     assert backend.digest() != digest, "it draws the last of every picture's way"
     request = resolve(make_request("image", prompt="a cat", seed=1, scheduler=FAST), can)
-    (made,) = (np.asarray(picture(event)) for event in run(backend, request) if isinstance(event, Artifact))
+    (generated,) = (np.asarray(picture(event)) for event in run(backend, request) if isinstance(event, Artifact))
     pipeline = StickerPipeline.assemble(parts)
     *_, drawn = pipeline.steps(["a cat"], [1], FAST_SAMPLING)
     straight = Image.fromarray(drawn.pixels[0], "RGBa").convert("RGBA")  # type: ignore[union-attr]
-    assert np.abs(made.astype(int) - np.asarray(straight)).max() <= 1
+    assert np.abs(generated.astype(int) - np.asarray(straight)).max() <= 1
     plain = resolve(make_request("image", prompt="a cat", seed=1, scheduler="euler", steps=4, guidance=1.0), can)
     (other,) = (np.asarray(picture(event)) for event in run(backend, plain) if isinstance(event, Artifact))
-    assert not np.array_equal(made, other)
+    assert not np.array_equal(generated, other)
     give_variant(parts, 0.06)
     later = Embedded(str(parts))
     again = resolve(make_request("image", prompt="a cat", seed=1, scheduler=FAST), later.capabilities())
@@ -642,10 +644,10 @@ def test_a_variant_of_an_earlier_generator_is_no_variant_and_in_nobodys_way(tmp_
 
 
 def test_the_command_has_a_flag_for_it(studio: Callable[..., Output], tmp_path: Path) -> None:
-    said = studio("generate", "a cat", "--fast", "--seed", 3, "--model", "fake", "--out", tmp_path, "--json")
-    assert said.code == 0
-    found = read(Path(said.json[0]["path"]))["request"]
-    assert (found["scheduler"], found["steps"], found["guidance"]) == (FAST, 4, 1.0)
+    output = studio("generate", "a cat", "--fast", "--seed", 3, "--model", "fake", "--out", tmp_path, "--json")
+    assert output.code == 0
+    result = read(Path(output.json[0]["path"]))["request"]
+    assert (result["scheduler"], result["steps"], result["guidance"]) == (FAST, 4, 1.0)
     assert studio("generate", "a cat", "--scheduler", "fast", "--fast", "--model", "fake").code == 0
     both = studio("generate", "a cat", "--fast", "--scheduler", "heun", "--model", "fake")
     assert both.code == 2 and "--fast and --scheduler heun exclude each other" in both.err

@@ -41,12 +41,12 @@ def test_what_is_flat_stays_as_it_is() -> None:
 
 
 def test_ripples_go_and_edges_stay() -> None:
-    found, true = flattened(rippled(drawing())), drawing()
+    result, true = flattened(rippled(drawing())), drawing()
     inside = F.avg_pool2d(true[None, 3:], 9, 1, 4)[0, 0] == 1
     square = F.avg_pool2d(true[None, 1:2], 5, 1, 2)[0, 0] > 0.89
     assert rippled(true)[:3, square].std(1).max() > 2 * LEVEL, "there was something to be evened out"
-    assert found[:3, square & inside].std(1).max() < LEVEL / 2
-    assert ((found[3] > 0.5) == (true[3] > 0.5)).all(), "the outline is where it was"
+    assert result[:3, square & inside].std(1).max() < LEVEL / 2
+    assert ((result[3] > 0.5) == (true[3] > 0.5)).all(), "the outline is where it was"
 
 
 def test_a_shade_over_a_whole_thing_is_left_in_steps_no_larger_than_a_change_may_be() -> None:
@@ -61,9 +61,9 @@ def test_it_knows_no_place() -> None:
 
 
 def test_colours_are_no_brighter_than_their_alpha() -> None:
-    found = flattened(torch.rand(4, 32, 48, generator=torch.Generator().manual_seed(1)))
-    assert found.shape == (4, 32, 48) and found.min() >= 0 and found.max() <= 1
-    assert (found[:3] <= found[3:]).all()
+    result = flattened(torch.rand(4, 32, 48, generator=torch.Generator().manual_seed(1)))
+    assert result.shape == (4, 32, 48) and result.min() >= 0 and result.max() <= 1
+    assert (result[:3] <= result[3:]).all()
 
 
 @pytest.mark.parametrize("name", STYLES)
@@ -84,19 +84,19 @@ def test_what_is_nothing_has_no_haze_and_what_is_opaque_no_hole(finish: Finish) 
     """As a decoder gives it back: some levels of alpha where there is nothing, some missing where there is all."""
     true = drawing()
     hazy = torch.cat([true[:3] * 250 / 255, true[3:] * (247 / 255) + 4 * LEVEL])
-    found = to_uint8(postprocessed(hazy, finish)[None])[0]
+    result = to_uint8(postprocessed(hazy, finish)[None])[0]
     inner, outer = (F.avg_pool2d(side[None], 5, 1, 2)[0, 0] == 1 for side in (true[3:], 1 - true[3:]))
-    assert (found[inner.numpy(), 3] == 255).all() and not found[outer.numpy()].any()
+    assert (result[inner.numpy(), 3] == 255).all() and not result[outer.numpy()].any()
 
 
 def test_an_edge_is_where_it_was_and_as_wide_as_its_style_has_it() -> None:
     ramp = torch.linspace(0, 1, 256).expand(4, 8, 256)
     for low, high in EDGE.values():
-        found = sharp_alpha(ramp, low, high)
-        assert abs(float(found[3, 0].mean()) - 0.5) < 0.01 and (found[3].diff() >= 0).all()
-        assert (found[:3] <= found[3:]).all() and torch.allclose(found[0], found[3]), "white stays white"
+        result = sharp_alpha(ramp, low, high)
+        assert abs(float(result[3, 0].mean()) - 0.5) < 0.01 and (result[3].diff() >= 0).all()
+        assert (result[:3] <= result[3:]).all() and torch.allclose(result[0], result[3]), "white stays white"
     widths = {
-        finish: ((found := sharp_alpha(ramp, *edge)[3, 0]) > 0).sum() - (found == 1).sum()
+        finish: ((result := sharp_alpha(ramp, *edge)[3, 0]) > 0).sum() - (result == 1).sum()
         for finish, edge in EDGE.items()
     }
     assert widths[Finish.INK] * 2 < widths[Finish.FLAT] == widths[Finish.SHADED]
@@ -105,12 +105,12 @@ def test_an_edge_is_where_it_was_and_as_wide_as_its_style_has_it() -> None:
 # --- In the pipeline --------------------------------------------------------------------------------------------------
 
 
-def drawn(pipe: StickerPipeline, prompts: list[str], **told: Any) -> tuple[np.ndarray, torch.Tensor]:
+def drawn(pipe: StickerPipeline, prompts: list[str], **answer: Any) -> tuple[np.ndarray, torch.Tensor]:
     """The pictures, and what the decoder says of their latents."""
-    events = pipe.steps(prompts, range(len(prompts)), Sampling(2, **told.pop("sampling", {})), **told)
-    made = [event for event in events if isinstance(event, Pictures)]
-    latents = torch.cat([event.latents for event in made])
-    return np.concatenate([event.pixels for event in made]), pipe.autoencoder.decode(latents)
+    events = pipe.steps(prompts, range(len(prompts)), Sampling(2, **answer.pop("sampling", {})), **answer)
+    results = [event for event in events if isinstance(event, Pictures)]
+    latents = torch.cat([event.latents for event in results])
+    return np.concatenate([event.pixels for event in results]), pipe.autoencoder.decode(latents)
 
 
 def test_each_style_has_its_finish(pipe: StickerPipeline) -> None:
@@ -122,9 +122,9 @@ def test_each_style_has_its_finish(pipe: StickerPipeline) -> None:
     }
     pixels, decoded = drawn(pipe, list(wanted))
     for picture, plain, finish in zip(pixels, decoded, wanted.values(), strict=True):
-        for one in Finish:
-            far = np.abs(picture.astype(int) - to_uint8(postprocessed(plain, one)[None])[0]).max()
-            assert (far <= 1) == (one is finish), (finish, one)
+        for item in Finish:
+            far = np.abs(picture.astype(int) - to_uint8(postprocessed(plain, item)[None])[0]).max()
+            assert (far <= 1) == (item is finish), (finish, item)
 
 
 def test_a_blend_is_flat_where_all_of_it_is(pipe: StickerPipeline) -> None:
@@ -133,7 +133,7 @@ def test_a_blend_is_flat_where_all_of_it_is(pipe: StickerPipeline) -> None:
     assert pipe.blend(pair).finish is pipe.blend([(1.0, "a cat, noto style"), *pair[1:]]).finish is Finish.FLAT
     assert pipe.blend([(1.0, "a cat, 3d style"), *pair[1:]]).finish is Finish.SHADED
     assert pipe.blend([(1.0, picture), *pair[1:]]).finish is Finish.SHADED, "a picture has its own shades"
-    assert pipe.blend([(1.0, f"{one}, black glyph style") for one in ("a cat", "a dog")]).finish is Finish.INK
+    assert pipe.blend([(1.0, f"{item}, black glyph style") for item in ("a cat", "a dog")]).finish is Finish.INK
     for blend in (pipe.blend(pair), pipe.blend([(1.0, "a cat, 3d style"), (1.0, "a dog, 3d style")])):
         (picture,), (plain,) = drawn(pipe, [""], blends=[blend])
         wanted = postprocessed(plain, blend.finish)

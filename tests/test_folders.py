@@ -61,13 +61,13 @@ def test_names_go_before_meaning_and_meaning_is_the_models(tiny_studio: Studio, 
 
 
 def test_the_commands(studio: Callable[..., Output], pictures: Path) -> None:
-    said = studio("index", pictures, "--model", "fake", "--json")
-    assert said.json == [{"folder": str(pictures), "looked_at": 3, "failed": 0}]
-    said = studio("search", "frog", "--folder", pictures, "--model", "fake", "--json", "--k", 2)
-    assert Path(said.json[0]["path"]).name == "green frog.png" and len(said.json) == 2
+    result = studio("index", pictures, "--model", "fake", "--json")
+    assert result.json == [{"folder": str(pictures), "looked_at": 3, "failed": 0}]
+    result = studio("search", "frog", "--folder", pictures, "--model", "fake", "--json", "--k", 2)
+    assert Path(result.json[0]["path"]).name == "green frog.png" and len(result.json) == 2
     (pictures / "broken.png").write_bytes(b"no picture at all")
-    said = studio("index", pictures, "--model", "fake")
-    assert said.code == 1 and "broken.png" in said.err and "Traceback" not in said.err
+    result = studio("index", pictures, "--model", "fake")
+    assert result.code == 1 and "broken.png" in result.err and "Traceback" not in result.err
 
 
 # --- Many vectors -----------------------------------------------------------------------------------------------------
@@ -82,23 +82,23 @@ def test_the_best_are_those_of_a_full_sort(count: int) -> None:
 
 def test_vectors_without_numbers_harm_no_search(tmp_path: Path) -> None:
     with Studio(tmp_path) as studio:
-        made = fill(studio.gallery)
+        results = fill(studio.gallery)
         with studio.gallery.database.writing() as connection:
             broken = as_bytes(np.full(128, np.nan, np.float32))
             connection.execute("UPDATE vectors SET vector = ? WHERE artifact = 1", (broken,))
         hits = studio.store.search("", np.array(place("a cat"), np.float32), "fake")
-        assert len(hits) == len(made) - 1 and all(np.isfinite(hit.score) for hit in hits)
+        assert len(hits) == len(results) - 1 and all(np.isfinite(hit.score) for hit in hits)
     with pytest.raises(Refused, match="without numbers"):
         query_vector(make_request("search", words="a cat"), lambda _: [Vector("text", "a cat", (float("nan"),) * 128)])
 
 
-def test_vectors_of_another_model_are_said_and_looked_at_anew(studio: Callable[..., Output], tmp_path: Path) -> None:
+def test_vectors_of_another_model_are_reported_and_recomputed(studio: Callable[..., Output], tmp_path: Path) -> None:
     home = tmp_path / "home"
     with Studio(home) as opened:
         fill(opened.gallery)
         opened.gallery.database.write("UPDATE vectors SET space = 'old'")
-    said = studio("search", "a cat", "--model", "fake", "--json")
-    assert "4 artifacts have vectors of another model" in said.err and "studio index" in said.err
+    result = studio("search", "a cat", "--model", "fake", "--json")
+    assert "4 artifacts have vectors of another model" in result.err and "studio index" in result.err
     assert studio("index", "--model", "fake", "--json").json == [{"folder": "gallery", "looked_at": 4, "failed": 0}]
     assert "another model" not in studio("search", "a cat", "--model", "fake", "--json").err
     assert studio("index", "--model", "fake", "--json").json[0]["looked_at"] == 0

@@ -55,13 +55,13 @@ def gallery(home: Home) -> Gallery:
 
 
 def ids(gallery: Gallery, **wanted: object) -> list[str]:
-    return [kept.prompt for kept in gallery.page(Filter(**wanted))]
+    return [stored.prompt for stored in gallery.page(Filter(**wanted))]
 
 
 # --- Keeping ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_bytes_are_kept_once(gallery: Gallery) -> None:
+def test_equal_bytes_are_stored_once(gallery: Gallery) -> None:
     first = add(gallery, 1, "a cat")
     assert add(gallery, 1, "a cat") == first and gallery.count() == 1
     assert gallery.file(first).read_bytes() == png((1, 0, 7))
@@ -71,7 +71,7 @@ def test_the_same_bytes_are_kept_once(gallery: Gallery) -> None:
         assert small.format == "WEBP" and small.size == (128, 64)
 
 
-def test_a_picture_made_anew_takes_the_old_ones_place_and_keeps_what_was_said_of_it(gallery: Gallery) -> None:
+def test_a_regenerated_picture_replaces_the_old_and_keeps_annotations(gallery: Gallery) -> None:
     old = add(gallery, 1, "a cat")
     gallery.mark([old], star=True, tags=("pets",))
     new = keep(gallery, png((9, 9, 9)), Entry(job="job1", position=0, seed=1, prompt="a cat")).stem
@@ -81,7 +81,7 @@ def test_a_picture_made_anew_takes_the_old_ones_place_and_keeps_what_was_said_of
     assert read_annotations(gallery.file(new)) == Annotations(star=True, tags=("pets",))
 
 
-def test_a_file_that_is_gone_or_cut_short_is_not_found(gallery: Gallery) -> None:
+def test_missing_or_truncated_files_are_no_results(gallery: Gallery) -> None:
     path = gallery.file(add(gallery, 1, "a cat"))
     assert gallery.results("job1")[0].path == str(path)
     path.write_bytes(path.read_bytes()[:-1])
@@ -94,11 +94,11 @@ def test_a_file_that_is_gone_or_cut_short_is_not_found(gallery: Gallery) -> None
 
 
 def test_filters_hold_together(gallery: Gallery) -> None:
-    made = [
+    generated = [
         add(gallery, n, f"p{n}", style="noto" if n % 2 else "outline", model="m", created=float(n)) for n in range(6)
     ]
-    gallery.mark(made[:3], star=True, rating=4, tags=("red", "round"))
-    gallery.mark(made[2:4], boards=("Mine",))
+    gallery.mark(generated[:3], star=True, rating=4, tags=("red", "round"))
+    gallery.mark(generated[2:4], boards=("Mine",))
     assert ids(gallery) == ["p5", "p4", "p3", "p2", "p1", "p0"]
     assert ids(gallery, style="noto", starred=True) == ["p1"]
     assert ids(gallery, tag="red", board="Mine") == ["p2"]
@@ -106,13 +106,13 @@ def test_filters_hold_together(gallery: Gallery) -> None:
     assert ids(gallery, since=2.0, until=4.0) == ["p3", "p2"]
     assert ids(gallery, model="other") == [] and gallery.count(Filter(style="noto")) == 3
     assert gallery.labels("tag") == {"red": 3, "round": 3} and gallery.labels("board") == {"Mine": 2}
-    gallery.mark(made[5:], note="说的是红色的猫")
+    gallery.mark(generated[5:], note="说的是红色的猫")
     assert ids(gallery, words="p2") == ["p2"] and ids(gallery, words="re", rating=4, starred=True) == ["p2", "p1", "p0"]
     assert ids(gallery, words="红色") == ["p5"] and ids(gallery, words="!?") == []
     assert ids(gallery, words=" ") == ids(gallery)
-    assert gallery.known([made[1], "f" * 64, made[0], made[1], "\ud800"]) == [made[1], made[0]]
+    assert gallery.known([generated[1], "f" * 64, generated[0], generated[1], "\ud800"]) == [generated[1], generated[0]]
     first = gallery.page(limit=4)
-    assert [kept.prompt for kept in gallery.page(before=first[-1].number)] == ["p1", "p0"]
+    assert [stored.prompt for stored in gallery.page(before=first[-1].number)] == ["p1", "p0"]
 
 
 def test_a_label_is_put_on_and_taken_off_beside_the_others(gallery: Gallery) -> None:
@@ -131,36 +131,38 @@ def test_a_label_is_put_on_and_taken_off_beside_the_others(gallery: Gallery) -> 
 
 
 def test_deleted_pictures_come_back_until_the_bin_is_emptied(gallery: Gallery) -> None:
-    made = [add(gallery, n, f"p{n}") for n in range(3)]
-    gallery.mark(made[:1], note="dear to me")
-    gallery.delete(made[:2])
+    generated = [add(gallery, n, f"p{n}") for n in range(3)]
+    gallery.mark(generated[:1], note="dear to me")
+    gallery.delete(generated[:2])
     assert ids(gallery) == ["p2"] and ids(gallery, deleted=True) == ["p1", "p0"]
-    assert gallery.file(made[0]).exists(), "nothing is gone yet"
-    gallery.restore(made[:1])
-    assert ids(gallery) == ["p2", "p0"] and gallery.get(made[0]).note == "dear to me"
+    assert gallery.file(generated[0]).exists(), "nothing is gone yet"
+    gallery.restore(generated[:1])
+    assert ids(gallery) == ["p2", "p0"] and gallery.get(generated[0]).note == "dear to me"
     assert (
-        gallery.empty_bin() == 1 and not gallery.file(made[1]).exists() and not beside(gallery.file(made[1])).exists()
+        gallery.empty_bin() == 1
+        and not gallery.file(generated[1]).exists()
+        and not beside(gallery.file(generated[1])).exists()
     )
     assert ids(gallery) == ["p2", "p0"]
 
 
 def test_emptying_the_bin_spares_what_is_taken_out_meanwhile(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept, gone = add(gallery, 1, "kept"), add(gallery, 2, "gone")
-    gallery.delete([kept, gone])
+    stored, gone = add(gallery, 1, "kept"), add(gallery, 2, "gone")
+    gallery.delete([stored, gone])
     real = gallery.database.rows
 
     def rows(sql: str, *values: object) -> list[sqlite3.Row]:
-        found = real(sql, *values)
-        if "deleted IS NOT NULL" in sql and len(found) == 2:
-            gallery.restore([kept])  # another tab, between the list and the deed
-        return found
+        matches = real(sql, *values)
+        if "deleted IS NOT NULL" in sql and len(matches) == 2:
+            gallery.restore([stored])  # another tab, between the list and the deed
+        return matches
 
     monkeypatch.setattr(gallery.database, "rows", rows)
     assert gallery.empty_bin() == 1
-    assert gallery.file(kept).exists() and ids(gallery) == ["kept"]
+    assert gallery.file(stored).exists() and ids(gallery) == ["kept"]
 
 
-def test_asked_for_again_it_comes_out_of_the_bin(gallery: Gallery) -> None:
+def test_a_resubmitted_job_restores_its_pictures(gallery: Gallery) -> None:
     picture = add(gallery, 1, "a cat")
     gallery.mark([picture], star=True)
     gallery.delete([picture])
@@ -224,7 +226,7 @@ def test_words_choose_and_vectors_order(home: Home) -> None:
     assert prompts(home, vector=unit(1, 0), space="s") == ["一只红色的猫", "a red dog"]
     for n in range(20, 90):
         add(gallery, n, "gone", unit(1, 0))
-    gallery.delete([kept.sha256 for kept in gallery.page(limit=100) if kept.prompt == "gone"])
+    gallery.delete([stored.sha256 for stored in gallery.page(limit=100) if stored.prompt == "gone"])
     assert prompts(home, vector=unit(1, 0), space="s") == ["一只红色的猫", "a red dog"], "behind seventy in the bin"
     add(gallery, 9, "a new cat", unit(1, 0))
     assert prompts(home, vector=unit(1, 0), space="s", k=1) == ["a new cat"], "what was added since is found"
@@ -264,7 +266,7 @@ def table(home: Home) -> list[tuple]:
 
 
 @pytest.mark.parametrize("damage", ["none", "gone", "junk", "truncated"])
-def test_the_database_is_made_again_from_the_files_alone(home: Home, damage: str) -> None:
+def test_the_database_is_rebuilt_from_the_files_alone(home: Home, damage: str) -> None:
     paths = fill(home)
     home.gallery.mark([paths[0].stem], star=True, rating=5, note="不错", tags=("a", "b"), boards=("B",))
     home.gallery.delete([paths[1].stem])
@@ -305,8 +307,8 @@ def test_the_doctor_finds_what_does_not_fit(home: Home) -> None:
     paths[2].write_bytes(rotten)
     (paths[3].parent / ".part-123").write_bytes(b"half")
     (paths[3].parent / "other.png").write_bytes(png())
-    found = {finding.kind: finding.path for finding in maintenance.inspect(home)}
-    assert found == {
+    matches = {finding.kind: finding.path for finding in maintenance.inspect(home)}
+    assert matches == {
         "missing file": str(paths[0]),
         "cut short": str(paths[1]),
         "altered or rotten": str(paths[2]),
@@ -343,7 +345,7 @@ def test_each_write_may_fail_and_the_gallery_stays_true(tmp_path: Path) -> None:
     while turn < count:
         turn += 1
         home = Home(tmp_path / str(turn))
-        kept = add(home.gallery, 1, "kept")
+        stored = add(home.gallery, 1, "kept")
         with pytest.MonkeyPatch.context() as patch:
             count = 99
             calls = broken_at(turn, patch)
@@ -355,7 +357,7 @@ def test_each_write_may_fail_and_the_gallery_stays_true(tmp_path: Path) -> None:
                 assert "\n" not in str(refusal)
         findings = [finding.kind for finding in maintenance.inspect(home)]
         assert set(findings) <= {"not in the gallery"}, (turn, findings)
-        assert home.gallery.get(kept).prompt == "kept"
+        assert home.gallery.get(stored).prompt == "kept"
         assert not list(home.root.rglob(".part-*"))
         again = add(home.gallery, 2, "new")
         home.gallery.mark([again], star=True)

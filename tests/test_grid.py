@@ -54,12 +54,12 @@ def test_values_are_read_as_a1111_reads_them():
 
 
 def test_what_is_no_axis_is_refused():
-    said = {text: refusal(lambda text=text: Axis.parse(text)) for text in REFUSED}
-    assert [(text, said[text]) for text, sentence in REFUSED.items() if sentence not in said[text]] == []
+    output = {text: refusal(lambda text=text: Axis.parse(text)) for text in REFUSED}
+    assert [(text, output[text]) for text, sentence in REFUSED.items() if sentence not in output[text]] == []
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_an_axis_or_one_sentence(text):
+def test_any_text_is_an_axis_or_refused(text):
     for setting in ("seed", "guidance", "style"):
         try:
             assert Axis.parse(f"{setting}={text}").values
@@ -73,9 +73,9 @@ def grid(x: str = "seed=1-3", y: str | None = "style=noto, outline", prompt: str
 
 
 def test_prompt_is_search_and_replace_on_both_axes():
-    asked = grid("prompt=cat, dog", "prompt=happy, very sad", negative="cat hair").requests()
-    assert [one.prompt for one in asked] == ["a happy cat", "a happy dog", "a very sad cat", "a very sad dog"]
-    assert [one.negative for one in asked] == ["cat hair", "dog hair"] * 2
+    query = grid("prompt=cat, dog", "prompt=happy, very sad", negative="cat hair").requests()
+    assert [one.prompt for one in query] == ["a happy cat", "a happy dog", "a very sad cat", "a very sad dog"]
+    assert [one.negative for one in query] == ["cat hair", "dog hair"] * 2
 
 
 def test_a_grid_that_makes_no_sense_is_refused():
@@ -91,21 +91,21 @@ def test_the_sheet_has_every_picture_in_its_place():
     hues = ["#ff0000", "#00ff00", "#0000ff", "#ffff00", "#ff00ff", "#00ffff"]
     sheet = np.asarray(grid().sheet([face(128, hue, mouth=False) for hue in hues]), int)
     assert (sheet[..., 3] == 255).all()
-    found = []
+    matches = []
     for hue in hues:
         colour = [int(hue[i : i + 2], 16) for i in (1, 3, 5)]
         rows, columns = np.nonzero((abs(sheet[..., :3] - colour) < 2).all(-1))
-        found.append((rows.mean(), columns.mean()))
-    (top, left), (down, right) = found[0], found[5]
+        matches.append((rows.mean(), columns.mean()))
+    (top, left), (down, right) = matches[0], matches[5]
     assert top + 128 < down and left + 256 < right
-    assert [round(y) for y, _ in found[:3]] == [round(top)] * 3
-    assert sorted(x for _, x in found[:3]) == [x for _, x in found[:3]]
+    assert [round(y) for y, _ in matches[:3]] == [round(top)] * 3
+    assert sorted(x for _, x in matches[:3]) == [x for _, x in matches[:3]]
 
 
 def test_labels_are_drawn_also_in_chinese_and_never_past_their_place():
     long = "a very long prompt about cats that no column could ever hold in one line, or in three of them either"
-    made = grid(f'prompt=猫, 会飞的熊猫, "{long}"', None, prompt="开心的猫")
-    sheet = np.asarray(made.sheet([None, None, None]).convert("L"), int)
+    results = grid(f'prompt=猫, 会飞的熊猫, "{long}"', None, prompt="开心的猫")
+    sheet = np.asarray(results.sheet([None, None, None]).convert("L"), int)
     strip = sheet[: sheet.shape[0] - 128 - 16]
     assert (strip[:, :14] == 255).all() and (strip[:, -14:] == 255).all()
     assert (strip < 100).sum() > 500
@@ -119,24 +119,24 @@ def test_lines_fit_their_width(text, most, width):
     assert all(font.getlength(line) <= width or line == "…" for line in lines)
 
 
-def test_the_file_says_what_it_was_made_from(tmp_path: Path):
-    made = grid("guidance=1-3 (+0.5)", "prompt=cat, 狗", negative="hat", seed=4)
+def test_a_sheet_can_be_restored_from_its_file(tmp_path: Path):
+    results = grid("guidance=1-3 (+0.5)", "prompt=cat, 狗", negative="hat", seed=4)
     path = tmp_path / "sheet.png"
-    path.write_bytes(made.file([face()] * 10))
+    path.write_bytes(results.file([face()] * 10))
     with Image.open(path) as picture:
         again = Grid.from_record(picture.info[KEYWORD])
-    assert (again, again.requests()) == (made, made.requests())
-    said = read(path)
-    assert said["program"] == "A1111" and said["prompt"] == "a happy cat" and said["negative"] == "hat"
-    assert said["other"]["X Type"] == "CFG Scale" and said["other"]["Y Values"] == "cat, 狗"
+    assert (again, again.requests()) == (results, results.requests())
+    output = read(path)
+    assert output["program"] == "A1111" and output["prompt"] == "a happy cat" and output["negative"] == "hat"
+    assert output["other"]["X Type"] == "CFG Scale" and output["other"]["Y Values"] == "cat, 狗"
 
 
 def test_the_command_draws_and_finds_again(studio: Callable[..., Output], tmp_path: Path):
     out = tmp_path / "sheets" / "one.png"
     ask = ("grid", "a happy cat", "--x", "seed=1-3", "--y", "prompt=cat, 狗", "--steps", 2, "--seed", 4)
-    said = studio(*ask, "--model", "fake", "--out", out, "--json")
-    assert said.code == 0, said.err
-    row = said.json[0]
+    output = studio(*ask, "--model", "fake", "--out", out, "--json")
+    assert output.code == 0, output.err
+    row = output.json[0]
     assert (row["path"], row["columns"], row["rows"]) == (str(out), ["1", "2", "3"], ["cat", "狗"])
     assert len(set(row["pictures"])) == 6
     assert [read(Path(path))["request"]["prompt"] for path in row["pictures"]] == ["a happy cat"] * 3 + [
@@ -147,14 +147,14 @@ def test_the_command_draws_and_finds_again(studio: Callable[..., Output], tmp_pa
 
 
 def test_models_may_vary(studio: Callable[..., Output], tmp_path: Path):
-    said = studio("grid", "cat", "--x", "model=fake, fake:0", "--out", tmp_path / "g.png", "--seed", 1, "--json")
-    assert said.code == 0 and len(said.json[0]["pictures"]) == 2
+    output = studio("grid", "cat", "--x", "model=fake, fake:0", "--out", tmp_path / "g.png", "--seed", 1, "--json")
+    assert output.code == 0 and len(output.json[0]["pictures"]) == 2
 
 
 # --- Sets -------------------------------------------------------------------------------------------------------------
 
 
-def test_one_subject_in_six_emotions():
+def test_a_set_of_emotions():
     members = make_set("emotions", "cat", seed=5, style="noto")
     assert [member.label for member in members] == list(EMOTIONS)
     assert [member.request.prompt for member in members][:5] == [
@@ -167,13 +167,13 @@ def test_one_subject_in_six_emotions():
     assert {(one.request.seed, one.request.style, one.request.count) for one in members} == {(5, "noto", 1)}
 
 
-def test_a_chinese_subject_is_asked_for_in_chinese():
+def test_a_chinese_subject_has_chinese_prompts():
     members = make_set("emotions", "小狗")
     assert members[0].request.prompt == "开心的小狗" and members[0].label == "开心"
     assert [one.request.prompt for one in make_set("emotions", "猫", ["生气的", "grumpy"])] == ["生气的猫", "grumpy 猫"]
 
 
-def test_one_emotion_on_six_subjects():
+def test_a_set_of_subjects():
     assert [one.request.prompt for one in make_set("subjects", "happy")] == [f"happy {subject}" for subject in SUBJECTS]
     assert [one.request.prompt for one in make_set("subjects", "开心")] == [
         f"开心的{subject}" for subject in SUBJECTS_ZH
@@ -181,39 +181,39 @@ def test_one_emotion_on_six_subjects():
     assert [one.label for one in make_set("subjects", "sad", ["robot", "robot", " ghost "])] == ["robot", "ghost"]
 
 
-def test_one_style_across_a_list():
+def test_a_set_of_a_style():
     members = make_set("style", "outline", ["cat", "披萨"])
     assert [(one.request.prompt, one.request.style) for one in members] == [("cat", "outline"), ("披萨", "outline")]
 
 
-def test_a_set_without_a_seed_draws_one_for_all():
+def test_a_set_without_a_seed_shares_a_random_seed():
     seeds = [{one.request.seed for one in make_set("emotions", "cat")} for _ in range(3)]
     assert all(len(one) == 1 for one in seeds) and len(set.union(*seeds)) == 3
 
 
-def test_every_mood_is_said_in_the_subjects_language():
+def test_every_mood_follows_the_subjects_language():
     for word in (word for mood in MOODS for word in (*mood.en, *mood.zh)):
         assert felt(word, "cat").isascii(), word
         assert not any(character.isascii() for character in felt(word, "猫")), word
 
 
 def test_what_can_not_be_is_refused():
-    for asked, fields, sentence in (
+    for query, fields, sentence in (
         (("emotion", "cat"), {}, "did you mean 'emotions'"),
         (("emotions", " "), {}, "say a subject"),
         (("style", "noto"), {}, "say what is to be in the set"),
         (("subjects", "happy", [str(n) for n in range(65)]), {}, "at most 64"),
         (("emotions", "cat"), {"steps": "many"}, "steps must be a whole number"),
     ):
-        assert sentence in refusal(lambda asked=asked, fields=fields: make_set(*asked, **fields))
+        assert sentence in refusal(lambda query=query, fields=fields: make_set(*query, **fields))
 
 
 def test_the_command_names_labels_and_packs(studio: Callable[..., Output], tmp_path: Path):
     out = tmp_path / "cats"
     ask = ("set", "emotions", "猫", "--model", "fake", "--seed", 9, "--out", out, "--json")
-    said = studio(*ask, "--pack", "猫", "--for", "telegram")
-    assert said.code == 0, said.err
-    rows, packed = said.json[:-1], said.json[-1]
+    output = studio(*ask, "--pack", "猫", "--for", "telegram")
+    assert output.code == 0, output.err
+    rows, packed = output.json[:-1], output.json[-1]
     assert [row["label"] for row in rows][:2] == ["开心", "哭泣"]
     assert {row["seed"] for row in rows} == {9}
     assert Path(rows[0]["path"]).name == "01-开心.png"
@@ -228,8 +228,8 @@ def test_another_set_of_the_folder_is_refused_and_stays(studio: Callable[..., Ou
     ask = ("set", "style", "noto", "cat", "dog", "--model", "fake", "--out", tmp_path)
     assert studio(*ask, "--seed", 1).code == 0
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.png")}
-    said = studio(*ask, "--seed", 2)
-    assert said.code == 2 and "01-cat.png is there already and is another picture; give another --out." in said.err
+    output = studio(*ask, "--seed", 2)
+    assert output.code == 2 and "01-cat.png is there already and is another picture; give another --out." in output.err
     assert before == {path.name: path.read_bytes() for path in tmp_path.glob("*.png")}
 
 
@@ -238,16 +238,16 @@ def test_lists_are_those_of_the_home_that_is_named(studio: Callable[..., Output]
     home, more = tmp_path / "other", ("--x", "seed=1", "--out", tmp_path / "g.png") if command[0] == "grid" else ()
     (home / "wildcards").mkdir(parents=True)
     (home / "wildcards" / "kind.txt").write_text("tabby")
-    said = studio(*command, *more, "--model", "fake", "--home", home, "--json")
-    assert said.code == 0, said.err
-    paths = said.json[0]["pictures"] if command[0] == "grid" else [row["path"] for row in said.json]
+    output = studio(*command, *more, "--model", "fake", "--home", home, "--json")
+    assert output.code == 0, output.err
+    paths = output.json[0]["pictures"] if command[0] == "grid" else [row["path"] for row in output.json]
     assert all("a tabby cat" in read(Path(path))["request"]["prompt"] for path in paths)
 
 
 def test_without_out_a_set_goes_into_the_gallery(studio: Callable[..., Output], tmp_path: Path):
-    said = studio("set", "style", "noto", "cat", "dog", "--model", "fake", "--json")
-    assert said.code == 0
-    assert all(Path(row["path"]).is_relative_to(tmp_path / "home") for row in said.json)
+    output = studio("set", "style", "noto", "cat", "dog", "--model", "fake", "--json")
+    assert output.code == 0
+    assert all(Path(row["path"]).is_relative_to(tmp_path / "home") for row in output.json)
 
 
 def test_command_refusals(studio: Callable[..., Output], tmp_path: Path):

@@ -64,11 +64,11 @@ def test_it_finds_the_map_of_latents_that_mirroring_is(mirror: LatentMirror) -> 
 def test_an_autoencoder_that_is_symmetric_itself_gives_the_flip() -> None:
     torch.manual_seed(0)
     autoencoder = Autoencoder(**preset("autoencoder", "tiny")).eval()
-    found = _mirror(fixture_world(), autoencoder)
+    result = _mirror(fixture_world(), autoencoder)
     pixels = torch.rand(2, 4, 128, 128)
-    own, other = autoencoder.encode(pixels), autoencoder.encode(pixels.flip(3))
-    assert found.weights.shape == (9 * 8 + 1, 8)
-    assert (found(own) - other).square().mean() < (own.flip(3) - other).square().mean()
+    this, other = autoencoder.encode(pixels), autoencoder.encode(pixels.flip(3))
+    assert result.weights.shape == (9 * 8 + 1, 8)
+    assert (result(this) - other).square().mean() < (this.flip(3) - other).square().mean()
 
 
 def nothing(draft: torch.Tensor) -> Condition:
@@ -89,9 +89,9 @@ def test_from_a_symmetric_draft_a_symmetric_picture_is_drawn(mirror: LatentMirro
 
     def drawn(steer: object) -> torch.Tensor:
         scheduler = build_scheduler(sampling.scheduler or "euler")
-        told = nothing(torch.zeros_like(draft))
+        conditions = nothing(torch.zeros_like(draft))
         noise = torch.randn(2, 8, 16, 16, generator=torch.Generator().manual_seed(3))
-        clean = [s.clean for s in denoise(network, noise, wanted, told, sampling, scheduler, hooks=steer)]  # type: ignore[arg-type]
+        clean = [s.clean for s in denoise(network, noise, wanted, conditions, sampling, scheduler, hooks=steer)]  # type: ignore[arg-type]
         return clean[1]
 
     free, led = drawn([]), drawn([symmetry_guidance(mirror, draft)])
@@ -105,7 +105,7 @@ def test_nothing_is_steered_without_a_draft_that_is_symmetric(mirror: LatentMirr
     assert guidance_hooks(torch.ones(2, 8, 16, 16), [False] * 2, None) == []
 
 
-def test_below_a_noise_level_each_side_is_its_own(mirror: LatentMirror) -> None:
+def test_symmetry_guidance_ends_at_a_noise_level(mirror: LatentMirror) -> None:
     x, velocity = torch.randn(1, 8, 16, 16), torch.randn(1, 8, 16, 16)
     draft = x + mirrored(x)
     hook = symmetry_guidance(mirror, draft)
@@ -142,7 +142,7 @@ def drawn(pipe: StickerPipeline, prompts: list[str], sampling: Sampling) -> np.n
         (("a cat", np.zeros((128, 128, 4), np.uint8)), False),
     ],
 )
-def test_a_blend_is_led_where_it_is_of_one_thing_that_is(
+def test_a_blend_follows_a_reference_only_if_all_parts_do(
     pipe: StickerPipeline, summands: tuple[str | np.ndarray, ...], led: bool
 ) -> None:
     assert pipe.blend([(1.0, part) for part in summands]).follows_reference == led

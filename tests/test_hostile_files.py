@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Output, one_sentence
+from conftest import Output, sentence_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from picture_kit import as_file
@@ -34,7 +34,7 @@ FILMS = ("webm", "mp4")
 
 
 def refusal(path: Path, do: Callable[[Path], object] = read) -> str:
-    sentence = one_sentence(lambda: do(path))
+    sentence = sentence_of(lambda: do(path))
     assert str(path) in sentence
     return sentence
 
@@ -185,12 +185,12 @@ def test_xmp_that_is_none(tmp_path: Path) -> None:
 
 def test_characters_that_do_harm_are_only_text(studio: Callable[..., Output], tmp_path: Path) -> None:
     for text in ("\ud800", "a\0b", "\x1b[31m", "\u202e", "\ufeff"):
-        own = {"version": "1", "job_id": "x", "digest": "y", "index": 0, "seed": 1, "request": {"prompt": text}}
-        body = b"studio\0\0\0\0\0" + json.dumps(own).encode()
+        this = {"version": "1", "job_id": "x", "digest": "y", "index": 0, "seed": 1, "request": {"prompt": text}}
+        body = b"studio\0\0\0\0\0" + json.dumps(this).encode()
         assert read(png(tmp_path / "a.png", png_chunk(b"iTXt", body)))["request"]["prompt"] == text
-        said = studio("info", tmp_path / "a.png")
-        assert (said.code, said.err) == (0, "") and "prompt: " in said.out
-        assert not any(c in said.out for c in "\0\x1b\u202e")
+        output = studio("info", tmp_path / "a.png")
+        assert (output.code, output.err) == (0, "") and "prompt: " in output.out
+        assert not any(c in output.out for c in "\0\x1b\u202e")
 
 
 @pytest.mark.parametrize("kind", [*KINDS, *(f"moving {kind}" for kind in MOVING)])
@@ -202,8 +202,8 @@ def test_files_that_are_cut_short(tmp_path: Path, kind: str) -> None:
     for length in range(0, len(whole), step):
         (tmp_path / "cut").write_bytes(whole[:length])
         try:
-            found = read(tmp_path / "cut")
-            assert found in (full, {}) or (found["program"], found["prompt"]) == ("A1111", "a cat")
+            result = read(tmp_path / "cut")
+            assert result in (full, {}) or (result["program"], result["prompt"]) == ("A1111", "a cat")
         except Refused as refused:
             assert str(tmp_path / "cut") in str(refused)
         if kind not in ("avif", "moving avif"):  # its pixels come last, and no box but theirs says how long they are
@@ -236,11 +236,11 @@ def _tried(path: Path, data: bytes) -> None:
     path.write_bytes(data)
     for do in (read, stripped):
         try:
-            found = do(path)
+            result = do(path)
         except Refused as refused:
             assert "\n" not in str(refused)
         else:
-            assert isinstance(found, dict | bytes)
+            assert isinstance(result, dict | bytes)
     assert path.read_bytes() == data
 
 
@@ -296,7 +296,7 @@ ONE_PLACE: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("name", ONE_PLACE)
-def test_exif_values_that_lie_in_one_place(name: str, tmp_path: Path) -> None:
+def test_overlapping_exif_values_are_refused(name: str, tmp_path: Path) -> None:
     """Pillow copies each value when it opens a file, whichever way that came in: it does not get to see them."""
     data = ONE_PLACE[name]()
     path = tmp_path / "a.picture"

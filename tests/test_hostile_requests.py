@@ -378,13 +378,13 @@ def takers(doors: Server) -> list[tuple[int, list[Any], list[str]]]:
     return [event for event in named if set(event[2]) & set(FORGED)]
 
 
-def told(doors: Server, number: int, data: list[Any], session: str) -> dict[str, Any]:
+def page_event(doors: Server, number: int, data: list[Any], session: str) -> dict[str, Any]:
     """How an event of the page ends."""
     body = {"data": data, "fn_index": number, "session_hash": session}
     assert send(doors, "POST", "/gradio_api/queue/join", body).status == 200
     lines = send(doors, "GET", f"/gradio_api/queue/data?session_hash={session}").body.decode().splitlines()
-    said = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
-    return next(one for one in said if one["msg"] == "process_completed")
+    result = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+    return next(one for one in result if one["msg"] == "process_completed")
 
 
 @pytest.mark.parametrize(
@@ -406,12 +406,12 @@ def test_the_page_takes_only_what_was_uploaded(
         for position, kind in enumerate(kinds):
             if kind in FORGED:
                 data = [*usual[:position], FORGED[kind](path), *usual[position + 1 :]]
-                end = told(doors, number, data, f"{number}-{position}-{len(words)}-{len(place)}")
+                end = page_event(doors, number, data, f"{number}-{position}-{len(words)}-{len(place)}")
                 assert not end["success"] and words in str(end["output"]), (number, kinds, position)
                 assert path not in str(end["output"]) and "Traceback" not in str(end["output"])
     assert trap[1] == []
-    kept = [one.name for one in (doors.home / "cache" / "page").rglob("*") if one.is_file()]
-    assert not {"passwd", "studio.db", "x.png"} & set(kept), "nothing was copied to where it could be had"
+    stored = [one.name for one in (doors.home / "cache" / "page").rglob("*") if one.is_file()]
+    assert not {"passwd", "studio.db", "x.png"} & set(stored), "nothing was copied to where it could be had"
     nothing_happened(doors)
 
 
@@ -551,9 +551,9 @@ REQUESTS: list[tuple[dict[str, str], str, bool]] = [
 ]
 
 
-def test_other_sites_are_kept_out() -> None:
+def test_guard_of_hosts_and_origins() -> None:
     allowed = [Guard(_nothing).problem(headers, path) == "" for headers, path, _ in REQUESTS]
-    assert [row for row, said in zip(REQUESTS, allowed, strict=True) if row[2] is not said] == []
+    assert [row for row, result in zip(REQUESTS, allowed, strict=True) if row[2] is not result] == []
 
 
 def test_addresses_of_this_computer() -> None:
@@ -568,13 +568,13 @@ def test_gradio_fetches_nothing_of_what_passes() -> None:
 
     serve._fetch_nothing()
     passed_on, fetched = routes.secure_url_stream_response, processing_utils.async_ssrf_protected_get
-    asked: list[Any] = [passed_on("https://a.example/x.png", None), fetched("https://a.example/")]  # type: ignore[arg-type]
-    for answer in asked:
+    query: list[Any] = [passed_on("https://a.example/x.png", None), fetched("https://a.example/")]  # type: ignore[arg-type]
+    for answer in query:
         with pytest.raises(Exception, match=r"403|fetches nothing from the network"):
             asyncio.run(answer)
 
 
-async def asked(guard: Guard, body: bytes = b"", password: str = "", client: str = "127.0.0.1") -> int:
+async def status_of(guard: Guard, body: bytes = b"", password: str = "", client: str = "127.0.0.1") -> int:
     """The status of an answer."""
     headers = [(b"host", OURS.encode())]
     if password:
@@ -602,12 +602,12 @@ def test_the_bodies_of_all_requests_together_are_bounded(monkeypatch: pytest.Mon
 
     async def run() -> list[int]:
         guard = Guard(app)
-        first = asyncio.create_task(asked(guard, bytes(80_000)))
+        first = asyncio.create_task(status_of(guard, bytes(80_000)))
         await asyncio.sleep(0)
-        refused, small = await asked(guard, bytes(70_000)), asyncio.create_task(asked(guard, bytes(30_000)))
+        refused, small = await status_of(guard, bytes(70_000)), asyncio.create_task(status_of(guard, bytes(30_000)))
         await asyncio.sleep(0)
         gate.set()
-        answers = [refused, await first, await small, await asked(guard, bytes(70_000))]
+        answers = [refused, await first, await small, await status_of(guard, bytes(70_000))]
         assert guard.held == 0
         return answers
 
@@ -615,7 +615,7 @@ def test_the_bodies_of_all_requests_together_are_bounded(monkeypatch: pytest.Mon
     assert asyncio.run(run()) == [503, 200, 200, 200]
 
 
-def test_wrong_passwords_are_slowed_by_address_and_said_once(
+def test_wrong_passwords_are_limited_by_address_and_logged_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     now = [1000.0]
@@ -627,7 +627,7 @@ def test_wrong_passwords_are_slowed_by_address_and_said_once(
     guard, right = Guard(app, password="correct horse"), "correct horse"
 
     def tried(password: str, client: str = "127.0.0.1") -> int:
-        return asyncio.run(asked(guard, password=password, client=client))
+        return asyncio.run(status_of(guard, password=password, client=client))
 
     assert [tried("") for _ in range(20)] == [401] * 20, "a browser asks without one first"
     assert [tried("wrong") for _ in range(700)] == [401] * FREE + [429] * (700 - FREE)
@@ -675,9 +675,9 @@ def test_many_that_send_nothing_are_refused_and_the_studio_lives(doors: Server) 
 
 
 def test_who_leaves_in_the_middle_of_an_upload_is_no_error(url: str) -> None:
-    said: list[logging.LogRecord] = []
+    result: list[logging.LogRecord] = []
     handler = logging.Handler()
-    handler.emit = said.append  # type: ignore[method-assign]
+    handler.emit = result.append  # type: ignore[method-assign]
     logging.getLogger("uvicorn.error").addHandler(handler)
     port = int(url.rpartition(":")[2])
     part = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\nhalf of it'
@@ -689,7 +689,7 @@ def test_who_leaves_in_the_middle_of_an_upload_is_no_error(url: str) -> None:
         assert get(f"{url}/api/v1/health")[0] == 200
         time.sleep(0.1)
     logging.getLogger("uvicorn.error").removeHandler(handler)
-    assert [record.getMessage() for record in said] == []
+    assert [record.getMessage() for record in result] == []
 
 
 def test_half_a_request_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -718,14 +718,14 @@ def test_small_files_of_large_pictures_are_decoded_a_few_at_a_time(doors: Server
     assert len(data) < MB
     start = {"prompt": "a", "styles": ["none such"], "init_images": [data]}
     job = {"prompt": "a", "style": "none such", "image": {"data": data}, "strength": 0.5}
-    asked: list[tuple[str, dict[str, Any], int]] = [("/sdapi/v1/img2img", start, 422)] * 4
-    asked += [("/api/v1/jobs", job, 422)] * 4
+    query: list[tuple[str, dict[str, Any], int]] = [("/sdapi/v1/img2img", start, 422)] * 4
+    query += [("/api/v1/jobs", job, 422)] * 4
     pid = doors.process.pid
     before = memory("VmRSS", pid)
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # what it held at most is counted anew
-    with ThreadPoolExecutor(len(asked)) as pool:
-        answers = list(pool.map(lambda one: send(doors, "POST", *one[:2]), asked))
-    assert [answer.status for answer in answers] == [status for *_, status in asked]
+    with ThreadPoolExecutor(len(query)) as pool:
+        answers = list(pool.map(lambda one: send(doors, "POST", *one[:2]), query))
+    assert [answer.status for answer in answers] == [status for *_, status in query]
     assert memory("VmHWM", pid) - before < 500 * MB
     assert memory("VmRSS", pid) - before < 200 * MB
 

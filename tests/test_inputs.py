@@ -56,7 +56,7 @@ def test_what_a_job_in_line_was_given_stays(idle: Studio, given: Path) -> None:
     assert given.exists()
 
 
-def test_what_a_picture_was_made_from_stays_until_the_bin_is_emptied_of_it(idle: Studio, given: Path) -> None:
+def test_inputs_of_a_picture_stay_until_the_bin_is_emptied(idle: Studio, given: Path) -> None:
     picture = finish(idle)
     empty(idle)
     assert given.exists()
@@ -67,14 +67,16 @@ def test_what_a_picture_was_made_from_stays_until_the_bin_is_emptied_of_it(idle:
     assert not given.exists()
 
 
-def test_a_picture_that_a_command_made_of_it_keeps_it_too(
+def test_a_picture_of_a_command_protects_its_input(
     idle: Studio, given: Path, studio: Callable[..., Output], tmp_path: Path
 ) -> None:
-    made = studio("generate", "a dog", "--image", tmp_path / "red.png", "--strength", 0.5, "--model", "fake", "--json")
+    results = studio(
+        "generate", "a dog", "--image", tmp_path / "red.png", "--strength", 0.5, "--model", "fake", "--json"
+    )
     idle.gallery.delete([finish(idle)])
     empty(idle)
     assert given.exists()
-    idle.gallery.delete([Path(made.json[0]["path"]).stem])
+    idle.gallery.delete([Path(results.json[0]["path"]).stem])
     empty(idle)
     assert not given.exists()
 
@@ -101,9 +103,9 @@ def test_a_series_that_is_not_in_line_yet_keeps_what_it_names(idle: Studio, give
 
 def test_what_nobody_looks_at_any_more_is_removed(tmp_path: Path) -> None:
     home, ids = Home(tmp_path), []
-    for one in (planned(ask("an axolotl")), planned(ask("a cat", steps=5))):
-        ids.append(one.id)
-        home.queue.submit(one)
+    for item in (planned(ask("an axolotl")), planned(ask("a cat", steps=5))):
+        ids.append(item.id)
+        home.queue.submit(item)
     old, new, sent = (tmp_path / "cache" / name for name in ("upload-old", "upload-new", "page"))
     for folder in (old, new, sent):
         folder.mkdir()
@@ -113,6 +115,6 @@ def test_what_nobody_looks_at_any_more_is_removed(tmp_path: Path) -> None:
         os.utime(path, (0, 0))
     work(home)
     assert [path.name for path in sent.iterdir()] == ["0.png"]
-    first, second = (home.progress.read(one)[1] for one in ids)
+    first, second = (home.progress.read(item)[1] for item in ids)
     assert first and second and not first.previews and second.previews, "previews of the latest only"
     assert first.unknown[0].word == "axolotl" and new.exists() and not old.exists()

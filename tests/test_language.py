@@ -137,7 +137,7 @@ def test_padding_changes_nothing(model: LanguageModel, left: bool) -> None:
 
 
 @torch.no_grad()
-def test_a_prompt_is_one_block(model: LanguageModel) -> None:
+def test_a_prompt_is_a_bidirectional_block(model: LanguageModel) -> None:
     ids, mask = random_ids(2, WINDOW), torch.ones(2, WINDOW, dtype=torch.bool)
     mask[1, 5:] = False
     states = model.encode(ids, mask)
@@ -347,7 +347,7 @@ def test_rows_are_begun_ended_padded_and_cut(tokenizer: PreTrainedTokenizerFast)
     assert tokenizer.decode(ids[0], skip_special_tokens=True) == "red cat"
 
 
-def test_texts_that_cannot_be_read_are_said(tmp_path: Path) -> None:
+def test_tokenizer_errors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="300 is below 323"):
         train_tokenizer(TEXTS, 300, tmp_path)
     with pytest.raises(FileNotFoundError, match=r"tokenizer\.json"):

@@ -80,7 +80,7 @@ def test_a_batch_is_a_function_of_seed_step_and_progress(task, progress):
     assert not equal(first["meanings"], later["meanings"])
 
 
-def test_ranks_share_one_batch(task):
+def test_two_ranks_split_a_batch(task):
     whole, parts = task.batch(2, 0, 1, 0.9), [task.batch(2, rank, 2, 0.9) for rank in (0, 1)]
     for name in ("pixels", "meanings"):
         assert torch.equal(whole[name], torch.cat([part[name] for part in parts]))
@@ -102,10 +102,10 @@ def test_only_training_pictures_are_drawn(task):
 def test_scenes_come_with_their_contrast(task):
     rng = batches.stream(0, 0, "unit", 0)
     for _ in range(20):
-        one, two = task.drawer.pair(rng, scenes=1.0)
-        assert (one.scene // 2, one.scene + 1) == (two.scene // 2, two.scene)
-        assert one.captions[0] != two.captions[0]
-        assert one.captions[1] != two.captions[1]
+        entry, two = task.drawer.pair(rng, scenes=1.0)
+        assert (entry.scene // 2, entry.scene + 1) == (two.scene // 2, two.scene)
+        assert entry.captions[0] != two.captions[0]
+        assert entry.captions[1] != two.captions[1]
 
 
 def test_pictures_with_sides_are_not_mirrored(task):
@@ -126,7 +126,7 @@ def test_pixels_stay_premultiplied(task):
     assert (pixels[:, :3] <= pixels[:, 3:] + 1e-4).all()
 
 
-def test_kept_tokens_show_something_first():
+def test_visible_tokens_are_selected_first():
     pixels = torch.zeros(1, 4, 128, 128)
     pixels[:, :, 32:64, 32:80] = 1  # rows 2 and 3, columns 2 to 4
     keep = batches.visible_tokens(pixels, 8, [np.random.default_rng(0)])
@@ -234,7 +234,7 @@ def test_resumed_equals_straight_and_what_is_exported_opens(cache, tmp_path):
     assert embedder.text(["a cat", "猫"]).shape == (2, 128)
 
 
-def test_recall_counts_any_right_one_among_the_highest():
+def test_recall_counts_any_right_answer_among_the_highest():
     cosines = torch.tensor([[0.9, 0.8, 0.1], [0.9, 0.8, 0.1]])
     right = torch.tensor([[False, True, False], [False, False, True]])
     assert recall(cosines, right, 1) == 0
@@ -254,19 +254,19 @@ def loss_and_gradients(folder: Path, rank: int, ranks: int) -> dict[str, torch.T
     return {"loss": values["loss"].detach(), **gradients}
 
 
-def one_of_two(folder: Path) -> None:
+def run_rank(folder: Path) -> None:
     rank = dist.get_rank()
-    found = loss_and_gradients(folder, rank, 2)
-    dist.all_reduce(found["loss"])
-    torch.save({**found, "loss": found["loss"] / 2}, folder / f"{rank}.pt")
+    result = loss_and_gradients(folder, rank, 2)
+    dist.all_reduce(result["loss"])
+    torch.save({**result, "loss": result["loss"] / 2}, folder / f"{rank}.pt")
 
 
-def test_two_processes_equal_one(cache, tmp_path):
+def test_two_processes_equal_a_single_process(cache, tmp_path):
     """Loss and gradients: the pairwise losses see all rows of all processes, the others are means over all."""
-    one = loss_and_gradients(tmp_path, 0, 1)  # and the tokenizer, before they race
-    in_two_processes(one_of_two, tmp_path)
+    entry = loss_and_gradients(tmp_path, 0, 1)  # and the tokenizer, before they race
+    in_two_processes(run_rank, tmp_path)
     two, other = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
-    assert one.keys() == two.keys() == other.keys()
-    for name, gradient in one.items():
+    assert entry.keys() == two.keys() == other.keys()
+    for name, gradient in entry.items():
         assert torch.allclose(two[name], gradient, rtol=1e-3, atol=1e-4 * max(1.0, float(gradient.abs().max()))), name
         assert torch.equal(two[name], other[name]), name

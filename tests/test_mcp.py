@@ -77,8 +77,8 @@ def use(request: pytest.FixtureRequest, home: Path) -> Callable[[Use], None]:
 
     def run(something: Use) -> None:
         async def connected() -> None:
-            async with client(kind, address, home) as one:
-                await something(one)
+            async with client(kind, address, home) as item:
+                await something(item)
 
         asyncio.run(asyncio.wait_for(connected(), TIMEOUT))
 
@@ -104,13 +104,13 @@ def kinds(result: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("use", [HTTP, OLDER], indirect=True)
-def test_the_tools_are_told(use: Callable[[Use], None]) -> None:
+def test_tools_are_listed_with_schemas(use: Callable[[Use], None]) -> None:
     async def look(client: Any) -> None:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert set(tools) == TOOLS
         for tool in tools.values():
             assert tool.description and tool.description[0].isupper() and tool.output_schema
-            assert all(one.get("description") for one in tool.input_schema["properties"].values()), tool.name
+            assert all(item.get("description") for item in tool.input_schema["properties"].values()), tool.name
         assert tools["search"].annotations.read_only_hint and not tools["generate"].annotations.read_only_hint
         assert tools["caption"].input_schema["required"] == ["image"]
         assert client.server_info.name == "studio128" and "stickers" in client.instructions
@@ -123,7 +123,7 @@ def test_the_tools_are_told(use: Callable[[Use], None]) -> None:
 
 
 @pytest.mark.parametrize("use", [HTTP, OLDER, STDIO], indirect=True)
-def test_pictures_are_made_edited_found_and_read(use: Callable[[Use], None], home: Path) -> None:
+def test_generate_edit_search_and_read_pictures(use: Callable[[Use], None], home: Path) -> None:
     heard: list[tuple[float, float | None, str | None]] = []
 
     async def progress(done: float, total: float | None, message: str | None) -> None:
@@ -131,17 +131,17 @@ def test_pictures_are_made_edited_found_and_read(use: Callable[[Use], None], hom
 
     async def make(client: Any) -> None:
         ask = {"prompt": f"an axolotl {use.kind}", "count": 2, "seed": 7, "steps": 5, "model": SERVED}
-        made = await client.call_tool("generate", ask, progress_callback=progress)
-        assert not made.is_error and kinds(made) == ["text", "image", "image", "resource_link", "resource_link"]
-        job = made.structured_content["jobs"][0]
-        assert job["state"] == "done" and [one["seed"] for one in job["pictures"]] == [7, 8]
+        results = await client.call_tool("generate", ask, progress_callback=progress)
+        assert not results.is_error and kinds(results) == ["text", "image", "image", "resource_link", "resource_link"]
+        job = results.structured_content["jobs"][0]
+        assert job["state"] == "done" and [item["seed"] for item in job["pictures"]] == [7, 8]
         assert job["unknown"] == [{"word": "axolotl", "nearest": ["lizard", "fish"]}]
-        assert "I don't know axolotl; nearest: lizard, fish." in made.content[0].text
-        one = job["pictures"][0]
-        file = Path(one["path"])
-        assert file.is_relative_to(home / "pictures") and one["path"] in made.content[0].text
-        assert base64.b64decode(made.content[1].data) == file.read_bytes()
-        link = next(block for block in made.content if block.type == "resource_link")
+        assert "I don't know axolotl; nearest: lizard, fish." in results.content[0].text
+        item = job["pictures"][0]
+        file = Path(item["path"])
+        assert file.is_relative_to(home / "pictures") and item["path"] in results.content[0].text
+        assert base64.b64decode(results.content[1].data) == file.read_bytes()
+        link = next(block for block in results.content if block.type == "resource_link")
         read = (await client.read_resource(link.uri)).contents[0]
         assert base64.b64decode(read.blob) == file.read_bytes() and read.mime_type == "image/png"
         steps = [done for done, _, _ in heard]
@@ -152,18 +152,18 @@ def test_pictures_are_made_edited_found_and_read(use: Callable[[Use], None], hom
         assert [(p["sha256"], p["cached"]) for p in pictures] == [(p["sha256"], True) for p in job["pictures"]]
         blue = coded(Image.new("RGBA", (20, 20), "blue"))
         mask = coded(Image.new("L", (128, 128), 255).point(lambda _: 255))
-        for given in (one["sha256"], blue, f"data:image/png;base64,{blue}"):
+        for given in (item["sha256"], blue, f"data:image/png;base64,{blue}"):
             edit = {"image": given, "prompt": "a face", "strength": 0.5, "seed": 1, "steps": 1}
-            edited = await client.call_tool("generate", {**edit, "mask": mask if given == one["sha256"] else ""})
+            edited = await client.call_tool("generate", {**edit, "mask": mask if given == item["sha256"] else ""})
             assert not edited.is_error and kinds(edited)[1] == "image", edited.content
-        found = await client.call_tool("search", {"query": f"axolotl {use.kind}", "k": 2})
-        assert {hit["picture"]["sha256"] for hit in found.structured_content["hits"]} >= {one["sha256"]}
-        assert kinds(found)[:2] == ["text", "image"]
-        like = await client.call_tool("search", {"like": one["sha256"], "k": 1})
+        matches = await client.call_tool("search", {"query": f"axolotl {use.kind}", "k": 2})
+        assert {hit["picture"]["sha256"] for hit in matches.structured_content["hits"]} >= {item["sha256"]}
+        assert kinds(matches)[:2] == ["text", "image"]
+        like = await client.call_tool("search", {"like": item["sha256"], "k": 1})
         assert len(like.structured_content["hits"]) == 1 and not like.is_error
         fast = await client.call_tool("generate", {"prompt": f"a fox {use.kind}", "fast": True})
-        asked = read_settings(Path(fast.structured_content["jobs"][0]["pictures"][0]["path"]))["request"]
-        assert (asked["scheduler"], asked["steps"]) == ("fast", 4)
+        requests = read_settings(Path(fast.structured_content["jobs"][0]["pictures"][0]["path"]))["request"]
+        assert (requests["scheduler"], requests["steps"]) == ("fast", 4)
 
     use(make)
 
@@ -171,14 +171,14 @@ def test_pictures_are_made_edited_found_and_read(use: Callable[[Use], None], hom
 @pytest.mark.parametrize("use", [HTTP], indirect=True)
 def test_a_clip_is_written_for_others(use: Callable[[Use], None], home: Path) -> None:
     async def take(client: Any) -> None:
-        made = await client.call_tool("animate", {"prompt": "a cat jumps", "frames": 5, "seed": 1, "model": "fake"})
-        clip = made.structured_content["jobs"][0]["pictures"][0]
-        asked: tuple[dict[str, Any], ...] = (
+        results = await client.call_tool("animate", {"prompt": "a cat jumps", "frames": 5, "seed": 1, "model": "fake"})
+        clip = results.structured_content["jobs"][0]["pictures"][0]
+        requests: tuple[dict[str, Any], ...] = (
             {"app": "slack"},
             {"format": ".MP4", "ground": "#123"},
             {"format": "sheet"},
         )
-        for wanted, name in zip(asked, ("slack.gif", ".mp4", "sheet.png"), strict=True):
+        for wanted, name in zip(requests, ("slack.gif", ".mp4", "sheet.png"), strict=True):
             answer = await client.call_tool("export", {"picture": clip["sha256"], **wanted})
             file = answer.structured_content["files"][0]
             assert file["path"].endswith(name), answer.content
@@ -202,19 +202,19 @@ def test_a_clip_is_written_for_others(use: Callable[[Use], None], home: Path) ->
 
 
 @pytest.mark.parametrize("use", [HTTP], indirect=True)
-def test_a_job_can_be_left_in_line_asked_about_and_stopped(use: Callable[[Use], None]) -> None:
+def test_jobs_are_queued_inspected_and_cancelled(use: Callable[[Use], None]) -> None:
     async def leave(client: Any) -> None:
         begun = await client.call_tool("generate", {**SLOW, "seed": 1, "wait": False})
         job = begun.structured_content["jobs"][0]
         assert job["state"] in ("waiting", "running") and kinds(begun) == ["text"]
-        told = (await client.call_tool("status")).structured_content
-        assert job["id"] in [one["id"] for one in told["jobs"]] and not told["paused"]
-        one = (await client.call_tool("status", {"job": job["id"][:12]})).structured_content["jobs"]
-        assert [job["id"]] == [one["id"] for one in one]
+        report = (await client.call_tool("status")).structured_content
+        assert job["id"] in [item["id"] for item in report["jobs"]] and not report["paused"]
+        item = (await client.call_tool("status", {"job": job["id"][:12]})).structured_content["jobs"]
+        assert [job["id"]] == [item["id"] for item in item]
         await client.call_tool("cancel", {"job": job["id"]})
         for _ in range(20 * TIMEOUT):
-            one = (await client.call_tool("status", {"job": job["id"]})).structured_content["jobs"][0]
-            if one["state"] == "cancelled":
+            item = (await client.call_tool("status", {"job": job["id"]})).structured_content["jobs"][0]
+            if item["state"] == "cancelled":
                 return
             await asyncio.sleep(0.05)
         pytest.fail("it was not stopped")
@@ -245,11 +245,11 @@ def test_a_call_that_is_cancelled_cancels_its_job(use: Callable[[Use], None], ho
 
 
 @pytest.mark.parametrize("use", [HTTP, STDIO], indirect=True)
-def test_what_is_refused_is_one_sentence(use: Callable[[Use], None], tmp_path: Path) -> None:
+def test_refusals_of_tools(use: Callable[[Use], None], tmp_path: Path) -> None:
     local = use.kind == "stdio"
     Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
     for_paths = "does not exist" if local else "is no base64 of a picture file; addresses and paths are never fetched."
-    asked: list[tuple[str, dict[str, Any], str]] = [
+    requests: list[tuple[str, dict[str, Any], str]] = [
         ("generate", {"prompt": "a", "style": "nto"}, "unknown style 'nto' (did you mean 'noto'?); `studio styles`"),
         ("generate", {"prompt": "a", "model": "fkae"}, "unknown model 'fkae' (did you mean 'fake'?)"),
         ("generate", {"prompt": "", "model": "fake:60"}, "the prompt is empty" if local else "unknown model 'fake:60'"),
@@ -264,7 +264,7 @@ def test_what_is_refused_is_one_sentence(use: Callable[[Use], None], tmp_path: P
     ]
 
     async def try_all(client: Any) -> None:
-        for tool, arguments, says in asked:
+        for tool, arguments, says in requests:
             result = await client.call_tool(tool, arguments)
             text = result.content[0].text
             assert result.is_error and says in text and "\n" not in text, (tool, arguments, text)
@@ -284,7 +284,7 @@ def test_stdout_carries_the_protocol_and_nothing_else(tmp_path: Path) -> None:
     """Also of the worker, which is started in the midst of it; and it ends, with that one, when its input does."""
     client = {"name": "test", "version": "1"}
     hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}
-    said = [
+    output = [
         {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello},
         {"jsonrpc": "2.0", "method": "notifications/initialized"},
         {
@@ -298,7 +298,7 @@ def test_stdout_carries_the_protocol_and_nothing_else(tmp_path: Path) -> None:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, cwd=ROOT, **pipes)
     assert process.stdin and process.stdout
-    for message in said:
+    for message in output:
         process.stdin.write(json.dumps(message) + "\n")
     process.stdin.flush()
     lines = [json.loads(process.stdout.readline()) for _ in range(2)]
@@ -310,7 +310,7 @@ def test_stdout_carries_the_protocol_and_nothing_else(tmp_path: Path) -> None:
 def test_text_is_answered_as_text_and_what_is_gone_only_as_a_link(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("一只猫", encoding="utf-8")
     facts = dict.fromkeys(
-        (one.name for one in dataclasses.fields(GalleryItem) if one.default is dataclasses.MISSING), None
+        (item.name for item in dataclasses.fields(GalleryItem) if item.default is dataclasses.MISSING), None
     )
     there, gone = (
         GalleryItem(**{**facts, "sha256": n[0], "path": tmp_path / n, "seed": 1, "prompt": "", **about})
@@ -326,5 +326,5 @@ def test_text_is_answered_as_text_and_what_is_gone_only_as_a_link(tmp_path: Path
 
 
 def test_a_bad_model_is_refused_before_it_serves(studio: Callable[..., Any]) -> None:
-    said = studio("mcp", "--model", "fkae")
-    assert said.code == 2 and said.out == "" and "did you mean 'fake'" in said.err
+    output = studio("mcp", "--model", "fkae")
+    assert output.code == 2 and output.out == "" and "did you mean 'fake'" in output.err

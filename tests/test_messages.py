@@ -36,11 +36,11 @@ def test_a_template_shows_the_same_values_in_every_language(language: str) -> No
     assert {code: names(text) for code, text in other.items()} == {code: names(english[code]) for code in other}
 
 
-def test_what_a_language_lacks_is_only_what_has_no_words_of_its_own() -> None:
+def test_missing_translations_have_no_words() -> None:
     lacking = {code: text for code, text in catalogue("en").items() if code not in catalogue("zh")}
     assert {code for code, text in lacking.items() if re.search(r"[a-z]{2}", re.sub(r"\{.*?\}", "", text))} == set()
-    said = (re.sub(r"\{.*?\}|\.\w+", "", text) for text in catalogue("zh").values())
-    english = {words for words in said if re.search(r"[a-z]{2}", words) and not re.search(r"[\u4e00-\u9fff]", words)}
+    output = (re.sub(r"\{.*?\}|\.\w+", "", text) for text in catalogue("zh").values())
+    english = {words for words in output if re.search(r"[a-z]{2}", words) and not re.search(r"[\u4e00-\u9fff]", words)}
     assert english <= {"English"}  # what that language is called
 
 
@@ -79,11 +79,11 @@ def values(call: ast.Call, place: int) -> set[str] | None:
 
 
 def test_every_code_that_is_raised_has_a_template_and_all_its_values() -> None:
-    found, english = list(calls()), catalogue("en")
-    assert len(found) > 100
-    assert [(where, code) for where, code, _ in found if code not in english] == []
+    result, english = list(calls()), catalogue("en")
+    assert len(result) > 100
+    assert [(where, code) for where, code, _ in result if code not in english] == []
     lacking = [
-        (where, code) for where, code, given in found if given is not None and names(english[code]) - given
+        (where, code) for where, code, given in result if given is not None and names(english[code]) - given
     ]  # fmt: skip
     assert lacking == []
 
@@ -100,16 +100,16 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_it_is_the_same_after_a_journey_as_json(value: Any) -> None:
-    said = Message("request.mix_weight", {"weight": value})
-    again = Message.from_json(json.loads(json.dumps(said.as_json())))
-    assert again == said
-    assert [again.text(language) for language in languages()] == [said.text(language) for language in languages()]
+    output = Message("request.mix_weight", {"weight": value})
+    again = Message.from_json(json.loads(json.dumps(output.as_json())))
+    assert again == output
+    assert [again.text(language) for language in languages()] == [output.text(language) for language in languages()]
 
 
 def test_a_message_in_a_message_is_in_the_same_language() -> None:
-    said = Message("model.style", {"style": "notto", "hint": did_you_mean("notto", ["noto", "outline"])})
-    assert "(did you mean 'noto'?)" in said.text() and "是否想写" not in said.text()
-    assert "（是否想写“noto”？）" in said.text("zh") and "did you mean" not in said.text("zh")
+    output = Message("model.style", {"style": "notto", "hint": did_you_mean("notto", ["noto", "outline"])})
+    assert "(did you mean 'noto'?)" in output.text() and "是否想写" not in output.text()
+    assert "（是否想写“noto”？）" in output.text("zh") and "did you mean" not in output.text("zh")
     assert did_you_mean("xyz", ["noto"]) == ""
     listed = Message("request.mix_weight", {"weight": [1, did_you_mean("notto", ["noto"])]})
     assert "1、（是否想写" in listed.text("zh") and "1,  (did you mean" in listed.text()
@@ -117,13 +117,13 @@ def test_a_message_in_a_message_is_in_the_same_language() -> None:
 
 @pytest.mark.parametrize("sentence", ["no.", "a {brace} and 100%", "{", "{0}", "模型坏了。", ""])
 def test_a_code_that_nobody_knows_is_the_sentence_itself(sentence: str) -> None:
-    for said in (Message(sentence), Message.from_json(sentence), Message.from_json(Message(sentence).as_json())):
-        assert said.text() == said.text("zh") == str(said) == sentence
+    for output in (Message(sentence), Message.from_json(sentence), Message.from_json(Message(sentence).as_json())):
+        assert output.text() == output.text("zh") == str(output) == sentence
 
 
 def test_a_language_that_there_is_not_is_english() -> None:
-    said = Message("request.empty_prompt")
-    assert said.text("xx") == said.text("../en") == said.text("") == said.text("en") != said.text("zh")
+    output = Message("request.empty_prompt")
+    assert output.text("xx") == output.text("../en") == output.text("") == output.text("en") != output.text("zh")
 
 
 def test_an_error_is_its_message_and_can_be_sent_to_another_process() -> None:

@@ -34,18 +34,8 @@ from tiny_files import (
 from models.messages import Refused
 from studio.export.clips import Clip, clip_file
 from studio.metadata.containers import png_chunk
-from studio.metadata.files import (
-    encoded,
-    media_type,
-    read,
-    read_bytes,
-    strip,
-    stripped,
-    texts,
-)
-from studio.metadata.files import (
-    write as write_into,
-)
+from studio.metadata.files import encoded, media_type, read, read_bytes, strip, stripped, texts
+from studio.metadata.files import write as write_into
 from studio.metadata.origin import Provenance, provenance
 from studio.metadata.readers import parse_parameters
 from studio.metadata.restore import restore
@@ -69,12 +59,12 @@ PROMPTS = (
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_what_was_asked_comes_back_exactly(tmp_path: Path, kind: str, prompt: str) -> None:
+def test_requests_are_read_back_exactly(tmp_path: Path, kind: str, prompt: str) -> None:
     path = tmp_path / "a.picture"  # what a file is called does not count
     job = write(path, kind, prompt=prompt, negative="dog, 狗", style="noto")
-    found = read(path)
-    assert found["request"] == json.loads(job.request.model_dump_json())
-    assert (found["job_id"], found["index"], found["seed"], found["how"]) == (job.id, 1, 6, {"batch": 8})
+    matches = read(path)
+    assert matches["request"] == json.loads(job.request.model_dump_json())
+    assert (matches["job_id"], matches["index"], matches["seed"], matches["how"]) == (job.id, 1, 6, {"batch": 8})
     assert text_of(path.read_bytes()).startswith(job.request.prompt + "\n")
 
 
@@ -86,18 +76,18 @@ def test_any_text_is_the_same_for_all_readers(kind: str, text: str) -> None:
     text = f"a {text} z"
     data = encoded(Image.new("RGB", (8, 8)), Provenance(text, json.dumps({"x": text}, ensure_ascii=False)), kind)
     assert text_of(data) == text
-    found = texts(data, "the file").texts
-    assert found["parameters"] == text
-    assert json.loads(found["studio"]) == {"x": text}
+    matches = texts(data, "the file").texts
+    assert matches["parameters"] == text
+    assert json.loads(matches["studio"]) == {"x": text}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_programs_find_prompt_seed_and_steps(tmp_path: Path, kind: str) -> None:
     write(tmp_path / "a", kind, prompt="戴帽子的小狗 🐶", negative="blurry, dark", style="black glyph")
-    prompt, negative, found = a1111(text_of((tmp_path / "a").read_bytes()))
+    prompt, negative, matches = a1111(text_of((tmp_path / "a").read_bytes()))
     assert (prompt, negative) == ("戴帽子的小狗 🐶", "blurry, dark")
-    assert (found["Steps"], found["Seed"], found["CFG scale"], found["Size"]) == ("16", "6", "4", "128x128")
-    assert (found["Sampler"], found["Model hash"], found["Style"]) == ("euler", "d" * 10, "black glyph")
+    assert (matches["Steps"], matches["Seed"], matches["CFG scale"], matches["Size"]) == ("16", "6", "4", "128x128")
+    assert (matches["Sampler"], matches["Model hash"], matches["Style"]) == ("euler", "d" * 10, "black glyph")
 
 
 @pytest.mark.parametrize("kind", ["webp", "avif", "jpeg"])
@@ -111,7 +101,7 @@ def test_the_comment_has_the_type_that_a1111_reads(tmp_path: Path, kind: str) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pictures_are_marked_as_made_by_a_model(tmp_path: Path, kind: str) -> None:
+def test_pictures_are_marked_as_generated(tmp_path: Path, kind: str) -> None:
     write(tmp_path / "a", kind)
     with Image.open(tmp_path / "a") as picture:
         packet = picture.info.get("XML:com.adobe.xmp") or picture.info["xmp"]
@@ -121,7 +111,7 @@ def test_pictures_are_marked_as_made_by_a_model(tmp_path: Path, kind: str) -> No
     assert mark == "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 
 
-def test_pixels_are_kept_as_far_as_the_format_can(tmp_path: Path) -> None:
+def test_pixels_survive_each_format(tmp_path: Path) -> None:
     picture = picture_of()
     picture.putpixel((9, 9), (255, 0, 0, 0))  # what can't be seen has a colour too
     off = {}
@@ -139,7 +129,7 @@ def test_a_jpeg_stands_on_white() -> None:
         assert picture.getpixel((5, 5)) == (255, 255, 255)
 
 
-def test_where_a_picture_lies_is_not_told(tmp_path: Path) -> None:
+def test_paths_of_inputs_are_not_written(tmp_path: Path) -> None:
     (tmp_path / "private").mkdir()
     Image.new("RGBA", (9, 9)).save(tmp_path / "private" / "me.png")
     mine = {"path": str(tmp_path / "private" / "me.png")}
@@ -181,28 +171,28 @@ def test_pictures_without_settings_say_nothing(tmp_path: Path) -> None:
 
 
 def test_the_settings_of_a_picture_come_back(tmp_path: Path) -> None:
-    asked = {"prompt": "一只猫", "negative": "dog", "style": "noto", "steps": 9, "guidance": 2.5, "scheduler": "heun"}
-    job = write(tmp_path / "a.png", **asked)
-    found = restore(read(tmp_path / "a.png"), CAN)
-    assert tuple(map(str, found.lost)) == ()
-    again = resolve(make_request(**found.fields), CAN)
+    query = {"prompt": "一只猫", "negative": "dog", "style": "noto", "steps": 9, "guidance": 2.5, "scheduler": "heun"}
+    job = write(tmp_path / "a.png", **query)
+    matches = restore(read(tmp_path / "a.png"), CAN)
+    assert tuple(map(str, matches.lost)) == ()
+    again = resolve(make_request(**matches.fields), CAN)
     assert again == job.request.model_copy(update={"seed": 6, "count": 1, "shape": 8}), "this picture, in its shape"
 
 
-def test_pictures_it_was_made_from_are_found_beside_it(tmp_path: Path) -> None:
+def test_input_pictures_are_restored_from_the_same_folder(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for name in ("me.png", "in/me.png", "in/you.png"):
         Image.new("RGBA", (9, 9), (len(name), 0, 0, 255)).save(tmp_path / name)
     like, part = {"path": str(tmp_path / "in/me.png")}, {"picture": {"path": str(tmp_path / "in/you.png")}}
     write(tmp_path / "in/a.png", like=like, mix=[part, {"text": "dog", "weight": -0.5}])
-    found = restore(read(tmp_path / "in/a.png"), CAN, tmp_path / "in")
-    assert tuple(map(str, found.lost)) == ()
-    assert found.fields["like"]["path"] == str(tmp_path / "in/me.png")
-    assert resolve(make_request(**found.fields), CAN).mix[1].weight == -0.5
+    matches = restore(read(tmp_path / "in/a.png"), CAN, tmp_path / "in")
+    assert tuple(map(str, matches.lost)) == ()
+    assert matches.fields["like"]["path"] == str(tmp_path / "in/me.png")
+    assert resolve(make_request(**matches.fields), CAN).mix[1].weight == -0.5
     for folder, names in ((tmp_path, ("me.png", "you.png")), (None, ("me.png", "you.png"))):
-        found = restore(read(tmp_path / "in/a.png"), CAN, folder)
-        assert "like" not in found.fields and "mix" not in found.fields and found.fields["prompt"] == "a cat"
-        for sentence, name in zip(tuple(map(str, found.lost)), names, strict=True):
+        matches = restore(read(tmp_path / "in/a.png"), CAN, folder)
+        assert "like" not in matches.fields and "mix" not in matches.fields and matches.fields["prompt"] == "a cat"
+        for sentence, name in zip(tuple(map(str, matches.lost)), names, strict=True):
             assert f"the picture {name!r} that it was made from is not beside it" in sentence
 
 
@@ -211,9 +201,9 @@ def test_a_file_can_not_make_us_read_others(tmp_path: Path, path: str) -> None:
     (tmp_path / "in").mkdir()
     write(tmp_path / "a.png")
     Image.new("RGBA", (9, 9)).save(tmp_path / "secret.png")
-    found = read(tmp_path / "a.png")
-    found["request"]["like"] = {"path": path, "sha256": "0" * 64}
-    again = restore(found, CAN, tmp_path / "in")
+    matches = read(tmp_path / "a.png")
+    matches["request"]["like"] = {"path": path, "sha256": "0" * 64}
+    again = restore(matches, CAN, tmp_path / "in")
     assert "like" not in again.fields and len(tuple(map(str, again.lost))) == 1
 
 
@@ -223,8 +213,8 @@ def test_what_others_say_comes_back_as_far_as_it_can() -> None:
         "Steps: 20, Sampler: DPM++ 2M, CFG scale: 7, Seed: 42, Size: 768x512, Model: dreamer, Clip skip: 2"
     )
     can = CAN.model_copy(update={"schedulers": ("euler", "dpm++")})
-    found = restore(parse_parameters(text), can)
-    assert found.fields == {
+    matches = restore(parse_parameters(text), can)
+    assert matches.fields == {
         "prompt": "a castle,\non a hill",
         "negative": "fog",
         "steps": 20,
@@ -232,19 +222,19 @@ def test_what_others_say_comes_back_as_far_as_it_can() -> None:
         "seed": 42,
         "scheduler": "dpm++",
     }
-    assert tuple(map(str, found.lost)) == (
+    assert tuple(map(str, matches.lost)) == (
         "the size 768x512: pictures are 128x128 or 512x512 here.",
         "settings that there are not here: Clip skip.",
         "the model 'dreamer', which is not here.",
     )
-    assert resolve(make_request(**found.fields), can).prompt == "a castle, on a hill"
+    assert resolve(make_request(**matches.fields), can).prompt == "a castle, on a hill"
 
 
 def test_what_is_known_here_is_spelled_as_here() -> None:
-    found = restore(parse_parameters("a castle\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 42"), CAN)
-    assert found.fields["scheduler"] == "euler" in CAN.schedulers
-    found = restore({"program": "x", "prompt": "a", "style": "Noto", "scheduler": "HEUN"}, CAN)
-    assert (found.fields["style"], found.fields["scheduler"]) == ("noto", "heun")
+    matches = restore(parse_parameters("a castle\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 42"), CAN)
+    assert matches.fields["scheduler"] == "euler" in CAN.schedulers
+    matches = restore({"program": "x", "prompt": "a", "style": "Noto", "scheduler": "HEUN"}, CAN)
+    assert (matches.fields["style"], matches.fields["scheduler"]) == ("noto", "heun")
 
 
 @pytest.mark.parametrize(
@@ -262,27 +252,27 @@ def test_what_is_known_here_is_spelled_as_here() -> None:
     ],
 )
 def test_what_the_model_can_not_take_is_dropped_alone(settings: dict[str, Any], says: str) -> None:
-    found = restore({"program": "x", "prompt": "a", "seed": 7, "steps": 3, **settings}, CAN)
+    matches = restore({"program": "x", "prompt": "a", "seed": 7, "steps": 3, **settings}, CAN)
     (name,) = settings
-    assert name not in found.fields and len(found.lost) == 1 and says in str(found.lost[0])
-    assert {"prompt", "seed", "steps"} - {name} <= set(found.fields)
+    assert name not in matches.fields and len(matches.lost) == 1 and says in str(matches.lost[0])
+    assert {"prompt", "seed", "steps"} - {name} <= set(matches.fields)
 
 
 def test_a_model_without_pictures_drops_them(tmp_path: Path) -> None:
     Image.new("RGBA", (9, 9)).save(tmp_path / "me.png")
     write(tmp_path / "a.png", like={"path": str(tmp_path / "me.png")})
-    found = restore(read(tmp_path / "a.png"), CAN.model_copy(update={"pictures": False}), tmp_path)
-    assert "like" not in found.fields and "words only" in str(found.lost[0]) and found.fields["prompt"] == "a cat"
+    matches = restore(read(tmp_path / "a.png"), CAN.model_copy(update={"pictures": False}), tmp_path)
+    assert "like" not in matches.fields and "words only" in str(matches.lost[0]) and matches.fields["prompt"] == "a cat"
 
 
 def test_a_record_of_a_newer_studio_comes_back_in_part(tmp_path: Path) -> None:
     write(tmp_path / "a.png")
-    found = read(tmp_path / "a.png")
-    found["request"]["wobble"] = 3
-    again = restore(found, CAN)
+    matches = read(tmp_path / "a.png")
+    matches["request"]["wobble"] = 3
+    again = restore(matches, CAN)
     assert tuple(map(str, again.lost)) == ("there is no setting 'wobble'.",) and again.fields["seed"] == 6
-    found["request"]["task"] = "clip"
-    assert restore(found, CAN).fields == {} and "'clip'" in str(restore(found, CAN).lost[0])
+    matches["request"]["task"] = "clip"
+    assert restore(matches, CAN).fields == {} and "'clip'" in str(restore(matches, CAN).lost[0])
 
 
 ANY = st.recursive(
@@ -297,10 +287,10 @@ PICTURE = st.fixed_dictionaries({"path": ANY, "sha256": ANY})
 @settings(max_examples=150)
 @given(st.dictionaries(NAMES, ANY | PICTURE | st.lists(PICTURE, max_size=2), max_size=6), st.booleans())
 def test_any_record_gives_fields_that_the_model_takes(fields: dict[str, Any], ours: bool) -> None:
-    found: dict[str, Any] = {"program": "x", **{key: str(value) for key, value in fields.items()}}
+    matches: dict[str, Any] = {"program": "x", **{key: str(value) for key, value in fields.items()}}
     if ours:
-        found = {"request": fields, "seed": 1, "how": {}}
-    again = restore(found, CAN, Path("/nowhere"))
+        matches = {"request": fields, "seed": 1, "how": {}}
+    again = restore(matches, CAN, Path("/nowhere"))
     resolve(make_request(**{"prompt": "a", **again.fields}), CAN)
     json.dumps(list(map(str, again.lost)))
 
@@ -351,14 +341,14 @@ def facts(data: bytes) -> list[object]:
 @pytest.mark.parametrize("says", [RECORD, ODD])
 def test_written_read_and_taken_out_again(kind: str, says: Provenance) -> None:
     before = plain(kind)
-    told = write_into(before, media_type(before, "it"), says)
-    assert facts(told) == facts(before)
-    assert read_bytes(told, "it") == json.loads(says.record)
-    without = strip(told, "it")
+    answer = write_into(before, media_type(before, "it"), says)
+    assert facts(answer) == facts(before)
+    assert read_bytes(answer, "it") == json.loads(says.record)
+    without = strip(answer, "it")
     assert facts(without) == facts(before) and read_bytes(without, "it") == {}
     assert b"job_id" not in without and b"Steps" not in without and b"trainedAlgorithmicMedia" not in without
     assert strip(write_into(without, media_type(before, "it"), RECORD), "it") == without
-    assert texts(told, "it").texts["parameters"] == says.parameters
+    assert texts(answer, "it").texts["parameters"] == says.parameters
 
 
 @pytest.mark.parametrize("kind", [kind for kind in CONTAINER_KINDS if not {*kind.split()} & {"gif", *FILMS}])
@@ -367,14 +357,14 @@ def test_other_programs_find_the_text_where_a1111_writes_it(kind: str) -> None:
 
 
 def test_a_gif_says_it_in_its_comment() -> None:
-    told = write_into(plain("moving gif").replace(b"GIF89a", b"GIF87a"), "image/gif", Provenance("猫" * 300, "{}"))
-    assert told.startswith(b"GIF89a"), "the older version has no comments"
-    with Image.open(io.BytesIO(told)) as picture:
+    answer = write_into(plain("moving gif").replace(b"GIF89a", b"GIF87a"), "image/gif", Provenance("猫" * 300, "{}"))
+    assert answer.startswith(b"GIF89a"), "the older version has no comments"
+    with Image.open(io.BytesIO(answer)) as picture:
         assert picture.info["comment"].decode() == "猫" * 300
 
 
 @pytest.mark.parametrize("kind", CONTAINER_KINDS)
-def test_what_was_said_before_is_replaced(kind: str) -> None:
+def test_metadata_is_replaced(kind: str) -> None:
     before = plain(kind)
     once = write_into(before, media_type(before, "it"), ODD)
     assert read_bytes(once, "it")["request"]["prompt"] == "戴帽子的小狗 🐶"
@@ -387,12 +377,12 @@ def test_what_was_said_before_is_replaced(kind: str) -> None:
 
 def test_a_text_ends_in_its_record() -> None:
     for words in ("a smiling cat", "a cat\n", "", "一只猫。\n\n第二段\n\nstudio: not a record\n", "studio: {}\n"):
-        told = write_into(words.encode(), "text/plain", RECORD)
-        assert told.startswith(words.encode()), "a program that reads the first line gets the caption"
-        assert media_type(told, "it") == "text/plain"
-        assert read_bytes(told, "it") == json.loads(RECORD.record)
-        assert strip(told, "it") == words.encode()
-        assert write_into(told, "text/plain", RECORD) == told
+        answer = write_into(words.encode(), "text/plain", RECORD)
+        assert answer.startswith(words.encode()), "a program that reads the first line gets the caption"
+        assert media_type(answer, "it") == "text/plain"
+        assert read_bytes(answer, "it") == json.loads(RECORD.record)
+        assert strip(answer, "it") == words.encode()
+        assert write_into(answer, "text/plain", RECORD) == answer
 
 
 def test_a_text_without_a_record_is_no_file_of_ours() -> None:
@@ -450,8 +440,8 @@ def traces(data: bytes) -> list[str]:
     """How the secret, or what belongs to it, still shows in the bytes."""
     words = ("Zxqv", "一只猫", "digitalsourcetype", "trainedAlgorithmicMedia", "Steps", "Seed", "studio", "xmpmeta")
     codes = ("utf-8", "utf-16-be", "utf-16-le")
-    found = [word for word in words for code in codes if word.encode(code) in data]
-    return found + ["EXIF"] * any(word in data for word in (b"UNICODE\0", b"II*\0", b"MM\0*"))
+    matches = [word for word in words for code in codes if word.encode(code) in data]
+    return matches + ["EXIF"] * any(word in data for word in (b"UNICODE\0", b"II*\0", b"MM\0*"))
 
 
 @pytest.mark.parametrize("kind", STRIP_KINDS)
@@ -547,7 +537,7 @@ def test_unknown_chunks_of_a_webp_go_also_within_frames(tmp_path: Path) -> None:
     assert not traces(plain) and frames_of(plain) == frames_of(data)
 
 
-def test_when_an_avif_was_made_is_not_told(tmp_path: Path) -> None:
+def test_avif_times_are_stripped(tmp_path: Path) -> None:
     data, clocks = bytearray(plain("moving avif")), []
     for box in (b"mvhd", b"tkhd", b"mdhd"):
         at, wide = data.index(box) + 4, data[data.index(box) + 4] == 1
@@ -575,16 +565,16 @@ def test_the_name_of_a_stripped_file_tells_no_seed(studio: Callable, tmp_path: P
 def test_strip_writes_beside_or_into_a_folder(studio: Callable, tmp_path: Path) -> None:
     write(tmp_path / "a.png", prompt=SECRET)
     write(tmp_path / "b.webp", "webp", prompt=SECRET)
-    said = studio("strip", tmp_path / "a.png", tmp_path / "b.webp", "--json")
-    assert said.code == 0
-    assert said.json == [
+    output = studio("strip", tmp_path / "a.png", tmp_path / "b.webp", "--json")
+    assert output.code == 0
+    assert output.json == [
         {"path": str(tmp_path / "a.png"), "out": str(tmp_path / "a-plain.png")},
         {"path": str(tmp_path / "b.webp"), "out": str(tmp_path / "b-plain.webp")},
     ]
     assert not traces((tmp_path / "a-plain.png").read_bytes())
     assert studio("strip", tmp_path / "a.png").out.strip() == str(tmp_path / "a-plain.png"), "again is no harm"
-    said = studio("strip", tmp_path / "a.png", "--out", tmp_path / "deep" / "out")
-    assert said.out.strip() == str(tmp_path / "deep" / "out" / "a.png")
+    output = studio("strip", tmp_path / "a.png", "--out", tmp_path / "deep" / "out")
+    assert output.out.strip() == str(tmp_path / "deep" / "out" / "a.png")
 
 
 def test_strip_overwrites_nothing(studio: Callable, tmp_path: Path) -> None:
@@ -593,18 +583,18 @@ def test_strip_overwrites_nothing(studio: Callable, tmp_path: Path) -> None:
     (tmp_path / "out" / "a.png").mkdir(parents=True)
     before = (tmp_path / "a.png").read_bytes()
     for arguments in ([], ["--out", tmp_path], ["--out", tmp_path / "out"]):
-        said = studio("strip", tmp_path / "a.png", *arguments)
-        assert said.code == 2 and "is there already" in said.err and said.out == ""
+        output = studio("strip", tmp_path / "a.png", *arguments)
+        assert output.code == 2 and "is there already" in output.err and output.out == ""
     assert ((tmp_path / "a.png").read_bytes(), (tmp_path / "a-plain.png").read_bytes()) == (before, b"mine")
-    said = studio("strip", tmp_path / "a.png", "--out", tmp_path / "a.png")
-    assert said.code == 2 and "not a folder" in said.err
+    output = studio("strip", tmp_path / "a.png", "--out", tmp_path / "a.png")
+    assert output.code == 2 and "not a folder" in output.err
 
 
 def test_files_that_can_not_be_stripped_do_not_stop_the_others(studio: Callable, tmp_path: Path) -> None:
     write(tmp_path / "a.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:-20])
-    said = studio("strip", tmp_path / "cut.png", tmp_path / "a.png", "--json")
-    assert said.code == 1 and len(said.json) == 1 and "cut.png is damaged or cut short." in said.err
+    output = studio("strip", tmp_path / "cut.png", tmp_path / "a.png", "--json")
+    assert output.code == 1 and len(output.json) == 1 and "cut.png is damaged or cut short." in output.err
     assert studio("strip", tmp_path / "cut.png", tmp_path / "none.png").code == 2
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["a-plain.png", "a.png", "cut.png"]
 
@@ -612,23 +602,23 @@ def test_files_that_can_not_be_stripped_do_not_stop_the_others(studio: Callable,
 def test_info_of_several_files(studio: Callable, tmp_path: Path) -> None:
     write(tmp_path / "a.png")
     write(tmp_path / "b.jpg", "jpeg", prompt=SECRET)
-    said = studio("info", tmp_path / "a.png", tmp_path / "b.jpg", "--json")
-    assert said.code == 0 and [row["request"]["prompt"] for row in said.json] == ["a cat", SECRET]
-    said = studio("info", tmp_path / "a.png", tmp_path)
-    assert said.code == 1 and "prompt: a cat" in said.out and "is a folder" in said.err
-    said = studio("info", tmp_path / "b.jpg", "--json")
-    assert json.loads(said.out)["path"] == str(tmp_path / "b.jpg")
+    output = studio("info", tmp_path / "a.png", tmp_path / "b.jpg", "--json")
+    assert output.code == 0 and [row["request"]["prompt"] for row in output.json] == ["a cat", SECRET]
+    output = studio("info", tmp_path / "a.png", tmp_path)
+    assert output.code == 1 and "prompt: a cat" in output.out and "is a folder" in output.err
+    output = studio("info", tmp_path / "b.jpg", "--json")
+    assert json.loads(output.out)["path"] == str(tmp_path / "b.jpg")
 
 
 def test_no_metadata_makes_files_that_say_nothing(studio: Callable, tmp_path: Path) -> None:
     ask = ("generate", SECRET, "--seed", 1, "--count", 2, "--model", "fake", "--json", "--out", tmp_path / "out")
-    told = studio(*ask)
+    answer = studio(*ask)
     plain = studio(*ask, "--no-metadata")
-    assert told.code == plain.code == 0 and [row["seed"] for row in plain.json] == [1, 2]
-    for one, other in zip(told.json, plain.json, strict=True):
+    assert answer.code == plain.code == 0 and [row["seed"] for row in plain.json] == [1, 2]
+    for item, other in zip(answer.json, plain.json, strict=True):
         data = Path(other["path"]).read_bytes()
-        assert not traces(data) and frames_of(data) == frames_of(Path(one["path"]).read_bytes())
-        assert one["job_id"][:16] not in other["path"]
+        assert not traces(data) and frames_of(data) == frames_of(Path(item["path"]).read_bytes())
+        assert item["job_id"][:16] not in other["path"]
     assert [row["seconds"] for row in studio(*ask).json] == [0, 0], "the files that tell are found as before"
     again = studio(*ask, "--no-metadata")
     assert [row["path"] for row in again.json] == [row["path"] for row in plain.json]
@@ -642,5 +632,5 @@ def test_no_metadata_leaves_nothing_where_it_fails(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setattr("studio.backends.fake._draw", lambda *_: (_ for _ in ()).throw(MemoryError()))
-    said = studio("generate", "a", "--model", "fake", "--no-metadata", "--out", tmp_path / "out")
-    assert said.code == 2 and list(tmp_path.iterdir()) == []
+    output = studio("generate", "a", "--model", "fake", "--no-metadata", "--out", tmp_path / "out")
+    assert output.code == 2 and list(tmp_path.iterdir()) == []

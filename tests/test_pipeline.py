@@ -79,9 +79,9 @@ def test_noise_is_cooled_by_the_level_to_a_power(name: str, temperature: float, 
     network = lambda x, t, *_: (x - x0) / t.view(-1, 1, 1, 1)  # noqa: E731
     sampling, scheduler = Sampling(8, 1.0, temperature=temperature, cooling=cooling), build_scheduler(name)
     done = list(denoise(network, noise, ComposedCondition.of(nothing(1)), nothing(1), sampling, scheduler))
-    for one in done[scheduler.order - 1 :: scheduler.order]:
-        s = float(scheduler.sigmas[one.index + 1])
-        assert torch.allclose(one.latents, (1 - s) * x0 + s * temperature * s**cooling * noise, atol=0.02)
+    for item in done[scheduler.order - 1 :: scheduler.order]:
+        s = float(scheduler.sigmas[item.index + 1])
+        assert torch.allclose(item.latents, (1 - s) * x0 + s * temperature * s**cooling * noise, atol=0.02)
     assert torch.allclose(done[-1].latents, x0, atol=0.02)
 
 
@@ -91,13 +91,13 @@ def test_a_start_from_a_picture_is_not_cooled() -> None:
     network = lambda x, t, *_: (x - x0) / t.view(-1, 1, 1, 1)  # noqa: E731
     sampling, scheduler = Sampling(8, 1.0, strength=0.5), build_scheduler("euler")
     done = list(denoise(network, noise, ComposedCondition.of(nothing(1)), nothing(1), sampling, scheduler, x0))
-    for one in done:
-        s = float(scheduler.sigmas[one.index + len(scheduler.timesteps) - one.count + 1])
-        assert torch.allclose(one.latents, (1 - s) * x0 + s * noise, atol=1e-4)
+    for item in done:
+        s = float(scheduler.sigmas[item.index + len(scheduler.timesteps) - item.count + 1])
+        assert torch.allclose(item.latents, (1 - s) * x0 + s * noise, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", [name for name, row in SCHEDULERS.items() if row.stochastic])
-def test_a_stochastic_scheduler_ends_in_the_datas_own_spread(name: str) -> None:
+def test_a_stochastic_scheduler_ends_in_the_spread_of_the_data(name: str) -> None:
     noise, spreads = torch.randn(1, 8, 64, 64, generator=torch.Generator().manual_seed(0)), []
     for steps in (8, 32):
         stream = torch.Generator().manual_seed(1)
@@ -111,7 +111,7 @@ def test_a_stochastic_scheduler_ends_in_the_datas_own_spread(name: str) -> None:
     assert abs(float((last.latents * noise).mean())) < 0.1, "hardly anything is left of what it began with"
 
 
-def test_noise_that_steps_add_is_the_pictures_own(pipe: StickerPipeline) -> None:
+def test_stochastic_noise_comes_from_the_seed_of_the_picture(pipe: StickerPipeline) -> None:
     """A stochastic scheduler draws a picture again from its seed, whatever is drawn beside it and before it."""
     options: dict[str, Any] = {"num_inference_steps": 4, "scheduler": "dpm++ sde", "batch": 2}
     apart = [draw(pipe, [PROMPT], [seed], **options) for seed in (3, 9)]
@@ -144,12 +144,12 @@ def test_scheduler_names_are_checked() -> None:
     assert set_steps(build_scheduler("euler"), 4) == [1.0, 0.75, 0.5, 0.25]
 
 
-def test_guidance_is_the_formula_within_its_interval_and_one_pass_outside() -> None:
+def test_guidance_is_the_formula_within_its_interval() -> None:
     rows = []
 
-    def network(x: torch.Tensor, t: torch.Tensor, *told: torch.Tensor, **_: torch.Tensor) -> torch.Tensor:
+    def network(x: torch.Tensor, t: torch.Tensor, *conditions: torch.Tensor, **_: torch.Tensor) -> torch.Tensor:
         rows.append(len(x))
-        return told[2][:, :1, None, None].expand_as(x)
+        return conditions[2][:, :1, None, None].expand_as(x)
 
     wanted = Condition(*nothing(2).__dict__.values())
     wanted.vector[:] = 2.0
@@ -204,7 +204,7 @@ def draw(pipe: StickerPipeline, prompts: list[str], seeds: list[int], **options:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_same_seed_same_picture_in_any_company(parts: Path, dtype: torch.dtype) -> None:
+def test_same_seed_same_picture_in_any_batch(parts: Path, dtype: torch.dtype) -> None:
     pipe = StickerPipeline.assemble(parts, dtype)
     pipe.set_progress_bar_config(disable=True)
     alone = draw(pipe, [PROMPT], [7], batch=BATCH)[0]
@@ -227,20 +227,20 @@ def test_pictures_are_premultiplied_inside_and_straight_outside(pipe: StickerPip
     assert draw(pipe, [PROMPT], [1], output_type="latent").shape == (1, 8, 16, 16)
 
 
-def test_a_vector_replaces_the_words_own(pipe: StickerPipeline) -> None:
-    own, none = pipe.embedder.text([PROMPT]), torch.zeros(1, 128)
+def test_a_vector_replaces_that_of_the_prompt(pipe: StickerPipeline) -> None:
+    this, none = pipe.embedder.text([PROMPT]), torch.zeros(1, 128)
     both = draw(pipe, [PROMPT], [3])
     words, sense, neither = (
-        draw(pipe, [text], [3], vector=one) for text, one in ((PROMPT, none), ("", own), ("", none))
+        draw(pipe, [text], [3], vector=item) for text, item in ((PROMPT, none), ("", this), ("", none))
     )
     assert len({picture.tobytes() for picture in (both, words, sense, neither)}) == 4
     assert np.array_equal(neither, draw(pipe, [""], [3]))
-    assert np.array_equal(both, draw(pipe, [PROMPT], [3], vector=own))
+    assert np.array_equal(both, draw(pipe, [PROMPT], [3], vector=this))
     some = draw(pipe, [PROMPT, PROMPT], [3, 3], vector=[None, none], batch=1)
     assert np.array_equal(some, np.concatenate([both, words]))
 
 
-def test_guidance_one_is_plain_and_negative_prompts_count_only_above(pipe: StickerPipeline) -> None:
+def test_guidance_of_1_ignores_negative_prompts(pipe: StickerPipeline) -> None:
     plain = draw(pipe, [PROMPT], [3], guidance_scale=1.0)
     assert np.array_equal(plain, draw(pipe, [PROMPT], [3], guidance_scale=1.0, negative_prompt=OTHER))
     guided_picture = draw(pipe, [PROMPT], [3], guidance_scale=4.0)
@@ -322,11 +322,11 @@ def test_seeds_come_from_a_generator_where_none_are_given(pipe: StickerPipeline)
     assert np.array_equal(outputs[0].images, draw(pipe, [PROMPT, PROMPT], outputs[0].seeds))
 
 
-def test_each_prompts_own_negative_goes_with_each_of_its_pictures(pipe: StickerPipeline) -> None:
+def test_negative_prompts_are_repeated_per_picture(pipe: StickerPipeline) -> None:
     settings = {"seeds": [1, 2, 3, 4], "output_type": "uint8", "num_inference_steps": 1}
-    said = pipe(["a cat", "a dog"], negative_prompt=["red", "blue"], num_images_per_prompt=2, **settings)
+    result = pipe(["a cat", "a dog"], negative_prompt=["red", "blue"], num_images_per_prompt=2, **settings)
     spelt = pipe(["a cat"] * 2 + ["a dog"] * 2, negative_prompt=["red"] * 2 + ["blue"] * 2, **settings)
-    assert np.array_equal(said.images, spelt.images)
+    assert np.array_equal(result.images, spelt.images)
 
 
 # --- The preview ------------------------------------------------------------------------------------------------------

@@ -121,7 +121,7 @@ def test_oklab_and_back_is_the_same_colour() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_shade_has_its_own_name(name: str) -> None:
+def test_each_shade_has_its_name(name: str) -> None:
     for shade in COLOURS[name].shades:
         assert main_colours(patch(shade)) == (name,), shade
 

@@ -31,8 +31,8 @@ print(as_it_is, faults())
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's allocator")
 def test_pages_are_asked_for_once() -> None:
     done = subprocess.run([sys.executable, "-c", COUNTED], capture_output=True, text=True, check=True)
-    as_it_is, kept = map(int, done.stdout.split())
-    assert kept < as_it_is / 3, "not none: a system short of memory may take pages in between"
+    as_it_is, stored = map(int, done.stdout.split())
+    assert stored < as_it_is / 3, "not none: a system short of memory may take pages in between"
 
 
 def test_where_it_cannot_be_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,9 +41,9 @@ def test_where_it_cannot_be_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="libgomp's message")
-@pytest.mark.parametrize(("said", "holds"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
-def test_threads_that_wait_sleep_unless_it_is_said_otherwise(said: dict[str, str], holds: str) -> None:
+@pytest.mark.parametrize(("result", "holds"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_waiting_threads_sleep_by_default(result: dict[str, str], holds: str) -> None:
     others = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    shown = {**others, **said, "OMP_DISPLAY_ENV": "true"}  # libgomp says what it has read
+    shown = {**others, **result, "OMP_DISPLAY_ENV": "true"}  # libgomp says what it has read
     done = subprocess.run([sys.executable, "-c", "import studio, torch"], env=shown, capture_output=True, text=True)
     assert f"OMP_WAIT_POLICY = '{holds}'" in done.stderr

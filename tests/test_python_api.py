@@ -51,9 +51,9 @@ def test_a_script_of_three_lines_works(tmp_path: Path) -> None:
 
 
 def test_generate_makes_pictures_in_order_and_finds_them_again(shared: Studio, tmp_path: Path) -> None:
-    made = shared.generate("a cat", model="fake", count=3, seed=7, steps=2)
-    assert [saved.seed for saved in made] == [7, 8, 9] and not any(saved.cached for saved in made)
-    assert all(Path(saved.path).is_relative_to(shared.gallery.folder) for saved in made)
+    results = shared.generate("a cat", model="fake", count=3, seed=7, steps=2)
+    assert [saved.seed for saved in results] == [7, 8, 9] and not any(saved.cached for saved in results)
+    assert all(Path(saved.path).is_relative_to(shared.gallery.folder) for saved in results)
     assert [saved.cached for saved in shared.generate("a cat", model="fake", count=3, seed=7, steps=2)] == [True] * 3
     Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
     edited = shared.generate(
@@ -64,7 +64,7 @@ def test_generate_makes_pictures_in_order_and_finds_them_again(shared: Studio, t
     assert [saved.seed for saved in drawn] == [1, 2, 3, 4], "each with words of its own, in order"
 
 
-def test_what_can_not_be_made_is_refused_in_a_sentence(house: Studio) -> None:
+def test_refusals_of_generate(house: Studio) -> None:
     for fields, says in (
         ({"prompt": ""}, "prompt is empty"),
         ({"prompt": "a", "cuont": 3}, "did you mean 'count'"),
@@ -79,22 +79,22 @@ def test_what_can_not_be_made_is_refused_in_a_sentence(house: Studio) -> None:
 
 
 @pytest.mark.parametrize("prompt", ["a cat", "a {red|blue} cat"])
-def test_too_many_are_refused_before_anything_is_made_of_them(
+def test_too_many_pictures_are_refused_before_planning(
     shared: Studio, prompt: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = list[int]()
+    results = list[int]()
     copy = ImageRequest.model_copy
 
     def counted(request: ImageRequest, **change: Any) -> ImageRequest:
-        made.append(1)
-        assert len(made) < 99, "one after the other, until the memory is full"
+        results.append(1)
+        assert len(results) < 99, "one after the other, until the memory is full"
         return copy(request, **change)
 
     monkeypatch.setattr(ImageRequest, "model_copy", counted)
     for count in (65, 10**9):
         with pytest.raises(Refused, match=f"count must be between 1 and 64, not {count}"):
             shared.prepare("image", prompt=prompt, model="fake", count=count)
-    assert len(made) < 20
+    assert len(results) < 20
 
 
 def test_a_job_that_somebody_cancels_is_refused_to_who_waits(shared: Studio) -> None:
@@ -151,12 +151,12 @@ def test_events_can_be_awaited_while_others_go_on(shared: Studio) -> None:
 # --- The space --------------------------------------------------------------------------------------------------------
 
 
-def test_embed_is_the_models_own_answer(shared: Studio, tmp_path: Path) -> None:
+def test_embed_equals_the_backend(shared: Studio, tmp_path: Path) -> None:
     Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
-    found = shared.embed(["a  cat", "猫"], model="fake")
-    assert [(one.kind, one.input) for one in found] == [("text", "a  cat"), ("text", "猫")]
+    matches = shared.embed(["a  cat", "猫"], model="fake")
+    assert [(one.kind, one.input) for one in matches] == [("text", "a  cat"), ("text", "猫")]
     expected = direct(Fake(), make_request("embed", texts=("a cat", "猫")))
-    assert [one.vector for one in found] == [one.vector for one in expected]
+    assert [one.vector for one in matches] == [one.vector for one in expected]
     many = asyncio.run(shared.aembed([f"{n}" for n in range(40)], [tmp_path / "red.png"], model="fake"))
     assert [one.input for one in many] == [*map(str, range(40)), str(tmp_path / "red.png")]
     assert all(abs(np.linalg.norm(one.vector) - 1) < 1e-4 for one in many)
@@ -168,19 +168,23 @@ def test_search_by_words_then_meaning(house: Studio) -> None:
     for prompt in ("a cat", "a cat in a hat", "a dog", "a catfish"):
         house.generate(prompt, model="fake", seed=1, steps=1)
 
-    def found(*words: str, **more: object) -> list[str]:
+    def prompts_of(*words: str, **more: object) -> list[str]:
         return [hit.picture.prompt for hit in house.search(*words, model="fake", **more)]
 
-    assert found("a cat")[0] == "a cat", "the fake space knows equal words"
-    assert set(found("a cat")) == {"a cat", "a cat in a hat", "a dog", "a catfish"}
-    assert set(found("a cat")[:3]) == {"a cat", "a cat in a hat", "a catfish"}, "those that say it before the others"
-    assert set(found("cat", meaning=False)) == {"a cat", "a cat in a hat", "a catfish"}
-    assert set(found("cat", meaning=False, without="hat")) == {"a cat", "a catfish"}
-    assert "a cat" not in found("a", without="cat") and "a catfish" in found("a", without="cat"), "to the letter"
-    assert found("a dog", k=1) == ["a dog"] and found("nothing of it", meaning=False) == []
-    assert found("", k=2) == ["a catfish", "a dog"], "the newest where nothing is looked for"
+    assert prompts_of("a cat")[0] == "a cat", "the fake space knows equal words"
+    assert set(prompts_of("a cat")) == {"a cat", "a cat in a hat", "a dog", "a catfish"}
+    assert set(prompts_of("a cat")[:3]) == {"a cat", "a cat in a hat", "a catfish"}, (
+        "those that say it before the others"
+    )
+    assert set(prompts_of("cat", meaning=False)) == {"a cat", "a cat in a hat", "a catfish"}
+    assert set(prompts_of("cat", meaning=False, without="hat")) == {"a cat", "a catfish"}
+    assert "a cat" not in prompts_of("a", without="cat") and "a catfish" in prompts_of("a", without="cat"), (
+        "to the letter"
+    )
+    assert prompts_of("a dog", k=1) == ["a dog"] and prompts_of("nothing of it", meaning=False) == []
+    assert prompts_of("", k=2) == ["a catfish", "a dog"], "the newest where nothing is looked for"
     house.gallery.mark([house.search("dog", meaning=False)[0].picture.sha256], star=True)
-    assert found("a cat", wanted=Filter(starred=True)) == ["a dog"]
+    assert prompts_of("a cat", wanted=Filter(starred=True)) == ["a dog"]
     hits = asyncio.run(house.asearch("a dog", model="fake"))
     assert hits[0].picture.prompt == "a dog" and hits[0].score == pytest.approx(1, abs=1e-3)
 
@@ -220,9 +224,9 @@ def test_spaces_are_never_mixed_and_a_missing_model_leaves_the_words(house: Stud
 def test_batch_does_a_prompt_file_and_goes_on_where_it_was(shared: Studio, tmp_path: Path) -> None:
     file = tmp_path / "prompts.txt"
     file.write_text("a cat --d 1\na dog --d 2\na fox --steps nonsense\n")
-    told = shared.batch(file, tmp_path / "out", model="fake")
-    assert (told["total"], told["done"], told["found"], told["failed"]) == (3, 2, 0, 1)
-    assert told["errors"][0]["line"] == 3 and told["out"] == str(tmp_path / "out")
+    answer = shared.batch(file, tmp_path / "out", model="fake")
+    assert (answer["total"], answer["done"], answer["found"], answer["failed"]) == (3, 2, 0, 1)
+    assert answer["errors"][0]["line"] == 3 and answer["out"] == str(tmp_path / "out")
     assert len(list((tmp_path / "out" / "images").glob("*.png"))) == 2
     again = asyncio.run(shared.abatch([file], tmp_path / "out", model="fake"))
     assert (again["done"], again["found"]) == (0, 2)
@@ -241,7 +245,7 @@ def test_a_batch_whose_task_is_cancelled_stops_and_goes_on(shared: Studio, tmp_p
             await going
 
     asyncio.run(leave())
-    made = len(list((tmp_path / "out" / "images").glob("*.png")))
-    assert 0 < made < 20
-    told = shared.batch(file, tmp_path / "out", model="fake:0.02")
-    assert told["found"] == made and told["done"] == 20 - made
+    results = len(list((tmp_path / "out" / "images").glob("*.png")))
+    assert 0 < results < 20
+    answer = shared.batch(file, tmp_path / "out", model="fake:0.02")
+    assert answer["found"] == results and answer["done"] == 20 - results

@@ -48,7 +48,7 @@ def test_moving_and_raising(queue: Queue) -> None:
         queue.move("d", before="a")
 
 
-def test_jobs_are_moved_past_one_that_came_back_to_a_place_that_another_one_has_by_now(queue: Queue) -> None:
+def test_moves_with_equal_positions(queue: Queue) -> None:
     put(queue, "a", "b", "c")
     queue.move("a", "b")
     with queue._database.writing() as connection:
@@ -60,7 +60,7 @@ def test_jobs_are_moved_past_one_that_came_back_to_a_place_that_another_one_has_
     assert waiting(queue) == ["c", "a", "b"] and [job.id for job in claims(queue, "w1").claim()][:1] == ["c"]
 
 
-def test_a_place_is_found_however_often_jobs_are_moved_into_the_same_gap(queue: Queue) -> None:
+def test_repeated_moves_into_the_same_gap(queue: Queue) -> None:
     put(queue, "a", "b", "c")
     for turn in range(200):
         queue.move("bc"[turn % 2], before="cb"[turn % 2])
@@ -100,7 +100,7 @@ def test_pause_begins_nothing_and_forgets_nothing(queue: Queue) -> None:
     assert [job.id for job in claims(queue).claim()] == ["a"]
 
 
-def test_cancel_one_or_all(queue: Queue) -> None:
+def test_cancel_some_or_all(queue: Queue) -> None:
     put(queue, "a", "b", "c")
     claims(queue).claim()
     assert queue.cancel(["a", "b", "nobody"]) == 2
@@ -122,7 +122,7 @@ def test_retry_puts_back_what_went_wrong(queue: Queue) -> None:
     assert waiting(queue) == ["a", "c"] and queue.job("a").sentence == ""
 
 
-def test_a_job_is_found_by_the_start_of_its_id(queue: Queue) -> None:
+def test_ids_may_be_abbreviated(queue: Queue) -> None:
     put(queue, "abc", "abd", "x%")
     assert queue.find("abc") == "abc"
     for start, says in (("ab", "more than one"), ("zz", "no job"), ("%", "no job"), ("", "no job|more than one")):
@@ -135,7 +135,7 @@ def test_a_job_is_found_by_the_start_of_its_id(queue: Queue) -> None:
 # --- Who holds what ---------------------------------------------------------------------------------------------------
 
 
-def test_a_job_that_ends_its_worker_twice_is_put_aside_with_the_reason(queue: Queue) -> None:
+def test_a_job_that_crashes_its_worker_twice_is_quarantined(queue: Queue) -> None:
     put(queue, "bad", "good")
     for turn in range(MAX_CRASHES):
         assert claims(queue, f"w{turn}").claim()[0].id == "bad", "it keeps its place"
@@ -156,7 +156,7 @@ def test_a_picture_in_between_is_a_sign_of_life(queue: Queue) -> None:
         assert queue.job("long").state == "waiting"
 
 
-def test_a_worker_that_is_asked_to_go_takes_no_blame_and_a_wish_outlives_it(queue: Queue) -> None:
+def test_a_stopped_worker_counts_no_crash_and_cancel_requests_survive(queue: Queue) -> None:
     put(queue, "a", "b")
     for turn in range(2 * MAX_CRASHES):
         assert claims(queue, f"w{turn}").claim()[0].id == "a"
@@ -192,7 +192,7 @@ def test_many_threads_never_claim_a_job_twice(tmp_path: Path) -> None:
     assert sorted(claimed) == sorted(f"{n}" for n in range(60))
 
 
-def test_one_that_a_worker_died_of_is_done_alone(queue: Queue) -> None:
+def test_a_job_with_a_crash_is_claimed_alone(queue: Queue) -> None:
     put(queue, "a", "bad", "b", shape=8)
     assert [job.id for job in claims(queue, "w0").claim()] == ["a", "bad", "b"]
     claims(queue, "w0").release(Message("died"))
@@ -200,7 +200,7 @@ def test_one_that_a_worker_died_of_is_done_alone(queue: Queue) -> None:
     assert alone == [["a"], ["bad"], ["b"]], "each may be the one"
 
 
-def test_asked_for_anew_while_it_is_being_stopped(queue: Queue) -> None:
+def test_resubmitted_while_being_cancelled(queue: Queue) -> None:
     put(queue, "a")
     claims(queue).claim()
     queue.cancel(["a"])
@@ -222,7 +222,7 @@ def test_when_no_worker_can_be_nobody_waits(queue: Queue) -> None:
 # --- Progress ---------------------------------------------------------------------------------------------------------
 
 
-def test_progress_is_told_once_to_each_who_asks(tmp_path: Path) -> None:
+def test_progress_is_read_by_revision(tmp_path: Path) -> None:
     store = ProgressStore(tmp_path / "live.db")
     store.begin("a")
     store.note("a", Progress(1, 4, {0: b"one"}, (Unknown("axolotl", ("fish",)),), "hamburger"))
@@ -239,7 +239,7 @@ def test_progress_is_told_once_to_each_who_asks(tmp_path: Path) -> None:
     assert store.read("a") == (0, None)
 
 
-def test_a_step_and_its_preview_are_of_one_moment(tmp_path: Path) -> None:
+def test_a_step_and_its_preview_are_written_together(tmp_path: Path) -> None:
     store = ProgressStore(tmp_path / "live.db")
     store.begin("a")
     steps = [Progress(n, 2000, {0: b"%d" % n}) for n in range(1, 2001)]
@@ -264,7 +264,7 @@ def test_damaged_progress_is_thrown_away(tmp_path: Path) -> None:
 # --- The database -----------------------------------------------------------------------------------------------------
 
 
-def test_what_is_wrong_with_the_database_is_one_sentence(tmp_path: Path) -> None:
+def test_database_errors_are_refusals(tmp_path: Path) -> None:
     newer = tmp_path / "newer.db"
     with sqlite3.connect(newer) as connection:
         connection.execute("PRAGMA user_version=99")
@@ -288,7 +288,7 @@ def test_what_is_wrong_with_the_database_is_one_sentence(tmp_path: Path) -> None
     assert newer.stat().st_size > 0, "nothing of it was touched"
 
 
-def test_a_lock_that_lasts_is_said_and_one_that_passes_is_waited_for(
+def test_a_lasting_lock_is_reported_and_a_short_lock_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("studio.database.BUSY_SECONDS", 0.2)
@@ -304,7 +304,7 @@ def test_a_lock_that_lasts_is_said_and_one_that_passes_is_waited_for(
     assert waiting(queue) == ["a"]
 
 
-def test_a_full_disk_and_one_that_is_read_only_are_said_and_lose_nothing(tmp_path: Path) -> None:
+def test_full_and_read_only_disks_are_reported_and_lose_nothing(tmp_path: Path) -> None:
     home = Home(tmp_path)
     put(home.queue, "kept")
     connection = home.database.connection

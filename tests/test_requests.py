@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Output, one_sentence
+from conftest import Output, sentence_of
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -47,7 +47,7 @@ from studio.studio import Studio
 
 
 def refusal(**fields: object) -> str:
-    sentence = one_sentence(lambda: resolve(make_request("image", **{"prompt": "a cat", **fields}), CAN))
+    sentence = sentence_of(lambda: resolve(make_request("image", **{"prompt": "a cat", **fields}), CAN))
     assert len(sentence) < 250
     return sentence
 
@@ -88,7 +88,7 @@ def refusal(**fields: object) -> str:
         ({"model": None}, "model must be text"),
     ],
 )
-def test_each_fault_is_one_sentence(fields: dict, says: str) -> None:
+def test_invalid_input_is_refused_in_a_sentence(fields: dict, says: str) -> None:
     assert says in refusal(**fields)
 
 
@@ -121,7 +121,7 @@ def test_random_seeds_differ_and_count_up() -> None:
     assert make_request("image", prompt="a cat", seed=SEEDS - 1, count=3).seeds() == [SEEDS - 1, 0, 1]
 
 
-def test_the_job_is_what_is_asked_of_which_weights() -> None:
+def test_job_ids_depend_on_request_and_weights() -> None:
     request = resolve(make_request("image", prompt="a cat", seed=1), CAN)
     same = ImageRequest.model_validate_json(request.model_dump_json())
     assert job_id(request, "a") == job_id(same, "a") and len(job_id(request, "a")) == 64
@@ -130,7 +130,7 @@ def test_the_job_is_what_is_asked_of_which_weights() -> None:
     assert len(ids) == 5
 
 
-def test_pictures_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_picture_paths_are_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGBA", (9, 9)).save(tmp_path / "a.png")
     monkeypatch.chdir(tmp_path)
     resolved = resolve(make_request("image", like={"path": "a.png"}, mix=[{"picture": {"path": "a.png"}}], seed=1), CAN)
@@ -387,7 +387,7 @@ def test_a_request_without_it_is_drawn_as_with_0() -> None:
     assert _sampling(guided()).interval == (0.25, 1.0)
 
 
-def test_a_file_brings_back_its_own_and_one_that_says_nothing_was_guided_all_the_way() -> None:
+def test_guided_from_is_restored_from_files() -> None:
     record = {"request": guided().model_dump(mode="json", exclude_none=True), "seed": 5, "how": {}}
     assert restore(record, GUIDED).fields["guided_from"] == 0.25
     del record["request"]["guided_from"]
@@ -400,7 +400,7 @@ def test_the_embedded_model_is_guided_as_its_pipeline_is(tmp_path: Path) -> None
     assert can.guided_from.usual == GUIDED_FROM == Sampling().interval[0]
 
 
-def test_how_much_is_drawn_from_stored_drawings_is_asked_for_and_the_usual_is_no_other_work() -> None:
+def test_reference_strength_in_requests_and_identity() -> None:
     assert guided().reference_strength is None and job_id(guided(reference_strength=1.0), "x") == job_id(guided(), "x")
     alone = guided(reference_strength=0.0)
     assert job_id(alone, "x") != job_id(guided(), "x") and alone.batch_key() != guided().batch_key()
@@ -416,7 +416,7 @@ def test_how_much_is_drawn_from_stored_drawings_is_asked_for_and_the_usual_is_no
 
 
 @pytest.mark.parametrize("task", media_tasks())
-def test_a_field_has_one_help_at_every_door(task: str, house: Studio) -> None:
+def test_a_field_has_the_same_help_at_every_door(task: str, house: Studio) -> None:
     kind = media_tasks()[task]
     body = job_model(kind).model_json_schema()["properties"]
     for name, field in fields_of(kind, programs=True).items():

@@ -213,7 +213,7 @@ def test_short_captions_leave_style_and_background_out() -> None:
     assert any("background" in scene.caption(1, "en", "long") for scene in SCENES[:100])
 
 
-def test_counts_are_said() -> None:
+def test_captions_name_counts() -> None:
     for scene in of_kind("count"):
         text = scene.caption(2, "en").lower()
         assert any(
@@ -221,7 +221,7 @@ def test_counts_are_said() -> None:
         )
 
 
-def test_relations_are_said_the_right_way_round() -> None:
+def test_captions_name_relations_in_the_right_direction() -> None:
     for scene in of_kind("relation"):
         for seed in range(8):
             text = scene.caption(seed, "en", "short").lower()
@@ -229,13 +229,13 @@ def test_relations_are_said_the_right_way_round() -> None:
             relation = scene.relation if first < second else OPPOSITE[str(scene.relation)]
             word = {"left of": "left", "right of": "right", "in front of": "front"}.get(str(relation), str(relation))
             words = "left right above over top below under bottom front behind back"
-            said = [w for w in words.split() if w in text]
+            result = [w for w in words.split() if w in text]
             synonyms = {"above": "above over top", "below": "below under bottom", "behind": "behind back"}
-            assert min(said, key=text.index) in synonyms.get(word, word).split(), text
+            assert min(result, key=text.index) in synonyms.get(word, word).split(), text
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_a_background_is_always_said_where_it_is_asked_for(language: str) -> None:
+def test_grounded_captions_name_the_background(language: str) -> None:
     grounds = {"en": "background|gradient", "zh": "背景"}[language]
     for scene in SCENES:
         for seed in range(4):
@@ -251,7 +251,7 @@ def test_a_background_is_always_said_where_it_is_asked_for(language: str) -> Non
 
 @pytest.mark.parametrize(("kind", "attribute"), [(k, a) for k, rows in ATTRIBUTES.items() for a in rows])
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_a_contrast_differs_in_one_attribute_only(kind: str, attribute: str, split: str) -> None:
+def test_a_contrast_differs_in_a_single_attribute(kind: str, attribute: str, split: str) -> None:
     for scene in of_kind(kind, split, 30):
         other = scene.contrast(attribute)  # type: ignore[arg-type]
         assert other == scene.contrast(attribute)  # type: ignore[arg-type]
@@ -259,7 +259,7 @@ def test_a_contrast_differs_in_one_attribute_only(kind: str, attribute: str, spl
         assert {item.picture for item in other.objects} == {item.picture for item in scene.objects}
         assert (other.count != scene.count) == (attribute == "count")
         assert (other.relation != scene.relation) == (attribute == "relation")
-        colours = [{item.concept: item.colour for item in one.objects} for one in (scene, other)]
+        colours = [{item.concept: item.colour for item in entry.objects} for entry in (scene, other)]
         assert (colours[0] != colours[1]) == (attribute in ("colour", "binding"))
         assert (set(colours[0].values()) != set(colours[1].values())) == (attribute == "colour")
         assert not np.array_equal(other.render(WORLD), scene.render(WORLD))
@@ -285,8 +285,8 @@ def test_a_contrast_is_worded_alike() -> None:
         other = scene.contrast("colour")
         old, new = str(scene.objects[0].colour), str(other.objects[0].colour)
         for seed in range(4):
-            one, two = scene.caption(seed, "zh"), other.caption(seed, "zh")
-            assert one.replace(f"{COLOURS[old].zh}的", "@") == two.replace(f"{COLOURS[new].zh}的", "@")
+            entry, two = scene.caption(seed, "zh"), other.caption(seed, "zh")
+            assert entry.replace(f"{COLOURS[old].zh}的", "@") == two.replace(f"{COLOURS[new].zh}的", "@")
 
 
 def test_contrasts_of_training_scenes_stay_in_training() -> None:
@@ -354,7 +354,7 @@ def test_the_same_seed_gives_the_same_clip() -> None:
     assert len({clip.tracks for clip in CLIPS}) > 50
 
 
-def test_frames_are_premultiplied_and_of_one_shape() -> None:
+def test_frames_are_premultiplied_and_of_equal_shape() -> None:
     for clip in CLIPS[:20]:
         frames = clip.render(WORLD)
         assert frames.shape == (FRAMES, 128, 128, 4) and frames.dtype == np.uint8
@@ -442,7 +442,7 @@ def test_given_poses_take_the_place_of_the_laws() -> None:
     assert np.array_equal(still[0], clip.rest(WORLD))
 
 
-def test_an_animation_is_resampled_and_a_still_one_is_none() -> None:
+def test_animations_are_resampled_and_still_files_skipped() -> None:
 
     from PIL import Image
 

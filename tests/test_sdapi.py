@@ -64,33 +64,33 @@ def test_words_become_pictures(api: Any, server: Server) -> None:
     assert (result.info["width"], result.info["height"]) == (512, 512) and result.info["studio"]["notes"] == []
     assert result.parameters["prompt"] == words["prompt"] and result.parameters["batch_size"] == 2
     for data, seed, text in zip(files(result), result.info["all_seeds"], result.info["infotexts"], strict=True):
-        kept = server.home / "pictures" / (name := hashlib.sha256(data).hexdigest())[:2] / f"{name}.png"
-        assert kept.read_bytes() == data, "the very file of the gallery"
+        stored = server.home / "pictures" / (name := hashlib.sha256(data).hexdigest())[:2] / f"{name}.png"
+        assert stored.read_bytes() == data, "the very file of the gallery"
         with Image.open(io.BytesIO(data)) as image:
             assert image.text["parameters"] == text and f"Seed: {seed}" in text and "Style: black glyph" in text
     weighted = api.txt2img(prompt="a (red:1.3) cat", seed=1, **SMALL)
     assert files(weighted) != files(api.txt2img(prompt="a red cat", seed=1, **SMALL))
 
 
-def test_the_same_request_is_the_same_picture_and_found(api: Any, server: Server) -> None:
-    asked = {"prompt": "a face to find", "seed": 5, **SMALL}
-    first = api.txt2img(**asked)
-    assert files(api.txt2img(**asked)) == files(first)
-    found = httpx.get(f"{server.url}/api/v1/search", params={"words": "a face to find", "meaning": False}).json()
-    assert len(found["hits"]) == 1, "drawn once"
+def test_equal_requests_are_drawn_once(api: Any, server: Server) -> None:
+    requests = {"prompt": "a face to find", "seed": 5, **SMALL}
+    first = api.txt2img(**requests)
+    assert files(api.txt2img(**requests)) == files(first)
+    matches = httpx.get(f"{server.url}/api/v1/search", params={"words": "a face to find", "meaning": False}).json()
+    assert len(matches["hits"]) == 1, "drawn once"
     assert len({api.txt2img(prompt="chance", **SMALL).info["seed"] for _ in range(3)}) == 3, "-1 is any seed"
 
 
 def test_reference_strength_is_a_field_of_ours(http: httpx.Client, server: Server) -> None:
-    asked = {"prompt": "a face of its own", "seed": 5, **SMALL}
-    info = json.loads(http.post("/txt2img", json={**asked, "reference_strength": 0.25}).json()["info"])
+    requests = {"prompt": "a face of its own", "seed": 5, **SMALL}
+    info = json.loads(http.post("/txt2img", json={**requests, "reference_strength": 0.25}).json()["info"])
     job = httpx.get(f"{server.url}/api/v1/jobs/{info['studio']['jobs'][0]}").json()
     assert job["request"]["reference_strength"] == 0.25
-    assert http.post("/txt2img", json={**asked, "reference_strength": 2}).status_code == 422
+    assert http.post("/txt2img", json={**requests, "reference_strength": 2}).status_code == 422
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "made", "said"),
+    ("width", "height", "results", "output"),
     [
         (128, 128, 128, False),
         (512, 512, 512, False),
@@ -99,29 +99,31 @@ def test_reference_strength_is_a_field_of_ours(http: httpx.Client, server: Serve
         (2048, 100, 512, True),
     ],
 )
-def test_any_size_is_taken_and_the_true_one_said(api: Any, width: int, height: int, made: int, said: bool) -> None:
+def test_any_size_is_accepted_and_the_actual_size_reported(
+    api: Any, width: int, height: int, results: int, output: bool
+) -> None:
     result = api.txt2img(prompt=f"a size {width} {height}", width=width, height=height, steps=1)
-    assert result.image.size == (made, made) == (result.info["width"], result.info["height"])
-    notes = f"pictures are {made} x {made} here, not {width} x {height}."
-    assert (notes in result.info["studio"]["notes"]) is said
+    assert result.image.size == (results, results) == (result.info["width"], result.info["height"])
+    notes = f"pictures are {results} x {results} here, not {width} x {height}."
+    assert (notes in result.info["studio"]["notes"]) is output
 
 
-def test_what_is_left_out_is_said(api: Any) -> None:
+def test_ignored_settings_are_noted(api: Any) -> None:
     result = api.txt2img(prompt="notes", enable_hr=True, restore_faces=True, scheduler="karras", **SMALL)
     notes = " ".join(result.info["studio"]["notes"])
     assert all(word in notes for word in ("enable_hr", "restore_faces", "no Euler a here; Euler was taken", "karras"))
 
 
-def test_each_picture_has_words_of_its_own(api: Any) -> None:
+def test_dynamic_prompts_differ_by_picture(api: Any) -> None:
     result = api.txt2img(prompt="a {red|blue|green|white|black} cat", batch_size=8, seed=3, **SMALL)
     assert len(result.images) == 8 and result.info["all_seeds"] == list(range(3, 11))
     assert len(set(result.info["all_prompts"])) > 1 and "{" not in "".join(result.info["all_prompts"])
 
 
 def test_a_picture_is_where_it_starts(api: Any) -> None:
-    asked = {"prompt": "a blue face", "seed": 4, **SMALL}
+    requests = {"prompt": "a blue face", "seed": 4, **SMALL}
     near, far = (
-        api.img2img(images=[RED], denoising_strength=strength, **asked, negative_prompt="").image
+        api.img2img(images=[RED], denoising_strength=strength, **requests, negative_prompt="").image
         for strength in (0.1, 0.9)
     )
     ours = pixels(RED).astype(int)
@@ -130,18 +132,18 @@ def test_a_picture_is_where_it_starts(api: Any) -> None:
 
 @pytest.mark.parametrize("invert", [0, 1])
 @pytest.mark.parametrize("kind", ["grey", "alpha", "twice as large"])
-def test_what_the_mask_keeps_is_kept_exactly(api: Any, invert: int, kind: str) -> None:
+def test_masked_pixels_are_unchanged(api: Any, invert: int, kind: str) -> None:
     mask = LEFT
     if kind == "alpha":  # opaque is drawn anew, whatever its colour
         mask = Image.new("RGBA", (128, 128))
         mask.putalpha(LEFT)
     elif kind == "twice as large":
         mask = LEFT.resize((256, 256), Image.Resampling.NEAREST)
-    asked = {"prompt": "a face in half", "seed": 9, "denoising_strength": 1, **SMALL}
-    made = pixels(api.img2img(images=[RED], mask_image=mask, inpainting_mask_invert=invert, **asked).image)
-    kept = np.s_[:, :64] if invert else np.s_[:, 64:]
-    assert (made[kept] == pixels(RED)[kept]).all(), "black is kept"
-    assert (made != pixels(RED)).any(), "white is drawn anew"
+    requests = {"prompt": "a face in half", "seed": 9, "denoising_strength": 1, **SMALL}
+    results = pixels(api.img2img(images=[RED], mask_image=mask, inpainting_mask_invert=invert, **requests).image)
+    stored = np.s_[:, :64] if invert else np.s_[:, 64:]
+    assert (results[stored] == pixels(RED)[stored]).all(), "black is kept"
+    assert (results != pixels(RED)).any(), "white is drawn anew"
 
 
 def test_base64_with_a_prefix_and_without_and_in_lines(http: httpx.Client) -> None:
@@ -156,11 +158,11 @@ def test_base64_with_a_prefix_and_without_and_in_lines(http: httpx.Client) -> No
 
 def test_what_is_sent_back(http: httpx.Client) -> None:
     red = coded(RED)
-    asked = {"init_images": [red], "mask": None, "prompt": "a face", "steps": 1, "seed": 1}
-    without = http.post("/img2img", json={**asked, "send_images": False}).json()
+    requests = {"init_images": [red], "mask": None, "prompt": "a face", "steps": 1, "seed": 1}
+    without = http.post("/img2img", json={**requests, "send_images": False}).json()
     assert without["images"] == [] and "init_images" not in without["parameters"]
-    kept = http.post("/img2img", json={**asked, "include_init_images": True}).json()
-    assert kept["parameters"]["init_images"] == [red]
+    stored = http.post("/img2img", json={**requests, "include_init_images": True}).json()
+    assert stored["parameters"]["init_images"] == [red]
 
 
 # --- What goes on -----------------------------------------------------------------------------------------------------
@@ -169,13 +171,13 @@ def test_what_is_sent_back(http: httpx.Client) -> None:
 class Waiting(threading.Thread):
     """A client that waits for its pictures."""
 
-    def __init__(self, api: Any, **asked: Any) -> None:
+    def __init__(self, api: Any, **fields: Any) -> None:
         super().__init__(daemon=True)
-        self._api, self._asked, self.result = api, asked, None
+        self._api, self._fields, self.result = api, fields, None
         self.start()
 
     def run(self) -> None:
-        self.result = self._api.txt2img(**self._asked)
+        self.result = self._api.txt2img(**self._fields)
 
     def end(self) -> Any:
         self.join(TIMEOUT)
@@ -276,8 +278,8 @@ def test_what_the_worker_fails_at_is_no_error_of_the_client(code: str, status: i
 def test_names_of_samplers() -> None:
     ours = ("euler", "heun", "dpm++", "dpm++ sde", "unipc", "fast")
     assert {row.ours for row in SAMPLERS} >= set(ours)
-    own = [row for row in SAMPLERS if row.ours in ours]
-    names = [name for row in own for name in (row.name, *row.same, *row.stands_for)]
+    this = [row for row in SAMPLERS if row.ours in ours]
+    names = [name for row in this for name in (row.name, *row.same, *row.stands_for)]
     assert len({name.casefold() for name in names}) == len(names), "each means one thing"
 
 
@@ -292,7 +294,7 @@ def test_names_of_samplers() -> None:
         ("", "", "", []),
     ],
 )
-def test_a_sampler_of_a1111_is_one_of_ours(name: str, schedule: str, ours: str, notes: list[str]) -> None:
+def test_samplers_of_a1111_map_to_schedulers(name: str, schedule: str, ours: str, notes: list[str]) -> None:
     messages: list[Message] = []
     assert scheduler_of(name, schedule, ("euler", "heun", "dpm++"), messages) == ours
     assert len(messages) == len(notes) and all(note in str(text) for note, text in zip(notes, messages, strict=True))
@@ -314,9 +316,9 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
 ]
 
 
-def test_refusals_are_one_sentence(http: httpx.Client, subtests: pytest.Subtests) -> None:
-    for said, status, words in REFUSED:
-        with subtests.test(**said):
-            answer = http.post("/txt2img", json={"prompt": "a face", **said})
+def test_refusals_of_txt2img(http: httpx.Client, subtests: pytest.Subtests) -> None:
+    for output, status, words in REFUSED:
+        with subtests.test(**output):
+            answer = http.post("/txt2img", json={"prompt": "a face", **output})
             assert answer.status_code == status and words in answer.json()["detail"]
             assert answer.json()["detail"] == answer.json()["error"] and "\n" not in answer.json()["error"]

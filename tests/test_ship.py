@@ -102,7 +102,7 @@ def test_exports_are_shipped_and_a_new_space_gets_its_words(tmp_path: Path) -> N
     assert (weights / "dit/README.md").exists() and not (weights / "dit/old.safetensors").exists()
 
 
-def test_without_an_autoencoder_nothing_is_half_made_of_a_new_space(tmp_path: Path) -> None:
+def test_a_new_space_without_autoencoder_ships_nothing(tmp_path: Path) -> None:
     export, weights = exported(tmp_path / "run"), tmp_path / "weights"
     weights.mkdir()
     listed = json.loads((export / "manifest.json").read_text())
@@ -113,7 +113,7 @@ def test_without_an_autoencoder_nothing_is_half_made_of_a_new_space(tmp_path: Pa
     assert not set(MADE) & set(listed_parts(weights))
 
 
-def test_a_part_that_was_made_with_an_earlier_one_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_parts_trained_with_older_parts_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     export, weights = exported(tmp_path / "run"), tmp_path / "weights"
     weights.mkdir()
     ship([export], weights)
@@ -124,8 +124,8 @@ def test_a_part_that_was_made_with_an_earlier_one_is_named(tmp_path: Path, capsy
     (weights / "fast/made_with.json").write_text(json.dumps(part_digests(("dit",), weights)))
     record_part("fast", weights)
     assert ship([export], weights) == ["dit"]
-    told = " ".join(capsys.readouterr().err.split())
-    assert "was trained with another part 'dit'" in told and "train it anew and ship it too" in told
+    answer = " ".join(capsys.readouterr().err.split())
+    assert "was trained with another part 'dit'" in answer and "train it anew and ship it too" in answer
 
 
 def test_words_are_measured_anew_only_where_the_space_changed(tmp_path: Path, built: type[Built]) -> None:
@@ -141,7 +141,7 @@ def test_words_are_measured_anew_only_where_the_space_changed(tmp_path: Path, bu
         assert built.count - before == 2 * again and Read.count == built.count
 
 
-def test_of_no_export_the_prototypes_alone_are_made_anew(tmp_path: Path, built: type[Built]) -> None:
+def test_without_exports_only_references_are_rebuilt(tmp_path: Path, built: type[Built]) -> None:
     export, weights = exported(tmp_path / "run"), tmp_path / "weights"
     weights.mkdir()
     ship([export], weights)
@@ -224,8 +224,8 @@ def table(tmp_path: Path) -> Path:
 
 def header(tensors: int) -> bytes:
     empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
-    said = json.dumps({str(n): empty for n in range(tensors)}).encode()
-    return struct.pack("<Q", len(said)) + said
+    result = json.dumps({str(n): empty for n in range(tensors)}).encode()
+    return struct.pack("<Q", len(result)) + result
 
 
 FILES = {

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import one_sentence
+from conftest import sentence_of
 from PIL import Image
+from queue_kit import artifacts, picture, planned, run_job
 from queue_kit import ask_of as ask
-from queue_kit import made, picture, planned, run_job
 from tiny_parts import save_tiny_parts, save_tiny_upscaler
 
 from models.assets import assets
@@ -68,22 +68,22 @@ def pixels(result: Artifact) -> np.ndarray:
 
 
 def refusal(**fields: Any) -> str:
-    return one_sentence(lambda: ask(Fake(), **fields))
+    return sentence_of(lambda: ask(Fake(), **fields))
 
 
 # --- What is asked ----------------------------------------------------------------------------------------------------
 
 
 def test_old_work_keeps_its_name() -> None:
-    said = {"prompt": "a cat", "seed": 5, "guidance": 3.0}
-    old = resolve(make_request("image", **said), CAN)
+    output = {"prompt": "a cat", "seed": 5, "guidance": 3.0}
+    old = resolve(make_request("image", **output), CAN)
     assert job_id(old, "d" * 64) == "02529e908120b31cde13a6f098bef0b1ec6dbcccd7b48f4ef87d172e36f83dbf"
-    assert resolve(make_request("image", **said, size=128), CAN) == old, "its own size need not be said"
+    assert resolve(make_request("image", **output, size=128), CAN) == old, "its own size need not be said"
     stored = {name: value for name, value in old.model_dump().items() if name not in ("size", "upscaler")}
     assert ImageRequest.model_validate(stored) == old
 
 
-def test_a_size_is_one_of_the_models() -> None:
+def test_sizes_are_those_of_the_model() -> None:
     for size in (0, -1, 127, 256, 10**12):
         assert refusal(size=size) == f"size must be 128 or 512, not {size}."
     assert resolve(make_request("image", prompt="a cat", size="512 x 512"), CAN).size == 512
@@ -111,8 +111,8 @@ def test_another_size_or_upscaler_is_other_work(changed: Path) -> None:
 # --- What is made -----------------------------------------------------------------------------------------------------
 
 
-def test_a_larger_picture_is_the_same_one_enlarged(large: Embedded, folder: Path) -> None:
-    (small,), (result,) = made(large, ask(large)), made(large, ask(large, size=512))
+def test_a_larger_picture_is_the_small_picture_enlarged(large: Embedded, folder: Path) -> None:
+    (small,), (result,) = artifacts(large, ask(large)), artifacts(large, ask(large, size=512))
     assert picture(result).size == (512, 512) and picture(result).mode == "RGBA"
     large.load()
     drawn = next(e for e in large._pipeline.steps(["a cat"], [1], _sampling(large)) if hasattr(e, "pixels"))
@@ -128,11 +128,11 @@ def _sampling(backend: Embedded) -> Any:
     return _sampling(ask(backend))
 
 
-def test_in_whatever_company_it_is_the_same(large: Embedded) -> None:
+def test_batch_composition_does_not_change_larger_pictures(large: Embedded) -> None:
     requests = [ask(large, seed=seed, shape=8, size=size) for seed, size in ((1, 512), (2, None), (3, 512))]
     together = {number: event for number, event in run_batch(large, requests) if isinstance(event, Artifact)}
     for number, request in enumerate(requests):
-        (alone,) = made(large, request)
+        (alone,) = artifacts(large, request)
         assert np.array_equal(pixels(alone), pixels(together[number]))
         assert alone.width == (request.size or 128)
 
@@ -140,21 +140,21 @@ def test_in_whatever_company_it_is_the_same(large: Embedded) -> None:
 def test_an_edit_may_be_enlarged(either: Backend, tmp_path: Path) -> None:
     Image.radial_gradient("L").resize((128, 128)).convert("RGBA").save(tmp_path / "a.png")
     edit = {"image": {"path": str(tmp_path / "a.png")}, "strength": 0.5}
-    (small,), (result,) = (made(either, ask(either, size=size, **edit)) for size in (None, 512))
+    (small,), (result,) = (artifacts(either, ask(either, size=size, **edit)) for size in (None, 512))
     assert picture(result).size == (512, 512)
     assert np.abs(fit(picture(result)).astype(int) - fit(picture(small))).mean() < 60
 
 
-def test_files_say_it_and_are_made_again(either: Backend, tmp_path: Path) -> None:
+def test_files_record_the_size_and_are_verified(either: Backend, tmp_path: Path) -> None:
     request = ask(either, size=512, count=2, model="fake" if isinstance(either, Fake) else "embedded")
     saved = [
         event for event in run_job(either, planned(request, either), FolderSink(tmp_path)) if isinstance(event, Saved)
     ]
-    for one in saved:
-        with Image.open(one.path) as picture:
+    for item in saved:
+        with Image.open(item.path) as picture:
             assert picture.size == (512, 512) and "Size: 512x512" in picture.text["parameters"]
-        assert read(Path(one.path))["request"]["size"] == 512
-        verdict = verify(Path(one.path), opener=lambda _: either)
+        assert read(Path(item.path))["request"]["size"] == 512
+        verdict = verify(Path(item.path), opener=lambda _: either)
         assert (verdict.result, verdict.why) == ("identical", "")
     again = [
         event for event in run_job(either, planned(request, either), FolderSink(tmp_path)) if isinstance(event, Saved)
@@ -162,7 +162,7 @@ def test_files_say_it_and_are_made_again(either: Backend, tmp_path: Path) -> Non
     assert all(event.cached for event in again)
 
 
-def test_another_upscaler_is_told_of(changed: Path, tmp_path: Path) -> None:
+def test_verify_names_another_upscaler(changed: Path, tmp_path: Path) -> None:
     backend = Embedded(str(changed))
     (tmp_path / "out").mkdir()
     (saved,) = (
@@ -185,7 +185,7 @@ def test_weights_without_it_are_whole(tiny: Embedded, large: Embedded) -> None:
         ask(tiny, size=512)
     where = f"512 px need the part 'upscaler', which is not in {tiny.root}"
     assert str(caught.value) == f"size must be 128, not 512; {where}."
-    (result,) = made(tiny, ask(tiny))
+    (result,) = artifacts(tiny, ask(tiny))
     assert picture(result).size == (128, 128)
     assert Embedded(str(tiny.root / "nowhere")).capabilities().sizes == (128,), "whoever draws will hear of it"
 
@@ -197,7 +197,7 @@ def test_an_altered_part_is_named(changed: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-10])
     with pytest.raises(Refused, match=r"upscaler.* is altered or cut short"):
         list(run(backend, request))
-    (result,) = made(backend, ask(backend))
+    (result,) = artifacts(backend, ask(backend))
     assert picture(result).size == (128, 128), "pictures of the model's own size don't need it"
 
 
@@ -229,9 +229,11 @@ def test_a_picture_is_enlarged_as_it_is(either: Backend, folder: Path, tmp_path:
 
 
 @pytest.mark.parametrize(("width", "height"), [(128, 64), (9, 30), (200, 256), (300, 400), (512, 512), (900, 300)])
-def test_any_size_comes_out_in_the_one_asked_for(either: Backend, tmp_path: Path, width: int, height: int) -> None:
+def test_any_input_size_is_enlarged_to_the_requested_size(
+    either: Backend, tmp_path: Path, width: int, height: int
+) -> None:
     given = file(tmp_path / "a.png", width, height)
-    (result,) = made(
+    (result,) = artifacts(
         either, resolve(make_request("enlarge", image={"path": given["path"]}, size=512), either.capabilities())
     )
     assert picture(result).size == (512, 512)
@@ -248,8 +250,8 @@ def test_any_size_comes_out_in_the_one_asked_for(either: Backend, tmp_path: Path
 def test_nothing_but_the_picture_counts(tmp_path: Path) -> None:
     image = file(tmp_path / "a.png", 64, 64)
     plain = resolve(make_request("enlarge", image={"path": image["path"]}, size=512, model="fake"), CAN)
-    said = {"steps": 40, "guidance": 9.0, "seed": 7, "scheduler": "heun", "shape": 8, "best_of": 1}
-    other = resolve(make_request("image", image=image, strength=0.0, size=512, model="fake", **said), CAN)
+    output = {"steps": 40, "guidance": 9.0, "seed": 7, "scheduler": "heun", "shape": 8, "best_of": 1}
+    other = resolve(make_request("image", image=image, strength=0.0, size=512, model="fake", **output), CAN)
     assert job_id(other, "d") == job_id(plain, "d") and resolve(plain, CAN) == plain
     assert plain.batch_key() != ask(Fake(), size=512, image=image).batch_key()
 
@@ -300,19 +302,21 @@ def plan_of(path: Path, data: str, can: Any = CAN) -> Plan:
 def test_prompt_files_say_it_as_other_programs_do(tmp_path: Path) -> None:
     flags = ("--w 512 --h 512", "--w 512", "--width 512 --height 512", "--size 512", "--w 64 --size 512")
     for number, flag in enumerate(flags):
-        made = plan_of(tmp_path / f"{number}.txt", f"a cat {flag}\n")
-        assert [job.request.size for job in made.jobs] == [512], flag
+        artifacts = plan_of(tmp_path / f"{number}.txt", f"a cat {flag}\n")
+        assert [job.request.size for job in artifacts.jobs] == [512], flag
     rows = [{"prompt": "a", "width": 512, "height": 512}, {"prompt": "a", "size": 512}, {"prompt": "a", "w": "512"}]
-    made = plan_of(tmp_path / "a.json", json.dumps(rows))
-    assert [job.request.size for job in made.jobs] == [512] * 3 and not made.ignored
-    made = plan_of(tmp_path / "a.csv", "prompt,width,height\na,512,512\nb,128,128\nc,,\n")
-    assert [job.request.size for job in made.jobs] == [512, None, None] and not made.problems
+    artifacts = plan_of(tmp_path / "a.json", json.dumps(rows))
+    assert [job.request.size for job in artifacts.jobs] == [512] * 3 and not artifacts.ignored
+    artifacts = plan_of(tmp_path / "a.csv", "prompt,width,height\na,512,512\nb,128,128\nc,,\n")
+    assert [job.request.size for job in artifacts.jobs] == [512, None, None] and not artifacts.problems
 
 
 def test_sizes_that_there_are_not_are_left_out_where_other_programs_mean_them(tmp_path: Path) -> None:
     for flags in ("--w 512 --h 768", "--w 1024 --h 1024", "--width huge", "--w 0512x"):
-        made = plan_of(tmp_path / "a.txt", f"a cat {flags}\n")
-        assert [job.request.size for job in made.jobs] == [None] and sum(made.ignored.values()) == flags.count("--")
+        artifacts = plan_of(tmp_path / "a.txt", f"a cat {flags}\n")
+        assert [job.request.size for job in artifacts.jobs] == [None] and sum(
+            artifacts.ignored.values()
+        ) == flags.count("--")
     bare = CAN.model_copy(update={"sizes": (128,)})
     assert plan_of(tmp_path / "a.txt", "a cat --w 512 --h 512\n", bare).ignored == {"w": 1, "h": 1}
     (problem,) = plan_of(tmp_path / "a.txt", "a cat --size 1024\n").problems
@@ -323,19 +327,19 @@ def test_sizes_that_there_are_not_are_left_out_where_other_programs_mean_them(tm
 
 def test_sizes_of_other_programs_are_restored() -> None:
     text = "a cat\nSteps: 20, Sampler: euler, CFG scale: 3, Seed: 1, Size: {}"
-    for said, size, lost in (("512x512", 512, False), ("128x128", 128, False), ("512x768", None, True)):
-        found = restore(parse_parameters(text.format(said)), CAN)
-        assert found.fields.get("size") == size and bool(found.lost) == lost
-    assert list(map(str, found.lost)) == ["the size 512x768: pictures are 128x128 or 512x512 here."]
+    for output, size, lost in (("512x512", 512, False), ("128x128", 128, False), ("512x768", None, True)):
+        matches = restore(parse_parameters(text.format(output)), CAN)
+        assert matches.fields.get("size") == size and bool(matches.lost) == lost
+    assert list(map(str, matches.lost)) == ["the size 512x768: pictures are 128x128 or 512x512 here."]
 
 
 def test_a_file_of_ours_is_restored_where_there_is_no_upscaler(tiny: Embedded, large: Embedded) -> None:
     request = ask(large, size=512)
-    (artifact,) = made(large, request)
+    (artifact,) = artifacts(large, request)
     says = provenance(planned(request, large), artifact)
     data = io.BytesIO(write(artifact.data, artifact.media_type, says))
     with Image.open(data) as picture:
-        found = json.loads(picture.text["studio"])
-    again = restore(found, tiny.capabilities())
+        matches = json.loads(picture.text["studio"])
+    again = restore(matches, tiny.capabilities())
     assert not {"size", "upscaler"} & set(again.fields) and again.fields["prompt"] == "a cat"
     assert any("upscaler" in str(message) for message in again.lost)

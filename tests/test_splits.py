@@ -30,7 +30,7 @@ from models.data.world import SPLITS, Picture, Sampler, World, assign, merge_loo
 CELLS = [(f"concept-{i}", family) for i in range(400) for family in ("noto", "twemoji", "fluent")]
 
 
-def test_a_cell_moves_only_if_its_own_name_changes():
+def test_splits_depend_on_the_name_of_the_cell_alone():
     table = assign(CELLS)
     assert assign(reversed(CELLS)) == table
     more = assign([*CELLS, *((f"later-{i}", "noto") for i in range(50))])
@@ -74,7 +74,7 @@ def test_shares_are_near_what_they_say():
     assert share["val"] == pytest.approx(0.04, abs=0.01)
 
 
-def test_kin_joins_copies_within_a_family_only():
+def test_lookalikes_are_merged_within_a_family():
     drawn = np.random.default_rng(0).uniform(0, 255, (4, 1024)).astype(np.float32)
     drawn[1] = drawn[0] + 1  # Norway and Bouvet Island, in one family
     drawn[3] = drawn[2]  # the same, but two families
@@ -83,7 +83,7 @@ def test_kin_joins_copies_within_a_family_only():
     assert roots["sun"] != roots["star"]
 
 
-def test_a_test_split_must_be_asked_for():
+def test_a_test_split_needs_permission():
     world = fixture_world()
     with pytest.raises(PermissionError, match="allow_test"):
         world.split("cell")
@@ -148,8 +148,8 @@ def test_draws_follow_the_weights() -> None:
     sampler = Sampler(variants(16))
     counts = Counter(picture.id for picture in sampler.draw(np.random.default_rng(0), 30_000))
     expected = sampler.weights * 30_000
-    found = np.array([counts[picture.id] for picture in sampler.pictures])
-    assert np.abs(found - expected).max() < 5 * np.sqrt(expected.max())
+    result = np.array([counts[picture.id] for picture in sampler.pictures])
+    assert np.abs(result - expected).max() < 5 * np.sqrt(expected.max())
 
 
 def test_a_group_s_weight_multiplies_that_of_its_pictures() -> None:
@@ -217,8 +217,8 @@ def test_a_warp_tells_where_each_point_went(world: World) -> None:
         frame[[0, -1, 0, -1], [0, -1, -1, 0], 3] = 1  # it is the whole picture that is kept inside
         shown, warp = warped(frame, world.pictures[0], seed)
         weight = shown[..., 0] / shown[..., 0].sum()
-        found = (weight * (x + 0.5)).sum() - 64, (weight * (y + 0.5)).sum() - 64
-        assert found == pytest.approx(map_of(warp) @ [px - 64, py - 64, 64], abs=0.3)
+        result = (weight * (x + 0.5)).sum() - 64, (weight * (y + 0.5)).sum() - 64
+        assert result == pytest.approx(map_of(warp) @ [px - 64, py - 64, 64], abs=0.3)
 
 
 def test_another_picture_is_moved_likewise(world: World) -> None:
@@ -243,12 +243,12 @@ def test_views_are_the_same_every_time_and_the_first_is_the_picture(world: World
         assert np.array_equal(views[MIRRORED][0], mirrored(pixels) if can_be_mirrored(picture) else pixels)
         assert [bool(warp[1:].any()) for _, warp in views] == [False, False, True, True]
         assert [warp[0] for _, warp in views[:2]] == [0, can_be_mirrored(picture)]
-        for number, one in enumerate(views):
-            assert all(np.array_equal(a, b) for a, b in zip(one, view(pixels, picture, number), strict=True))
+        for number, item in enumerate(views):
+            assert all(np.array_equal(a, b) for a, b in zip(item, view(pixels, picture, number), strict=True))
         assert not np.array_equal(views[WARPED][1], view(pixels, picture, WARPED, 1)[1])
 
 
-def test_what_is_staged_is_large_and_painted_or_small_and_said_to_be_so(world: World) -> None:
+def test_staged_pictures_are_painted_or_small(world: World) -> None:
     scenes = [(picture, scene) for picture in world.pictures for seed in range(8) if (scene := staged(picture, seed))]
     small = [(picture, scene) for picture, scene in scenes if scene.objects[0].size == "small"]
     assert len(small) / len(scenes) == pytest.approx(SMALL_SHARE, abs=0.1)

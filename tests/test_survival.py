@@ -37,10 +37,10 @@ def jobs(count: int, seconds: float) -> list[ImageRequest]:
     """Jobs of several sizes: of one picture, of more than a batch, and some that may be drawn together."""
     model = f"fake:{seconds}"
     shapes = [{"count": 1}, {"count": 3}, {"count": 10}, {"count": 1, "shape": 8}, {"count": 2, "shape": 8}]
-    asked = (
+    submitted = (
         make_request("image", prompt=f"face {n}", model=model, seed=n, steps=2, **shapes[n % 5]) for n in range(count)
     )
-    return [resolve(request, CAN) for request in asked]
+    return [resolve(request, CAN) for request in submitted]
 
 
 def submit(home: Home, request: ImageRequest) -> str:
@@ -103,10 +103,10 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.close()
 
 
-def straight(folder: Path, asked: list[ImageRequest]) -> dict[tuple[str, int], str]:
+def straight(folder: Path, submitted: list[ImageRequest]) -> dict[tuple[str, int], str]:
     """The same jobs done in one go: sha256 of the pictures' files by (job, position)."""
     home = Home(folder)
-    for request in asked:
+    for request in submitted:
         list(run_job(open_backend(request.model), planned(request), GallerySink(home.gallery)))
     return pictures(home)
 
@@ -121,8 +121,8 @@ def finish(home: Home) -> None:
     until(lambda: not (home.queue.jobs() or home.queue.retry(job.id for job in home.queue.jobs(["quarantined"]))), 0.1)
 
 
-def check(home: Home, asked: list[ImageRequest], expected: dict[tuple[str, int], str]) -> None:
-    assert home.queue.counts() == {"done": len(asked)}, "none lost, none there twice"
+def check(home: Home, submitted: list[ImageRequest], expected: dict[tuple[str, int], str]) -> None:
+    assert home.queue.counts() == {"done": len(submitted)}, "none lost, none there twice"
     assert pictures(home) == expected, "the same pixels and the same words as in one go"
     files = [path for path in home.gallery.folder.rglob("*") if path.is_file()]
     assert len(files) == len(expected), "no file too many, none half-written"
@@ -136,8 +136,8 @@ def check(home: Home, asked: list[ImageRequest], expected: dict[tuple[str, int],
     ids=["short", "long"],
 )
 def test_killed_at_random_moments(server: Server, tmp_path: Path, kills: int, count: int, seconds: float) -> None:
-    asked, chance, home = jobs(count, seconds), random.Random(1), Home(server.root)
-    for request in asked:
+    submitted, chance, home = jobs(count, seconds), random.Random(1), Home(server.root)
+    for request in submitted:
         submit(home, request)
     hits = 0
     while hits < kills and home.queue.jobs():
@@ -146,7 +146,7 @@ def test_killed_at_random_moments(server: Server, tmp_path: Path, kills: int, co
         hits += bool(home.queue.jobs())
     assert hits > kills / 2, "the jobs were over before they could be disturbed"
     finish(home)
-    check(home, asked, straight(tmp_path / "straight", asked))
+    check(home, submitted, straight(tmp_path / "straight", submitted))
 
 
 @pytest.mark.parametrize(
@@ -157,12 +157,12 @@ def test_killed_at_random_moments(server: Server, tmp_path: Path, kills: int, co
 def test_many_clients_put_jobs_while_the_worker_dies(
     server: Server, tmp_path: Path, clients: int, count: int, pause: float
 ) -> None:
-    asked, home, over = jobs(count, 0.01), Home(server.root), threading.Event()
+    submitted, home, over = jobs(count, 0.01), Home(server.root), threading.Event()
 
     def put(part: list[ImageRequest]) -> None:
-        own = Home(server.root)  # a connection of its own, as a process has
+        this = Home(server.root)  # a connection of its own, as a process has
         for request in part:
-            submit(own, request)
+            submit(this, request)
 
     def kill() -> None:
         done = -1
@@ -175,13 +175,13 @@ def test_many_clients_put_jobs_while_the_worker_dies(
     with ThreadPoolExecutor(clients + 1) as pool:
         killer = pool.submit(kill)
         try:
-            list(pool.map(put, [asked[n::clients] + asked[: count // 4] for n in range(clients)]))
+            list(pool.map(put, [submitted[n::clients] + submitted[: count // 4] for n in range(clients)]))
             finish(home)
         finally:
             over.set()
         killer.result()
     assert home.queue.counts() == {"done": count}
-    wanted = {(planned(r).id, n) for r in asked for n in range(r.count)}
+    wanted = {(planned(r).id, n) for r in submitted for n in range(r.count)}
     assert set(pictures(home)) == wanted and list(maintenance.inspect(home)) == []
 
 

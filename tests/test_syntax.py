@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import one_sentence
+from conftest import sentence_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,7 +42,7 @@ def drawn(text: str, lists: Wildcards, times: int = 400) -> Counter[str]:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "output"),
     [
         ("a {red|blue} cat", {"a red cat", "a blue cat"}),
         ("{a{b|c}|d}", {"ab", "ac", "d"}),
@@ -62,12 +62,12 @@ def drawn(text: str, lists: Wildcards, times: int = 400) -> Counter[str]:
         ("(word:1.3) [x] # 1 :)", {"(word:1.3) [x] # 1 :)"}),
     ],
 )
-def test_what_can_be_drawn(lists: Wildcards, text: str, said: set[str]) -> None:
-    assert set(drawn(text, lists)) == said
+def test_what_can_be_drawn(lists: Wildcards, text: str, output: set[str]) -> None:
+    assert set(drawn(text, lists)) == output
 
 
 @pytest.mark.parametrize("text", ["{a|3::b}", "{a|{b|b}|b|b}", "__colours__"])
-def test_weights_are_kept_to(lists: Wildcards, text: str) -> None:
+def test_choices_follow_their_weights(lists: Wildcards, text: str) -> None:
     least, most = sorted(drawn(text, lists, 2000).values())
     assert 2.5 < most / least < 3.6
 
@@ -98,8 +98,8 @@ def test_the_seed_decides(lists: Wildcards) -> None:
         ("__latin__", "is not UTF-8 text (byte 4)"),
     ],
 )
-def test_each_fault_is_one_sentence(lists: Wildcards, text: str, says: str) -> None:
-    assert says in one_sentence(lambda: draw(text, "1", lists))
+def test_invalid_input_is_refused_in_a_sentence(lists: Wildcards, text: str, says: str) -> None:
+    assert says in sentence_of(lambda: draw(text, "1", lists))
 
 
 def test_what_multiplies_is_stopped(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_what_multiplies_is_stopped(tmp_path: Path) -> None:
         draw("__long__ __long__", "1", Wildcards(tmp_path))
 
 
-def test_no_folder_is_said(tmp_path: Path) -> None:
+def test_a_missing_wildcard_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="nowhere is not there"):
         draw("__x__", "1", Wildcards(tmp_path / "nowhere"))
 

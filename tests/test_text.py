@@ -171,27 +171,29 @@ def whole_wordnet(tmp_path: Path) -> Path:
     return folder
 
 
-def test_every_entry_has_the_meaning_that_is_its_own(whole_wordnet: Path, tmp_path: Path) -> None:
-    made = Lexicon.build(WORLD, tmp_path / "cache", whole_wordnet, encode)
-    assert len(made.entries) == len(made.vectors) == sum(made.groups)
-    cache, count = tmp_path / "cache", len(made.concepts)
-    own, chinese = list(made.entries[:count]), [entry for entry in made.entries if not entry.word.isascii()]
-    others = list(zip(made.entries, made.vectors, strict=True))[count + len(chinese) :]
+def test_every_entry_has_its_meaning(whole_wordnet: Path, tmp_path: Path) -> None:
+    results = Lexicon.build(WORLD, tmp_path / "cache", whole_wordnet, encode)
+    assert len(results.entries) == len(results.vectors) == sum(results.groups)
+    cache, count = tmp_path / "cache", len(results.concepts)
+    this, chinese = list(results.entries[:count]), [entry for entry in results.entries if not entry.word.isascii()]
+    others = list(zip(results.entries, results.vectors, strict=True))[count + len(chinese) :]
     words = {entry.word for entry, _ in others}
     assert "tabby" in words and "moggy" not in words, "what is below a concept, but no slur"
     for entry, vector in others:
         assert np.allclose(documents._unit(meanings([entry], cache, encode)[0]), vector, atol=1e-2), entry.word
-    assert np.allclose(documents._unit(meanings(own, cache, encode, sentence=True)), made.concepts, atol=1e-2)
-    first = {entry.word: row for row, entry in reversed(list(enumerate(own)))}
+    assert np.allclose(documents._unit(meanings(this, cache, encode, sentence=True)), results.concepts, atol=1e-2)
+    first = {entry.word: row for row, entry in reversed(list(enumerate(this)))}
     for entry in chinese:  # means what its English name does
-        assert np.allclose(made.vectors[made.entries.index(entry)], made.concepts[first[entry.gloss]], atol=1e-2)
+        assert np.allclose(
+            results.vectors[results.entries.index(entry)], results.concepts[first[entry.gloss]], atol=1e-2
+        )
     assert chinese
 
 
 def test_what_is_held_out_is_in_no_group(whole_wordnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "is_held_out", lambda word: word in ("tabby", "trout") or is_held_out(word))
-    made = Lexicon.build(WORLD, tmp_path / "cache", whole_wordnet, encode)
-    assert not {"tabby", "trout"} & {entry.word for entry in made.entries}
+    results = Lexicon.build(WORLD, tmp_path / "cache", whole_wordnet, encode)
+    assert not {"tabby", "trout"} & {entry.word for entry in results.entries}
 
 
 # --- Captions ---------------------------------------------------------------------------------------------------------
@@ -224,7 +226,7 @@ def test_captions_fit_into_the_text_length() -> None:
         assert all(0 < size(caption(p, seed, length="long")) <= 22 for seed in SEEDS)
 
 
-def test_language_is_kept_and_both_are_drawn() -> None:
+def test_caption_languages() -> None:
     p = picture("cat")
     assert all(caption(p, seed, "en").isascii() for seed in SEEDS)
     assert not any(caption(p, seed, "zh").isascii() for seed in SEEDS)
@@ -232,7 +234,7 @@ def test_language_is_kept_and_both_are_drawn() -> None:
     assert 90 < chinese < 190  # 35 % of 400
 
 
-def test_without_a_chinese_name_captions_are_english_unless_asked() -> None:
+def test_without_a_chinese_name_captions_are_english_by_default() -> None:
     p = dataclasses.replace(picture("cat"), names={"en": "axolotl"}, keywords={"en": ("gills",)})
     assert all(caption(p, seed).isascii() for seed in SEEDS)
     assert any("axolotl" in caption(p, seed, "zh").lower() for seed in SEEDS)
@@ -240,7 +242,7 @@ def test_without_a_chinese_name_captions_are_english_unless_asked() -> None:
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("style", ["noto", "twemoji", "outline", "black glyph"])
-def test_style_is_named_exactly_when_asked(language: str, style: str) -> None:
+def test_style_is_named_only_on_request(language: str, style: str) -> None:
     p = picture("fish", style)
     for length in ("short", "long"):
         assert all(says_style(caption(p, seed, language, length, style=True), style) for seed in SEEDS)
@@ -265,7 +267,7 @@ def test_no_colour_is_claimed_that_was_not_measured() -> None:
             assert not any(COLOURS[name].zh in caption(p, seed, "zh", style=False) for name in wrong)
 
 
-def test_the_feeling_of_a_face_is_asked_for() -> None:
+def test_captions_name_the_mood_of_a_face() -> None:
     p = picture("grinning-face")
     texts = " ".join(caption(p, seed, "en") for seed in range(200)).lower()
     assert "happy face" in texts or "cheerful face" in texts
@@ -274,14 +276,14 @@ def test_the_feeling_of_a_face_is_asked_for() -> None:
     assert moods_of("crystal ball", ("crying",), "activities") == ()
 
 
-def test_skin_tone_is_said() -> None:
+def test_captions_name_skin_tones() -> None:
     p = dataclasses.replace(picture("cat"), skin="medium-dark")
     assert sum("medium-dark skin" in caption(p, seed, "en").lower() for seed in range(200)) > 80
     assert sum("中深肤色" in caption(p, seed, "zh") for seed in range(200)) > 80
 
 
 @pytest.mark.parametrize(
-    ("noun", "one", "many"),
+    ("noun", "item", "many"),
     [
         ("apple", "an apple", "apples"), ("unicorn", "a unicorn", "unicorns"),
         ("hourglass", "an hourglass", "hourglasses"),
@@ -292,8 +294,8 @@ def test_skin_tone_is_said() -> None:
         ("flag of Japan", "flag of Japan", "flags of Japan"), ("key", "a key", "keys"), ("UFO", "a UFO", "UFOs"),
     ],
 )  # fmt: skip
-def test_grammar(noun: str, one: str, many: str) -> None:
-    assert article(noun) == one
+def test_grammar(noun: str, item: str, many: str) -> None:
+    assert article(noun) == item
     assert plural(noun) == many
     if len(many.split()) == 1:
         assert singular(many) == (noun if noun != "cherries" else "cherry")
@@ -311,8 +313,8 @@ def test_grammar(noun: str, one: str, many: str) -> None:
 )  # fmt: skip
 def test_plurals_become_regular(text: str, regular_text: str) -> None:
     assert regular(text) == regular_text
-    for word, one in (("strawberrys", "strawberry"), ("boxs", "box"), ("mouses", "mouse"), ("cactuses", "cactus")):
-        assert singular(word) == one
+    for word, item in (("strawberrys", "strawberry"), ("boxs", "box"), ("mouses", "mouse"), ("cactuses", "cactus")):
+        assert singular(word) == item
     assert singular("cookies") == "cookie" and singular("fairies") == "fairy"
 
 

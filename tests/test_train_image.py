@@ -70,7 +70,7 @@ def test_a_batch_is_a_function_of_seed_and_step(task: ImageTask, parts: Path) ->
     assert not torch.equal(first["x"], other.batch(5, 0, 1, 0.1)["x"])
 
 
-def test_ranks_share_one_batch(task: ImageTask) -> None:
+def test_two_ranks_split_a_batch(task: ImageTask) -> None:
     whole = task.batch(5, 0, 1, 0.1)
     halves = [task.batch(5, rank, 2, 0.1) for rank in range(2)]
     for name in ("x", "t", "target", "mask"):
@@ -111,9 +111,9 @@ def test_the_batch_says_what_was_drawn(task: ImageTask) -> None:
         batch, draws = task.batch(step, 0, 1, 0.0), task.draws(np.random.default_rng((3, step)), 4)
         for i, (row, k, text, kind, drafted) in enumerate(zip(*vars(draws).values(), strict=True)):
             pixels, captions, warp, draft = task.item(int(row))
-            states, mask, told = task.embedder.states([captions[k]])
-            own = task.embedder.image(pixels[None])
-            vector = {NO_VECTOR: torch.zeros(1, 128), TEXT_VECTOR: told, IMAGE_VECTOR: own}[kind]
+            states, mask, answer = task.embedder.states([captions[k]])
+            this = task.embedder.image(pixels[None])
+            vector = {NO_VECTOR: torch.zeros(1, 128), TEXT_VECTOR: answer, IMAGE_VECTOR: this}[kind]
             assert torch.allclose(batch["vector"][i], vector[0], atol=0.1)  # read in bf16
             assert torch.equal(batch["mask"][i], mask[0] & bool(text))
             assert torch.allclose(batch["warp"][i], torch.from_numpy(warp), atol=0.01)
@@ -141,10 +141,10 @@ def test_a_draft_is_seen_as_its_picture_is(task: ImageTask) -> None:
             item = task.item(number * count + row)
             scene = staged(picture, seed) if number == STAGED else None
             colour = scene.objects[0].colour if scene else ""
-            own = None if colour is None else task.references.reference(picture, seed * VIEWS + number, colour)
-            assert (own is None) == (item.draft is None)
-            if own is not None and item.draft is not None:
-                assert np.array_equal(item.draft, likewise(own, item.warp))
+            this = None if colour is None else task.references.reference(picture, seed * VIEWS + number, colour)
+            assert (this is None) == (item.draft is None)
+            if this is not None and item.draft is not None:
+                assert np.array_equal(item.draft, likewise(this, item.warp))
                 seen.add((number, bool(colour), bool(item.warp.any())))
     assert {(AS_IT_IS, False, False), (WARPED, False, True), (STAGED, True, False)} <= seen
 
@@ -162,7 +162,7 @@ def test_where_there_is_a_draft_and_in_a_few_others_there_is_more_noise(task: Im
     assert torch.equal(seen[more < 1], drawn[more < 1])
 
 
-def test_a_style_without_colour_is_drawn_only_where_it_is_asked_for(task: ImageTask) -> None:
+def test_a_style_without_colour_is_always_named_in_captions(task: ImageTask) -> None:
     def named(row: int) -> list[bool]:
         style = STYLES[task.pictures[row].style]
         return [any(word.lower() in text.lower() for word in style.en + style.zh) for text in task.item(row)[1]]
@@ -181,8 +181,8 @@ def test_only_training_pictures_are_drawn(task: ImageTask) -> None:
 
 def test_another_seed_words_and_warps_and_composes_anew(task: ImageTask, parts: Path) -> None:
     other, count, rows = ImageTask(options(parts, seed=4)), len(task.pictures), range(0, len(task.encoded), 4)
-    said = [{c for row in rows for c in t.item(row)[1]} for t in (task, other)]
-    assert len(said[0] & said[1]) < len(said[0]) / 4
+    result = [{c for row in rows for c in t.item(row)[1]} for t in (task, other)]
+    assert len(result[0] & result[1]) < len(result[0]) / 4
     for row in range(count):
         assert np.array_equal(task.item(row)[0], other.item(row)[0]), "the picture as it is stays as it is"
     differ = [
@@ -218,11 +218,12 @@ def test_a_view_without_a_share_is_not_encoded(parts: Path) -> None:
     assert rows.max() < 2 * count and np.mean(rows < count) == pytest.approx(0.5, abs=0.05)
 
 
-def test_what_is_encoded_is_found_again(task: ImageTask, parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (file,) = (parts / "cache").iterdir()
-    assert file.suffix == ".npy"
+def test_encodings_are_cached(parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cached = replace(options(parts), cache=tmp_path)
+    first = ImageTask(cached).encoded.latents.clone()
+    assert [file.suffix for file in tmp_path.iterdir()] == [".npy"]
     monkeypatch.setattr("models.train.image._encoded", lambda *_: pytest.fail("encoded twice"))
-    assert torch.equal(ImageTask(options(parts)).encoded.latents, task.encoded.latents)
+    assert torch.equal(ImageTask(cached).encoded.latents, first)
 
 
 def test_encoding_that_is_cut_short_leaves_nothing_to_find(task: ImageTask, tmp_path: Path) -> None:
@@ -236,8 +237,8 @@ def test_encoding_that_is_cut_short_leaves_nothing_to_find(task: ImageTask, tmp_
             encode_all(CHUNK + 4, cut, reader, tmp_path / "some.npy")
         assert not list(tmp_path.glob("*.npy"))
         whole = encode_all(CHUNK + 4, task.item, reader, tmp_path / "some.npy")
-        kept = encode_all(CHUNK + 4, task.item, reader)
-    assert all(torch.equal(getattr(whole, field.name), getattr(kept, field.name)) for field in fields(Encoded))
+        stored = encode_all(CHUNK + 4, task.item, reader)
+    assert all(torch.equal(getattr(whole, field.name), getattr(stored, field.name)) for field in fields(Encoded))
 
 
 def test_held_out_figures_are_repeatable_and_tell_conditions_apart(task: ImageTask) -> None:
@@ -271,14 +272,14 @@ def together(parts: Path, out: Path, first: int, last: int) -> None:
 
 
 @pytest.mark.slow  # four runs
-def test_two_processes_with_muon_equal_one_and_resume(parts: Path, tmp_path: Path) -> None:
+def test_two_processes_with_muon_equal_a_single_process_and_resume(parts: Path, tmp_path: Path) -> None:
     together(parts, tmp_path / "one", 0, 4)
     for name, first, last in (("two", 0, 4), ("halted", 0, 2), ("halted", 2, 4)):
         in_two_processes(together, parts, tmp_path / name, first, last)
-    one, two, resumed = (load_file(tmp_path / f"{name}.safetensors") for name in ("one", "two", "halted"))
+    entry, two, resumed = (load_file(tmp_path / f"{name}.safetensors") for name in ("one", "two", "halted"))
     assert all(torch.equal(two[name], resumed[name]) for name in two)
     # Each process's half of a batch is summed on its own, and Muon's iterations may be in half precision.
-    assert all(torch.allclose(one[name], two[name], atol=1e-3) for name in one)
+    assert all(torch.allclose(entry[name], two[name], atol=1e-3) for name in entry)
 
 
 def test_a_run_starts_from_the_weights_of_another_or_of_a_part(parts: Path, tmp_path: Path) -> None:

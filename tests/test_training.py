@@ -74,7 +74,7 @@ def test_an_unknown_recipe_names_those_there_are(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("given", [{"init": Path("nowhere")}, {"resume": True}])
-def test_what_is_not_there_is_said_before_anything_is_built(given, tmp_path, monkeypatch):
+def test_missing_weights_are_reported_before_the_task_is_built(given, tmp_path, monkeypatch):
     def build(options: TaskOptions) -> AutoencoderTask:
         raise AssertionError("built for nothing")
 
@@ -127,7 +127,7 @@ def test_a_run_is_not_written_over(tmp_path, drawn_world):
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
 
 
-def test_weights_that_are_cut_short_are_one_sentence(tmp_path, drawn_world, monkeypatch, capsys):
+def test_truncated_weights_are_refused(tmp_path, drawn_world, monkeypatch, capsys):
     (tmp_path / "part").mkdir()
     (tmp_path / "part/some.safetensors").write_bytes(b"\x08\x00")
     monkeypatch.setattr(sys, "argv", ["models.train"])
@@ -136,7 +136,7 @@ def test_weights_that_are_cut_short_are_one_sentence(tmp_path, drawn_world, monk
     assert "header" in capsys.readouterr().err.lower()
 
 
-def test_a_checkpoint_that_fails_leaves_the_one_before(tmp_path, monkeypatch):
+def test_a_failed_checkpoint_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     first = trainer(tmp_path, 1)
     first.run()
     before = weights(tmp_path)
@@ -153,7 +153,7 @@ def test_a_checkpoint_that_fails_leaves_the_one_before(tmp_path, monkeypatch):
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(tmp_path).items())
 
 
-def test_a_part_that_is_not_written_to_its_end_is_the_one_before(tmp_path, monkeypatch):
+def test_an_interrupted_export_leaves_the_previous_part(tmp_path, monkeypatch):
     task = trainer(tmp_path, 1).task
     task.export(task.model, tmp_path)
     before = {file.name: file.read_bytes() for file in (tmp_path / "autoencoder").iterdir()}
@@ -197,10 +197,10 @@ def trained_together(out: Path) -> None:
     (out / f"end.{rank}").write_text(str(run.state.step))
 
 
-def test_two_processes_equal_one_and_end_together_though_their_clocks_differ(tmp_path):
+def test_two_processes_equal_a_single_process_and_end_together(tmp_path):
     in_two_processes(trained_together, tmp_path)
-    one, two = dict(three_steps(tmp_path / "one").plain.named_parameters()), load_file(tmp_path / "two.safetensors")
-    assert all(torch.allclose(one[name], two[name], atol=2e-5) for name in two)
+    entry, two = dict(three_steps(tmp_path / "one").plain.named_parameters()), load_file(tmp_path / "two.safetensors")
+    assert all(torch.allclose(entry[name], two[name], atol=2e-5) for name in two)
     ends = [int((tmp_path / f"end.{rank}").read_text()) for rank in range(2)]
     assert ends[0] == ends[1] > 0
 
@@ -229,7 +229,7 @@ def share(folder: Path) -> None:
         assert encoded.text_vectors.flatten().tolist() == list(range(count))
 
 
-def test_two_processes_read_one_encoding(tmp_path: Path) -> None:
+def test_two_processes_share_an_encoding(tmp_path: Path) -> None:
     in_two_processes(share, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -246,12 +246,12 @@ def no_precision_yet() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_precision_yet")
-@pytest.mark.parametrize(("native", "told"), [(torch.float32, "no"), (torch.bfloat16, "bf16")])
+@pytest.mark.parametrize(("native", "answer"), [(torch.float32, "no"), (torch.bfloat16, "bf16")])
 def test_training_is_at_the_precision_that_the_machine_is_fast_in(
-    native: torch.dtype, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    native: torch.dtype, answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "native_dtype", lambda: native)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     options = TaskOptions("tiny", seed=0, world=fixture_world(), batch_size=lambda _: 2)
     run = Trainer(Recipe(AutoencoderTask), options, tmp_path, Length(steps=1))
-    assert run.accelerator.mixed_precision == told
+    assert run.accelerator.mixed_precision == answer

@@ -44,13 +44,13 @@ def folder(tmp_path: Path) -> Path:
 def test_a_folder_becomes_a_training_set(studio: Command, folder: Path, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     out = tmp_path / "out"
-    said = studio("caption", folder, *FAKE, "--training-set", out, "--json")
-    rows = {Path(row["path"]).relative_to(folder).as_posix(): row for row in said.json}
+    output = studio("caption", folder, *FAKE, "--training-set", out, "--json")
+    rows = {Path(row["path"]).relative_to(folder).as_posix(): row for row in output.json}
     assert sorted(rows) == ["again.png", "grey.png", "moving.gif", "red.png", "sub/Red.JPG"]
     assert rows["again.png"]["caption"] == rows["red.png"]["caption"] == "a red face, happy"
     assert (rows["grey.png"]["known"], rows["grey.png"]["candidates"][0]["text"]) == (False, "a red face, happy")
-    assert said.code == 1 and sum(name in said.err for name in ("broken.png", "clear.png")) == 2
-    assert "has 3 pictures" in said.err and "does not know them: 2." in said.err
+    assert output.code == 1 and sum(name in output.err for name in ("broken.png", "clear.png")) == 2
+    assert "has 3 pictures" in output.err and "does not know them: 2." in output.err
     written = [json.loads(line) for line in (out / "metadata.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [list(row) for row in written] == [["file_name", "text"]] * 3
     names = {"again.png": "again.png", "red.png": "red.png", "Red-2.jpg": "sub/Red.JPG"}
@@ -100,31 +100,34 @@ def test_a_training_set_is_written_whole_or_not_at_all(tmp_path: Path, monkeypat
     assert len(list((tmp_path / "empty").iterdir())) == 7
 
 
-def test_a_folder_is_bounded_and_an_empty_one_is_said(
+def test_large_and_empty_folders_are_refused(
     studio: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "empty").mkdir()
     monkeypatch.setattr(inputs, "FILES", 3)
     for where, says in ((folder, "holds more than 3 pictures"), (tmp_path / "empty", "holds no pictures or clips")):
-        said = studio("caption", where, *FAKE)
-        assert said.code == 2 and says in said.err and said.err.count("\n") == 1 and not said.out
+        output = studio("caption", where, *FAKE)
+        assert output.code == 2 and says in output.err and output.err.count("\n") == 1 and not output.out
     assert not (tmp_path / "home" / "home.db").exists()
 
 
-def test_what_a_person_says_of_a_picture_is_found_and_outlives_the_database(
-    studio: Command, folder: Path, tmp_path: Path
-) -> None:
+def test_edited_captions_are_searchable_and_survive_a_rebuild(studio: Command, folder: Path, tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     studio("caption", folder / "red.png", *FAKE)
     (text,) = home.gallery.page(Filter(kind="text"))
     home.gallery.mark([text.sha256], caption="an apple", sure=0.4, round_trip=0.7)
     home.gallery.mark([text.sha256], caption="a tomato")
     for _ in range(2):
-        kept = home.gallery.get(text.sha256)
-        assert (kept.words, kept.text, kept.sure, kept.round_trip) == ("a tomato", "a red face, happy", None, None)
-        assert read_annotations(kept.path).caption == "a tomato"
-        found = [home.gallery.count(Filter(words=words)) for words in ("tomato", "red face", "apple")]
-        assert found == [1, 1, 0]
+        stored = home.gallery.get(text.sha256)
+        assert (stored.words, stored.text, stored.sure, stored.round_trip) == (
+            "a tomato",
+            "a red face, happy",
+            None,
+            None,
+        )
+        assert read_annotations(stored.path).caption == "a tomato"
+        result = [home.gallery.count(Filter(words=words)) for words in ("tomato", "red face", "apple")]
+        assert result == [1, 1, 0]
         maintenance.rebuild(home.root)
         home = Home(tmp_path / "home")
 
@@ -152,22 +155,22 @@ def odd_pictures(folder: Path) -> None:
         (folder / name).write_bytes(cut)
 
 
-def test_any_picture_is_described_or_refused_in_one_sentence(studio: Command, tmp_path: Path) -> None:
+def test_any_picture_is_described_or_refused(studio: Command, tmp_path: Path) -> None:
     (folder := tmp_path / "odd").mkdir()
     odd_pictures(folder)
     os.mkfifo(folder / "pipe.png")
-    said = studio("caption", folder, *FAKE, "--training-set", tmp_path / "out", "--json")
-    become = {Path(row["path"]).name: "known" if row["known"] else "unknown" for row in said.json}
+    output = studio("caption", folder, *FAKE, "--training-set", tmp_path / "out", "--json")
+    become = {Path(row["path"]).name: "known" if row["known"] else "unknown" for row in output.json}
     there = [path.name for path in folder.iterdir() if not path.name.startswith("pipe")]
     assert become == {name: name.partition("-")[0] for name in there if not name.startswith("refused")}
-    assert all(row["caption"].endswith("a red face, happy") for row in said.json)
-    sentences = said.err.splitlines()
+    assert all(row["caption"].endswith("a red face, happy") for row in output.json)
+    sentences = output.err.splitlines()
     for name in (name for name in there if name.startswith("refused")):
         assert len([line for line in sentences if f"/{name} " in line and line.endswith(".")]) == 1, name
-    assert "Traceback" not in said.err and len(list((tmp_path / "out").iterdir())) == 2 * 5 + 1
+    assert "Traceback" not in output.err and len(list((tmp_path / "out").iterdir())) == 2 * 5 + 1
     for alone in ("pipe.png", "nothing.png"):
-        told = studio("caption", folder / alone, *FAKE)
-        assert told.code == 2 and "does not exist" in told.err and not told.out
+        answer = studio("caption", folder / alone, *FAKE)
+        assert answer.code == 2 and "does not exist" in answer.err and not answer.out
 
 
 def test_datasets_loads_the_folder_of_a_batch(studio: Callable[..., Output], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from queue_kit import made, picture, planned
+from queue_kit import artifacts, picture, planned
 from tiny_files import SUFFIXES
 from tiny_parts import save_tiny_parts
 
@@ -33,7 +33,7 @@ CAN = Fake().capabilities()
 
 def drawn(task: str = "image", **fields: Any) -> tuple[Job, list[Artifact]]:
     request = resolve(make_request(task, **{"prompt": "a cat", "seed": 5, "model": "fake", **fields}), CAN)
-    return planned(request, Fake()), made(Fake(), request)
+    return planned(request, Fake()), artifacts(Fake(), request)
 
 
 def save(path: Path, job: Job, result: Artifact, kind: str = "png", shown: Image.Image | None = None) -> Path:
@@ -52,7 +52,7 @@ def retold(path: Path, **changes: Any) -> Path:
     return path
 
 
-def test_every_picture_of_a_job_is_made_again_alone(tmp_path: Path) -> None:
+def test_every_picture_of_a_job_is_verified(tmp_path: Path) -> None:
     job, results = drawn(prompt="戴帽子的小狗 🐶", seed=2**32 - 3, count=6, style="noto")
     assert len({picture(result).tobytes() for result in results}) == 6
     for result in results:
@@ -60,12 +60,12 @@ def test_every_picture_of_a_job_is_made_again_alone(tmp_path: Path) -> None:
         assert (verdict.result, verdict.psnr, verdict.why) == ("identical", None, "")
 
 
-def test_a_real_model_makes_the_same_pixels_alone_as_in_company(tmp_path: Path) -> None:
+def test_a_real_model_is_verified_alone_and_in_a_batch(tmp_path: Path) -> None:
     backend = Embedded(str(save_tiny_parts(tmp_path / "parts")))
     for count in (1, 3):
-        asked = make_request(prompt="a cat", seed=1, steps=2, count=count)
-        request = resolve(asked, backend.capabilities())
-        job, results = planned(request, backend), made(backend, request)
+        query = make_request(prompt="a cat", seed=1, steps=2, count=count)
+        request = resolve(query, backend.capabilities())
+        job, results = planned(request, backend), artifacts(backend, request)
         for result in results:
             verdict = verify(save(tmp_path / "a.png", job, result), opener=lambda model: backend)
             assert (verdict.result, verdict.why) == ("identical", "")
@@ -79,7 +79,7 @@ def test_every_format_is_compared_as_it_was_written(tmp_path: Path, kind: str) -
     assert verify(save(tmp_path / "a", job, result, kind)).result == "identical"
 
 
-def test_pictures_made_from_pictures(tmp_path: Path) -> None:
+def test_pictures_with_input_pictures_are_verified(tmp_path: Path) -> None:
     Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
     red = {"path": str(tmp_path / "red.png")}
     # The fake draws from the path too; a model reads the pixels.
@@ -164,7 +164,7 @@ class Other(Fake):
             yield number, event
 
 
-def test_what_is_not_as_it_was_is_said(tmp_path: Path) -> None:
+def test_differences_of_model_version_and_dtype_are_named(tmp_path: Path) -> None:
     job, (result,) = drawn()
     path = retold(save(tmp_path / "a.png", job, result), version="0.0.1", how={"dtype": "float32"})
     verdict = verify(path, opener=lambda model: Other())
@@ -192,7 +192,7 @@ def test_the_recorded_shape_is_used(tmp_path: Path) -> None:
     assert shapes == [(8, 1, 8), (1, 1, 8)]
 
 
-def test_what_can_not_be_made_again_is_refused(tmp_path: Path) -> None:
+def test_refusals_of_verify(tmp_path: Path) -> None:
     job, (result,) = drawn()
     Image.new("RGBA", (9, 9)).save(tmp_path / "plain.png")
     a1111 = PngInfo()
@@ -249,7 +249,7 @@ def test_every_frame_counts(tmp_path: Path) -> None:
 def test_a_caption_is_compared_word_for_word(tmp_path: Path) -> None:
     Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
     request = resolve(make_request("caption", image={"path": str(tmp_path / "red.png")}, model="fake"), CAN)
-    job, (result,) = planned(request, Fake()), made(Fake(), request)
+    job, (result,) = planned(request, Fake()), artifacts(Fake(), request)
     path = tmp_path / "a.txt"
     path.write_bytes(write(result.data, result.media_type, provenance(job, result)))
     assert verify(path) == Verdict("identical", None, "")
@@ -268,20 +268,20 @@ def test_a_caption_is_compared_word_for_word(tmp_path: Path) -> None:
 def test_the_command(studio: Callable, tmp_path: Path) -> None:
     rows = studio("generate", "a cat", "--count", 2, "--seed", 3, "--model", "fake", "--out", tmp_path, "--json").json
     paths = [row["path"] for row in rows]
-    one = studio("verify", paths[0], "--json")
-    assert (one.code, one.json) == (0, {"path": paths[0], "result": "identical", "psnr": None, "why": ""})
+    first = studio("verify", paths[0], "--json")
+    assert (first.code, first.json) == (0, {"path": paths[0], "result": "identical", "psnr": None, "why": ""})
     both = studio("verify", *paths)
     assert both.code == 0 and both.out.splitlines() == [f"{path}\tidentical" for path in paths]
     before = [Path(path).read_bytes() for path in paths]
     job, (result,) = drawn(prompt="a dog")
     edited = save(tmp_path / "edited.png", job, result, shown=noisy(picture(result), 90))
-    said = studio("verify", *paths, edited, "--json")
-    assert said.code == 1 and [row["result"] for row in said.json] == ["identical", "identical", "different"]
+    output = studio("verify", *paths, edited, "--json")
+    assert output.code == 1 and [row["result"] for row in output.json] == ["identical", "identical", "different"]
     assert "edited.png\tdifferent (" in studio("verify", edited).out and studio("verify", edited).code == 1
-    said = studio("verify", paths[0], tmp_path / "none.png", "--json")
-    assert said.code == 1 and len(said.json) == 1 and "none.png is not there" in said.err
-    said = studio("verify", tmp_path / "none.png", "--json")
-    assert (said.code, said.out) == (2, "")
+    output = studio("verify", paths[0], tmp_path / "none.png", "--json")
+    assert output.code == 1 and len(output.json) == 1 and "none.png is not there" in output.err
+    output = studio("verify", tmp_path / "none.png", "--json")
+    assert (output.code, output.out) == (2, "")
     assert [Path(path).read_bytes() for path in paths] == before, "nothing is written"
     assert len(list(tmp_path.glob("*.png"))) == 3
 
@@ -298,5 +298,5 @@ def test_stopped_it_says_what_it_knows(studio: Callable, tmp_path: Path, monkeyp
         return draw(fake, requests, previews)
 
     monkeypatch.setattr(Fake, "_images", stopped)
-    said = studio("verify", *paths, "--json")
-    assert said.code == 130 and [row["result"] for row in said.json] == ["identical"] and len(calls) == 2
+    output = studio("verify", *paths, "--json")
+    assert output.code == 130 and [row["result"] for row in output.json] == ["identical"] and len(calls) == 2

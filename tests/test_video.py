@@ -81,10 +81,10 @@ def image(parts: Path) -> DiT:
 
 def network(image: DiT, awake: bool = False, **changes: object) -> VideoDiT:
     torch.manual_seed(1)
-    made = VideoDiT(**{**preset("video", "tiny"), "context": image.config.context, **changes})
+    results = VideoDiT(**{**preset("video", "tiny"), "context": image.config.context, **changes})
     if awake:
-        awaken(made)
-    return made.eval()
+        awaken(results)
+    return results.eval()
 
 
 def known(batch: int, count: int, loop: bool = False) -> Frames:
@@ -107,43 +107,43 @@ def without_gradients() -> Iterator[None]:
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_at_first_a_clip_is_pictures_drawn_apart(image: DiT, count: int) -> None:
-    frames, said, x, t = (
+    frames, result, x, t = (
         known(2, count),
         condition(image, 2),
         torch.randn(2, count, 8, 16, 16),
         torch.tensor([0.3, 0.9]),
     )
-    clip = network(image)(image, x, t, said, frames)
+    clip = network(image)(image, x, t, result, frames)
     for number in range(count):
-        apart = image(x[:, number], t, said.states, said.mask, said.vector, frames.draft[:, number])
+        apart = image(x[:, number], t, result.states, result.mask, result.vector, frames.draft[:, number])
         assert torch.allclose(clip[:, number], apart, rtol=1e-3, atol=1e-3)
-    each = (part.repeat_interleave(count, 0) for part in (t, said.states, said.mask, said.vector))
+    each = (part.repeat_interleave(count, 0) for part in (t, result.states, result.mask, result.vector))
     together = image(x.flatten(0, 1), *each, frames.draft.flatten(0, 1))  # the same shape: the same bits
     assert torch.equal(clip.flatten(0, 1), together)
 
 
 def test_only_what_is_added_is_stored(image: DiT, tmp_path: Path) -> None:
-    made = network(image, awake=True)
-    made.save_pretrained(tmp_path)
+    results = network(image, awake=True)
+    results.save_pretrained(tmp_path)
     stored = VideoDiT.from_pretrained(tmp_path)
-    own, other = dict(made.named_parameters()), dict(image.named_parameters())
-    assert not {id(p) for p in own.values()} & {id(p) for p in other.values()}
-    assert all(torch.equal(own[name], p) for name, p in stored.named_parameters())
+    this, other = dict(results.named_parameters()), dict(image.named_parameters())
+    assert not {id(p) for p in this.values()} & {id(p) for p in other.values()}
+    assert all(torch.equal(this[name], p) for name, p in stored.named_parameters())
 
 
 def test_woken_frames_see_each_other_and_the_order_of_time(image: DiT) -> None:
-    made, frames, said = network(image, awake=True), known(1, 4), condition(image, 1)
+    results, frames, result = network(image, awake=True), known(1, 4), condition(image, 1)
     x, t = torch.randn(1, 4, 8, 16, 16), torch.tensor([0.5])
-    before = made(image, x, t, said, frames)
+    before = results(image, x, t, result, frames)
     other = x.clone()
     other[:, 3] += 1
-    assert not torch.allclose(made(image, other, t, said, frames)[:, 0], before[:, 0], atol=1e-4)
-    turned = made(image, x, t, said, Frames(**{**vars(frames), "times": frames.times.flip(1)}))
+    assert not torch.allclose(results(image, other, t, result, frames)[:, 0], before[:, 0], atol=1e-4)
+    turned = results(image, x, t, result, Frames(**{**vars(frames), "times": frames.times.flip(1)}))
     assert not torch.allclose(turned, before, atol=1e-4)
 
 
 def test_a_loop_begins_where_its_first_frame_is_given_and_else_nowhere(image: DiT) -> None:
-    made, said, x, t = (
+    results, result, x, t = (
         network(image, awake=True),
         condition(image, 1),
         torch.randn(1, 6, 8, 16, 16),
@@ -152,8 +152,8 @@ def test_a_loop_begins_where_its_first_frame_is_given_and_else_nowhere(image: Di
     for shown in (False, True):
         frames = known(1, 6, loop=True)
         frames = replace(frames, first=frames.first * shown)
-        straight = made(image, x, t, said, frames)
-        rolled = made(image, x.roll(2, 1), t, said, replace(frames, draft=frames.draft.roll(2, 1)))
+        straight = results(image, x, t, result, frames)
+        rolled = results(image, x.roll(2, 1), t, result, replace(frames, draft=frames.draft.roll(2, 1)))
         assert torch.allclose(rolled, straight.roll(2, 1), atol=2e-3) is not shown
 
 
@@ -236,8 +236,8 @@ def test_a_true_plan_draws_the_clip() -> None:
         def poses(self, times: torch.Tensor, loop: torch.Tensor) -> torch.Tensor:
             return torch.from_numpy(item.poses).transpose(0, 1)[None]
 
-    made = True_(plan.curves, plan.start, torch.from_numpy(item.places)[None], plan.masks, plan.left_out)
-    frames = moved(to_tensor(item.rest), made, frame_times(FRAMES, loop), loop)[0][0]
+    results = True_(plan.curves, plan.start, torch.from_numpy(item.places)[None], plan.masks, plan.left_out)
+    frames = moved(to_tensor(item.rest), results, frame_times(FRAMES, loop), loop)[0][0]
     assert (frames - to_tensor(item.frames)).abs().mean() < 0.01
     assert np.allclose(item.poses[1], REST)
 
@@ -249,19 +249,19 @@ def test_noise_is_partly_shared_and_of_unit_variance() -> None:
 
 
 def test_from_pure_noise_all_can_be_copied_from_the_draft(image: DiT) -> None:
-    made, frames, said = network(image), known(1, 3), condition(image, 1)
-    torch.nn.init.ones_(made.copy_out.bias)
-    x, one = torch.randn(1, 3, 8, 16, 16), torch.ones(1)
-    assert torch.allclose(x - made(image, x, one, said, frames), frames.draft, atol=1e-2)
-    steps = list(denoise_clip(made, image, x, said, frames, torch.zeros(1), ClipSampling(steps=3)))
+    results, frames, result = network(image), known(1, 3), condition(image, 1)
+    torch.nn.init.ones_(results.copy_out.bias)
+    x, row = torch.randn(1, 3, 8, 16, 16), torch.ones(1)
+    assert torch.allclose(x - results(image, x, row, result, frames), frames.draft, atol=1e-2)
+    steps = list(denoise_clip(results, image, x, result, frames, torch.zeros(1), ClipSampling(steps=3)))
     assert len(steps) == 3 and all(torch.isfinite(clean).all() for clean in steps)
 
 
 def test_frames_that_are_given_stay_as_they_are(image: DiT) -> None:
-    made, frames, said = network(image, awake=True), known(2, 4), condition(image, 2)
+    results, frames, result = network(image, awake=True), known(2, 4), condition(image, 2)
     frames.last[1] = torch.randn(8, 16, 16)
     noise = torch.randn(2, 4, 8, 16, 16)
-    *_, clean = denoise_clip(made, image, noise, said, frames, torch.full((2,), 0.4), ClipSampling())
+    *_, clean = denoise_clip(results, image, noise, result, frames, torch.full((2,), 0.4), ClipSampling())
     same = torch.stack([torch.isclose(clean[:, i], frames.draft[:, i], atol=1e-5).flatten(1).all(1) for i in range(4)])
     assert same.T.tolist() == [[True, False, False, False]] * 2
     assert torch.allclose(clean[1, -1], frames.last[1], atol=1e-5) and not torch.allclose(clean[0, -1], frames.last[1])
@@ -400,8 +400,8 @@ def test_steps_are_reported_with_previews(pipeline: ClipPipeline) -> None:
 def test_what_leads_away_does_not_come_back() -> None:
     assert named_motions("A cat SLIDES TO THE LEFT and spins") == ["slide left", "spin"]
     assert named_motions("a rocket flies up") == ["slide up"] and not can_loop("a rocket flies up")
-    said = {"a cat slides left": False, "小猫落下": False, "a cat slides left and spins": True, "a candle": True}
-    assert {text: can_loop(text) for text in said} == said
+    result = {"a cat slides left": False, "小猫落下": False, "a cat slides left and spins": True, "a candle": True}
+    assert {text: can_loop(text) for text in result} == result
 
 
 # --- The motion head --------------------------------------------------------------------------------------------------
@@ -429,7 +429,7 @@ def wandering(frames: int = CLIP_FRAMES) -> np.ndarray:
     return np.stack([np.roll(picture, 3 * number, 1) for number in range(frames)])
 
 
-def test_a_still_clip_is_its_picture_and_a_moving_one_has_an_order(embedder: Embedder) -> None:
+def test_the_vector_of_a_still_clip_is_that_of_its_picture(embedder: Embedder) -> None:
     frames, picture = wandering(), fixture_world().pixels[:1]
     still, there, back = embedder.clip([np.repeat(picture, 5, 0), frames, frames[::-1]])
     assert torch.allclose(still, embedder.image(picture)[0], atol=1e-3)
@@ -450,21 +450,21 @@ def test_an_untrained_head_gives_the_mean_of_the_frames(motion_parts: Path, embe
     )
     without = Embedder(embedder.tokenizer, embedder.language, embedder.vision, embedder.space)
     mean = F.normalize(embedder.image(wandering()).mean(0), dim=0)
-    for one in (fresh, without):
-        assert torch.allclose(one.clip([wandering()])[0], mean, atol=1e-5)
+    for row in (fresh, without):
+        assert torch.allclose(row.clip([wandering()])[0], mean, atol=1e-5)
 
 
 def test_a_pipeline_reads_clips_as_its_parts_do(motion_parts: Path, embedder: Embedder, tmp_path: Path) -> None:
     pipeline = StickerPipeline.assemble(motion_parts)
     pipeline.save_pretrained(tmp_path / "saved")
-    for made in (pipeline, StickerPipeline.from_pretrained(tmp_path / "saved")):
-        assert torch.allclose(made.embedder.clip([wandering()]), embedder.clip([wandering()]), atol=1e-5)
+    for results in (pipeline, StickerPipeline.from_pretrained(tmp_path / "saved")):
+        assert torch.allclose(results.embedder.clip([wandering()]), embedder.clip([wandering()]), atol=1e-5)
 
 
 # --- Its part ---------------------------------------------------------------------------------------------------------
 
 
-def test_one_that_was_made_with_another_space_is_left_out(motion_parts: Path, tmp_path: Path) -> None:
+def test_a_motion_head_of_another_space_is_not_loaded(motion_parts: Path, tmp_path: Path) -> None:
     other = save_tiny_parts(tmp_path)
     save_part(MotionHead(**preset(MOTION, "tiny")), MOTION, other, {"space": "another"})
     assert Embedder.load(other).motion is None
@@ -505,15 +505,15 @@ def small(motion_options: TaskOptions) -> MotionTask:
     return MotionTask(motion_options, clips=24, held=6)
 
 
-def test_what_moves_alike_is_said_of_other_things(motion_options: TaskOptions) -> None:
+def test_motion_pairs_describe_other_things(motion_options: TaskOptions) -> None:
     world = motion_options.world
     clips = [make_clip(world, seed) for seed in range(20)]
     two = next(clip for clip in clips if len(clip.tracks) == 2 and not clip.scene)
-    for one in (clip for clip in clips if len(clip.tracks) == 1 and not clip.scene):
-        own, *others = motion_item(world, one).pairs
-        assert own[0] is None and len(others) == PAIRS - 1
+    for row in (clip for clip in clips if len(clip.tracks) == 1 and not clip.scene):
+        this, *others = motion_item(world, row).pairs
+        assert this[0] is None and len(others) == PAIRS - 1
         for picture, caption in others:
-            assert picture is not None and one.tracks[0].move.motion in named_motions(caption)
+            assert picture is not None and row.tracks[0].move.motion in named_motions(caption)
     assert all(picture is None for picture, _ in motion_item(world, two).pairs)
 
 

@@ -145,8 +145,8 @@ def test_sigmoid_loss_is_the_papers():
     left, right = unit(5, 16, seed=1), unit(5, 16, seed=2)
     z = 2 * torch.eye(5) - 1
     expected = -F.logsigmoid(z * (10 * left @ right.T - 3)).sum() / 5
-    found = sigmoid_loss(left, right, torch.eye(5), torch.ones(5, 5), torch.tensor(10.0), torch.tensor(-3.0))
-    assert float(found) == pytest.approx(float(expected), rel=1e-5)
+    result = sigmoid_loss(left, right, torch.eye(5), torch.ones(5, 5), torch.tensor(10.0), torch.tensor(-3.0))
+    assert float(result) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_a_weight_of_zero_takes_a_pair_out():
@@ -169,14 +169,14 @@ def test_labels_grade_what_a_caption_names():
     assert weights.min() == 1
 
 
-def test_a_scene_fits_its_own_caption_and_ignores_single_pictures_of_its_things():
+def test_labels_of_scenes():
     pictures = facts([0, 0, 0], scene=[-1, 6, 7])
     labels, weights = pair_labels(pictures, facts([0, 0, 5], scene=[-1, 6, 9]))
     assert labels.tolist() == [[1, 0, 0], [0, 1, 0], [0, pytest.approx(CONTRAST), 0]]
     assert weights.tolist() == [[1, 0, 1], [0, 1, 1], [0, 1, 1]]
 
 
-def test_pictures_of_one_concept_are_near_across_styles():
+def test_labels_of_pictures_of_the_same_concept():
     labels, weights = picture_labels(facts([0, 0, 1], style=[0, 1, 0]))
     assert labels[0].tolist() == pytest.approx([1, PICTURE_STYLE, 0])
     assert weights.diagonal().tolist() == [0, 0, 0]
@@ -185,16 +185,16 @@ def test_pictures_of_one_concept_are_near_across_styles():
 def test_the_filter_drops_what_disagrees_and_little_else():
     cosines = 0.6 + 0.05 * torch.randn(500, generator=torch.Generator().manual_seed(0))
     cosines[:10] = 0.0
-    kept = agreeing(cosines)
-    assert not kept[:10].any()
-    assert kept[10:].float().mean() > 0.98
+    stored = agreeing(cosines)
+    assert not stored[:10].any()
+    assert stored[10:].float().mean() > 0.98
     assert agreeing(torch.full((8,), 0.3)).all()  # nothing stands out
 
 
 # --- the door --------------------------------------------------------------------------------------------------------
 
 
-def test_a_vector_does_not_depend_on_its_company(embedder):
+def test_a_vector_does_not_depend_on_the_batch(embedder):
     """To the last bit: the same prompt must give the same picture whatever else was asked."""
     words = ["a red cat", "猫", "two stars"]
     assert torch.equal(embedder.text(words)[1], embedder.text(["x", "猫", *["y"] * 40])[1])

@@ -54,14 +54,14 @@ def test_every_shipped_part_is_in_the_wheel(wheel):
     assert not any(name.startswith(("tests/", "runs/", "benchmarks/")) for name in names)
 
 
-def test_the_installed_package_runs_on_its_own_files(elsewhere):
-    asked = (
+def test_the_installed_package_uses_its_files(elsewhere):
+    requests = (
         "import models.assets as a; print(a.__file__, a.assets())",
         "from models.weights import listed_parts; print(*listed_parts())",
         "import studio, pathlib; print(pathlib.Path(studio.__file__).parent / 'page')",
     )
-    own, parts, page = run(elsewhere, "-c", "\n".join(asked)).stdout.splitlines()
-    assert all(path.startswith(str(elsewhere)) for path in (*own.split(), page))
+    this, parts, page = run(elsewhere, "-c", "\n".join(requests)).stdout.splitlines()
+    assert all(path.startswith(str(elsewhere)) for path in (*this.split(), page))
     assert not (ROOT / "assets/weights/manifest.json").exists() or set(PARTS) <= set(parts.split())
     assert (Path(page) / "templates").is_dir() and (Path(page) / "static").is_dir()
 

@@ -79,7 +79,7 @@ def test_a_job_is_seen_step_by_step_and_ends_saved(shared: Studio) -> None:
     assert Image.open(saved[0].path).mode == "RGBA"
 
 
-def test_the_same_job_is_found_not_made_again(shared: Studio) -> None:
+def test_a_finished_job_is_cached(shared: Studio) -> None:
     first, _ = finish(shared, drawing("a cat"))
     second, end = finish(shared, drawing("a cat"))
     assert not first[0].cached and second[0].cached and isinstance(end, Done)
@@ -102,7 +102,7 @@ def test_a_job_keeps_the_pictures_it_was_given(shared: Studio, tmp_path: Path) -
     assert shared.queue.job(job).request.like.path.startswith(str(shared.home / "inputs"))
 
 
-def test_cancel_stops_a_running_job_and_one_in_line(shared: Studio) -> None:
+def test_cancel_stops_running_and_waiting_jobs(shared: Studio) -> None:
     running, waiting = shared.submit(drawing("slow", 0.1, steps=100)), shared.submit(drawing("next", 0.1))
     first_step(shared, running)
     assert (shared.queue.ahead(running), shared.queue.ahead(waiting)) == (0, 1)
@@ -130,7 +130,7 @@ def test_two_watchers_see_the_same_job_and_leaving_does_not_stop_it(shared: Stud
     assert isinstance(list(shared.events(job))[-1], Done), "who comes late sees how it ended"
 
 
-def test_a_job_outlives_its_worker_and_is_put_aside_the_second_time(studio: Studio) -> None:
+def test_a_job_survives_a_killed_worker_and_is_quarantined_after_the_second(studio: Studio) -> None:
     running, waiting = studio.submit(drawing("slow", 0.1, steps=100)), studio.submit(drawing("next", 0.01))
     first_step(studio, running)
     send(studio, signal.SIGKILL)
@@ -146,28 +146,28 @@ def test_a_job_outlives_its_worker_and_is_put_aside_the_second_time(studio: Stud
 
 
 def test_what_waits_goes_on_another_day_with_the_same_pixels(studio: Studio) -> None:
-    one, two = drawing("slow", 0.05, steps=10, count=12), drawing("next")
-    jobs = [studio.submit(one), studio.submit(two)]
+    item, two = drawing("slow", 0.05, steps=10, count=12), drawing("next")
+    jobs = [studio.submit(item), studio.submit(two)]
     while not studio.gallery.results(jobs[0]):
         time.sleep(0.02)
     studio.close()
     states = [studio.queue.job(job).state for job in jobs]
     assert states == ["waiting", "waiting"]
-    kept = set(studio.gallery.results(jobs[0]))
-    assert 0 < len(kept) < 12, "some are done"
+    stored = set(studio.gallery.results(jobs[0]))
+    assert 0 < len(stored) < 12, "some are done"
     another = Studio(studio.home)
     another.open()
     events = [list(another.events(job)) for job in jobs]
     another.close()
     assert all(each[-1] == Done() for each in events)
     straight = Home(studio.home.parent / "straight")
-    for request, job in ((one, jobs[0]), (two, jobs[1])):
+    for request, job in ((item, jobs[0]), (two, jobs[1])):
         list(run_job(Fake(), request, GallerySink(straight.gallery)))
         pixels = [[p.path.read_bytes() for p in s.gallery.page(Filter()) if p.job == job] for s in (another, straight)]
         assert pixels[0] and sorted(pixels[0]) == sorted(pixels[1])
 
 
-def test_two_studios_share_a_home_and_one_takes_over(studio: Studio) -> None:
+def test_a_second_studio_takes_over_a_shared_home(studio: Studio) -> None:
     other = Studio(studio.home)
     job = studio.submit(drawing("slow", 0.05, steps=100))
     first_step(studio, job)
@@ -179,7 +179,7 @@ def test_two_studios_share_a_home_and_one_takes_over(studio: Studio) -> None:
     other.close()
 
 
-def test_jobs_drawn_together_end_each_on_its_own(shared: Studio) -> None:
+def test_batched_jobs_end_separately(shared: Studio) -> None:
     shared.queue.pause()
     jobs = [shared.submit(drawing(f"face {n}", 0.05, shape=8, steps=20)) for n in range(3)]
     shared.queue.pause(False)
@@ -258,7 +258,7 @@ def test_where_the_store_refuses_the_worker_waits_and_goes_on(
     monkeypatch.setattr(worker, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(sys, "stderr", FullDisk())
     shown = work(home)
-    assert [str(one) for one in shown if one] == ["the disk is full."] * 2 and shown[-1] is None
+    assert [str(item) for item in shown if item] == ["the disk is full."] * 2 and shown[-1] is None
     assert home.queue.counts() == {"done": 1} and home.gallery.count() == 1 and len(tries) > 3
 
 
@@ -277,9 +277,7 @@ def test_what_waits_is_done_once_the_disk_has_room_without_a_new_job(
     assert list(studio.events(job.id))[-1] == Done()
 
 
-def test_a_worker_that_hangs_is_said_and_ended_and_its_job_put_back(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hanging_worker_is_reported_and_killed(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "QUIET", 1.5)
     job = studio.submit(drawing("slow", 0.1, steps=100))
     first_step(studio, job)
@@ -288,8 +286,12 @@ def test_a_worker_that_hangs_is_said_and_ended_and_its_job_put_back(
         send(studio, signal.SIGSTOP)
         studio.cancel(job)
         until(studio.trouble)
-        said = client.get("/api/v1/health").json()
-        assert said["status"] == "stalled" and "nothing has been heard" in said["problem"] and said["worker_seen"] > 1
+        result = client.get("/api/v1/health").json()
+        assert (
+            result["status"] == "stalled"
+            and "nothing has been heard" in result["problem"]
+            and result["worker_seen"] > 1
+        )
     monkeypatch.setattr(worker, "HANGS", 3)
     assert isinstance(list(studio.events(job))[-1], Cancelled)
     assert isinstance(finish(studio, drawing("after"))[1], Done) and studio.trouble() is None
@@ -327,17 +329,17 @@ class Deadly(Fake):
 
 
 @pytest.mark.parametrize(
-    ("kind", "kept", "says"),
+    ("kind", "stored", "says"),
     [(Deadly, 0, "exit code 3"), (SecondBatch, 8, "2 times"), (Other, 0, "the model is another one")],
 )
-def test_what_ends_its_worker_is_not_tried_for_ever(tmp_path: Path, kind: type[Fake], kept: int, says: str) -> None:
+def test_what_ends_its_worker_is_not_tried_for_ever(tmp_path: Path, kind: type[Fake], stored: int, says: str) -> None:
     """With its first job, with its second batch; and a model that is another one in the worker."""
     studio = Studio(tmp_path, opener=partial(in_worker, kind))
     job = studio.submit(drawing("many", count=12))
     *_, end = studio.events(job)
     studio.close()
     assert isinstance(end, Failed) and says in end.sentence
-    assert len(studio.gallery.results(job)) == kept, "what was drawn is kept"
+    assert len(studio.gallery.results(job)) == stored, "what was drawn is kept"
 
 
 class Homely(Fake):  # says where its settings are
@@ -345,7 +347,7 @@ class Homely(Fake):  # says where its settings are
         raise Refused(str(settings.home()))
 
 
-def test_the_worker_takes_the_settings_of_its_own_home(tmp_path: Path) -> None:
+def test_the_worker_reads_the_settings_of_its_home(tmp_path: Path) -> None:
     with Studio(tmp_path / "named", opener=partial(in_worker, Homely)) as studio:
         assert finish(studio, drawing("a cat"))[1] == Failed(Message(str(tmp_path / "named")))
 
@@ -355,8 +357,8 @@ def test_the_worker_takes_the_settings_of_its_own_home(tmp_path: Path) -> None:
 
 def health(studio: Studio, model: str = "fake") -> dict[str, Any]:
     with client_of(v1.router(studio, model)) as client:
-        said: dict[str, Any] = client.get("/api/v1/health").json()
-    return said
+        result: dict[str, Any] = client.get("/api/v1/health").json()
+    return result
 
 
 def test_of_a_new_model_no_weights_are_read_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,5 +369,5 @@ def test_of_a_new_model_no_weights_are_read_through(tmp_path: Path, monkeypatch:
         assert health(studio, f"diffusers:{folder}")["status"] == "ok"
         (file,) = (folder / "unet").glob("*.safetensors")
         file.write_bytes(file.read_bytes()[:-1])
-        said = health(studio, f"diffusers:{folder}")
-        assert said["status"] == "not ready" and file.name in said["problem"]
+        result = health(studio, f"diffusers:{folder}")
+        assert result["status"] == "not ready" and file.name in result["problem"]

@@ -17,14 +17,14 @@ TOKEN = "hf_" + "t" * 34
 
 class TinyHub(BaseHTTPRequestHandler):
     """`files` holds the bytes of each repository by name; `cut` how many bytes of safetensors are sent before the
-    connection is cut, as often as it says; `asked` what was asked for, with its range.
+    connection is cut, as often as it says; `requests` the requests, with its range.
     """
 
     protocol_version = "HTTP/1.1"
     files: dict[str, dict[str, bytes]]
     gated: set[str]
     cuts: list[int]
-    asked: list[tuple[str, str]]
+    requests: list[tuple[str, str]]
     lies: bool
 
     def do_HEAD(self) -> None:
@@ -32,7 +32,7 @@ class TinyHub(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
-        self.asked.append((path, self.headers.get("Range", "")))
+        self.requests.append((path, self.headers.get("Range", "")))
         api = re.fullmatch(r"/api/models/([^/]+/[^/]+)(/.*)?", path)
         file = re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path)
         name = (api or file)[1] if api or file else ""  # type: ignore[index]
@@ -92,8 +92,8 @@ def _large(path: str) -> bool:
 @contextmanager
 def tiny_hub(files: dict[str, dict[str, bytes]]) -> Iterator[tuple[str, type[TinyHub]]]:
     """Serve repositories -> the address, and the handler whose attributes say what happens."""
-    made: dict[str, Any] = {"files": files, "gated": set(), "cuts": [], "asked": [], "lies": False}
-    handler = type("Handler", (TinyHub,), made)
+    fields: dict[str, Any] = {"files": files, "gated": set(), "cuts": [], "requests": [], "lies": False}
+    handler = type("Handler", (TinyHub,), fields)
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     Thread(target=server.serve_forever, daemon=True).start()
     try:

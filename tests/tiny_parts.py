@@ -101,8 +101,8 @@ def save_tiny_video(root: Path, seed: int = 0) -> Path:
 def tiny_detector(seed: int = 0) -> Detector:
     """Of three things, untrained, surer in some places than in others."""
     torch.manual_seed(seed)
-    made = Detector([["red ball", "红球"], ["box", ""], ["face", "脸"]], **preset("detector", "tiny"))
-    return made.eval()
+    detector_ = Detector([["red ball", "红球"], ["box", ""], ["face", "脸"]], **preset("detector", "tiny"))
+    return detector_.eval()
 
 
 def save_tiny_captioner(root: Path, seed: int = 0) -> Path:
