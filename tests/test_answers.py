@@ -53,7 +53,7 @@ def home(tmp_path: Path) -> Home:
 # --- In line ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_question_is_no_job(home: Home) -> None:
+def test_questions_are_not_listed_as_jobs(home: Home) -> None:
     put(home.queue, "a")
     home.queue.ask(words("a cat"), "q")
     assert home.queue.jobs(ENDED) == home.queue.jobs(["waiting"]) and waiting(home.queue) == ["a"]
@@ -72,7 +72,7 @@ def test_a_question_is_no_job(home: Home) -> None:
     assert home.queue.retry() == 0, "nobody asks for it any more"
 
 
-def test_questions_go_first_and_through_a_pause(home: Home) -> None:
+def test_questions_precede_jobs_and_ignore_pause(home: Home) -> None:
     put(home.queue, "a")
     home.queue.ask(words("one"), "q1")
     home.queue.ask(words("two"), "q2")
@@ -82,7 +82,7 @@ def test_questions_go_first_and_through_a_pause(home: Home) -> None:
     assert claims(home.queue, "w").claim() == []
 
 
-def test_what_a_worker_says_counts_only_while_it_holds_the_question(home: Home) -> None:
+def test_reports_count_only_from_the_current_owner(home: Home) -> None:
     home.queue.ask(words("a cat"), "q")
     taken(home, "old")
     claims(home.queue, "new").recover()
@@ -110,13 +110,13 @@ def test_a_question_that_crashes_its_worker_twice_fails_and_may_be_retried(home:
     assert home.queue.answer("q") is None and taken(home, "w", "fake") == "q"
 
 
-def test_only_questions_for_the_model_at_work_are_answered_in_between(home: Home) -> None:
+def test_between_steps_only_questions_for_the_same_model_are_claimed(home: Home) -> None:
     home.queue.ask(make_request("embed", texts=("a cat",), model="embedded"), "other")
     home.queue.ask(words("a cat"), "same")
     assert taken(home, "w", "fake") == "same"
 
 
-def test_the_same_question_is_answered_at_once_and_old_ones_are_forgotten(home: Home) -> None:
+def test_answers_are_cached_up_to_a_limit(home: Home) -> None:
     home.queue.ask(words("first"), "first")
     taken(home, "w")
     claims(home.queue, "w").end("first", Done(), vector("first"))
@@ -180,7 +180,7 @@ def direct(backend: Backend, request: Request) -> list[Vector | Progress | Artif
     return list(run(backend, request))
 
 
-def test_a_picture_is_enlarged_for_somebody_who_waits_and_is_put_nowhere(studio: Studio, tmp_path: Path) -> None:
+def test_enlarge_returns_a_picture_and_stores_nothing(studio: Studio, tmp_path: Path) -> None:
     Image.new("RGBA", (128, 128), "red").save(tmp_path / "red.png")
     request = resolve(
         make_request("enlarge", image={"path": str(tmp_path / "red.png")}, size=512, model="fake"),
@@ -197,7 +197,7 @@ def test_a_picture_is_enlarged_for_somebody_who_waits_and_is_put_nowhere(studio:
         studio.enlarge(tmp_path / "red.png", 300, model="fake")
 
 
-def test_what_the_worker_answers_is_what_the_model_says(tiny: Embedded, tiny_studio: Studio, tmp_path: Path) -> None:
+def test_answers_of_the_worker_equal_the_model(tiny: Embedded, tiny_studio: Studio, tmp_path: Path) -> None:
     Image.new("RGBA", (40, 9), "red").save(tmp_path / "red.png")
     query = {"texts": ("a cat", "猫", "a cat with a hat"), "images": ({"path": str(tmp_path / "red.png")},) * 2}
     request = resolve(make_request("embed", **query), CAN)
@@ -261,7 +261,7 @@ def test_a_failed_question_does_not_stop_others(tmp_path: Path) -> None:
             studio.ask(gone)
 
 
-def test_closing_ends_the_waiting(tmp_path: Path) -> None:
+def test_closing_refuses_waiting_questions(tmp_path: Path) -> None:
     studio = Studio(tmp_path / "home", open_slow)
     threading.Timer(0.3, studio.close).start()
     with pytest.raises(Refused, match="was closed"):
@@ -269,7 +269,7 @@ def test_closing_ends_the_waiting(tmp_path: Path) -> None:
     assert Queue(studio.store.database).jobs(ENDED) == []
 
 
-def test_answers_are_stored_as_they_are(home: Home) -> None:
+def test_vectors_of_answers_are_stored_exactly(home: Home) -> None:
     exact = (Vector("text", "猫 \u2028 \"'", (0.1 + 0.2, -1e-300, 5e-324, 1.0)),)
     home.queue.ask(words("a"), "q")
     taken(home, "w")

@@ -78,7 +78,7 @@ def test_the_frames_of_a_clip_read_back_equal(count: int, fps: int, width: int, 
     assert clip.kind == ("clip" if count > 1 else "image") and abs(clip.seconds - seconds) <= count * 0.0005 + 1e-9
 
 
-def test_frames_that_are_equal_stay_frames_and_each_can_be_decoded_alone() -> None:
+def test_equal_frames_are_stored_as_full_frames() -> None:
     clip = media.clip(FRAMES, 8)
     assert [seen(frame) for frame in media.frames(clip.data)] == [seen(frame) for frame in FRAMES]
     chunks = [clip.data[i - 4 : i + 20] for i in range(len(clip.data)) if clip.data[i - 4 : i] == b"ANMF"]
@@ -101,7 +101,7 @@ def test_a_picture_and_a_text_read_back_equal() -> None:
 
 
 @pytest.mark.parametrize(("data", "media_type"), [(b"junk", "image/png"), (b"", "image/webp"), (b"\xff", "text/plain")])
-def test_what_is_not_of_its_type_is_no_artifact(data: bytes, media_type: str) -> None:
+def test_reading_bytes_of_another_type_fails(data: bytes, media_type: str) -> None:
     with pytest.raises((ValueError, OSError)):
         media.read(data, media_type)
 
@@ -345,9 +345,7 @@ def digests(home: Home) -> dict[tuple[str, int], str]:
     return {(row["job"], row["position"]): row["sha256"] for row in rows}
 
 
-def test_a_worker_that_is_killed_in_the_middle_loses_no_artifact_and_makes_none_twice(
-    house: Studio, red: Path, tmp_path: Path
-) -> None:
+def test_a_killed_worker_loses_and_repeats_no_artifact(house: Studio, red: Path, tmp_path: Path) -> None:
     jobs = [
         clip_job(model="fake:0.05", frames=12, count=3),
         caption_job(red, model="fake:0.5", language="zh"),

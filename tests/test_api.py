@@ -2,13 +2,11 @@
 
 import asyncio
 import base64
-import dataclasses
 import hashlib
 import io
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,13 +17,9 @@ from PIL import Image
 from starlette.requests import Request
 from waiting import TIMEOUT, until
 
-from studio.api import gallery, v1
+from studio.api import v1
 from studio.api.routing import Served
-from studio.api.schemas import job_model
 from studio.events import Done
-from studio.gallery import GalleryItem
-from studio.media import media_type_of
-from studio.requests import ImageRequest, planned_fields
 
 NOBODY = "0" * 64
 
@@ -63,7 +57,7 @@ RED = Image.new("RGBA", (128, 128), (200, 30, 30, 255))
 # --- Jobs -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_job_becomes_pictures(api: httpx.Client) -> None:
+def test_jobs_return_pictures(api: httpx.Client) -> None:
     job = done(api, prompt="a smiling cat", style="outline", count=2, seed=3, steps=2)
     assert job["state"] == "done" and [picture["seed"] for picture in job["pictures"]] == [3, 4]
     assert job["request"]["style"] == "outline" and job["request"]["model"] == "fake:0.02"
@@ -75,13 +69,6 @@ def test_a_job_becomes_pictures(api: httpx.Client) -> None:
     assert api.get("/jobs").json()["jobs"] == []
 
 
-def test_the_same_work_is_the_same_job(api: httpx.Client) -> None:
-    first = done(api, prompt="twice", seed=1, steps=2)
-    again = ask(api, prompt="twice", seed=1, steps=2)
-    assert again["id"] == first["id"] and again["state"] == "done"
-    assert [picture["cached"] for picture in again["pictures"]] == [True]
-
-
 def test_dynamic_prompts_take_a_single_picture_per_job(api: httpx.Client) -> None:
     answer = api.post("/jobs", json={"prompt": "a {red|blue} cat", "count": 2})
     assert answer.status_code == 422 and answer.json()["error"].endswith("ask for them one by one, with a count of 1.")
@@ -91,7 +78,7 @@ def test_dynamic_prompts_take_a_single_picture_per_job(api: httpx.Client) -> Non
     }
 
 
-def test_events_from_beginning_to_end_and_for_latecomers(api: httpx.Client) -> None:
+def test_event_stream_of_a_job(api: httpx.Client) -> None:
     job = ask(api, prompt="an axolotl in the news", count=2, seed=1, steps=20)
     answer = events(api, job["id"])
     names = [name for name, _ in answer]
@@ -116,7 +103,7 @@ def test_a_late_event_stream_begins_with_the_state(api: httpx.Client) -> None:
     assert answer[0][1]["progress"]["step"] >= running["progress"]["step"] and answer[-1][1]["state"] == "done"
 
 
-def test_silence_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_event_streams_send_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(v1, "HEARTBEAT", 0.01)
 
     class Silent:
@@ -152,7 +139,7 @@ def test_cancel_and_retry(api: httpx.Client) -> None:
     assert refused.status_code == 422 and "done" in refused.json()["error"]
 
 
-def test_the_line_can_be_held_and_changed(api: httpx.Client) -> None:
+def test_pause_move_and_cancel(api: httpx.Client) -> None:
     api.post("/queue/pause").raise_for_status()
     first, second, third = (ask(api, prompt=f"line {n}", seed=1, steps=1)["id"] for n in range(3))
 
@@ -189,16 +176,6 @@ def test_pictures_are_given_as_content_or_by_name(api: httpx.Client, server: Ser
     parts = [{"text": "a cat"}, {"picture": {"sha256": mine}, "weight": -0.5}]
     assert done(api, mix=parts, seed=1, steps=1)["state"] == "done"
     assert not list((server.home / "cache").glob("upload-*")), "what was sent does not lie about"
-
-
-def test_job_model_has_all_request_fields() -> None:
-    assert list(job_model(ImageRequest).model_fields) == [
-        name for name in ImageRequest.model_fields if name not in planned_fields()
-    ]
-    assert job_model(ImageRequest)(prompt="a cat", count=2).model_dump(exclude_unset=True) == {
-        "prompt": "a cat",
-        "count": 2,
-    }
 
 
 # --- The gallery ------------------------------------------------------------------------------------------------------
@@ -242,31 +219,6 @@ def test_marks_and_the_bin(api: httpx.Client, three: list[str]) -> None:
     assert api.patch(f"/gallery/{three[0]}", json={"path": "/etc/passwd"}).status_code == 422
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("a.webp", "image/webp"), ("a.GIF", "image/gif"), ("a.txt", "text/plain; charset=utf-8")]
-)
-def test_a_file_is_served_with_its_media_type(tmp_path: Path, name: str, kind: str) -> None:
-    (tmp_path / name).write_bytes(b"anything")
-    facts = dict.fromkeys(
-        (one.name for one in dataclasses.fields(GalleryItem) if one.default is dataclasses.MISSING), 0
-    )
-    media_type = media_type_of(tmp_path / name)
-    items = GalleryItem(**{**facts, "sha256": NOBODY, "path": tmp_path / name, "media_type": media_type})
-    assert gallery.file_response(items).headers["content-type"] == kind
-    assert gallery.describe_item(items)["media_type"] == kind.partition(";")[0]
-
-
-def test_small_pictures_of_large_ones(api: httpx.Client) -> None:
-    sizes = {}
-    for size in (128, 512):
-        digest = done(api, prompt=f"small of {size}", seed=1, steps=1, size=size)["pictures"][0]["sha256"]
-        answer = api.get(f"/gallery/{digest}/thumbnail")
-        with Image.open(io.BytesIO(answer.content)) as picture:
-            assert picture.size == (128, 128) and answer.headers["content-type"] == f"image/{picture.format.lower()}"
-            sizes[size] = picture.format
-    assert sizes == {128: "PNG", 512: "WEBP"}
-
-
 def test_a_search_leads_away_from_words_or_a_picture(api: httpx.Client, three: list[str]) -> None:
     def scores(like: str = three[0], **query: Any) -> dict[str, float]:
         hits = api.get("/search", params={"like": like, "k": 500, **query}).json()["hits"]
@@ -285,7 +237,7 @@ def test_a_search_leads_away_from_words_or_a_picture(api: httpx.Client, three: l
 # --- What there is ----------------------------------------------------------------------------------------------------
 
 
-def test_what_there_is(api: httpx.Client) -> None:
+def test_health_models_and_styles(api: httpx.Client) -> None:
     health = api.get("/health").json()
     assert (health["status"], health["model"], health["problem"]) == ("ok", "fake:0.02", "")
     models = {model["name"]: model for model in api.get("/models").json()}
@@ -299,7 +251,7 @@ def test_what_there_is(api: httpx.Client) -> None:
     assert len(api.get("/styles", params={"model": "embedded"}).json()) > 3
 
 
-def test_the_papers_say_all_and_load_nothing(api: httpx.Client) -> None:
+def test_openapi_documents_every_route(api: httpx.Client) -> None:
     schema, page = api.get("/openapi.json").json(), api.get("/docs").text
     assert schema["openapi"].startswith("3.") and len(schema["paths"]) >= 17
     assert all(path.startswith("/api/v1/") for path in schema["paths"])

@@ -112,7 +112,7 @@ def test_the_loss_of_two_composites_needs_no_compositing(pictures):
     "fault", ["missing", "altered", "cut", "unlisted", "no manifest", "other shape", "other names", "shards beside it"]
 )
 @pytest.mark.parametrize("int8", [False, True])
-def test_weights_that_are_not_the_ones_that_were_measured_are_refused(tiny, tmp_path, fault, int8):
+def test_altered_weights_do_not_load(tiny, tmp_path, fault, int8):
     folder = save_part(tiny, "autoencoder", tmp_path, int8=int8)
     file = next(folder.glob("*.safetensors"))
     data = file.read_bytes()
@@ -194,13 +194,13 @@ def test_colours_stay_within_alpha(network: Upscaler, pixels: np.ndarray) -> Non
 
 
 @pytest.mark.parametrize("colour", [(0, 0, 0, 0), (255, 255, 255, 255), (13, 120, 200, 201), (0, 0, 0, 255)])
-def test_what_is_uniform_stays_as_it_is(network: Upscaler, colour: tuple[int, ...]) -> None:
+def test_uniform_pictures_stay_uniform(network: Upscaler, colour: tuple[int, ...]) -> None:
     picture = np.broadcast_to(np.array(colour, np.uint8), (24, 40, 4))
     enlarged = network.enlarge(picture)
     assert enlarged.shape == (96, 160, 4) and (enlarged == picture[0, 0]).all()
 
 
-def test_what_is_transparent_or_flat_round_about_stays_so(network: Upscaler, pixels: np.ndarray) -> None:
+def test_flat_neighbourhoods_stay_flat(network: Upscaler, pixels: np.ndarray) -> None:
     for picture in pixels:
         padded = np.pad(picture.astype(int), ((2, 2), (2, 2), (0, 0)), mode="edge")
         windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), (0, 1))
@@ -230,7 +230,7 @@ def test_half_precision_is_near_enough(network: Upscaler, pixels: np.ndarray, tm
 # --- What it learns from ----------------------------------------------------------------------------------------------
 
 
-def test_pictures_are_chosen_within_the_split_and_the_same_every_time() -> None:
+def test_choice_of_pictures_is_deterministic_within_a_split() -> None:
     world = fixture_world()
     train = choose(world, "train", 20)
     assert len(train) == 20 and {picture.split for picture in train} == {"train"}

@@ -281,7 +281,7 @@ def test_a_problem_has_a_language(tmp_path: Path) -> None:
         assert Problem.of(problem.as_dict()).as_dict() == problem.as_dict()
 
 
-def test_what_a_terminal_can_not_be_shown_is_not_in_a_problem(tmp_path: Path) -> None:
+def test_problems_are_printable_and_short(tmp_path: Path) -> None:
     (problem,) = planned(tmp_path / "a.jsonl", '{"prompt": "a", "s\\u001b[31m": 1}\n').problems
     assert problem.reason.text().isprintable() and problem.placed.text("zh").isprintable()
     (problem,) = planned(
@@ -305,7 +305,7 @@ def named(*names: str) -> list[str]:
     return [source.name for source in map(Source.open, names)]
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_unreadable_sources_are_refused(tmp_path: Path) -> None:
     for bad in (f"{tmp_path}/*.yaml", f"{tmp_path}/missing.txt", str(tmp_path), "/dev/zero", "a\0b"):
         with pytest.raises(Refused):
             Source.open(bad)
@@ -333,7 +333,7 @@ def test_an_item_of_a_list_that_is_wrong_does_not_spoil_the_others(tmp_path: Pat
     ]
 
 
-def test_what_can_be_no_file_is_refused(tmp_path: Path) -> None:
+def test_impossible_paths_are_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="too long"):
         Source.open("a" * 300)
     (tmp_path / "a.jsonl").write_text('{"prompt": "a cat", "image": "x\\u0000y"}')
@@ -443,7 +443,7 @@ def test_the_examples_that_ship_run(batch: Callable[..., Output], tmp_path: Path
     assert output.code == 0 and output.json["done"] == output.json["total"] >= 4
 
 
-def test_without_out_the_same_command_goes_on_with_the_same_batch(batch: Callable[..., Output], tmp_path: Path) -> None:
+def test_without_out_a_repeated_batch_resumes(batch: Callable[..., Output], tmp_path: Path) -> None:
     prompt_file = written(tmp_path / "my cats.txt", "a cat", "a dog")
     first, again = batch(prompt_file, "--json").json, batch(prompt_file, "--json").json
     assert Path(first["out"]).parent == tmp_path / "home" / "batches" and first["out"] == again["out"]
@@ -451,9 +451,7 @@ def test_without_out_the_same_command_goes_on_with_the_same_batch(batch: Callabl
     assert batch(written(prompt_file, "a cat"), "--json").json["out"] != first["out"]
 
 
-def test_lines_that_say_the_same_share_a_picture_and_two_names_are_two_files(
-    batch: Callable[..., Output], tmp_path: Path
-) -> None:
+def test_equal_lines_share_a_picture_and_names_make_files(batch: Callable[..., Output], tmp_path: Path) -> None:
     prompt_file, out = written(tmp_path / "a.txt", *["a cat --d 1"] * 3), tmp_path / "out"
     answer = batch(prompt_file, "--out", out, "--json").json
     assert (answer["total"], answer["done"], answer["found"]) == (3, 1, 2)
@@ -470,7 +468,7 @@ def test_lines_that_say_the_same_share_a_picture_and_two_names_are_two_files(
     ("lines", "says"),
     [(["a --bogus 1", "b --x 1"], "line 1: there is no setting 'bogus', and 1 more."), (["# no"], "nothing to do")],
 )
-def test_nothing_to_do_leaves_nothing(
+def test_an_empty_batch_writes_nothing(
     batch: Callable[..., Output], tmp_path: Path, lines: list[str], says: str
 ) -> None:
     output = batch(written(tmp_path / "a.txt", *lines), "--out", tmp_path / "out", "--json")
@@ -493,7 +491,7 @@ def test_another_batch_of_the_folder_is_refused(batch: Callable[..., Output], tm
 
 
 @pytest.mark.parametrize("name", ["images/cat.png", "images/metadata.jsonl", "run.json", "errors.jsonl"])
-def test_what_somebody_else_put_there_stays(batch: Callable[..., Output], tmp_path: Path, name: str) -> None:
+def test_foreign_files_are_not_overwritten(batch: Callable[..., Output], tmp_path: Path, name: str) -> None:
     prompt_file, out = written(tmp_path / "a.txt", "a cat --d 1 --f cat", "a dog --d 1"), tmp_path / "out"
     (out / "images").mkdir(parents=True)
     (out / name).write_text("{}")
@@ -645,7 +643,7 @@ def test_stopped_before_it_begins_it_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no kill -9")
 @pytest.mark.parametrize(("jobs", "kills"), [(30, 3), pytest.param(200, 100, marks=pytest.mark.slow)])
-def test_killed_and_started_again_nothing_is_lost_and_nothing_twice(
+def test_killed_and_resumed_equals_straight(
     batch: Callable[..., Output], tmp_path: Path, jobs: int, kills: int
 ) -> None:
     """Killed at random moments, a batch leaves in the end what an uninterrupted run of its jobs leaves. One kill in
@@ -683,9 +681,7 @@ def test_killed_and_started_again_nothing_is_lost_and_nothing_twice(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no kill -9")
-def test_captions_of_a_folder_are_killed_and_resumed_as_pictures_are(
-    batch: Callable[..., Output], tmp_path: Path
-) -> None:
+def test_captions_of_a_folder_are_resumed_after_kills(batch: Callable[..., Output], tmp_path: Path) -> None:
     (tmp_path / "in" / "sub").mkdir(parents=True)
     for number in range(12):
         Image.new("RGB", (8, 8), (250, 10 * number, 0)).save(tmp_path / "in" / f"{number:02}.png")

@@ -56,9 +56,7 @@ def test_seconds_of_pictures_and_clips(
         assert figures["picture, 8 frames"]["seconds"] >= figures["picture, 8 frames"]["preview"] > 0
 
 
-def test_a_pipeline_is_measured_beside_its_bare_call_and_its_estimate(
-    benchmark: Callable[..., str], pipelines: Callable[[str], Path]
-) -> None:
+def test_pipeline_benchmarks(benchmark: Callable[..., str], pipelines: Callable[[str], Path]) -> None:
     folder = pipelines("sd")
     (row,) = json.loads(benchmark("memory", "--folder", folder, "--size", 64, "--memory", "high", "--json"))
     assert row["measured"] > 0 and row["estimated"] > 0

@@ -92,7 +92,7 @@ def measured(offline, monkeypatch):
     return offline
 
 
-def test_fresh_pictures_are_known_things_and_in_no_split_of_the_world(measured):
+def test_fresh_pictures_are_in_no_split(measured):
     digest = building.build(measured, workers=1)["digest"]
     world = World.load(measured)
     with pytest.raises(FileNotFoundError, match=r"python -m models\.data fresh"):
@@ -108,7 +108,7 @@ def test_fresh_pictures_are_known_things_and_in_no_split_of_the_world(measured):
         world.split(extra_sets.SPLIT, allow_test=True)
 
 
-def test_no_world_takes_the_package_that_is_only_measured_with():
+def test_the_fresh_package_is_not_in_the_world():
     assert packages.FRESH not in packages.PACKAGES and packages.FRESH.name not in packages.read_lock()
     assert packages.FRESH.licence not in packages.LICENCES
     packages.check_licence(packages.FRESH, packages.FRESH.licence)

@@ -237,7 +237,7 @@ def test_each_thing_is_detected_once() -> None:
     assert len(peaks(detections_of({(n % 4 * 2, n // 4 * 2): 0 for n in range(8)}))[0]) == MOST
 
 
-def test_a_window_shows_what_is_around_a_centre_and_ends_with_the_picture() -> None:
+def test_windows_around_centres() -> None:
     pixels = torch.zeros(4, 128, 128)
     pixels[:, 16:48, 80:112] = 1  # around the cell (5.5, 1.5) of eight
     windows = cut_out(pixels, [(5, 1), (0, 7)], 8)

@@ -18,14 +18,11 @@ from conftest import Output
 from filelock import FileLock
 from PIL import Image
 from queue_kit import ask, claims, planned
-from tiny_files import bomb
 from waiting import TIMEOUT, until
 
 from models.assets import prompt_list
 from models.messages import Message, Refused
 from studio import cli, files, sheet
-from studio.cli.base import Common
-from studio.cli.files import info
 from studio.events import Failed
 from studio.files import write_whole
 from studio.home import Home
@@ -74,7 +71,7 @@ def test_the_same_seed_makes_the_same_file_and_finds_it(studio: Callable[..., Ou
     assert faces(studio, "a cat", "--seed", 2, "--out", tmp_path / "1").json[0]["path"] != first["path"]
 
 
-def test_without_out_pictures_go_into_the_home(studio: Callable[..., Output], tmp_path: Path) -> None:
+def test_without_out_pictures_go_into_the_gallery(studio: Callable[..., Output], tmp_path: Path) -> None:
     result = studio("generate", "a cat", "--model", "fake")
     assert Path(result.out.strip()).parent.parent == tmp_path / "home" / "pictures"
     assert [items.prompt for items in Home(tmp_path / "home").gallery.page()] == ["a cat"]
@@ -101,7 +98,7 @@ def test_unquoted_words_are_a_single_prompt(studio: Callable[..., Output], tmp_p
     assert len(faces(studio, "a red cat", "dog", "--out", tmp_path).json) == 2
 
 
-def test_it_says_its_version_and_what_was_meant(studio: Callable[..., Output]) -> None:
+def test_version_and_suggestions_of_commands(studio: Callable[..., Output]) -> None:
     assert studio("--version").out.startswith("Studio 128 ")
     result = studio("gnerate", "a cat")
     assert result.code == 2 and result.err.endswith("Did you mean 'generate'?\n")
@@ -303,7 +300,7 @@ def test_the_doctor_and_the_rebuild(studio: Command, tmp_path: Path) -> None:
     assert studio("doctor").code == 0 and Home(tmp_path / "home").gallery.count() == 2
 
 
-def test_no_rebuild_under_an_open_studio(studio: Command, house: Home) -> None:
+def test_rebuild_is_refused_while_a_studio_is_open(studio: Command, house: Home) -> None:
     with FileLock(house.root / "worker.lock"):
         result = studio("rebuild")
     assert result.code == 2 and "a studio is open on" in result.err
@@ -343,6 +340,8 @@ BAD: list[tuple[str, list[str], str]] = [  # tests/test_requests.py has more
     ("generate", ["a cat", "--seed", "9" * 5000], "--seed"),
     ("generate", ["a cat", "--mix", "1:"], "either words or a picture"),
     ("generate", ["a cat", "--mix", "1:missing.png"], "missing.png does not exist"),
+    ("generate", ["a cat", "--like", __file__], "is not a picture"),
+    ("embed", ["--image", str(ROOT)], "is a folder"),
     ("generate", ["a cat", "--stlye", "noto"], "No such option '--stlye'"),
     ("animate", [], "nothing to animate"),
     ("animate", ["a cat", "--last", "a.png"], "last is about a picture to start from"),
@@ -358,41 +357,6 @@ def test_requests(refuse: Callable[..., str], subtests: pytest.Subtests) -> None
 
 def test_the_first_bad_prompt_refuses_all(refuse: Callable[..., str]) -> None:
     assert "empty" in refuse("a cat", "", "--count", 1)
-
-
-# --- Pictures ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def bad_pictures(tmp_path: Path) -> dict[str, Path]:
-    whole = tmp_path / "whole.png"
-    Image.effect_noise((64, 64), 80).convert("RGBA").save(whole)
-    results = {name: tmp_path / f"{name}.png" for name in ("text", "cut", "empty", "bomb", "svg", "missing")}
-    results["text"].write_text("just words")
-    results["cut"].write_bytes(whole.read_bytes()[:1000])
-    results["empty"].write_bytes(b"")
-    results["bomb"].write_bytes(bomb(30_000))
-    results["svg"].write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
-    results["folder"] = tmp_path / "folder"
-    results["folder"].mkdir()
-    return results
-
-
-def test_pictures(refuse: Callable[..., str], bad_pictures: dict[str, Path], subtests: pytest.Subtests) -> None:
-    says = dict.fromkeys(("text", "empty", "svg"), "is not a picture") | {"cut": "cut short", "bomb": "pixels"}
-    for kind, words in {**says, "missing": "does not exist", "folder": "is a folder"}.items():
-        path = bad_pictures[kind]
-        with subtests.test(kind=kind):
-            assert words in refuse("a cat", "--like", path)
-            assert words in refuse("--image", path, command="embed")
-            assert not path.suffix or words in refuse("a cat", "--mix", f"0.5:{path}")
-
-
-def test_info_of_what_says_nothing(tmp_path: Path) -> None:
-    Image.new("RGB", (9, 9)).save(tmp_path / "plain.png")
-    for path in (tmp_path / "plain.png", tmp_path, tmp_path / "missing.png"):
-        with pytest.raises(Refused):
-            info(Common(), [path])
 
 
 # --- Where pictures go ------------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def memory(server: Server) -> int:
     [(4, 3), pytest.param(8, 600, marks=[pytest.mark.slow, pytest.mark.timeout(1500)])],
     ids=["short", "long"],
 )
-def test_nothing_is_lost_and_memory_does_not_grow(server: Server, clients: int, seconds: float) -> None:
+def test_concurrent_clients_lose_nothing_and_memory_is_stable(server: Server, clients: int, seconds: float) -> None:
     over, got, begin = threading.Event(), dict[str, str](), time.monotonic()
 
     def ask(number: int) -> None:

@@ -322,10 +322,7 @@ def test_the_command_plays_faster_larger_and_on_a_ground(studio: Command, clip_p
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (
-            ("--format", "avi"),
-            "no 'avi' files here (did you mean 'avif'?); choose webp, apng, gif, webm, mp4",
-        ),
+        (("--format", "avi"), "no 'avi' files here (did you mean 'avif'?); choose webp, apng, gif, webm, mp4"),
         (("--format", "jpeg"), "a jpeg file does not move; choose webp, apng, gif, webm, mp4, sheet."),
         (("--format", "mp4", "--ground", "greenish"), "'greenish' is no colour; give one as white or #ff8800."),
         (("--fps", "0"), "fps must be between 1 and 50, not 0."),

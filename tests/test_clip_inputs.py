@@ -146,7 +146,7 @@ def test_frames_are_chosen(files: dict[str, Path]) -> None:
 # --- Limits -----------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_too_much_is_refused_before_it_is_decoded(
+def test_clips_over_a_limit_are_refused_before_decoding(
     files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def decoded(*_: object) -> None:
@@ -206,7 +206,7 @@ def test_damaged_clips_are_refused(files: dict[str, Path], tmp_path: Path) -> No
             assert "\n" not in refusal(lambda broken=broken: read(broken))
 
 
-def test_what_holds_no_pictures(tmp_path: Path) -> None:
+def test_files_without_frames_are_refused(tmp_path: Path) -> None:
     sound = io.BytesIO()
     with av.open(sound, "w", format="matroska") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)
@@ -341,7 +341,7 @@ def test_a_clip_goes_on_from_its_last_frame(gif: Path, tmp_path: Path) -> None:
     assert len(frames_of(resolved(image=again, extend=True, frames=5))) == len(usual) + 3 + 3
 
 
-def test_what_can_not_go_on(gif: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusals_of_extend(gif: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frame(0).save(tmp_path / "still.png")
     assert "does not move, so it can't be continued" in refusal(
         lambda: resolved(image=tmp_path / "still.png", extend=True)

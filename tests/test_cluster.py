@@ -92,7 +92,7 @@ def test_a_machine_that_dies_gives_its_work_back(
     assert left(tmp_path / "there") == left(tmp_path / "here")
 
 
-def test_what_kills_whoever_does_it_fails_alone(
+def test_a_job_that_kills_its_actors_fails_alone(
     studio: Callable[..., Output], tmp_path: Path, two: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Actor, "deadly", "face 7")
@@ -106,7 +106,7 @@ def test_what_kills_whoever_does_it_fails_alone(
     assert output.code == 2 and "was lost" in output.json["problem"] and output.json["failed"] == 1
 
 
-def test_without_ray_or_a_cluster_it_says_what_to_do(
+def test_a_missing_cluster_is_refused(
     studio: Callable[..., Output], tmp_path: Path, two: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = studio(

@@ -84,7 +84,7 @@ def test_a_store_whose_files_vanish_says_so(tmp_path: Path, what: str) -> None:
     assert "removed or exchanged" in refusal(lambda: home.queue.job("a"))
 
 
-def test_what_is_fleeting_begins_anew_where_it_vanishes(tmp_path: Path) -> None:
+def test_a_removed_progress_store_is_recreated(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.progress.begin("a")
     for path in (tmp_path / "cache").glob("live.db*"):
@@ -132,7 +132,7 @@ def row(path: Path, secret: Path) -> None:
 
 
 @pytest.mark.parametrize("trick", [link, pipe, folder, row])
-def test_nothing_outside_the_home_is_read_served_or_removed(
+def test_files_outside_the_home_are_not_touched(
     context: PageContext, secret: Path, trick: Callable[[Path, Path], None]
 ) -> None:
     gallery, entry = context.studio.gallery, Entry(job="a", position=0, seed=1, prompt="a cat")
@@ -184,7 +184,7 @@ def test_names_of_files_do_nothing_to_the_terminal(studio: Callable[..., Output]
         assert not CONTROLS.search(result.out + result.err), (command, result)
 
 
-def test_what_is_noted_is_clean(tmp_path: Path) -> None:
+def test_annotations_have_no_control_characters(tmp_path: Path) -> None:
     gallery: Gallery = Home(tmp_path).gallery
     path = keep(gallery, png(), Entry(job="a", position=0, seed=1, prompt="a cat"))
     gallery.mark([path.stem], note=f"{HOSTILE}\nsecond line", tags=(HOSTILE,))
@@ -199,7 +199,7 @@ def test_a_home_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(Home(tmp_path / "home").root.stat().st_mode) == 0o700
 
 
-def test_a_pipe_in_the_place_of_a_list_or_a_picture_is_not_waited_for(tmp_path: Path) -> None:
+def test_pipes_are_refused_as_files(tmp_path: Path) -> None:
     for name in ("lines.txt", "a.png"):
         os.mkfifo(tmp_path / name)
     assert "is no file" in refusal(lambda: Wildcards(tmp_path).entries("lines"))
@@ -298,7 +298,7 @@ def test_artifacts_of_an_earlier_version_keep_what_was_noted(tmp_path: Path) -> 
         assert not gallery.database.rows(f"SELECT * FROM {name}"), f"{name} go with the artifact"
 
 
-def test_a_waiting_job_that_was_guided_all_the_way_is_the_same_work(tmp_path: Path) -> None:
+def test_guided_from_of_0_migrates_to_none(tmp_path: Path) -> None:
     """Its request says 0; the identity was made without."""
     request = ask("a")
     old_home(tmp_path, LATEST, json.dumps({**request.model_dump(mode="json"), "guided_from": 0.0}))

@@ -105,7 +105,7 @@ NETWORKS = ("autoencoder", "captioner", "detector", "dit", "language", "space", 
 
 
 @pytest.mark.parametrize(("space", "loaded"), [("with", {"language", "space", "vision"}), ("without", set())])
-def test_a_picture_loads_none_of_our_networks_but_the_encoder_of_a_vector_that_is_wanted(
+def test_diffusers_loads_only_the_encoder_networks(
     pipelines: Callable[[str], Path], space: str, loaded: set[str]
 ) -> None:
     command = [sys.executable, "-c", PICTURE, str(pipelines("sd")), space]
@@ -125,7 +125,7 @@ def test_a_single_file_draws_as_its_folder(pipelines: Callable[[str], Path], tmp
     assert "pickle" in refusal(Diffusers(str(file.rename(tmp_path / "sd.ckpt"))).capabilities)
 
 
-def test_a_gguf_file_draws_with_the_rest_of_a_pipeline_of_its_family(
+def test_a_gguf_file_is_completed_by_a_pipeline_of_its_family(
     pipelines: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In 4 and in 8 bits: nearly as in full, and its own need is that of the file."""
@@ -265,7 +265,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 
 @pytest.mark.parametrize("fault", BAD)
-def test_a_folder_that_will_not_do_is_refused_in_a_sentence_before_anything_is_loaded(
+def test_bad_folders_are_refused_before_loading(
     fault: str, pipelines: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, spoil, output = shutil.copytree(pipelines("sd"), tmp_path / "model"), *BAD[fault]
@@ -278,9 +278,7 @@ def test_a_folder_that_will_not_do_is_refused_in_a_sentence_before_anything_is_l
 
 
 @pytest.mark.parametrize("family", ["sd", "flux"])
-def test_weighted_words_move_the_picture_and_unweighted_marks_do_not(
-    family: str, pipelines: Callable[[str], Path]
-) -> None:
+def test_weights_in_prompts_change_the_picture(family: str, pipelines: Callable[[str], Path]) -> None:
     backend, row = Diffusers(str(pipelines(family))), ROWS[family]
     query = {"task": backend.capabilities().tasks[0], "steps": 2, "size": row["size"], "negative": "dog"}
     prompts = ("a red cat", "a (red:1) cat", "a (red:9) cat", "a (red:0) cat")

@@ -130,7 +130,7 @@ def spoilt(path: Path, how: str) -> Path:
     return path
 
 
-def test_what_is_broken_is_named_with_the_reason_and_the_rest_is_listed(studio: Command, tmp_path: Path) -> None:
+def test_broken_models_are_listed_with_the_reason(studio: Command, tmp_path: Path) -> None:
     root = tmp_path / "folder"
     reasons = ["empty", "cut short", "does not have the length", "can be read"]
     for number, how in enumerate(reasons):
@@ -251,7 +251,7 @@ def test_a_model_comes_is_used_and_goes(models: Callable, hub: tuple, tmp_path: 
     assert rows(models("list", "--json")) == [] and not list((tmp_path / "hf" / "hub").glob("models--*"))
 
 
-def test_what_broke_off_goes_on_where_it_was(models: Callable, hub: tuple, tmp_path: Path) -> None:
+def test_interrupted_downloads_resume(models: Callable, hub: tuple, tmp_path: Path) -> None:
     large = weights(tmp_path / "large.safetensors", {"a": (6 << 20,)}).read_bytes()
     hub[1].files["org/mine"]["unet/diffusion_pytorch_model.safetensors"] = large
     hub[1].cuts = [11 << 20]  # the client writes 10 MiB at once
@@ -259,7 +259,7 @@ def test_what_broke_off_goes_on_where_it_was(models: Callable, hub: tuple, tmp_p
     assert row["problem"] == "" and f"bytes={10 << 20}-" in [query for _, query in hub[1].requests]
 
 
-def test_what_is_half_there_says_how_to_go_on(models: Callable, hub: tuple, tmp_path: Path) -> None:
+def test_incomplete_downloads_are_reported(models: Callable, hub: tuple, tmp_path: Path) -> None:
     models("add", "org/mine")
     blobs = next((tmp_path / "hf").rglob("blobs"))
     (blobs / ("d" * 64 + ".incomplete")).write_bytes(b"half")
@@ -294,7 +294,7 @@ def test_consent_is_explained_and_a_token_is_honoured(models: Callable, hub: tup
     assert models("add", "org/mine", HF_TOKEN=TOKEN).returncode == 0
 
 
-def test_what_comes_altered_is_thrown_away(models: Callable, hub: tuple, tmp_path: Path) -> None:
+def test_altered_downloads_are_removed(models: Callable, hub: tuple, tmp_path: Path) -> None:
     hub[1].lies = True
     output = models("add", "org/mine")
     assert output.returncode == 2 and "came with another sha256 than the hub lists" in output.stderr
@@ -494,7 +494,7 @@ def test_unknown_runtime_settings_are_refused(
         drawn(tiny_sd)
 
 
-def test_what_fits_in_no_way_is_refused_before_it_is_loaded(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_too_large_are_refused_before_loading(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "machine", lambda *_: Machine("cpu", GB, 1))
     monkeypatch.setattr("diffusers.DiffusionPipeline.from_pretrained", lambda *_, **__: pytest.fail("it was loaded"))
     with pytest.raises(Refused, match="it does not fit"):
@@ -550,7 +550,7 @@ def test_each_home_has_its_settings(studio: Callable[..., Output], tiny_sd: Path
 
 
 @pytest.mark.parametrize(("named", "missing"), [("cud:0", "cud:0"), ("meta", "meta")])
-def test_a_device_that_is_not_there_is_refused_before_the_page_opens(
+def test_an_unknown_device_refuses_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], named: str, missing: str
 ) -> None:
     monkeypatch.setenv("STUDIO_DEVICE", named)
@@ -561,7 +561,7 @@ def test_a_device_that_is_not_there_is_refused_before_the_page_opens(
 
 
 @pytest.mark.parametrize("command", [("generate", "a cat"), ("batch", "none.txt"), ("search", "a cat"), ("embed",)])
-def test_a_device_that_is_not_there_is_refused_before_a_command_begins(
+def test_an_unknown_device_refuses_commands(
     studio: Callable[..., Output], monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("STUDIO_DEVICE", "")  # and so afterwards

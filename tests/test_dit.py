@@ -149,7 +149,7 @@ def test_a_warp_starts_from_nothing_and_none_is_zeros() -> None:
     assert not DiT(**preset("dit", "tiny")).get_parameter("warp_in.weight").any()
 
 
-def test_a_reference_starts_from_nothing_none_is_zeros_and_its_patches_stay_in_their_places() -> None:
+def test_the_reference_branch_starts_at_zero() -> None:
     net, answer = awake(), inputs()
     reference = answer.pop("reference")
     reference[-1] = 0

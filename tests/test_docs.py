@@ -254,7 +254,7 @@ def test_the_code_runs(
     reader.type(parts, port)
 
 
-def test_what_is_code_is_run_or_says_why_not() -> None:
+def test_code_blocks_are_run_or_give_a_reason() -> None:
     every = [block for page in PAGES for block in blocks(page)]
     for block in every:
         assert block.language, f"{block.place}: a block says its language"
@@ -363,7 +363,7 @@ def test_pages_that_the_code_mentions_are_there() -> None:
         assert not anchor or anchor in anchors(ROOT / path), f"{path}#{anchor}"
 
 
-def test_what_the_doctor_finds_is_explained() -> None:
+def test_findings_of_the_doctor_are_documented() -> None:
     text = (ROOT / "studio" / "maintenance.py").read_text(encoding="utf-8")
     kinds = set(re.findall(r'Finding\(\s*"([a-z ]+)"', text))
     assert len(kinds) == 6

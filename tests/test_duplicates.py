@@ -66,7 +66,7 @@ def test_copies_form_a_group_led_by_a_star(filled: Any) -> None:
     assert studio.duplicates() == [], "what is in the bin is no copy"
 
 
-def test_what_was_seen_is_remembered(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prints_are_cached(filled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     studio, _ = filled
     result = studio.duplicates()
     monkeypatch.setattr(Duplicates, "_print", lambda *_: pytest.fail("it was seen before"))
@@ -80,9 +80,7 @@ def test_a_print_is_of_the_drawing_wherever_it_lies() -> None:
         assert np.isfinite(picture_print(empty)).all() and not picture_print(empty).any()
 
 
-def test_the_command_and_the_page_bin_the_others_and_take_them_out_again(
-    studio: Callable[..., Output], tmp_path: Path
-) -> None:
+def test_command_and_page_bin_and_restore_copies(studio: Callable[..., Output], tmp_path: Path) -> None:
     with Studio(tmp_path / "home") as opened:
         results = fill_copies(opened)
         handlers = SearchHandlers(PageContext(opened, "fake"))

@@ -76,7 +76,7 @@ def test_cells_are_those_in_which_anything_is_drawn_anew() -> None:
 
 @settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([2, 8, 40]))
-def test_what_is_black_is_exactly_the_original_and_colours_stay_below_alpha(seed: int, block: int) -> None:
+def test_blend_keeps_black_pixels_and_premultiplication(seed: int, block: int) -> None:
     stored, drawn = premultiply(noise(seed)), premultiply(noise(seed + 1))
     small = noise(seed + 2, (128 // block + 1, 128 // block + 1))
     mask = np.kron(np.where(small > 200, 255, np.where(small > 120, small, 0)), np.ones((block, block)))
@@ -209,7 +209,7 @@ def ask(**fields: object) -> ImageRequest:
 # --- What is asked ----------------------------------------------------------------------------------------------------
 
 
-def test_what_is_left_open_is_fixed(files: dict[str, str]) -> None:
+def test_edit_requests_are_resolved(files: dict[str, str]) -> None:
     image = files["picture.png"]
     assert ask(image=image).strength == CAN.strength.usual and ask(prompt="a cat").strength is None
     masked = ask(image=image, mask=files["right"])
@@ -277,11 +277,6 @@ def test_a_larger_canvas_keeps_the_picture_and_draws_round_it(backend: Backend, 
     assert results[mask == 255].any(), "there is something in the border"
 
 
-def test_variations_need_no_words_and_differ(backend: Backend, files: dict[str, str]) -> None:
-    results = drawn(backend, ask(image=files["picture.png"], variations=3))
-    assert len({picture.tobytes() for picture in results}) == 3
-
-
 def test_together_is_apart_with_pictures_too(backend: Backend, files: dict[str, str]) -> None:
     masked = [
         ask(prompt="a cat", image=files["picture.png"], mask=files["right"], shape=8, count=3),
@@ -302,7 +297,7 @@ def test_without_a_prompt_the_picture_is_the_condition(tiny: Embedded, files: di
     assert not np.array_equal(usual, drawn(tiny, ask(image=image, prompt="a cat"))[0])
 
 
-def test_what_only_takes_away_takes_it_from_the_words_or_the_picture(tiny: Embedded, files: dict[str, str]) -> None:
+def test_negative_parts_subtract_from_prompt_or_picture(tiny: Embedded, files: dict[str, str]) -> None:
     away = {"text": "hat", "weight": -0.5}
     (words,) = drawn(tiny, ask(prompt="a cat", mix=[away]))
     assert np.array_equal(words, drawn(tiny, ask(prompt="a cat", mix=[{"text": "a cat"}, away]))[0])

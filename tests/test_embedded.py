@@ -54,7 +54,7 @@ def pictures(backend: Embedded, **fields: object) -> list[np.ndarray]:
     return [np.asarray(picture(event)) for event in events if isinstance(event, Artifact)]
 
 
-def test_it_offers_what_the_models_know() -> None:
+def test_capabilities() -> None:
     can = Embedded().capabilities()
     assert [style.name for style in can.styles] == list(STYLES)
     assert set(can.schedulers) == {*SCHEDULERS, FAST} and can.schedulers[0] == DEFAULT_SCHEDULER
@@ -73,7 +73,7 @@ def test_a_job_goes_step_by_step_to_transparent_pictures(backend: Embedded) -> N
         assert event.score is not None and -1 <= event.score <= 1 and event.how["batch"] >= 2
 
 
-def test_it_draws_what_the_pipeline_draws(backend: Embedded, parts: Path) -> None:
+def test_pictures_equal_the_pipeline(backend: Embedded, parts: Path) -> None:
     pipe = StickerPipeline.assemble(parts)
     pipe.set_progress_bar_config(disable=True)
     (created,) = pictures(backend, style="noto")
@@ -81,7 +81,7 @@ def test_it_draws_what_the_pipeline_draws(backend: Embedded, parts: Path) -> Non
     assert np.array_equal(created, np.asarray(drawn.images[0]))
 
 
-def test_the_same_request_is_the_same_picture_and_each_part_of_it_counts(backend: Embedded, tmp_path: Path) -> None:
+def test_every_field_changes_the_picture(backend: Embedded, tmp_path: Path) -> None:
     Image.new("RGBA", (64, 64), "red").save(tmp_path / "red.png")
     like = {"path": str(tmp_path / "red.png")}
     query = [
@@ -308,7 +308,7 @@ def described(captioner: Embedded, apple: Path, **fields: object) -> Artifact:
     return created
 
 
-def test_a_caption_is_the_best_of_its_candidates_and_the_same_again(captioner: Embedded, apple: Path) -> None:
+def test_captions_are_ranked_and_repeatable(captioner: Embedded, apple: Path) -> None:
     created = described(captioner, apple, seed=3, candidates=5)
     scores = [created.score or 0, *(score for _, score in created.candidates)]
     assert (created.kind, created.seed, len(created.vector)) == (
@@ -323,9 +323,7 @@ def test_a_caption_is_the_best_of_its_candidates_and_the_same_again(captioner: E
     assert described(captioner, apple, candidates=5, **others[0]) != created
 
 
-def test_pictures_are_described_together_and_each_as_it_is_alone_in_that_shape(
-    captioner: Embedded, apple: Path, tmp_path: Path
-) -> None:
+def test_batched_captions_equal_single_captions(captioner: Embedded, apple: Path, tmp_path: Path) -> None:
     Image.new("RGB", (9, 9), "blue").save(tmp_path / "blue.png")
     Image.new("RGBA", (9, 9)).save(tmp_path / "clear.png")
     can, digest = captioner.capabilities(), captioner.digest()

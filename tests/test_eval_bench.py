@@ -32,7 +32,7 @@ class Reader:
         return np.array([level[caption] for caption in captions], float)
 
 
-def test_what_is_published_is_whole() -> None:
+def test_the_bench_file_is_complete() -> None:
     kinds = Counter((item["attribute"], item["language"]) for item in ASKED)
     assert len(kinds) == 12 and set(kinds.values()) == {bench.EACH}
     assert len({item["name"] for item in ASKED}) == len(ASKED)

@@ -96,7 +96,7 @@ def test_cells_are_held_out_distinct_and_stable(world: World) -> None:
     assert all(picture.concept in trained for picture in chosen)
 
 
-def test_partners_are_training_pictures_of_the_same_style_and_not_twice(world: World) -> None:
+def test_partners_share_style_and_are_distinct(world: World) -> None:
     requests = sets.held_out(world, 100)
     result = sets.partners(world, requests)
     assert [picture.style for picture in result] == [picture.style for picture in requests]
@@ -197,9 +197,7 @@ def test_generated_pictures_are_measured_beside_real_ones(context: Context) -> N
     assert ratio.goal == pytest.approx(2 * this) and ratio.lower_is_better
 
 
-def test_generated_pictures_are_cached_and_drawn_in_a_fixed_batch_shape(
-    context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_generated_pictures_are_cached(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts = ["a cat", "a dog", "a pig"]
     shapes: list[int | None] = []
     draw = StickerPipeline.steps
@@ -292,9 +290,7 @@ class Oracle:
         return torch.eye(128)[[self.captions.get(text, 100) for text in texts]]
 
 
-def test_retrieval_of_an_oracle_is_perfect_and_of_constant_vectors_chance(
-    context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_retrieval_of_oracle_and_constant_vectors(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "eval.metrics.space.caption", lambda picture, seed, language, style: f"{picture.concept} {language}"
     )
@@ -323,9 +319,7 @@ def test_plain_prompts_are_compared_with_real_drawings(context: Context, monkeyp
         assert row.n == len(requests) and 0 <= row.value <= 1 and [name for name, _ in row.against] == ["real held-out"]
 
 
-def test_what_a_style_has_drawn_stands_beside_what_is_drawn_from_noise(
-    context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_seen_prompts_are_compared_with_noise_alone(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     requests: list[tuple[list[str], bool]] = []
     generate = Context.generate
 
@@ -397,7 +391,7 @@ def _things(novelty_context: Context) -> list[Picture]:
     return [picture for pair in pairs for picture in pair]
 
 
-def test_a_copy_is_near_whatever_was_done_and_its_source_is_left_out(novelty_context: Context) -> None:
+def test_novelty_of_copies(novelty_context: Context) -> None:
     things = _things(novelty_context)
     pasted = sets.pixels(novelty_context.world, things)[:, :, ::-1]
     rows = {
@@ -426,7 +420,7 @@ def test_equal_pictures_have_no_diversity(novelty_context: Context) -> None:
     assert len(apart) == 2 and min(apart) > 1e-3 and np.abs(same).max() < 1e-6
 
 
-def test_what_is_blurred_has_less_detail(novelty_context: Context) -> None:
+def test_blur_lowers_edge_energy(novelty_context: Context) -> None:
     sharp = novelty_context.world.pixels[:4]
     soft = np.stack([np.asarray(Image.fromarray(entry).filter(ImageFilter.GaussianBlur(3))) for entry in sharp])
     assert (edge_energy(soft) < edge_energy(sharp)).all() and (edge_energy(0 * sharp) == 0).all()
@@ -478,7 +472,7 @@ def test_a_prompt_and_its_contrast_differ_in_a_single_attribute(scenes_context: 
     assert not any(item.picture in trained for scene in scenes for item in scene.objects)
 
 
-def test_a_row_is_void_unless_the_judge_knows_real_scenes_and_their_reconstructions() -> None:
+def test_rows_are_void_if_the_judge_fails_on_real_scenes() -> None:
     good, bad = np.ones(100), np.r_[np.ones(94), np.zeros(6)]
     row = scene_row("colour", {"real": good, "reconstructed": good, "generated": bad})
     assert row.value == 0.94 and "VOID" not in row.note and dict(row.against)["chance"] == 0.5
@@ -539,9 +533,7 @@ def measured(fresh_context: Context, monkeypatch: pytest.MonkeyPatch, result: Fr
     return {row.name: row for row in METRICS["fresh"].rows(fresh_context)}
 
 
-def test_each_row_has_its_interval_and_what_it_must_be_read_against(
-    fresh_context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fresh_rows_have_intervals_and_controls(fresh_context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = measured(fresh_context, monkeypatch, altered(lambda entry: np.ascontiguousarray(entry[::-1])))
     assert all(np.isfinite(row.value) and row.interval for row in rows.values())
     named = rows["concept named: fresh pictures"]
@@ -552,14 +544,14 @@ def test_each_row_has_its_interval_and_what_it_must_be_read_against(
     assert all("space" in "".join(row.parts) for row in recalls)
 
 
-def test_what_looks_like_a_training_picture_is_counted(fresh_context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_in_the_fresh_set_are_counted(fresh_context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     name = "within 0.02 of a training picture"
     copied = measured(fresh_context, monkeypatch, altered(lambda entry: entry))[name]
     assert copied.value == 1 and copied.lower_is_better and "held-out cells" in dict(copied.against)
     assert measured(fresh_context, monkeypatch, altered(lambda entry: np.full_like(entry, 255)))[name].value < 1
 
 
-def test_it_is_no_part_of_all_and_is_not_for_other_weights(
+def test_the_fresh_metric_needs_the_shipped_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "fresh" not in command.names_of(["all"]) and command.names_of(["fresh"]) == ["fresh"]
@@ -599,7 +591,7 @@ def test_the_rows_of_a_tiny_captioner(tmp_path: Path, monkeypatch: pytest.Monkey
 WORLD = fixture_world()
 
 
-def test_real_and_warped_clips_go_where_the_words_say_and_controls_do_not() -> None:
+def test_directions_of_real_warped_and_still_clips() -> None:
     clips = list(plain_clips(WORLD, 8, "train", DIRECTED, 0))
     requests = [prompt_of(WORLD, clip, 0) for clip in clips]
     wanted = [clip.direction for clip in clips]

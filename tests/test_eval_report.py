@@ -220,7 +220,7 @@ def test_an_unknown_measure_is_refused(words: list[str], sentence: str, capsys: 
     assert sentence in captured.err and not captured.out and len(captured.err.splitlines()) == 1
 
 
-def test_without_pictures_the_build_command_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_world_names_the_build_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["controls", "--world", str(tmp_path)]) == 2
     assert "python -m models.data build" in capsys.readouterr().err
 
@@ -272,7 +272,7 @@ def document(home: Path, *rows: Document) -> Document:
     return {"rows": list(rows), "missing": {}, "weights": digests, "stamps": stamps}
 
 
-def test_pages_and_cards_are_as_the_figures_and_the_weights_that_ship() -> None:
+def test_pages_match_figures_and_weights() -> None:
     """Red where weights ship, or figures are edited, and nobody ran `python -m eval report`."""
     assert report.main(["--check"]) == 0
 

@@ -53,7 +53,7 @@ def gaussian(n: int, d: int, seed: int, shift: float = 0.0) -> np.ndarray:
 # --- Laws -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_is_like_itself_and_names_and_order_change_nothing(two: tuple[Path, Path], tmp_path: Path) -> None:
+def test_scores_ignore_names_and_order(two: tuple[Path, Path], tmp_path: Path) -> None:
     a, b = two
     itself, apart, back = rows_of(a, a), rows_of(a, b), rows_of(b, a)
     assert abs(itself["FD-tiny"].value) < 1e-6 and itself["copies, within 0.02"].value == 1
@@ -177,7 +177,7 @@ def test_bleu_rouge_and_cider_are_those_of_coco() -> None:
     assert cider_d(texts, others) == pytest.approx(Cider().compute_score(truth, result)[1], rel=1e-4)
 
 
-def test_mean_precision_is_that_of_torchmetrics_and_ties_are_chance(tmp_path: Path) -> None:
+def test_mean_precision_equals_torchmetrics(tmp_path: Path) -> None:
     scores, right = np.abs(gaussian(9, 20, 0)), np.random.default_rng(1).random((9, 20)) < 0.2
     right[:, 3] = True
     matches = [retrieval_average_precision(*map(torch.from_numpy, pair)) for pair in zip(scores, right, strict=True)]
@@ -254,14 +254,14 @@ def test_any_timm_model(two: tuple[Path, Path], tmp_path: Path) -> None:
             extractor(f"timm:{name}")
 
 
-def test_what_comes_together_changes_no_bit(two: tuple[Path, Path]) -> None:
+def test_features_do_not_depend_on_the_batch(two: tuple[Path, Path]) -> None:
     pictures = [Image.open(path) for path in sorted(two[0].iterdir())[:5]]
     item = extractor("judge")
     together, alone = item(pictures), item(pictures[3:4])
     assert together.shape == (5, item.size) and np.array_equal(together[3:4], alone)
 
 
-def test_no_connection_is_opened_unless_it_is_allowed() -> None:
+def test_connections_need_permission() -> None:
     with network(False), pytest.raises(OSError, match="download"):
         socket.create_connection(("127.0.0.1", 9))
     with network(False), socket.socket() as item, pytest.raises(OSError, match="download"):

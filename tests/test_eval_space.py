@@ -69,7 +69,7 @@ def test_beside_itself_nothing_differs(context: Context) -> None:
     assert len([name for name in rows if "R@10" in name]) == 4 + 2 * 2 and len(rows) == 8 + 2 + 3
 
 
-def test_who_tells_nothing_gets_chance_and_differs_by_our_share_less_that(context: Context) -> None:
+def test_a_constant_model_gets_chance(context: Context) -> None:
     ours = {row.name: row.value for row in retrieval_rows(context)}
     for question, row in beside(context, Constant()).items():
         share = dict(row.against)
@@ -231,7 +231,7 @@ def test_the_real_words_are_in_no_caption() -> None:
     assert not [word for word in listed if any(word in text for text in output)]
 
 
-def test_what_is_read_is_compared_with_what_was_drawn(words_context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_rows(words_context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     parser = build_parser(BagOfWords(), words_context.world)  # type: ignore[arg-type]
     words_context.parts.parser = parser  # type: ignore[misc]
     rows = {row.name: row for row in module.reading_rows(words_context)}

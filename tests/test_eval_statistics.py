@@ -79,7 +79,7 @@ def test_expected_floor_is_the_distance_of_two_equal_samples() -> None:
     assert expected_floor(exact(np.zeros(32), np.diag(scales**2)), 400, 400) == pytest.approx(np.mean(pairs), rel=0.1)
 
 
-def test_what_cannot_be_compared_is_refused() -> None:
+def test_incompatible_statistics_are_refused() -> None:
     with pytest.raises(ValueError, match="compare 3 and 4"):
         frechet_distance(FeatureStatistics.of(gaussian(9, 3, 0)), FeatureStatistics.of(gaussian(9, 4, 0)))
     with pytest.raises(ValueError, match="two samples"):
@@ -88,7 +88,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
         FeatureStatistics.of(np.array([[np.nan, 1.0]]))
 
 
-def test_kernel_distance_is_unbiased_seeded_and_grows_with_the_shift() -> None:
+def test_kernel_distance() -> None:
     a, b = gaussian(400, 8, 0), gaussian(400, 8, 1)
     mean, spread = kernel_distance(a, b, subsets=20, size=200)
     assert abs(mean) < spread  # unbiased: around zero for one distribution, either sign
@@ -151,7 +151,7 @@ def test_rounding_decides_nothing_among_equal_candidates(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_rounding_does_not_move_a_sample_across_the_border_of_a_ball(seed: int) -> None:
+def test_rounding_does_not_change_coverage(seed: int) -> None:
     """Corners of a grid, each of which has others at the very distance of its fifth neighbour."""
     corners = np.stack(np.meshgrid(*[[0.3, 0.7]] * 6), -1).reshape(-1, 6)
     exact = coverage(corners, corners)
@@ -168,7 +168,7 @@ def test_any_of_several_right_answers_counts() -> None:
     assert places(np.array([[0.1, 0.9, 0.5], [0.1, 0.9, 0.5]]), right).recall(1).tolist() == [1, 0]
 
 
-def test_what_has_no_answer_is_refused() -> None:
+def test_queries_without_answers_are_refused() -> None:
     with pytest.raises(ValueError, match="query 1"):
         places(np.zeros((2, 2)), np.array([[True, False], [False, False]]))
     with pytest.raises(ValueError, match="finite"):
@@ -309,7 +309,7 @@ def test_wrong_input_is_named(judge):
         judge.scores(np.zeros((1, 128, 128, 4)), ["a cat"])
 
 
-def test_it_shares_no_part_with_what_it_judges():
+def test_the_judge_imports_no_evaluated_network():
     tree = ast.parse((ROOT / "eval/judge.py").read_text())
     modules = {f"{n.module}.{name.name}" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for name in n.names}
     modules |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}

@@ -144,7 +144,7 @@ def test_the_teacher_walks_as_the_pipeline_draws(task: FastTask, parts: Path) ->
     assert torch.allclose(x, drawn.latents, rtol=1e-4, atol=1e-3)
 
 
-def test_what_is_warped_is_not_taught(task: FastTask) -> None:
+def test_warped_views_are_not_trained(task: FastTask) -> None:
     rows = task.draws(np.random.default_rng(0), 500).rows
     assert not task.encoded.warp.any()
     assert task.model.warp_in is None and not any("warp" in name for name in changes(task.model))
@@ -172,7 +172,7 @@ class Follower(torch.nn.Module):
         return self.pace * (x - self.task.walked(x, t, 0.25, Condition(**conditions))) / 0.25
 
 
-def test_a_student_that_answers_as_the_teacher_walks_has_nothing_to_learn(task: FastTask) -> None:
+def test_a_student_equal_to_the_teacher_has_no_loss(task: FastTask) -> None:
     batch = task.batch(5, 0, 1, 0.1)
     assert sorted(batch["t"].tolist()) == [0.25, 0.5, 0.75, 1.0]
     assert task.loss(Follower(task), batch, 0.1)["loss"] < 1e-8
@@ -209,7 +209,7 @@ def test_the_student_trains_on_its_trajectory(task: FastTask) -> None:
         assert torch.allclose(ends[row], drawn[round(4 - 4 * time)][row], atol=1e-4)
 
 
-def test_what_a_run_leaves_draws_in_four_steps(parts: Path, trained: Path, tmp_path: Path) -> None:
+def test_an_exported_variant_draws_in_four_steps(parts: Path, trained: Path, tmp_path: Path) -> None:
     tensors = load_file(trained / "export" / PART / FILE)
     assert all(tensor.dtype == torch.bfloat16 for tensor in tensors.values())
     assert any(tensor.any() for name, tensor in tensors.items() if "lora_B" in name)
@@ -279,7 +279,7 @@ def frechet(real: tuple[Tensor, Tensor], generated: tuple[Tensor, Tensor]) -> Co
     return result
 
 
-def test_what_is_alike_is_no_distance_away() -> None:
+def test_equal_features_have_no_distance() -> None:
     real = pictures(1.0, 0.5)
     same = frechet(real, real)
     assert abs(same.distance) < 1e-3
@@ -311,7 +311,7 @@ def test_the_loss_of_all_pictures_has_the_gradient_of_the_distance() -> None:
     assert by_loss.norm() == pytest.approx(float(y.grad.norm()), rel=0.05)
 
 
-def test_what_was_drawn_long_ago_is_forgotten() -> None:
+def test_old_features_are_dropped() -> None:
     conditions, features = pictures(1.0, 0.5)
     result = ConditionalFrechet(conditions, features, FEATURES, recent=100)
     for rows in torch.arange(PICTURES).split(40):
@@ -388,9 +388,7 @@ def test_the_last_of_the_way_is_the_polishers(name: str, steps: int) -> None:
     ],
     ids=["from a picture", "few steps", "not cooled", "stochastic", "corrected"],
 )
-def test_what_the_polisher_was_not_taught_stays_the_generators(
-    name: str, sampling: Sampling, start: Tensor | None
-) -> None:
+def test_untrained_settings_are_not_polished(name: str, sampling: Sampling, start: Tensor | None) -> None:
     _, query, polished = drawn(name, sampling, start)
     assert not polished and min(query) < REFINED_FROM
 
@@ -441,7 +439,7 @@ def condition_of(rows: dict[str, Tensor]) -> Condition:
     return Condition(*(bare[name].float() if name != "mask" else bare[name] for name in vars(NOTHING)))
 
 
-def test_what_it_learns_from_is_what_is_drawn(options: TaskOptions) -> None:
+def test_training_steps_equal_drawing_steps(options: TaskOptions) -> None:
     task = Polish(options)
     rows = task.batch(5, 0, 1, 0.0)[STUDENT]
     wanted, path = condition_of(rows), task.paths[STUDENT]
@@ -454,7 +452,7 @@ def test_what_it_learns_from_is_what_is_drawn(options: TaskOptions) -> None:
     assert torch.allclose(walked, drawn.latents, atol=1e-4)
 
 
-def test_it_goes_on_where_the_generator_has_led(options: TaskOptions) -> None:
+def test_polishing_continues_from_the_generator(options: TaskOptions) -> None:
     """As a pipeline draws: led by the generator, and then by the variant."""
     task = Polish(options)
     task.batch(5, 0, 1, 0.0)
@@ -473,7 +471,7 @@ def test_it_goes_on_where_the_generator_has_led(options: TaskOptions) -> None:
     assert apart < 0.05 < 0.1 < done, "the generator's plan comes to 0.4995, and the variant was taught at 0.5"
 
 
-def test_it_begins_as_what_ships_and_is_pulled_back_to_it(options: TaskOptions) -> None:
+def test_polishing_starts_at_the_shipped_variant(options: TaskOptions) -> None:
     task = Polish(options)
     values = task.loss(task.model, task.batch(0, 0, 1, 0.0), 0.0)
     assert values["away"] < 5e-3 and values["tint"] < 1e-4, "bf16 and nothing else"
@@ -510,7 +508,7 @@ def test_a_run_draws_nearer_to_real_pictures_and_leaves_changes(options: TaskOpt
     assert learned.keys() >= shipped.keys() - {"warp_in"}
 
 
-def test_without_a_variant_there_is_nothing_to_polish(tmp_path: Path) -> None:
+def test_polishing_needs_a_variant(tmp_path: Path) -> None:
     root = save_tiny_parts(tmp_path)
     with pytest.raises(ValueError, match="train recipe fast first"):
         Polish(TaskOptions("tiny", 3, fixture_world(), POLISH_RECIPE.batch_size, root))
@@ -544,13 +542,13 @@ def test_the_fast_sampler_fixes_steps_and_guidance() -> None:
         ({"negative": "dog"}, "fast hears no negative prompt; leave it out, or draw without fast", "不看反向提示词"),
     ],
 )
-def test_what_it_can_not_do_is_refused(fields: dict[str, Any], sentence: str, chinese: str) -> None:
+def test_refusals_of_the_fast_sampler(fields: dict[str, Any], sentence: str, chinese: str) -> None:
     with pytest.raises(Refused) as refusal:
         fast_request(**fields)
     assert str(refusal.value).startswith(sentence) and chinese in refusal.value.text("zh")
 
 
-def test_a_start_from_a_picture_has_the_strength_that_so_few_steps_can_have(tmp_path: Path) -> None:
+def test_strength_is_rounded_to_the_fast_steps(tmp_path: Path) -> None:
     Image.new("RGBA", (64, 64), "red").save(tmp_path / "red.png")
     image = {"path": str(tmp_path / "red.png")}
     for wanted, strength in ((0.1, 0.25), (0.3, 0.25), (0.5, 0.5), (0.6, 0.5), (0.7, 0.75), (0.95, 1.0), (1.0, 1.0)):
@@ -575,7 +573,7 @@ def record(**fields: object) -> dict[str, Any]:
     return {"request": fast_request(**fields).model_dump(mode="json", exclude_none=True), "seed": 5, "how": {}}
 
 
-def test_settings_come_back_and_never_as_four_steps_of_another_sampler() -> None:
+def test_fast_settings_are_restored() -> None:
     here, gone = restore(record(), CAN), restore(record(), without())
     assert {name: here.fields[name] for name in ("scheduler", "steps", "guidance")} == {
         "scheduler": FAST, "steps": 4, "guidance": 1.0,
@@ -589,7 +587,7 @@ def test_settings_come_back_and_never_as_four_steps_of_another_sampler() -> None
     assert restore(theirs, without()).fields == {"prompt": "a"}
 
 
-def test_a_picture_that_was_only_enlarged_says_nothing_of_how_to_draw(tmp_path: Path) -> None:
+def test_enlarged_pictures_restore_no_sampling_settings(tmp_path: Path) -> None:
     Image.new("RGBA", (64, 64), "red").save(tmp_path / "red.png")
     enlarged = record(prompt="", image={"path": str(tmp_path / "red.png")}, strength=0.0, size=512)
     assert not {"scheduler", "steps", "guidance"} & restore(enlarged, CAN, tmp_path).fields.keys()
@@ -598,7 +596,7 @@ def test_a_picture_that_was_only_enlarged_says_nothing_of_how_to_draw(tmp_path: 
 # --- The models that ship ---------------------------------------------------------------------------------------------
 
 
-def test_it_is_offered_where_it_ships_and_draws_what_the_pipeline_does(tmp_path: Path) -> None:
+def test_the_variant_is_available_where_it_ships(tmp_path: Path) -> None:
     parts = save_tiny_parts(tmp_path)
     assert VARIANT == PART
     without = Embedded(str(parts))
@@ -628,7 +626,7 @@ def test_it_is_offered_where_it_ships_and_draws_what_the_pipeline_does(tmp_path:
         list(run(later, request))
 
 
-def test_a_variant_of_an_earlier_generator_is_no_variant_and_in_nobodys_way(tmp_path: Path) -> None:
+def test_a_variant_of_another_generator_is_ignored(tmp_path: Path) -> None:
     root = save_tiny_parts(tmp_path)
     give_variant(root, 0.05)
     assert FAST in Embedded(str(root)).capabilities().schedulers

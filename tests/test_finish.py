@@ -36,7 +36,7 @@ def rippled(picture: torch.Tensor) -> torch.Tensor:
     return torch.cat([uneven[:3].minimum(soft[3:]), soft[3:]]).clamp(0, 1)
 
 
-def test_what_is_flat_stays_as_it_is() -> None:
+def test_flat_areas_stay_unchanged() -> None:
     assert (flattened(drawing()) - drawing()).abs().max() < LEVEL / 2
 
 
@@ -49,13 +49,13 @@ def test_ripples_go_and_edges_stay() -> None:
     assert ((result[3] > 0.5) == (true[3] > 0.5)).all(), "the outline is where it was"
 
 
-def test_a_shade_over_a_whole_thing_is_left_in_steps_no_larger_than_a_change_may_be() -> None:
+def test_gradients_change_in_small_steps() -> None:
     ramp = torch.linspace(0.2, 0.8, 64).expand(3, 64, 64)
     shaded = torch.cat([ramp, torch.ones(1, 64, 64)])
     assert (flattened(shaded) - shaded).abs().max() < 0.15
 
 
-def test_it_knows_no_place() -> None:
+def test_flattening_is_shift_invariant() -> None:
     there = flattened(rippled(drawing()).roll((9, -14), (1, 2)))
     assert torch.allclose(there, flattened(rippled(drawing())).roll((9, -14), (1, 2)), atol=LEVEL)
 
@@ -73,14 +73,14 @@ def test_a_style_that_is_named_says_its_finish(name: str) -> None:
         assert finish_of(parse_literally(text), new=True) is finish_of(parse_literally(text), new=False) is style.finish
 
 
-def test_without_a_style_a_sticker_is_flat_and_a_picture_that_is_changed_stays_as_it_is() -> None:
+def test_finish_without_a_style() -> None:
     assert finish_of(parse_literally("a cat"), new=True) is Finish.FLAT
     assert finish_of(parse_literally("a cat"), new=False) is Finish.SHADED
     assert finish_of(parse_literally(""), new=True) is Finish.SHADED, "of a picture nothing is said"
 
 
 @pytest.mark.parametrize("finish", Finish)
-def test_what_is_nothing_has_no_haze_and_what_is_opaque_no_hole(finish: Finish) -> None:
+def test_alpha_has_no_haze_and_no_holes(finish: Finish) -> None:
     """As a decoder gives it back: some levels of alpha where there is nothing, some missing where there is all."""
     true = drawing()
     hazy = torch.cat([true[:3] * 250 / 255, true[3:] * (247 / 255) + 4 * LEVEL])
@@ -140,7 +140,7 @@ def test_a_blend_is_flat_where_all_of_it_is(pipe: StickerPipeline) -> None:
         assert np.abs(picture.astype(int) - to_uint8(wanted[None])[0]).max() <= 1
 
 
-def test_what_a_picture_is_drawn_from_keeps_its_shades(pipe: StickerPipeline, tmp_path: Path) -> None:
+def test_start_pictures_keep_their_shades(pipe: StickerPipeline, tmp_path: Path) -> None:
     start = np.full((1, 128, 128, 4), 255, np.uint8)
     pixels, decoded = drawn(pipe, ["a cat"], start=start, sampling={"strength": 0.5})
     assert np.abs(pixels.astype(int) - to_uint8(postprocessed(decoded[0], Finish.SHADED)[None])).max() <= 1

@@ -53,7 +53,7 @@ def test_values_are_read_as_a1111_reads_them():
     assert {text: repr(Axis.parse(text).values) for text in VALUES} == {text: repr(row) for text, row in VALUES.items()}
 
 
-def test_what_is_no_axis_is_refused():
+def test_invalid_axes_are_refused():
     output = {text: refusal(lambda text=text: Axis.parse(text)) for text in REFUSED}
     assert [(text, output[text]) for text, sentence in REFUSED.items() if sentence not in output[text]] == []
 
@@ -102,7 +102,7 @@ def test_the_sheet_has_every_picture_in_its_place():
     assert sorted(x for _, x in matches[:3]) == [x for _, x in matches[:3]]
 
 
-def test_labels_are_drawn_also_in_chinese_and_never_past_their_place():
+def test_labels_stay_in_their_place():
     long = "a very long prompt about cats that no column could ever hold in one line, or in three of them either"
     results = grid(f'prompt=猫, 会飞的熊猫, "{long}"', None, prompt="开心的猫")
     sheet = np.asarray(results.sheet([None, None, None]).convert("L"), int)
@@ -197,7 +197,7 @@ def test_every_mood_follows_the_subjects_language():
         assert not any(character.isascii() for character in felt(word, "猫")), word
 
 
-def test_what_can_not_be_is_refused():
+def test_invalid_sets_are_refused():
     for query, fields, sentence in (
         (("emotion", "cat"), {}, "did you mean 'emotions'"),
         (("emotions", " "), {}, "say a subject"),

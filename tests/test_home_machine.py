@@ -281,10 +281,10 @@ class HomeMachine(RuleBasedStateMachine):
 SHORT = settings(max_examples=12, stateful_step_count=30)
 
 
-def test_a_home_stays_true() -> None:
+def test_home_invariants() -> None:
     run_state_machine_as_test(HomeMachine, settings=SHORT)
 
 
 @pytest.mark.slow
-def test_a_home_stays_true_for_two_thousand_steps() -> None:
+def test_home_invariants_for_two_thousand_steps() -> None:
     run_state_machine_as_test(HomeMachine, settings=settings(SHORT, max_examples=50, stateful_step_count=50))

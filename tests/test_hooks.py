@@ -53,7 +53,7 @@ def mirror() -> LatentMirror:
     return LatentMirror.fit(latents, mirrored(latents))
 
 
-def test_it_finds_the_map_of_latents_that_mirroring_is(mirror: LatentMirror) -> None:
+def test_the_latent_mirror_is_fitted(mirror: LatentMirror) -> None:
     latents = torch.randn(3, 8, 16, 16)
     assert torch.allclose(mirror(latents), mirrored(latents), atol=1e-4)
     assert torch.allclose(mirror(mirror(latents)), latents, atol=1e-4)
@@ -77,7 +77,7 @@ def nothing(draft: torch.Tensor) -> Condition:
 
 
 @pytest.mark.parametrize("sampling", [Sampling(16, 1.0), FAST_SAMPLING])
-def test_from_a_symmetric_draft_a_symmetric_picture_is_drawn(mirror: LatentMirror, sampling: Sampling) -> None:
+def test_a_symmetric_draft_gives_a_symmetric_picture(mirror: LatentMirror, sampling: Sampling) -> None:
     """By a network that answers with another picture of its own at every noise level down to SYMMETRIC_UNTIL."""
     plain = torch.randn(2, 8, 16, 16)
     draft = torch.stack([(plain[0] + mirrored(plain[:1])[0]) / 2, plain[1]])
@@ -99,7 +99,7 @@ def test_from_a_symmetric_draft_a_symmetric_picture_is_drawn(mirror: LatentMirro
     assert torch.equal(led[1], free[1]), "a picture beside it is the same to the bit"
 
 
-def test_nothing_is_steered_without_a_draft_that_is_symmetric(mirror: LatentMirror) -> None:
+def test_no_symmetry_hook_without_a_symmetric_draft(mirror: LatentMirror) -> None:
     assert symmetry_guidance(mirror, torch.zeros(2, 8, 16, 16)) is None
     assert symmetry_guidance(mirror, torch.randn(2, 8, 16, 16)) is None
     assert guidance_hooks(torch.ones(2, 8, 16, 16), [False] * 2, None) == []
@@ -113,7 +113,7 @@ def test_symmetry_guidance_ends_at_a_noise_level(mirror: LatentMirror) -> None:
     assert mirror.asymmetry(x - SYMMETRIC_UNTIL * hook(SYMMETRIC_UNTIL, x, velocity)).max() < 1e-4
 
 
-def test_it_lies_beside_the_prototypes_and_belongs_to_its_autoencoder(tmp_path: Path, mirror: LatentMirror) -> None:
+def test_the_mirror_is_stored_with_its_autoencoder(tmp_path: Path, mirror: LatentMirror) -> None:
     root = save_tiny_parts(tmp_path)
     assert ReferenceStore.load(root).mirror is None
     ReferenceStore(np.zeros((0, SIDE, SIDE, 4), np.uint8), mirror=mirror).save(root)
@@ -163,7 +163,7 @@ def test_a_step_leads_nearer_to_the_reference_in_its_rows_alone() -> None:
     assert torch.equal(hook(REFERENCE_UNTIL, x, velocity), velocity)
 
 
-def test_without_a_reference_to_follow_there_is_no_hook() -> None:
+def test_no_reference_hook_without_a_reference() -> None:
     assert reference_guidance(torch.zeros(2, 8, 4, 4), torch.tensor([True, True])) is None
     assert reference_guidance(torch.ones(2, 8, 4, 4), torch.tensor([False, False])) is None
 
@@ -181,7 +181,7 @@ def test_the_second_hook_sees_what_the_first_answered() -> None:
 
 
 @pytest.mark.parametrize("sampling", [Sampling(8), replace(FAST_SAMPLING, fast=False)])
-def test_in_a_style_that_lacks_the_thing_a_drawing_is_as_it_would_be_and_else_nearer_to_its_draft(
+def test_reference_guidance_applies_only_to_styles_with_the_concept(
     pipe: StickerPipeline, sampling: Sampling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts = ["a cat", "a cat, noto style", "a cat, blob style", "sky", "sky, noto style"]

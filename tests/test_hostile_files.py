@@ -60,7 +60,7 @@ def sample(path: Path, kind: str) -> bytes:
     return path.read_bytes()
 
 
-def test_what_is_no_picture(tmp_path: Path) -> None:
+def test_files_that_are_no_pictures(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("hello")
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "svg.png").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
@@ -71,7 +71,7 @@ def test_what_is_no_picture(tmp_path: Path) -> None:
             )
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_paths_that_are_no_files(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "gone").symlink_to("nowhere")
     (tmp_path / "zeros").symlink_to("/dev/zero")
@@ -122,7 +122,7 @@ def test_decompression_bombs(tmp_path: Path, megabytes: int, times: int) -> None
         assert "more than 4 MB" in refusal(path)
 
 
-def test_what_is_whole_is_read_beside_what_is_not(tmp_path: Path) -> None:
+def test_valid_texts_are_read_beside_oversized_texts(tmp_path: Path) -> None:
     path = png(
         tmp_path / "a.png",
         png_chunk(b"zTXt", b"studio\0\0" + zlib.compress(bytes(2 * LIMIT))),

@@ -139,7 +139,7 @@ STRANGERS = {  # the guard is tested below
 }
 
 
-def test_strangers_are_turned_away(doors: Server, subtests: pytest.Subtests) -> None:
+def test_cross_site_requests_are_refused(doors: Server, subtests: pytest.Subtests) -> None:
     for (method, path), stranger in itertools.product(CHANGES + READS, STRANGERS):
         with subtests.test(path=path, stranger=stranger):
             body = {"prompt": "theirs"} if method == "POST" else None
@@ -151,7 +151,7 @@ def test_strangers_are_turned_away(doors: Server, subtests: pytest.Subtests) -> 
     nothing_happened(doors)
 
 
-def test_what_a_form_could_send_is_not_read(doors: Server, subtests: pytest.Subtests) -> None:
+def test_form_content_types_are_refused(doors: Server, subtests: pytest.Subtests) -> None:
     body = b'{"prompt": "theirs", "sd_model_checkpoint": "x"}'
     kinds = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x")
     for path, kind in itertools.product(("/sdapi/v1/txt2img", "/sdapi/v1/options", "/api/v1/jobs"), kinds):
@@ -161,7 +161,7 @@ def test_what_a_form_could_send_is_not_read(doors: Server, subtests: pytest.Subt
     nothing_happened(doors)
 
 
-def test_no_socket_is_opened_for_a_script(doors: Server) -> None:
+def test_websockets_are_refused(doors: Server) -> None:
     upgrade = {
         "Upgrade": "websocket",
         "Connection": "Upgrade",
@@ -191,7 +191,7 @@ WRONG = {
 }
 
 
-def test_without_the_password_nothing_is_there(locked: Server, subtests: pytest.Subtests) -> None:
+def test_requests_without_the_password_are_refused(locked: Server, subtests: pytest.Subtests) -> None:
     for number, ((method, path), given) in enumerate(itertools.product(CHANGES + READS, WRONG), 2):
         with subtests.test(path=path, given=given):
             headers = {"Authorization": WRONG[given]} if WRONG[given] else {}
@@ -202,7 +202,7 @@ def test_without_the_password_nothing_is_there(locked: Server, subtests: pytest.
             assert b"password" in answer.body and PASSWORD.encode() not in answer.body
 
 
-def test_with_the_password_everything_is(locked: Server) -> None:
+def test_requests_with_the_password(locked: Server) -> None:
     for path in ("/", "/sdapi/v1/options", "/api/v1/jobs"):
         assert send(locked, "GET", path, headers={"Authorization": basic(PASSWORD)}).status == 200
     stranger = {"Authorization": basic(PASSWORD), "Origin": "https://evil.example"}
@@ -219,12 +219,14 @@ def test_with_the_password_everything_is(locked: Server) -> None:
         (["--password", ""], "too short"),
     ],
 )
-def test_what_opens_the_studio_is_meant(studio: Callable[..., Output], arguments: list[str], words: str) -> None:
+def test_opening_to_the_network_needs_a_password(
+    studio: Callable[..., Output], arguments: list[str], words: str
+) -> None:
     done = studio("open", *arguments, "--port", 0, "--model", "fake")
     assert done.code == 2 and words in done.err and done.err.count("\n") == 1
 
 
-def test_a_password_or_a_flag_opens_it() -> None:
+def test_listening_on_all_addresses_with_permission() -> None:
     with serve._listen("0.0.0.0", 0, others=True) as listener:
         assert listener.getsockname()[0] == "0.0.0.0"
 
@@ -238,7 +240,7 @@ LARGE += [("/gradio_api/upload", UPLOAD, PART)]
 
 
 @pytest.mark.parametrize(("path", "kind", "_"), LARGE)
-def test_too_much_that_is_announced(doors: Server, path: str, kind: dict[str, str], _: bytes) -> None:
+def test_large_bodies_by_content_length(doors: Server, path: str, kind: dict[str, str], _: bytes) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", doors.port, timeout=TIMEOUT)
     connection.putrequest("POST", path)
     for name, value in {**kind, "Content-Length": str(BODY_LIMIT + 1)}.items():
@@ -250,7 +252,7 @@ def test_too_much_that_is_announced(doors: Server, path: str, kind: dict[str, st
 
 
 @pytest.mark.parametrize(("path", "kind", "begin"), LARGE)
-def test_too_much_that_is_not_announced(doors: Server, path: str, kind: dict[str, str], begin: bytes) -> None:
+def test_large_chunked_bodies(doors: Server, path: str, kind: dict[str, str], begin: bytes) -> None:
     body = iter([begin, *[b"A" * 2**20] * ((BODY_LIMIT >> 20) + 4)])
     answer = send(doors, "POST", path, body, headers={**kind, "Transfer-Encoding": "chunked"}, chunked=True)
     assert answer.status == 413 and answer.body
@@ -278,7 +280,7 @@ NO_REQUESTS = [
 ]
 
 
-def test_what_is_no_request(doors: Server, subtests: pytest.Subtests) -> None:
+def test_invalid_bodies(doors: Server, subtests: pytest.Subtests) -> None:
     for path, body in itertools.product(("/sdapi/v1/txt2img", "/api/v1/jobs"), NO_REQUESTS):
         with subtests.test(path=path, body=body[:50]):
             answer = send(doors, "POST", path, body, headers=JSON)
@@ -302,7 +304,7 @@ CHOICES: list[tuple[str, dict[str, Any], int]] = [
 ]
 
 
-def test_choices_that_nobody_offered(doors: Server, subtests: pytest.Subtests) -> None:
+def test_forged_choices(doors: Server, subtests: pytest.Subtests) -> None:
     for path, body, status in CHOICES:
         with subtests.test(path=path, **body):
             answer = send(doors, "POST", path, {"prompt": "a", **body})
@@ -341,7 +343,7 @@ OUTSIDE = [
 ]
 
 
-def test_nothing_outside_the_gallery_is_handed_out(
+def test_files_outside_the_gallery_are_not_served(
     doors: Server, trap: tuple[str, list[Any]], subtests: pytest.Subtests
 ) -> None:
     for path in OUTSIDE:
@@ -454,7 +456,7 @@ def bodies(sent: str) -> dict[str, dict[str, Any]]:
 PICTURED = list(bodies(""))
 
 
-def test_what_poses_as_a_picture(doors: Server, subtests: pytest.Subtests) -> None:
+def test_files_posing_as_pictures(doors: Server, subtests: pytest.Subtests) -> None:
     """Every file at a single field, and a script at all of them: they have one reader."""
     for path, name in {*itertools.product(PICTURED, ["svg"]), *itertools.product(["/api/v1/jobs "], POSING)}:
         with subtests.test(path=path, name=name):
@@ -469,7 +471,7 @@ def test_what_poses_as_a_picture(doors: Server, subtests: pytest.Subtests) -> No
     ("path", "side", "words"),
     [("/api/v1/jobs", 8, "pixels"), ("/api/v1/jobs", 16, "black"), ("/sdapi/v1/img2img", 9, "black")],
 )
-def test_no_sentence_tells_where_files_lie(doors: Server, path: str, side: int, words: str) -> None:
+def test_refusals_name_no_paths(doors: Server, path: str, side: int, words: str) -> None:
     image, mask = (coded(Image.new("L", (n, n))) for n in (16, side))
     fields = {"image": {"data": image}, "mask": {"data": mask}} if "api/v1/jobs" in path else {}
     answer = send(doors, "POST", path, fields or {"prompt": "a", "init_images": [image], "mask": mask})
@@ -485,7 +487,7 @@ def test_a_picture_that_is_too_large(doors: Server) -> None:
         assert answer.status == 413 and "larger than 32 MB" in answer.sentence
 
 
-def test_no_address_is_fetched_and_no_path_opened(
+def test_addresses_and_paths_are_not_read(
     doors: Server, trap: tuple[str, list[Any]], subtests: pytest.Subtests
 ) -> None:
     picture = doors.home / "secret.png"
@@ -666,7 +668,7 @@ def silent(port: int, number: int, words: bytes = b"") -> Iterator[list[socket.s
         yield opened
 
 
-def test_many_that_send_nothing_are_refused_and_the_studio_lives(doors: Server) -> None:
+def test_idle_connections_are_limited(doors: Server) -> None:
     resource.prlimit(doors.process.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
     with silent(doors.port, DESCRIPTORS + 100) as opened:
         assert opened[-1].recv(100).startswith(b"HTTP/1.1 503 ")
@@ -674,7 +676,7 @@ def test_many_that_send_nothing_are_refused_and_the_studio_lives(doors: Server) 
     assert doors.process.poll() is None
 
 
-def test_who_leaves_in_the_middle_of_an_upload_is_no_error(url: str) -> None:
+def test_aborted_uploads_log_no_error(url: str) -> None:
     result: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = result.append  # type: ignore[method-assign]
@@ -692,7 +694,7 @@ def test_who_leaves_in_the_middle_of_an_upload_is_no_error(url: str) -> None:
     assert [record.getMessage() for record in result] == []
 
 
-def test_half_a_request_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incomplete_requests_time_out(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     port = int(url.rpartition(":")[2])
     head = b"POST /api/v1/jobs HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n" % port
     whole = b"GET /api/v1/health HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % port
@@ -750,7 +752,7 @@ def test_streams_of_events_are_bounded(tmp_path: Path) -> None:
         asyncio.run(run())
 
 
-def test_a_thousand_jobs_of_ten_thousand_are_listed_in_a_moment(tmp_path: Path) -> None:
+def test_listing_jobs_is_fast(tmp_path: Path) -> None:
     with Studio(tmp_path) as studio:
         text = named("a").request.model_dump_json()
         rows = [(f"{n:064}", text, "x", n, 1.0) for n in range(10_000)]

@@ -51,7 +51,7 @@ def empty(idle: Studio) -> None:
     remove_unneeded(idle.store)
 
 
-def test_what_a_job_in_line_was_given_stays(idle: Studio, given: Path) -> None:
+def test_inputs_of_waiting_jobs_stay(idle: Studio, given: Path) -> None:
     empty(idle)
     assert given.exists()
 
@@ -81,14 +81,14 @@ def test_a_picture_of_a_command_protects_its_input(
     assert not given.exists()
 
 
-def test_what_was_given_within_the_hour_stays(idle: Studio, given: Path) -> None:
+def test_recent_inputs_stay(idle: Studio, given: Path) -> None:
     idle.gallery.delete([finish(idle)])
     os.utime(given)
     empty(idle)
     assert given.exists()
 
 
-def test_what_is_given_again_is_as_new(idle: Studio, given: Path, tmp_path: Path) -> None:
+def test_reused_inputs_are_touched(idle: Studio, given: Path, tmp_path: Path) -> None:
     idle.submit(*idle.prepare("image", prompt="a dog", model="fake", image=tmp_path / "red.png", strength=0.5))
     assert time.time() - given.stat().st_mtime < HOUR
 
@@ -101,7 +101,7 @@ def test_a_series_that_is_not_in_line_yet_keeps_what_it_names(idle: Studio, give
     assert given.exists()
 
 
-def test_what_nobody_looks_at_any_more_is_removed(tmp_path: Path) -> None:
+def test_unneeded_previews_and_uploads_are_removed(tmp_path: Path) -> None:
     home, ids = Home(tmp_path), []
     for item in (planned(ask("an axolotl")), planned(ask("a cat", steps=5))):
         ids.append(item.id)

@@ -151,7 +151,7 @@ def test_a_prompt_is_a_bidirectional_block(model: LanguageModel) -> None:
 
 
 @torch.no_grad()
-def test_what_continues_a_prompt_does_not_move_it(model: LanguageModel) -> None:
+def test_continuations_do_not_change_the_prompt(model: LanguageModel) -> None:
     ids = random_ids(1, 12)
     prompt = torch.ones(1, 5, dtype=torch.bool)
     decoder = model.model
@@ -239,7 +239,7 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     assert half.encode(ids, torch.ones(2, 9, dtype=torch.bool)).dtype == torch.bfloat16
 
 
-def test_it_learns_under_autocast() -> None:
+def test_training_under_autocast() -> None:
     model = make().train()
     ids = random_ids(8, 12)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)

@@ -45,7 +45,7 @@ def test_missing_translations_have_no_words() -> None:
 
 
 @pytest.mark.parametrize("language", languages())
-def test_no_code_is_in_two_files(language: str) -> None:
+def test_message_codes_are_unique(language: str) -> None:
     files = [json.loads(path.read_text(encoding="utf-8")) for path in (assets() / "messages" / language).glob("*.json")]
     assert sum(map(len, files)) == len(catalogue(language))
 
@@ -78,7 +78,7 @@ def values(call: ast.Call, place: int) -> set[str] | None:
     return None if None in given else {name for name in given if name}
 
 
-def test_every_code_that_is_raised_has_a_template_and_all_its_values() -> None:
+def test_every_raised_code_has_a_template_with_its_values() -> None:
     result, english = list(calls()), catalogue("en")
     assert len(result) > 100
     assert [(where, code) for where, code, _ in result if code not in english] == []
@@ -99,7 +99,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
-def test_it_is_the_same_after_a_journey_as_json(value: Any) -> None:
+def test_messages_survive_json(value: Any) -> None:
     output = Message("request.mix_weight", {"weight": value})
     again = Message.from_json(json.loads(json.dumps(output.as_json())))
     assert again == output
@@ -126,7 +126,7 @@ def test_a_language_that_there_is_not_is_english() -> None:
     assert output.text("xx") == output.text("../en") == output.text("") == output.text("en") != output.text("zh")
 
 
-def test_an_error_is_its_message_and_can_be_sent_to_another_process() -> None:
+def test_refusals_are_picklable() -> None:
     error = Refused("model.range", name="steps", least="1", most="100", value=0)
     again = pickle.loads(pickle.dumps(error))
     assert (again.message, str(again)) == (error.message, str(error))

@@ -151,7 +151,7 @@ def test_a_name_that_is_no_text_does_not_stop_the_writing(tmp_path: Path) -> Non
         assert read(tmp_path / "a")["request"]["like"]["path"] == "me?.png"
 
 
-def test_what_a_format_can_not_hold_is_refused() -> None:
+def test_metadata_too_long_for_a_format_is_refused() -> None:
     picture = Image.new("RGBA", (8, 8))
     with pytest.raises(Refused, match="did you mean 'webp'"):
         encoded(picture, None, "wepb")
@@ -207,7 +207,7 @@ def test_a_file_can_not_make_us_read_others(tmp_path: Path, path: str) -> None:
     assert "like" not in again.fields and len(tuple(map(str, again.lost))) == 1
 
 
-def test_what_others_say_comes_back_as_far_as_it_can() -> None:
+def test_settings_of_other_programs_are_restored() -> None:
     text = (
         "a castle,\non a hill\nNegative prompt: fog\n"
         "Steps: 20, Sampler: DPM++ 2M, CFG scale: 7, Seed: 42, Size: 768x512, Model: dreamer, Clip skip: 2"
@@ -230,7 +230,7 @@ def test_what_others_say_comes_back_as_far_as_it_can() -> None:
     assert resolve(make_request(**matches.fields), can).prompt == "a castle, on a hill"
 
 
-def test_what_is_known_here_is_spelled_as_here() -> None:
+def test_restored_names_are_normalised() -> None:
     matches = restore(parse_parameters("a castle\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 42"), CAN)
     assert matches.fields["scheduler"] == "euler" in CAN.schedulers
     matches = restore({"program": "x", "prompt": "a", "style": "Noto", "scheduler": "HEUN"}, CAN)
@@ -251,7 +251,7 @@ def test_what_is_known_here_is_spelled_as_here() -> None:
         ({"model": "diffusers:/home/me/evil"}, "is not here"),
     ],
 )
-def test_what_the_model_can_not_take_is_dropped_alone(settings: dict[str, Any], says: str) -> None:
+def test_invalid_settings_are_dropped_separately(settings: dict[str, Any], says: str) -> None:
     matches = restore({"program": "x", "prompt": "a", "seed": 7, "steps": 3, **settings}, CAN)
     (name,) = settings
     assert name not in matches.fields and len(matches.lost) == 1 and says in str(matches.lost[0])
@@ -395,7 +395,7 @@ def test_a_text_without_a_record_is_no_file_of_ours() -> None:
 
 
 @pytest.mark.parametrize("kind", CONTAINER_KINDS)
-def test_nothing_is_written_into_a_part_of_a_file(kind: str) -> None:
+def test_truncated_files_are_not_written(kind: str) -> None:
     whole = plain(kind)
     for length in range(16, len(whole) - 1, max(1, len(whole) // 50)):
         try:
@@ -445,7 +445,7 @@ def traces(data: bytes) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", STRIP_KINDS)
-def test_no_trace_is_left_and_no_pixel_changes(tmp_path: Path, kind: str) -> None:
+def test_strip_leaves_no_trace_and_no_pixel_changes(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a"
     data = make(path, kind, prompt=SECRET, negative=SECRET)
     assert traces(data), "there was something to take off"
@@ -610,7 +610,7 @@ def test_info_of_several_files(studio: Callable, tmp_path: Path) -> None:
     assert json.loads(output.out)["path"] == str(tmp_path / "b.jpg")
 
 
-def test_no_metadata_makes_files_that_say_nothing(studio: Callable, tmp_path: Path) -> None:
+def test_no_metadata_writes_plain_files(studio: Callable, tmp_path: Path) -> None:
     ask = ("generate", SECRET, "--seed", 1, "--count", 2, "--model", "fake", "--json", "--out", tmp_path / "out")
     answer = studio(*ask)
     plain = studio(*ask, "--no-metadata")
@@ -626,7 +626,7 @@ def test_no_metadata_makes_files_that_say_nothing(studio: Callable, tmp_path: Pa
     assert len(list((tmp_path / "out").iterdir())) == 4
 
 
-def test_no_metadata_leaves_nothing_where_it_fails(
+def test_no_metadata_leaves_no_files_on_failure(
     studio: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))

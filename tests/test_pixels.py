@@ -37,7 +37,7 @@ def test_a_saved_png_is_read_back_equal(tmp_path):
     assert np.abs(pixels.load_picture(tmp_path / "a.png").astype(int) - inside).max() <= 1
 
 
-def test_fit_keeps_the_whole_picture_and_bleeds_no_invisible_colour():
+def test_fit_keeps_the_picture_without_bleeding():
     wide = np.zeros((50, 200, 4), np.uint8)
     wide[:, :100] = (0, 255, 0, 255)
     wide[:, 100:] = (255, 0, 0, 0)  # transparent red must not show
@@ -166,7 +166,7 @@ def test_painted_whole_its_neutral_parts_have_the_colour_too(colour: str) -> Non
     assert colour_shares(hue_shift(rocket, colour, whole=True))[colour] > 0.9
 
 
-def test_in_black_and_white_nothing_has_a_colour_and_the_ends_are_reached() -> None:
+def test_black_and_white() -> None:
     picture = np.zeros((64, 64, 4), np.uint8)
     picture[8:56, 8:56] = [200, 120, 40, 255]
     picture[8:20, 8:56] = [120, 40, 20, 255]

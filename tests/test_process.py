@@ -35,7 +35,7 @@ def test_pages_are_asked_for_once() -> None:
     assert stored < as_it_is / 3, "not none: a system short of memory may take pages in between"
 
 
-def test_where_it_cannot_be_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert keep_freed_memory() is False
 

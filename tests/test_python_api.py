@@ -202,7 +202,7 @@ def test_search_like_a_picture_and_without_another(tiny_studio: Studio) -> None:
         tiny_studio.search(without=Path(blue))
 
 
-def test_spaces_are_never_mixed_and_a_missing_model_leaves_the_words(house: Studio, tmp_path: Path) -> None:
+def test_search_uses_a_single_space_and_works_without_a_model(house: Studio, tmp_path: Path) -> None:
     house.generate("a cat", model="fake", seed=1, steps=1)
     ours = house.gallery.page()[0]
     Image.new("RGBA", (8, 8), "blue").save(tmp_path / "other.png")
@@ -219,17 +219,6 @@ def test_spaces_are_never_mixed_and_a_missing_model_leaves_the_words(house: Stud
 
 
 # --- Prompt files -----------------------------------------------------------------------------------------------------
-
-
-def test_batch_does_a_prompt_file_and_goes_on_where_it_was(shared: Studio, tmp_path: Path) -> None:
-    file = tmp_path / "prompts.txt"
-    file.write_text("a cat --d 1\na dog --d 2\na fox --steps nonsense\n")
-    answer = shared.batch(file, tmp_path / "out", model="fake")
-    assert (answer["total"], answer["done"], answer["found"], answer["failed"]) == (3, 2, 0, 1)
-    assert answer["errors"][0]["line"] == 3 and answer["out"] == str(tmp_path / "out")
-    assert len(list((tmp_path / "out" / "images").glob("*.png"))) == 2
-    again = asyncio.run(shared.abatch([file], tmp_path / "out", model="fake"))
-    assert (again["done"], again["found"]) == (0, 2)
 
 
 def test_a_batch_whose_task_is_cancelled_stops_and_goes_on(shared: Studio, tmp_path: Path) -> None:

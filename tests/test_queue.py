@@ -80,7 +80,7 @@ def test_the_same_work_is_in_line_once_and_done_work_stays_done(queue: Queue) ->
     assert waiting(queue) == ["a"]
 
 
-def test_companions_are_taken_while_they_fit(queue: Queue) -> None:
+def test_batch_mates_are_claimed_while_they_fit(queue: Queue) -> None:
     put(queue, "a", "b", shape=8, count=3)
     put(queue, "x", shape=8, steps=5)
     put(queue, "c", shape=8, count=3)
@@ -92,7 +92,7 @@ def test_companions_are_taken_while_they_fit(queue: Queue) -> None:
     assert [job.id for job in claims(queue).claim()] == ["e"], "in the shape of one nobody has company"
 
 
-def test_pause_begins_nothing_and_forgets_nothing(queue: Queue) -> None:
+def test_pause(queue: Queue) -> None:
     put(queue, "a")
     queue.pause()
     assert queue.is_paused() and claims(queue).claim() == []
@@ -147,7 +147,7 @@ def test_a_job_that_crashes_its_worker_twice_is_quarantined(queue: Queue) -> Non
     assert queue.job("bad").crash_count == 0
 
 
-def test_a_picture_in_between_is_a_sign_of_life(queue: Queue) -> None:
+def test_a_saved_picture_resets_the_crash_count(queue: Queue) -> None:
     put(queue, "long")
     for turn in range(3 * MAX_CRASHES):
         assert claims(queue, f"w{turn}").claim()
@@ -211,7 +211,7 @@ def test_resubmitted_while_being_cancelled(queue: Queue) -> None:
     assert waiting(queue) == ["a"]
 
 
-def test_when_no_worker_can_be_nobody_waits(queue: Queue) -> None:
+def test_fail_all_fails_running_and_waiting_jobs(queue: Queue) -> None:
     put(queue, "runs", "waits")
     claims(queue, "gone").claim()
     claims(queue).fail_all(Message("no worker."))

@@ -241,7 +241,7 @@ def test_every_task_is_tried_here() -> None:
 
 
 @pytest.mark.parametrize(("task", "fields"), ASKED)
-def test_what_is_planned_is_planned_for_good(task: str, fields: dict[str, Any]) -> None:
+def test_plans_are_stable(task: str, fields: dict[str, Any]) -> None:
     request, job = resolved(task, fields)
     stored = stored_request(request.model_dump_json())
     assert stored == request and len(job) == 64
@@ -254,9 +254,7 @@ def test_what_is_planned_is_planned_for_good(task: str, fields: dict[str, Any]) 
 
 
 @pytest.mark.parametrize(("task", "fields"), ASKED)
-def test_where_the_files_lie_does_not_count_and_what_they_hold_does(
-    task: str, fields: dict[str, Any], tmp_path: Path
-) -> None:
+def test_job_ids_depend_on_content_not_paths(task: str, fields: dict[str, Any], tmp_path: Path) -> None:
     fields = {"seed": 1, **fields} if "seed" in REQUESTS[task].model_fields else fields
     request, before = resolved(task, fields)
     for name in ("small.png", "mask.png"):
@@ -287,7 +285,7 @@ def test_where_the_files_lie_does_not_count_and_what_they_hold_does(
         ("caption", {"image": SMALL}, ({"language": "zh"}, {"long": True}, {"candidates": 1}, {"seed": 2})),
     ],
 )
-def test_whatever_changes_the_artifact_is_other_work(
+def test_every_setting_changes_the_job_id(
     task: str, fields: dict[str, Any], changes: tuple[dict[str, Any], ...]
 ) -> None:
     ids = [resolved(task, {"seed": 1, **fields, **change})[1] for change in ({}, *changes)]

@@ -54,7 +54,7 @@ def pixels(picture: Image.Image) -> np.ndarray:
 # --- Pictures ---------------------------------------------------------------------------------------------------------
 
 
-def test_words_become_pictures(api: Any, server: Server) -> None:
+def test_txt2img(api: Any, server: Server) -> None:
     words = {"prompt": "a (red:1.3) cat, [hat]", "negative_prompt": "dog", "styles": ["black glyph"]}
     result = api.txt2img(**words, seed=7, batch_size=2, n_iter=2, cfg_scale=5, steps=3, sampler_name="Heun")
     assert [image.size for image in result.images] == [(512, 512)] * 4 and result.image.mode == "RGBA"
@@ -156,7 +156,7 @@ def test_base64_with_a_prefix_and_without_and_in_lines(http: httpx.Client) -> No
     assert len(answers[0]) == 1 and all(answer == answers[0] for answer in answers)
 
 
-def test_what_is_sent_back(http: httpx.Client) -> None:
+def test_returned_parameters(http: httpx.Client) -> None:
     red = coded(RED)
     requests = {"init_images": [red], "mask": None, "prompt": "a face", "steps": 1, "seed": 1}
     without = http.post("/img2img", json={**requests, "send_images": False}).json()
@@ -200,7 +200,7 @@ def test_progress_with_a_preview_then_interrupt(api: Any) -> None:
     api.util_wait_for_ready(0.1)
 
 
-def test_nobody_stops_what_came_in_elsewhere(api: Any, server: Server) -> None:
+def test_interrupt_stops_only_a1111_jobs(api: Any, server: Server) -> None:
     with httpx.Client(base_url=f"{server.url}/api/v1", timeout=TIMEOUT) as other:
         job = other.post("/jobs", json={"prompt": "somebody else's", "steps": 60}).json()["id"]
         until(lambda: other.get(f"/jobs/{job}").json()["state"] == "running")
@@ -230,7 +230,7 @@ def test_a_picture_is_described(api: Any, http: httpx.Client) -> None:
 # --- Facts ------------------------------------------------------------------------------------------------------------
 
 
-def test_what_clients_ask_at_the_start(api: Any, server: Server, http: httpx.Client) -> None:
+def test_lists_for_clients(api: Any, server: Server, http: httpx.Client) -> None:
     assert api.util_get_sampler_names() == ["Euler", "Fast", "Heun"] and api.util_get_scheduler_names() == ["automatic"]
     assert [style["name"] for style in api.get_prompt_styles()] == ["noto", "black glyph", "outline"]
     lists = (api.get_sd_vae, api.get_loras, api.get_hypernetworks, api.get_face_restorers, api.get_realesrgan_models)
@@ -266,7 +266,7 @@ def test_options_look_at_the_chosen_model_alone(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(("code", "status"), [("studio.closed", 503), ("job.answer_cancelled", 500)])
-def test_what_the_worker_fails_at_is_no_error_of_the_client(code: str, status: int) -> None:
+def test_worker_failures_are_server_errors(code: str, status: int) -> None:
     async def acontent(_: Any) -> None:
         raise Refused(code)
 

@@ -247,7 +247,7 @@ def test_any_input_size_is_enlarged_to_the_requested_size(
         assert np.array_equal(pixels(result), np.asarray(Image.open(given["path"])))
 
 
-def test_nothing_but_the_picture_counts(tmp_path: Path) -> None:
+def test_enlarge_ignores_sampling_settings(tmp_path: Path) -> None:
     image = file(tmp_path / "a.png", 64, 64)
     plain = resolve(make_request("enlarge", image={"path": image["path"]}, size=512, model="fake"), CAN)
     output = {"steps": 40, "guidance": 9.0, "seed": 7, "scheduler": "heun", "shape": 8, "best_of": 1}
@@ -266,7 +266,7 @@ def test_nothing_but_the_picture_counts(tmp_path: Path) -> None:
         ({"size": 128}, "a strength of 0 only enlarges the picture; give a size of 512."),
     ],
 )
-def test_what_draws_nothing_takes_nothing(tmp_path: Path, fields: dict[str, Any], says: str) -> None:
+def test_refusals_of_enlarge(tmp_path: Path, fields: dict[str, Any], says: str) -> None:
     image = file(tmp_path / "a.png", 64, 64)
     assert says in refusal(**{"image": image, "strength": 0.0, "size": 512, **fields})
 
@@ -311,7 +311,7 @@ def test_prompt_files_say_it_as_other_programs_do(tmp_path: Path) -> None:
     assert [job.request.size for job in artifacts.jobs] == [512, None, None] and not artifacts.problems
 
 
-def test_sizes_that_there_are_not_are_left_out_where_other_programs_mean_them(tmp_path: Path) -> None:
+def test_unknown_sizes_of_prompt_files_are_ignored(tmp_path: Path) -> None:
     for flags in ("--w 512 --h 768", "--w 1024 --h 1024", "--width huge", "--w 0512x"):
         artifacts = plan_of(tmp_path / "a.txt", f"a cat {flags}\n")
         assert [job.request.size for job in artifacts.jobs] == [None] and sum(

@@ -37,7 +37,7 @@ def test_splits_depend_on_the_name_of_the_cell_alone():
     assert all(more[cell] == split for cell, split in table.items())
 
 
-def test_a_family_that_comes_later_sends_nothing_that_was_trained_on_to_a_test(monkeypatch):
+def test_a_new_family_moves_no_trained_cell_to_a_test(monkeypatch):
     later = [*CELLS, *((concept, "later") for concept in {concept for concept, _ in CELLS})]
     monkeypatch.setattr("models.data.world.train_exceptions", frozenset)
     table = assign(CELLS)
@@ -58,7 +58,7 @@ def test_train_exceptions_are_in_train():
     assert train_exceptions() <= trained
 
 
-def test_held_out_cells_leave_their_concept_in_train_and_held_out_concepts_leave_nothing():
+def test_held_out_cells_and_concepts():
     table = assign(CELLS)
     assert set(table.values()) == set(SPLITS)
     for concept in {concept for concept, _ in CELLS}:
@@ -98,7 +98,7 @@ def test_a_missing_world_names_the_command(tmp_path):
 
 
 @pytest.mark.world
-def test_no_held_out_picture_has_a_near_copy_in_train():
+def test_splits_share_no_near_copies():
     """The leak audit: no pair of pictures of one family, one in train and one not, is as near as a copy."""
     world = _world()
     small = thumbs(world.pixels)
@@ -168,7 +168,7 @@ def test_same_generator_same_draw() -> None:
     assert draws[0] == draws[1]
 
 
-def test_nothing_to_draw_from_is_an_error() -> None:
+def test_a_sampler_needs_pictures() -> None:
     with pytest.raises(ValueError, match="no pictures"):
         Sampler([])
 
@@ -188,7 +188,7 @@ def named(world: World, name: str, group: str = "objects") -> Picture:
 @pytest.mark.parametrize(
     "name", ["left-facing fist", "nine-thirty", "last quarter moon face", "open mailbox with flag"]
 )
-def test_what_a_mirror_would_make_a_lie_is_not_mirrored(world: World, name: str) -> None:
+def test_pictures_with_a_direction_are_not_mirrored(world: World, name: str) -> None:
     assert not can_be_mirrored(named(world, name))
     assert can_be_mirrored(named(world, "elephant"))
 
@@ -198,7 +198,7 @@ def test_signs_and_what_nobody_explains_are_not_mirrored(world: World, group: st
     assert not can_be_mirrored(named(world, "elephant", group))
 
 
-def test_what_is_warped_is_all_there_and_premultiplied(world: World) -> None:
+def test_warped_pictures_are_complete(world: World) -> None:
     for picture in world.pictures:
         pixels = np.asarray(world.pixels[picture.index])
         for seed in range(10):
@@ -235,7 +235,7 @@ def map_of(warp: np.ndarray) -> np.ndarray:
     return warp.reshape(2, 3) * WARP_UNIT + np.eye(2, 3)
 
 
-def test_views_are_the_same_every_time_and_the_first_is_the_picture(world: World) -> None:
+def test_views_are_deterministic(world: World) -> None:
     for picture in world.pictures:
         pixels = np.asarray(world.pixels[picture.index])
         views = [view(pixels, picture, number) for number in range(VIEWS)]

@@ -40,14 +40,14 @@ def test_a_tab_of_the_page_is_imported_by_no_other_part() -> None:
         assert not [name for name in imports(path) if name.startswith("studio.page.tabs")], path
 
 
-def test_what_the_documentation_names_exists() -> None:
+def test_documented_paths_exist() -> None:
     named = re.compile(r"`((?:models|studio|eval|assets|benchmarks|tests)/[\w./*-]*)`")
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")):
         for name in named.findall(page.read_text(encoding="utf-8")):
             assert list(ROOT.glob(name.rstrip("/"))), f"{page.name} names {name}, which does not exist"
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
+def test_no_import_circles() -> None:
     """Also not by imports inside functions, which only hide a circle."""
     names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in SOURCES}
     graph = {name: (imports(path) & names.keys()) - {name} for name, path in names.items()}

@@ -62,7 +62,7 @@ def drawn(text: str, lists: Wildcards, times: int = 400) -> Counter[str]:
         ("(word:1.3) [x] # 1 :)", {"(word:1.3) [x] # 1 :)"}),
     ],
 )
-def test_what_can_be_drawn(lists: Wildcards, text: str, output: set[str]) -> None:
+def test_possible_draws(lists: Wildcards, text: str, output: set[str]) -> None:
     assert set(drawn(text, lists)) == output
 
 
@@ -102,7 +102,7 @@ def test_invalid_input_is_refused_in_a_sentence(lists: Wildcards, text: str, say
     assert says in sentence_of(lambda: draw(text, "1", lists))
 
 
-def test_what_multiplies_is_stopped(tmp_path: Path) -> None:
+def test_expansion_is_limited(tmp_path: Path) -> None:
     for depth in range(8):
         (tmp_path / f"l{depth}.txt").write_text(f"__l{depth + 1}__ " * 20)
     (tmp_path / "l8.txt").write_text("x")

@@ -190,7 +190,7 @@ def test_every_entry_has_its_meaning(whole_wordnet: Path, tmp_path: Path) -> Non
     assert chinese
 
 
-def test_what_is_held_out_is_in_no_group(whole_wordnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_held_out_words_are_in_no_group(whole_wordnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "is_held_out", lambda word: word in ("tabby", "trout") or is_held_out(word))
     results = Lexicon.build(WORLD, tmp_path / "cache", whole_wordnet, encode)
     assert not {"tabby", "trout"} & {entry.word for entry in results.entries}
@@ -256,7 +256,7 @@ def test_long_captions_say_more() -> None:
     assert sum(long) > 1.7 * sum(short)
 
 
-def test_no_colour_is_claimed_that_was_not_measured() -> None:
+def test_captions_name_measured_colours_only() -> None:
     """The fixture's black apple has "red" among its keywords."""
     for style in ("noto", "black glyph"):
         p = picture("apple", style)

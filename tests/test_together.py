@@ -66,7 +66,7 @@ def test_only_equal_batch_keys_are_drawn_together(backend: Backend) -> None:
     assert list(backend.tasks["image"]([], True)) == []
 
 
-def test_progress_goes_to_the_requests_whose_pictures_are_in_the_batch(backend: Backend) -> None:
+def test_progress_is_reported_per_request(backend: Backend) -> None:
     submitted = [
         ask(backend, count=3),
         ask(backend, "red apple", count=7),
@@ -90,7 +90,7 @@ def test_dropping_the_iterator_stops_between_steps(backend: Backend) -> None:
     assert list(events) == []
 
 
-def test_without_previews_the_pictures_are_the_same(backend: Backend) -> None:
+def test_previews_do_not_change_pictures(backend: Backend) -> None:
     submitted = [ask(backend, count=3), ask(backend, "a dog", shape=8)]
     events = list(run_batch(backend, submitted, previews=False))
     assert not any(event.previews for _, event in events if isinstance(event, Progress))

@@ -149,7 +149,7 @@ def test_a_draft_is_seen_as_its_picture_is(task: ImageTask) -> None:
     assert {(AS_IT_IS, False, False), (WARPED, False, True), (STAGED, True, False)} <= seen
 
 
-def test_where_there_is_a_draft_and_in_a_few_others_there_is_more_noise(task: ImageTask) -> None:
+def test_references_shift_the_noise_levels(task: ImageTask) -> None:
     batches = [task.batch(step, 0, 1, 0.0) for step in range(40)]
     rngs = [np.random.default_rng((3, step)) for step in range(40)]
     levels = [task.times(rng, len(task.draws(rng, 4).rows)) for rng in rngs]
@@ -303,7 +303,7 @@ def test_a_run_starts_from_the_weights_of_another_or_of_a_part(parts: Path, tmp_
         part.start_from(tmp_path)
 
 
-def test_weights_that_do_not_fit_are_refused_before_minutes_go_into_encoding(
+def test_unfitting_weights_are_refused_before_encoding(
     parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_part(DiT(**{**preset("dit", "tiny"), "depth": 8}), "dit", tmp_path, part_digests(("autoencoder",), parts))

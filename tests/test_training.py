@@ -48,7 +48,7 @@ def test_a_run_leaves_statistics_a_sheet_and_a_part_that_loads(tmp_path):
     assert part.config.latent_std is not None
 
 
-def test_who_is_killed_at_the_evaluation_has_exported(tmp_path, monkeypatch):
+def test_export_precedes_evaluation(tmp_path, monkeypatch):
     halted = trainer(tmp_path, 1)
 
     def killed(model):
@@ -206,7 +206,7 @@ def test_two_processes_equal_a_single_process_and_end_together(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"minutes": -1}, {"minutes": float("nan")}])
-def test_no_training_is_without_end(wrong: dict[str, Any]) -> None:
+def test_invalid_lengths_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="give more than 0"):
         Length(**wrong)
 

@@ -69,7 +69,7 @@ def test_a_folder_becomes_a_training_set(studio: Command, folder: Path, tmp_path
     assert again.code == 2 and "name a new folder" in again.err, "what is there stays"
 
 
-def test_texts_of_several_kinds_are_columns_and_the_longest_is_trained_with(tmp_path: Path) -> None:
+def test_caption_kinds_are_columns(tmp_path: Path) -> None:
     texts: list[dict[str, str]] = [{"short": "a", "tags": "b, c"}, {"tags": "d"}, {"short": "e", "long": "f"}]
     files = dict(training_set([Example(tmp_path / "x.png", "cat.png", one) for one in texts]))
     rows = [json.loads(line) for line in files["metadata.jsonl"].splitlines()]  # type: ignore[arg-type, union-attr]

@@ -142,7 +142,7 @@ def test_woken_frames_see_each_other_and_the_order_of_time(image: DiT) -> None:
     assert not torch.allclose(turned, before, atol=1e-4)
 
 
-def test_a_loop_begins_where_its_first_frame_is_given_and_else_nowhere(image: DiT) -> None:
+def test_loops_are_shift_equivariant_without_a_first_frame(image: DiT) -> None:
     results, result, x, t = (
         network(image, awake=True),
         condition(image, 1),
@@ -211,7 +211,7 @@ def test_the_reach_of_a_plan_is_that_of_the_picture_it_moves() -> None:
 
 
 @given(arrays(np.float64, (3, 2, 2), elements=floats(-1, 2)))
-def test_what_has_room_stays_in_sight(reached: np.ndarray) -> None:
+def test_room_keeps_the_clip_in_sight(reached: np.ndarray) -> None:
     reached = np.sort(reached, 1)
     reached[0] = reached[0].clip(0, 1)
     scale, corner = room(reached)
@@ -248,7 +248,7 @@ def test_noise_is_partly_shared_and_of_unit_variance() -> None:
     assert (noise[:, 0] * noise[:, 1]).mean() == pytest.approx(0.5, abs=0.03)
 
 
-def test_from_pure_noise_all_can_be_copied_from_the_draft(image: DiT) -> None:
+def test_the_draft_can_be_copied_from_pure_noise(image: DiT) -> None:
     results, frames, result = network(image), known(1, 3), condition(image, 1)
     torch.nn.init.ones_(results.copy_out.bias)
     x, row = torch.randn(1, 3, 8, 16, 16), torch.ones(1)
@@ -267,7 +267,7 @@ def test_frames_that_are_given_stay_as_they_are(image: DiT) -> None:
     assert torch.allclose(clean[1, -1], frames.last[1], atol=1e-5) and not torch.allclose(clean[0, -1], frames.last[1])
 
 
-def test_what_the_draft_leaves_out_begins_in_more_noise() -> None:
+def test_noise_level_grows_with_what_the_draft_lacks() -> None:
     levels = []
 
     def still(_: DiT, x: torch.Tensor, t: torch.Tensor, *known: object) -> torch.Tensor:
@@ -318,7 +318,7 @@ def test_a_true_plan_has_no_loss(task: VideoTask) -> None:
     assert all(value > 0 for value in losses.values())
 
 
-def test_of_an_animated_clip_the_plan_is_to_rest(task: VideoTask) -> None:
+def test_a_resting_plan_has_no_loss_for_animated_clips(task: VideoTask) -> None:
     """At rest it loses nothing, and what is asked of still pictures tells nothing of them but their words."""
     flow, planner = task.batch(3, 0, 1, 0.1)["flow"], task.model.planner
     flow["acted"] = torch.ones_like(flow["acted"])
@@ -397,7 +397,7 @@ def test_steps_are_reported_with_previews(pipeline: ClipPipeline) -> None:
     )
 
 
-def test_what_leads_away_does_not_come_back() -> None:
+def test_motions_that_lead_away_do_not_loop() -> None:
     assert named_motions("A cat SLIDES TO THE LEFT and spins") == ["slide left", "spin"]
     assert named_motions("a rocket flies up") == ["slide up"] and not can_loop("a rocket flies up")
     result = {"a cat slides left": False, "小猫落下": False, "a cat slides left and spins": True, "a candle": True}
@@ -439,7 +439,7 @@ def test_the_vector_of_a_still_clip_is_that_of_its_picture(embedder: Embedder) -
     assert torch.equal(embedder.clip([frames])[0], there)  # whatever else was asked
 
 
-def test_so_many_frames_stand_for_a_longer_clip(embedder: Embedder) -> None:
+def test_long_clips_are_subsampled(embedder: Embedder) -> None:
     frames = wandering(4 * CLIP_FRAMES)
     assert torch.equal(embedder.clip([frames]), embedder.clip([frames[::4]]))
 
@@ -538,7 +538,7 @@ def test_rows_are_read_once_and_training_lowers_the_loss(
     assert torch.equal(task.components, again.components)  # frozen
 
 
-def test_what_is_exported_opens_and_fresh_it_is_the_mean(motion_options: TaskOptions, tmp_path: Path) -> None:
+def test_an_untrained_motion_head_equals_the_mean(motion_options: TaskOptions, tmp_path: Path) -> None:
     task = small(motion_options)
     figures = task.evaluate(task.model.eval())
     assert figures["words_to_clips_r10"] == figures["words_to_clips_r10_mean"]

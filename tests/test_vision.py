@@ -210,7 +210,7 @@ def test_states_and_text_agree(embedder):
     assert not states[~mask].any()
 
 
-def test_nothing_gives_nothing(embedder):
+def test_empty_inputs_give_empty_vectors(embedder):
     assert embedder.text([]).shape == (0, DIM)
     assert embedder.clip([]).shape == (0, DIM)
     assert embedder.image(np.zeros((0, 128, 128, 4), np.uint8)).shape == (0, DIM)

@@ -66,7 +66,7 @@ def test_the_installed_package_uses_its_files(elsewhere):
     assert (Path(page) / "templates").is_dir() and (Path(page) / "static").is_dir()
 
 
-def test_it_generates_where_it_is_installed(elsewhere):
+def test_the_installed_package_generates(elsewhere):
     command = ("-m", "studio", "generate", "a red cat", "--model", "fake", "--seed", "1", "--out", "out", "--json")
     done = run(elsewhere, *command)
     assert done.returncode == 0, done.stderr

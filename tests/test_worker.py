@@ -116,7 +116,7 @@ def test_cancel_stops_running_and_waiting_jobs(shared: Studio) -> None:
     assert isinstance(finish(shared, drawing("next", 0.1))[1], Done), "a cancelled job can be asked for again"
 
 
-def test_two_watchers_see_the_same_job_and_leaving_does_not_stop_it(shared: Studio) -> None:
+def test_watchers_share_a_job_and_may_leave(shared: Studio) -> None:
     job = shared.submit(drawing("a dog", 0.05, steps=10))
     shared.events(job).close()
     ends: list[object] = []
@@ -145,7 +145,7 @@ def test_a_job_survives_a_killed_worker_and_is_quarantined_after_the_second(stud
     assert isinstance(finish(studio, drawing("after"))[1], Done)
 
 
-def test_what_waits_goes_on_another_day_with_the_same_pixels(studio: Studio) -> None:
+def test_jobs_resume_in_a_new_studio_with_equal_pixels(studio: Studio) -> None:
     item, two = drawing("slow", 0.05, steps=10, count=12), drawing("next")
     jobs = [studio.submit(item), studio.submit(two)]
     while not studio.gallery.results(jobs[0]):
@@ -217,7 +217,7 @@ def test_closing_ends_the_watchers_and_keeps_the_job(studio: Studio) -> None:
 
 
 @pytest.mark.parametrize("what", ["Pipe", "Process"])
-def test_where_no_worker_can_be_started_nobody_waits(
+def test_a_worker_that_can_not_start_fails_its_jobs(
     studio: Studio, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], what: str
 ) -> None:
     def none_left(*_: Any, **__: Any) -> None:
@@ -240,9 +240,7 @@ class FullDisk(io.StringIO):
 
 
 @pytest.mark.parametrize("name", ["note", "active", "claim_interactive"])
-def test_where_the_store_refuses_the_worker_waits_and_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_the_worker_retries_after_store_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     home, tries = Home(tmp_path), []
     home.queue.submit(drawing("a cat"))
     store = home.progress if name == "note" else Claims
@@ -262,9 +260,7 @@ def test_where_the_store_refuses_the_worker_waits_and_goes_on(
     assert home.queue.counts() == {"done": 1} and home.gallery.count() == 1 and len(tries) > 3
 
 
-def test_what_waits_is_done_once_the_disk_has_room_without_a_new_job(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_waiting_jobs_resume_once_the_disk_has_room(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise StoreTrouble("the disk is full.")
 
@@ -332,7 +328,9 @@ class Deadly(Fake):
     ("kind", "stored", "says"),
     [(Deadly, 0, "exit code 3"), (SecondBatch, 8, "2 times"), (Other, 0, "the model is another one")],
 )
-def test_what_ends_its_worker_is_not_tried_for_ever(tmp_path: Path, kind: type[Fake], stored: int, says: str) -> None:
+def test_jobs_that_crash_the_worker_fail_after_retries(
+    tmp_path: Path, kind: type[Fake], stored: int, says: str
+) -> None:
     """With its first job, with its second batch; and a model that is another one in the worker."""
     studio = Studio(tmp_path, opener=partial(in_worker, kind))
     job = studio.submit(drawing("many", count=12))
@@ -361,7 +359,7 @@ def health(studio: Studio, model: str = "fake") -> dict[str, Any]:
     return result
 
 
-def test_of_a_new_model_no_weights_are_read_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_health_hashes_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = save_tiny_pipeline("sd", tmp_path / "sd")
     for function in ("studio.disk.models.sha256", "models.weights.file_sha256"):
         monkeypatch.setattr(function, lambda path: pytest.fail(f"{path} is read"))

@@ -32,13 +32,6 @@ def save_open_clip(folder: Path) -> Path:
     return folder
 
 
-def save_single_clip(file: Path, model: str) -> Path:
-    """The weights alone of one of open_clip's configurations."""
-    torch.manual_seed(0)
-    save_file(open_clip.create_model(model).state_dict(), file)
-    return file
-
-
 def save_blip(folder: Path) -> Path:
     torch.manual_seed(0)
     ids = {"bos_token_id": 0, "eos_token_id": 1, "sep_token_id": 1, "pad_token_id": 1, "decoder_start_token_id": 0}
