@@ -1,4 +1,4 @@
-"""What several files of tests share."""
+"""Fixtures and helpers of several test files."""
 
 from environment import FOLDER  # isort: skip - before all that reads the environment
 import json
@@ -37,7 +37,7 @@ hypothesis.settings.load_profile("any machine")
 
 @pytest.fixture(autouse=True)
 def environment() -> Iterator[None]:
-    """What a command sets for its process and the worker that it starts ends with the test."""
+    """Environment variables that a command sets for its worker end with the test."""
     before = {name: value for name, value in os.environ.items() if name.startswith("STUDIO_")}
     yield
     for name in [name for name in os.environ if name.startswith("STUDIO_")]:
@@ -47,7 +47,7 @@ def environment() -> Iterator[None]:
 
 
 class Output(NamedTuple):
-    """What a command said."""
+    """Output of a command."""
 
     code: int
     out: str
@@ -60,7 +60,7 @@ class Output(NamedTuple):
 
 
 def refusal(call: Callable[[], Any]) -> str:
-    """The sentence with which something is refused, "" where it is not."""
+    """The sentence of a refusal, "" where nothing is refused."""
     try:
         call()
     except Refused as refused:
@@ -69,7 +69,7 @@ def refusal(call: Callable[[], Any]) -> str:
 
 
 def sentence_of(call: Callable[[], Any]) -> str:
-    """The same, where it must be refused, with one sentence."""
+    """The sentence of a refusal; fails where nothing is refused or it has several lines."""
     sentence = refusal(call)
     assert "\n" not in sentence and sentence.endswith("."), sentence
     return sentence
@@ -98,13 +98,13 @@ def studio(
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of tiny parts, untrained, for the tests of one file."""
+    """A folder of tiny untrained parts, shared by the tests of a file."""
     return save_tiny_parts(tmp_path_factory.mktemp("parts"))
 
 
 @pytest.fixture(scope="module")
 def pipe(parts: Path) -> Any:
-    """The pipeline of the tiny parts; it neither reads what a prompt says nor knows drawings."""
+    """The pipeline of the tiny parts, without parser and references."""
     import torch
 
     from models.pipelines.sticker import StickerPipeline  # takes seconds, and most tests don't need it
@@ -116,14 +116,14 @@ def pipe(parts: Path) -> Any:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[Studio]:
-    """A studio for Python, in the home that the command has."""
+    """A `Studio` in the home that commands use."""
     with Studio(tmp_path / "home") as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """One for tests that look at nothing but their own work, and leave the worker alive."""
+    """A `Studio` shared by tests that leave its worker alive."""
     with Studio(tmp_path_factory.mktemp("home")) as opened:
         yield opened
 
@@ -136,12 +136,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Embedded:
 
 @pytest.fixture(scope="session")
 def tiny_studio(tmp_path_factory: pytest.TempPathFactory, tiny: Embedded) -> Iterator[Any]:
-    """One studio for all tests whose answers come from a worker with the tiny models: it takes seconds to load them."""
+    """A `Studio` whose worker has the tiny models; loading them takes seconds."""
     with Studio(tmp_path_factory.mktemp("home"), partial(open_tiny, str(tiny.root))) as studio:
         yield studio
 
 
 @pytest.fixture(params=["embedded", "fake"])
 def backend(request: pytest.FixtureRequest) -> Backend:
-    """Every backend that runs here."""
     return request.getfixturevalue("tiny") if request.param == "embedded" else Fake()

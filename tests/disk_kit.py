@@ -1,4 +1,4 @@
-"""Models on a disk, as other programs leave them there; tiny, and whole as far as their headers say."""
+"""Tiny model files and folders in the layouts of other programs."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,6 @@ def checkpoint(path: Path, width: int = 768) -> Path:
 
 
 def pipeline(folder: Path, name: str = "StableDiffusionPipeline", licence: str = "") -> Path:
-    """A folder as diffusers saves it."""
     parts = {"unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"]}
     index = {"_class_name": name, **parts, "scheduler": ["diffusers", "DDIMScheduler"], "safety_checker": [None, None]}
     for part in (*parts, "scheduler"):

@@ -1,4 +1,4 @@
-"""The drawn world as the evaluation sees it; features of its pictures are computed once for all tests of a process."""
+"""Contexts of the evaluation over the fixture world; its features are computed once per process."""
 
 from functools import cache
 from pathlib import Path
@@ -28,7 +28,7 @@ def features() -> np.ndarray:
 def drawn_context(
     weights: Path, cache: Path | None = None, generator: Generator | None = None, sizes: Sizes = SIZES, **more: Any
 ) -> Context:
-    """A context over the drawn world, with reference statistics of its own training pictures."""
+    """A context over the fixture world, with reference statistics of its training pictures."""
     results = Context(fixture_world(), sizes, Parts(weights), cache, quiet=True, generator=generator, **more)
     results.world_features = features()
     results.reference = ReferenceStatistics.fit(
@@ -49,7 +49,7 @@ TINY = Extractor("tiny", "1", _small, lambda batch: batch.flatten(1))  # 12 feat
 
 
 def draw(folder: Path, count: int, seed: int) -> Path:
-    """A folder of pictures of mixed sizes, modes and formats, no two alike."""
+    """A folder of distinct pictures of mixed sizes, modes and formats."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     for number in range(count):

@@ -35,14 +35,13 @@ def noise(width: int, height: int, seed: int = 0, alpha: str = "any") -> Image.I
 
 
 def as_file(picture: Image.Image, kind: str = "PNG", **how: Any) -> bytes:
-    """A picture's file."""
     written = io.BytesIO()
     picture.save(written, kind, **how)
     return written.getvalue()
 
 
 def coded(picture: Image.Image, kind: str = "PNG", **how: Any) -> str:
-    """The file in base64, as clients send it."""
+    """The file in base64."""
     return base64.b64encode(as_file(picture, kind, **how)).decode()
 
 

@@ -1,4 +1,4 @@
-"""What tests of other people's models share: tiny random ones, and no network."""
+"""Helpers for tests of third-party models: tiny random pipelines, no network."""
 
 import socket
 from collections.abc import Callable
@@ -59,7 +59,6 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def artifacts(backend: Backend, **fields: Any) -> list[Artifact]:
-    """What comes of a request."""
     query = {"prompt": "a cat", "seed": 3, "model": "diffusers:x", **fields}
     (job,) = plan(make_request(**{name: value for name, value in query.items() if value is not None}), backend)
     return [event for event in run(backend, job.request) if isinstance(event, Artifact)]

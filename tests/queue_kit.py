@@ -1,4 +1,4 @@
-"""What the tests of the core share: requests of the fake model, planned jobs, what workers report, artifacts."""
+"""Helpers for tests of the core: requests of the fake model, planned jobs, claims, artifacts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -31,13 +31,12 @@ def ask(prompt: str = "a cat", **settings: Any) -> Any:
 
 
 def ask_of(backend: Backend, **fields: Any) -> Any:
-    """The same for pictures of any model."""
+    """A resolved request for pictures of any model."""
     query = make_request("image", **{"prompt": "a cat", "seed": 1, "steps": 2, **fields})
     return resolve(query, backend.capabilities())
 
 
 def planned(request: Any, backend: Backend | None = None) -> Job:
-    """The job of a resolved request."""
     digest = (backend or open_backend(request.model)).digest()
     return Job(request, job_id(request, digest), digest)
 
@@ -54,12 +53,12 @@ def put(queue: Queue, *names: str, **settings: Any) -> None:
 
 
 def waiting(queue: Queue) -> list[str]:
-    """The ids of the jobs in line, in their order."""
+    """The ids of waiting jobs, in order."""
     return [job.id for job in queue.jobs(["waiting"])]
 
 
 def claims(queue: Queue, owner: str = "w") -> Claims:
-    """What the worker of that name reports to the queue."""
+    """The claims of a worker."""
     return Claims(queue._database, owner)
 
 
@@ -78,7 +77,6 @@ def open_tiny(root: str, model: str) -> Backend:
 
 
 def artifacts(backend: Backend, request: Any) -> list[Artifact]:
-    """What a backend makes of a resolved request."""
     return [event for event in run(backend, request) if isinstance(event, Artifact)]
 
 
@@ -89,7 +87,7 @@ def picture(artifact: Artifact) -> Image.Image:
 
 @dataclass
 class Entry:
-    """What the gallery is told of a file that no job made."""
+    """Fields of a gallery item without a job."""
 
     job: str
     position: int
@@ -105,7 +103,7 @@ class Entry:
 
 
 def keep(gallery: Gallery, data: bytes, entry: Entry, media_type: str = "image/png") -> Path:
-    """Put a file into the gallery as it is."""
+    """Store a file in the gallery."""
     facts = {"index": entry.position, "seed": entry.seed, "score": entry.score}
     artifact = replace(media.read(data, media_type), **facts, space=entry.space, vector=entry.vector)
     request = ImageRequest.model_construct(prompt=entry.prompt, style=entry.style, model=entry.model)
@@ -113,19 +111,18 @@ def keep(gallery: Gallery, data: bytes, entry: Entry, media_type: str = "image/p
 
 
 def of_kind(events: Any, kind: Any) -> Iterator[Any]:
-    """Those of a kind."""
     return (event for event in events if isinstance(event, kind))
 
 
 class Quiet:
-    """Stands for the wake-up: the worker has nothing left to do."""
+    """Stands for the wake-up: no work is left."""
 
     def wait(self) -> str:
         raise KeyboardInterrupt
 
 
 def work(home: Home, opener: Opener = open_backend) -> list[Message | None]:
-    """Do what is in line, in this process -> what kept the worker from it, None where nothing did."""
+    """Do all waiting jobs in this process -> the errors that stopped the worker, None for each success."""
     shown = list[Message | None]()
     with pytest.raises(KeyboardInterrupt):
         worker._work(home, worker._LoadedModels(opener), Quiet(), claims(home.queue), shown.append)

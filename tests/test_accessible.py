@@ -23,7 +23,7 @@ GRADIOS: tuple[tuple[str, str, str], ...] = ()
 
 
 def grave(page: Any, where: str, **options: Any) -> list[str]:
-    """What axe-core finds `where` that is serious or critical, and ours."""
+    """Serious and critical findings of axe-core in `where`, without those of Gradio."""
     requests = [where, {"resultTypes": ["violations"], **options}]
     result = page.evaluate("([where, options]) => axe.run(where, options)", requests)["violations"]
     return [

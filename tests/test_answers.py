@@ -1,4 +1,4 @@
-"""Questions through the queue: answered as the model itself answers, by whoever is alive, and shown to nobody."""
+"""Interactive jobs (questions): order, ownership, cached answers, crashes."""
 
 import asyncio
 import multiprocessing
@@ -40,7 +40,7 @@ def vector(text: str = "a cat") -> tuple[Vector, ...]:
 
 
 def taken(home: Home, owner: str, between: str = "") -> str | None:
-    """The interactive job that a worker takes."""
+    """The id of the interactive job that a worker claims."""
     matches = claims(home.queue, owner).claim_interactive(between)
     return matches and matches.id
 
@@ -232,7 +232,7 @@ def interactive_job_runs(home: Home) -> bool:
 
 
 class Slow(Fake):
-    """Thinks for a while, and for ever about one thing."""
+    """Takes half a second per answer; "poison" ends the process."""
 
     def _vectors(self, request: EmbedRequest) -> Any:
         time.sleep(0.5)

@@ -1,4 +1,4 @@
-"""Artifacts of every kind: bytes, folders, galleries, doors; and a medium that is only registered: tones."""
+"""Artifacts of every medium: bytes, folders, clients, verify; and tones, a medium that is only registered."""
 
 import asyncio
 import base64
@@ -49,7 +49,7 @@ FRAMES = [Image.new("RGBA", (9, 7), colour) for colour in ("red", "red", (0, 0, 
 
 
 def seen(picture: Image.Image) -> bytes:
-    """All that shows of a picture: transparent pixels have no colour."""
+    """Visible pixels: transparent ones have no colour."""
     pixels = np.array(picture.convert("RGBA"))
     pixels[pixels[..., 3] == 0] = 0
     return pixels.tobytes()
@@ -127,7 +127,6 @@ def test_every_ending_is_known() -> None:
 
 
 def job_of(task: str, red: Path, **fields: Any) -> Job:
-    """A job of the fake model."""
     query = {"image": {"path": str(red)}} if task == "caption" else {"prompt": "a red cat", "seed": 3}
     (job,) = plan(make_request(task, **{"model": "fake", **query, **fields}), Fake())
     return job
@@ -164,7 +163,6 @@ def red(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    """The home that the command has by default."""
     return Home(tmp_path / "home")
 
 
@@ -179,7 +177,7 @@ def caption_job(red: Path, **fields: Any) -> Job:
 
 
 def check(path: str | Path, job: Job, index: int = 0) -> None:
-    """The file is the artifact that the model makes of the job, byte for byte, and says so."""
+    """The file holds the bytes of the artifact and records its job."""
     artifact, path = artifacts(Fake(), job.request)[index], Path(path)
     assert stripped(path) == artifact.data and path.suffix == artifact.suffix
     assert (read(path)["job_id"], read(path)["index"]) == (job.id, index)

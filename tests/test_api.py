@@ -1,4 +1,4 @@
-"""The studio's own API: jobs and their news, the gallery, search, what there is, and its papers."""
+"""The HTTP API: jobs, events, gallery, search, models, OpenAPI."""
 
 import asyncio
 import base64
@@ -37,13 +37,13 @@ def ask(api: httpx.Client, **fields: Any) -> dict[str, Any]:
 
 
 def done(api: httpx.Client, **fields: Any) -> dict[str, Any]:
-    """A job that was asked for, once it has ended."""
+    """A submitted job, once it has ended."""
     job = ask(api, **fields)["id"]
     return until(lambda: (j := api.get(f"/jobs/{job}").json())["ended"] and j)
 
 
 def events(api: httpx.Client, job: str, **headers: str) -> list[tuple[str, Any]]:
-    """All of a job's events, as EventSource takes them apart: (name, data), comments left out."""
+    """All events of a job as (name, data), without comments."""
     with api.stream("GET", f"/jobs/{job}/events", headers=headers) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         blocks = answer.read().decode().split("\n\n")
@@ -183,7 +183,7 @@ def test_pictures_are_given_as_content_or_by_name(api: httpx.Client, server: Ser
 
 @pytest.fixture(scope="module")
 def three(server: Server) -> list[str]:
-    """Three pictures of words that nothing else here has, oldest first."""
+    """Three pictures of a prompt that no other test uses, oldest first."""
     with httpx.Client(base_url=f"{server.url}/api/v1", timeout=TIMEOUT) as api:
         job = done(api, prompt="a gallery zebra", style="noto", count=3, seed=1, steps=1)
     return [picture["sha256"] for picture in job["pictures"]]

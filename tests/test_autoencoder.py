@@ -1,6 +1,6 @@
-"""Laws of autoencoder and upscaler and of their training, on `tiny` over the drawn fixture.
+"""Autoencoder and upscaler, and their training, on `tiny` over the fixture world.
 
-Pictures and vectors equal to the byte are so on the kernels of one process.
+Byte equality holds for the kernels of a single process.
 """
 
 import json
@@ -164,7 +164,7 @@ def test_the_digest_names_the_parts(tiny, tmp_path):
 
 @pytest.fixture
 def network() -> Upscaler:
-    """Untrained, with weights of some strength everywhere."""
+    """Untrained, with random weights everywhere."""
     torch.manual_seed(0)
     results = Upscaler(**preset("upscaler", "tiny")).eval()
     awaken(results)
@@ -299,7 +299,7 @@ def drawn_large() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def task(parts: Path) -> Iterator[UpscalerTask]:
-    """Of sharp crops alone."""
+    """With sharp crops only."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.train.autoencoder.SOFT", 0)
         yield UpscalerTask(options(parts))

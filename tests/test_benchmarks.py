@@ -1,4 +1,4 @@
-"""Each benchmark ends in its shortest form and says what it measured."""
+"""Each benchmark runs in its shortest form and prints its figures."""
 
 import json
 import runpy

@@ -1,4 +1,4 @@
-"""The build on a few packages that the test packs itself: checked, the same bytes twice."""
+"""The build of the world from small packages: checks, licences, names, equal bytes."""
 
 import io
 import json

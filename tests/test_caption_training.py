@@ -1,4 +1,4 @@
-"""Laws of captioner and detector: what is said is true, things are found where they are, runs resume and ship."""
+"""Training of captioner and detector: true captions, detections, resume, export."""
 
 from collections.abc import Iterator
 from dataclasses import replace

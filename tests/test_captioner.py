@@ -1,4 +1,4 @@
-"""Laws of the captioner: at first it is the backbone, a picture is read once, a hidden picture is none."""
+"""The captioner: untrained it equals the backbone; caches, masks, storage."""
 
 from collections.abc import Iterator
 from pathlib import Path

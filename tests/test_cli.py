@@ -1,4 +1,4 @@
-"""The `studio` command as people use it, on the backend that draws faces; and the commands that look after a home."""
+"""The `studio` command with the fake backend: pictures, imports, signals, queue, maintenance, bad input."""
 
 import errno
 import json
@@ -186,7 +186,7 @@ for names in cli.COMMANDS.values():
 
 
 def test_a_command_imports_no_other() -> None:
-    """Each is registered by the module that the table names, and by none that comes along with it."""
+    """The module of the table registers each command."""
     answer = dict(line.split(": ") for line in _python("-c", FORKED).stdout.splitlines())
     for names in cli.COMMANDS.values():
         assert set(names) <= set(answer[names[0]].split())

@@ -1,4 +1,4 @@
-"""Many clients at once, through every door: what was asked for is there once, and memory does not grow."""
+"""Concurrent clients of every interface: nothing is lost or repeated, and memory does not grow."""
 
 import asyncio
 import base64

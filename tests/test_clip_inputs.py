@@ -1,4 +1,4 @@
-"""Clips as input: every format is read frame by frame, within limits, and starts, extends and describes requests."""
+"""Clips as input: frame by frame reading, limits, starting, extending and describing."""
 
 import base64
 import io
@@ -55,7 +55,7 @@ PILLOW = {"gif": (2, 0), "webp": (0, 0), "png": (0, 0), "avif": (8, 1)}
 
 
 def frame(number: int, alpha: int = 255) -> Image.Image:
-    """A grey that says its number; the right half may be seen through."""
+    """A grey that encodes its number; the right half has alpha `alpha`."""
     picture = Image.new("RGBA", SIZE, (20 + 30 * number,) * 3)
     picture.paste((20 + 30 * number,) * 3 + (alpha,), (SIZE[0] // 2, 0, *SIZE))
     return picture

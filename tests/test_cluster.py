@@ -1,4 +1,4 @@
-"""Work shared out over Ray: what comes of it is what one machine makes, whatever dies on the way."""
+"""Batches on Ray: results equal those of a single machine, also after failures."""
 
 import json
 import os
@@ -22,7 +22,7 @@ Lost = type("Lost", (Exception,), {})
 
 
 class Actor:
-    """In this process; one of the first machine dies with it over the third answer, and any over what is `deadly`."""
+    """In this process. An actor of machine a fails from the third answer on, and any actor on `deadly` arguments."""
 
     answers, deadly = 0, "nothing"
 
@@ -41,7 +41,7 @@ class Actor:
 
 @pytest.fixture
 def two(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As much of Ray as is used, with two machines."""
+    """A stub of Ray with two machines."""
     monkeypatch.setattr(Actor, "answers", 0)
     ray = SimpleNamespace(
         exceptions=SimpleNamespace(RayTaskError=KeyboardInterrupt, RayError=Lost),

@@ -1,4 +1,4 @@
-"""Other people's models that compare words and pictures (open_clip) or describe pictures (transformers), tiny ones."""
+"""Third-party models that compare (open_clip) or describe (transformers) pictures, tiny and random."""
 
 import base64
 import json
@@ -100,7 +100,7 @@ def test_vectors_equal_those_of_open_clip_in_any_batch(
 def test_an_index_holds_vectors_of_a_single_model(
     models: Callable[[str], Path], pictures: Path, studio: Callable[..., Output], tmp_path: Path
 ) -> None:
-    """Commands and a gallery that was drawn by another model; vectors of two lengths lie side by side."""
+    """Vectors of different lengths are stored side by side."""
     model = f"open_clip:{models('clip')}"
     (row,) = studio("embed", "--text", "a cat", "--model", model, "--json").json
     assert len(row["vector"]) == 48

@@ -1,4 +1,4 @@
-"""Homes that are damaged, or name what is not theirs, and text from outside: one sentence, and nothing is harmed."""
+"""Damaged homes, paths outside the home, control characters, migrations."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def looked_at(root: Path) -> None:
-    """What `studio doctor` and `studio queue` look at."""
+    """Reads what `studio doctor` and `studio queue` read."""
     home = Home(root)
     list(maintenance.inspect(home))
     home.queue.jobs()
@@ -269,7 +269,7 @@ def test_jobs_and_settings_of_an_earlier_version_are_all_there(tmp_path: Path, v
 
 
 def test_artifacts_of_an_earlier_version_keep_what_was_noted(tmp_path: Path) -> None:
-    """The rows of today, under the names that they had."""
+    """The rows of today under their former names."""
     path = keep(Home(tmp_path).gallery, as_file(Image.new("RGBA", (200, 200), "red")), entry())
     home = Home(tmp_path)
     home.gallery.mark([path.stem], star=True, rating=3, note="mine", tags=("red",), boards=("b",))
@@ -299,7 +299,7 @@ def test_artifacts_of_an_earlier_version_keep_what_was_noted(tmp_path: Path) -> 
 
 
 def test_guided_from_of_0_migrates_to_none(tmp_path: Path) -> None:
-    """Its request says 0; the identity was made without."""
+    """The request has 0, the id was computed without."""
     request = ask("a")
     old_home(tmp_path, LATEST, json.dumps({**request.model_dump(mode="json"), "guided_from": 0.0}))
     assert Home(tmp_path).queue.job("job-waiting").request == request and request.guided_from is None

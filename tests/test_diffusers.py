@@ -1,4 +1,4 @@
-"""Pipelines of diffusers behind the doors of the studio, with LoRAs, adapters and control pictures, on random ones."""
+"""Pipelines of diffusers through the studio, with LoRAs, adapters and control pictures; random weights."""
 
 import base64
 import json
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.usefixtures("offline")
 def test_any_pipeline_does_what_its_signature_says(
     family: str, pipelines: Callable[[str], Path], given: dict[str, Any]
 ) -> None:
-    """From words, from a picture, within a mask; each the same alone as beside another, in the size asked for."""
+    """From a prompt, a picture, a mask; equal alone and in a batch; in the requested size."""
     backend, row = Diffusers(str(pipelines(family))), ROWS[family]
     can, (width, height) = backend.capabilities(), sides(row["size"])
     query = {"task": can.tasks[0], "size": row["size"], "steps": 3, "negative": "dog"}
@@ -128,7 +128,7 @@ def test_a_single_file_draws_as_its_folder(pipelines: Callable[[str], Path], tmp
 def test_a_gguf_file_is_completed_by_a_pipeline_of_its_family(
     pipelines: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In 4 and in 8 bits: nearly as in full, and its own need is that of the file."""
+    """In 4 and 8 bits: near the full weights, with the memory of the file."""
     monkeypatch.setenv("STUDIO_MODELS", str(tmp_path))
     shutil.copytree(pipelines("flux"), tmp_path / "rest")
     tensors = load_file(tmp_path / "rest" / "transformer" / "diffusion_pytorch_model.safetensors")
@@ -288,7 +288,7 @@ def test_weights_in_prompts_change_the_picture(family: str, pipelines: Callable[
 
 
 def test_a_long_prompt_is_read_in_chunks(pipelines: Callable[[str], Path]) -> None:
-    """A token is a letter here: what lies beyond 75 counts, with its weight, as states that are joined by hand say."""
+    """A token is a letter here. Beyond 75 tokens the states equal those joined by hand."""
     backend, words = Diffusers(str(pipelines("sd"))), "a red cat on a mat, " * 6
     plain, *others = (
         draw(backend, steps=2, prompt=words + more)[0] for more in ("dog", "cow", "(dog:1)", "(dog:9)", "(dog:0)")

@@ -1,4 +1,4 @@
-"""Models on the disk: found in every layout, fetched whole or not at all, with their memory known before they load."""
+"""Models on disk: layouts, downloads, memory estimates and modes, devices."""
 
 import json
 import os
@@ -40,7 +40,7 @@ Command = Callable[..., Output]
 
 @pytest.fixture(autouse=True)
 def empty_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Nobody's own cache is looked at."""
+    """The cache of the user is not read."""
     monkeypatch.setattr("huggingface_hub.utils._cache_manager.HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path / "hub"
 
@@ -71,7 +71,6 @@ def test_a_file_is_identified_by_its_keys(tmp_path: Path, shapes: dict, kind: st
 
 
 def test_every_key_of_the_table_is_known_to_diffusers() -> None:
-    """Nothing is invented: what a checkpoint is told by here, diffusers tells it by as well."""
     from diffusers.loaders.single_file_utils import CHECKPOINT_KEY_NAMES
 
     from studio.disk.models import TABLES
@@ -222,7 +221,7 @@ def hub(tmp_path: Path) -> Iterator[tuple[str, type[TinyHub]]]:
 
 @pytest.fixture
 def models(hub: tuple[str, type[TinyHub]], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
-    """Runs `studio models` in a process of its own, which the tiny hub is the hub of."""
+    """Runs `studio models` in a subprocess with the tiny hub."""
 
     def run(*arguments: object, **more: str) -> subprocess.CompletedProcess:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
@@ -333,7 +332,7 @@ def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def plenty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The memory that is free at the moment decides nothing."""
+    """Free memory of this machine decides nothing."""
     monkeypatch.setattr(runtime, "machine", lambda *_: PROCESSOR)
 
 
@@ -396,7 +395,7 @@ def test_every_way_draws_and_the_picture_says_which(tiny_sd: Path, monkeypatch: 
 
 
 def test_eight_bits_take_less_and_no_more_than_estimated(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bytes that the tensors hold, each with what it is packed of."""
+    """Bytes of the tensors, packed ones included."""
 
     def held(network: Any) -> int:
         tensors = [item.data for item in network.parameters()]
@@ -421,7 +420,7 @@ def test_eight_bits_take_less_and_no_more_than_estimated(tiny_sd: Path, monkeypa
 
 
 def test_a_card_keeps_what_the_table_says(tiny_sd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no card here: what is asked of diffusers is looked at, and that 8 bits draw nearly the same."""
+    """Without a card: calls to diffusers are recorded, and 8 bits draw nearly the same."""
     import diffusers
 
     query: list[str] = []

@@ -1,4 +1,4 @@
-"""Laws of the generator's network: what it predicts, what its conditions do, and that nothing is left untrained."""
+"""The generator's network: predictions, conditions, gradients, precision."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Near-duplicates: copies that were moved, scaled or recoloured are one group; other drawings are none."""
+"""Near-duplicates: moved, scaled or recoloured copies form a group."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +32,7 @@ def moved(picture: Image.Image) -> Image.Image:
 
 
 def recoloured(picture: Image.Image) -> Image.Image:
-    """Every hue another one, of about the same lightness."""
+    """Every hue changed, with about equal lightness."""
     red, green, blue, alpha = picture.split()
     mixed = red.convert("L"), green, blue
     return Image.merge("RGBA", (*(band.point(lambda value: value * 9 // 10 + 12) for band in mixed), alpha))

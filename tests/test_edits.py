@@ -1,6 +1,6 @@
-"""Edits of a picture: masks, canvas, drawing on tiny parts, and the requests for them.
+"""Edits of a picture: masks, canvas, drawing on tiny parts, and their requests.
 
-Pictures and vectors equal to the byte are so on the kernels of one process.
+Byte equality holds for the kernels of a single process.
 """
 
 import json
@@ -183,7 +183,7 @@ CAN = Fake().capabilities()
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, str]:
-    """A picture of 200 x 200, masks for it, and masks that won't do."""
+    """A picture of 200 x 200, valid and invalid masks for it."""
     results = {}
     grey = np.zeros((200, 200), np.uint8)
     for name, value in (("black", grey), ("white", grey + 255), ("right", grey.copy()), ("small", grey[:100] + 255)):

@@ -1,4 +1,4 @@
-"""The studio's own models behind the backend's door, on tiny untrained parts: pictures, clips and captions."""
+"""The embedded backend on tiny untrained parts: pictures, clips and captions."""
 
 import json
 import shutil
@@ -139,7 +139,7 @@ def test_words_outside_the_vocabulary_are_reported(
 
 
 def test_an_alias_is_known_only_word_for_word(backend: Embedded, broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a prompt that is parsed, a word that some concept is called by is named where nothing of it is drawn."""
+    """In a parsed prompt, an alias of a concept is unknown where nothing of it is drawn."""
     backend.load()
     embedder = backend._pipeline.embedder
     concepts = {"en": ["cat"], "zh": ["猫"]}

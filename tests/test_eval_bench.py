@@ -1,4 +1,4 @@
-"""The benchmark, and blind ratings by people: what is published is complete, agreement is what it is called."""
+"""The benchmark of prompts, and blind ratings by people."""
 
 import json
 import math
@@ -44,7 +44,7 @@ def test_the_bench_file_is_complete() -> None:
 
 
 def draw(folder: Path, item: dict[str, Any], ground: tuple[int, ...], turn: int = 1) -> None:
-    """A square that goes where it is asked to."""
+    """A square that moves in the requested direction."""
     dx, dy = (turn * step for step in STEPS.get(item.get("direction", ""), (0, 0)))
     frames = []
     for t in range(5):
@@ -91,7 +91,7 @@ def ratings(tmp_path: Path) -> Ratings:
 
 
 def finish(ratings: Ratings, rater: str) -> None:
-    """Three stars for all, and the generated one of each pair."""
+    """Answers three stars for each picture, and the generated picture of each pair."""
     while task := ratings.next(rater):
         this = task["pictures"]
         result = next(item for item in this if ratings.pictures[item][0] == "generated") if len(this) > 1 else 3

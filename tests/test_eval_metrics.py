@@ -1,6 +1,6 @@
-"""The metrics on the drawn world and on tiny untrained models: closed cases, controls, resuming, what is missing.
+"""The metrics on the fixture world and tiny untrained models: closed cases, controls, caches, missing parts.
 
-Pictures and vectors equal to the byte are so on the kernels of one process.
+Byte equality holds for the kernels of a single process.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -346,7 +346,6 @@ def test_seen_prompts_are_compared_with_noise_alone(context: Context, monkeypatc
 def test_gender_is_judged_by_the_nearer_drawing(
     context: Context, monkeypatch: pytest.MonkeyPatch, drawn_as: str
 ) -> None:
-    """Pictures that are the drawing of the one, of the other, or a third, which cannot be nearer to both."""
     world = world_with_cooks([("noto", "noto", gender) for gender in ("woman", "man", None)])
     pairs = sets.genders(world, 100)
     assert {(this.gender, other.gender) for this, other in pairs} == {("woman", "man"), ("man", "woman")}
@@ -386,7 +385,7 @@ def novelty_context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Contex
 
 
 def _things(novelty_context: Context) -> list[Picture]:
-    """Training pictures of things that another family drew for training, too."""
+    """Training pictures of things that another family also drew for training."""
     pairs = sets.families(novelty_context.world, 4)
     return [picture for pair in pairs for picture in pair]
 
@@ -442,7 +441,7 @@ def test_the_generator_says_what_it_drew_from_and_what_steers_it(
 
 
 class Fixed:
-    """A judge whose score is the number that a caption's last word is."""
+    """A judge whose score is the last word of a caption."""
 
     def scores(self, pictures: np.ndarray, captions: Sequence[str]) -> np.ndarray:
         return np.array([float(text.split()[-1]) for text in captions])

@@ -1,4 +1,4 @@
-"""The table: any generator goes through it; the command, the documents made of it, and the figures that are shown."""
+"""The evaluation table: any generator, the command, JSON, recorded figures and pages."""
 
 import copy
 import hashlib
@@ -65,8 +65,6 @@ class Clips(Discs):
 
 
 class Captions(Discs):
-    """Says of every picture that it is a disc."""
-
     name, media = "caption of discs", "caption"
 
     def generate(self, prompts: Sequence[Any], seeds: Sequence[int], **options: Any) -> Any:
@@ -82,7 +80,7 @@ def context(generator: Generator, root: Path, cache: Path | None = None) -> Cont
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of a judge, and of nothing else."""
+    """Weights of a judge only."""
     root = tmp_path_factory.mktemp("judge")
     save_tiny_judge(root)
     return root
@@ -111,7 +109,7 @@ def test_any_generator_goes_through_the_whole_table(judged: Path, tmp_path: Path
 def test_a_pipeline_of_diffusers_goes_through_the_whole_table(
     judged: Path, tmp_path: Path, pipelines: Callable[[str], Path], studio: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that this test builds, drawn by the studio's own command, here within this process."""
+    """Drawn by the `studio` command, here within this process."""
     monkeypatch.setattr(
         generator.subprocess, "run", lambda command, **_: SimpleNamespace(returncode=studio(*command[3:]).code)
     )
@@ -273,7 +271,7 @@ def document(home: Path, *rows: Document) -> Document:
 
 
 def test_pages_match_figures_and_weights() -> None:
-    """Red where weights ship, or figures are edited, and nobody ran `python -m eval report`."""
+    """Fails where weights or figures changed and `python -m eval report` was not run."""
     assert report.main(["--check"]) == 0
 
 

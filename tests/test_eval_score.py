@@ -1,5 +1,4 @@
-"""Anyone's pictures, captions and vectors: laws of the measures, equality with the libraries that others trust, and one
-sentence for what can't be measured."""
+"""Scores of pictures, captions and vectors: invariances, equality with reference libraries, refusals."""
 
 import hashlib
 import json
@@ -85,7 +84,7 @@ def test_vendi_counts_what_differs() -> None:
 
 
 def _moved(picture: Image.Image, scale: float = 1.0, shift: float = 0.0) -> Image.Image:
-    """Scaled about the middle and shifted, by shares of the side, on a ground of its own corner."""
+    """Scaled about the middle and shifted, by shares of the side, on a ground of the corner colour."""
     ground = Image.new("RGBA", picture.size, picture.getpixel((0, 0)))
     width, height = (max(1, round(scale * side)) for side in picture.size)
     left, top = (round((old - new) / 2 + shift * old) for old, new in zip(picture.size, (width, height), strict=True))
@@ -124,7 +123,7 @@ def test_altered_copies_are_detected(two: tuple[Path, Path]) -> None:
 
 
 class Given(nn.Identity):
-    """Features as they are given, through torchmetrics' door for pictures."""
+    """Features passed through the picture interface of torchmetrics."""
 
     num_features = 6
 

@@ -1,4 +1,4 @@
-"""The space and other models: words, retrieval, and differences with their intervals."""
+"""Metrics of the semantic space: words, retrieval, differences from other models."""
 
 import json
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ from models.train.documents import is_held_out
 
 
 class Constant:
-    """Tells nothing from anything."""
+    """The same vector for everything."""
 
     def text(self, texts: Sequence[str]) -> torch.Tensor:
         return torch.ones(len(texts), 8) / 8**0.5
@@ -47,7 +47,7 @@ class Constant:
 
 @pytest.fixture
 def context(parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
-    """Over the drawn world and a dictionary of ten cats, the half of which nothing taught."""
+    """Over the fixture world and a dictionary of ten cats, half of them held out."""
     cats = {f"cat{i}": frozenset({"cat"}) for i in range(10)}
     monkeypatch.setattr("eval.metrics.space.english_words", lambda context, count: cats)
     monkeypatch.setattr("eval.metrics.space.is_held_out", lambda word: int(word[3:]) % 2 == 0)
@@ -82,7 +82,7 @@ def test_a_constant_model_gets_chance(context: Context) -> None:
 
 
 def test_the_interval_is_that_of_paired_answers() -> None:
-    """Two models that are right on the same half differ by nothing, however few the questions."""
+    """Two models with equal answers differ by nothing, however few the questions."""
     half = np.arange(40) % 2.0
     same, shifted = Answers(half, 0.1), Answers(np.roll(half, 1), 0.1)
     assert difference_row("q", same, same, "b").interval == (0, 0)
@@ -171,7 +171,7 @@ def test_rows_tell_words_apart_by_what_training_saw(words_context: Context, monk
 
 
 class Says:
-    """A vocabulary that calls the given prompts module."""
+    """A vocabulary that finds the given prompts unknown."""
 
     def __init__(self, *unknown: str) -> None:
         self.prompts = unknown

@@ -1,4 +1,4 @@
-"""Laws of features, distances and recall: zero on itself, symmetric, closed forms; among equals, chance."""
+"""Features, distances, recall and the judge: closed forms, symmetry, ties, tolerance to rounding."""
 
 import ast
 import re

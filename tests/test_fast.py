@@ -1,6 +1,6 @@
-"""The fast variant and its polishing: low-rank changes, what they are taught, and that what learns is what draws.
+"""The fast variant, its polishing and its requests: low-rank changes, training targets, drawing.
 
-Pictures and vectors equal to the byte are so on the kernels of one process.
+Byte equality holds for the kernels of a single process.
 """
 
 import base64
@@ -68,7 +68,7 @@ RECIPE = Recipe(FastTask, batch_size=lambda _: 4, warmup=1, lr=1e-2)
 
 @pytest.fixture(scope="module")
 def trained(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of a few steps."""
+    """The folder of a short run."""
     options = TaskOptions("tiny", 3, fixture_world(), RECIPE.batch_size, parts, parts / "cache")
     run = Trainer(RECIPE, options, tmp_path_factory.mktemp("run"), Length(steps=3), precision="no")
     run.run()
@@ -131,7 +131,7 @@ def test_a_run_starts_from_learned_changes_of_its_rank(parts: Path, tmp_path: Pa
 
 
 def test_the_teacher_walks_as_the_pipeline_draws(task: FastTask, parts: Path) -> None:
-    """All its walks, one after the other, are Euler's steps with guidance from noise to picture."""
+    """Its walks in sequence equal guided Euler steps from noise to picture."""
     pipeline = StickerPipeline.assemble(parts, torch.float32)
     task.teacher, steps = pipeline.dit, task.walk * FAST_SAMPLING.steps
     sampling = Sampling(steps, task.taught.guidance, scheduler="euler", temperature=1.0)
@@ -152,7 +152,7 @@ def test_warped_views_are_not_trained(task: FastTask) -> None:
 
 
 def test_the_teacher_walks_the_same_under_autocast(task: FastTask) -> None:
-    """A checkpoint is evaluated under it, and the states are in half precision."""
+    """As in the evaluation of a checkpoint, with states in half precision."""
     batch = task.batch(5, 0, 1, 0.1)
     condition = task.condition(task.draws(np.random.default_rng((3, 5)), 4))
     assert condition.states.dtype == torch.float16
@@ -192,7 +192,7 @@ def test_the_teacher_goes_on_from_where_the_student_came_to(task: FastTask, monk
 
 
 def test_the_student_trains_on_its_trajectory(task: FastTask) -> None:
-    """What it begins with is what a picture is drawn from, and each of its steps is one of the drawing's."""
+    """Training starts from the noise of drawing, and each step is a step of drawing."""
     batch = task.batch(5, 0, 1, 0.1)
     bare = ~batch["reference"].flatten(1).any(1)
     assert bare.any() and not bare.all()
@@ -264,7 +264,7 @@ NOTHING = Condition(*[torch.empty(0)] * 4)
 
 
 def pictures(shift: float, stretch: float, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """What pictures were told, and features whose mean depends on it."""
+    """Conditions of pictures, and features whose mean depends on them."""
     generator = torch.Generator().manual_seed(seed)
     conditions = torch.randn(PICTURES, TOLD, generator=generator)
     mixed = torch.randn(FEATURES, FEATURES, generator=torch.Generator().manual_seed(9))
@@ -296,7 +296,7 @@ def test_optimal_transport_between_gaussians() -> None:
 
 
 def test_the_loss_of_all_pictures_has_the_gradient_of_the_distance() -> None:
-    """The envelope: that the fit depends on the features too adds nothing."""
+    """By the envelope theorem the dependence of the fit on the features adds nothing."""
     real, (conditions, features) = pictures(1.0, 0.5), pictures(0.3, 0.2, seed=1)
     result = frechet(real, (conditions, features))
     y = features.clone().requires_grad_()
@@ -412,7 +412,7 @@ class Eyes(nn.Module):
 
 
 class Polish(PolishTask):
-    """Led without guidance, which drives a generator that knows nothing out of all bounds."""
+    """Without guidance, which makes an untrained generator diverge."""
 
     real, recent, led, share, size = 40, 32, 16, 0.5, 4
     extractor, taught = Eyes, PLAIN
@@ -434,7 +434,7 @@ def options(polish_parts: Path) -> TaskOptions:
 
 
 def condition_of(rows: dict[str, Tensor]) -> Condition:
-    """What is laid under the noise is under it already."""
+    """The condition without its reference, which is in the noise already."""
     bare = {**rows, "reference": torch.zeros_like(rows["reference"])}
     return Condition(*(bare[name].float() if name != "mask" else bare[name] for name in vars(NOTHING)))
 
@@ -453,7 +453,6 @@ def test_training_steps_equal_drawing_steps(options: TaskOptions) -> None:
 
 
 def test_polishing_continues_from_the_generator(options: TaskOptions) -> None:
-    """As a pipeline draws: led by the generator, and then by the variant."""
     task = Polish(options)
     task.batch(5, 0, 1, 0.0)
     task.mirror = None  # it steers the first of the variant's steps too

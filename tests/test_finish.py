@@ -1,6 +1,6 @@
-"""Laws of the finish: ripples and haze go, edges stay where they are, and each style has its own.
+"""The finish of pictures: flat areas, edges, alpha, and the finish of each style.
 
-Pictures and vectors equal to the byte are so on the kernels of one process.
+Byte equality holds for the kernels of a single process.
 """
 
 from pathlib import Path
@@ -30,7 +30,7 @@ def drawing() -> torch.Tensor:
 
 
 def rippled(picture: torch.Tensor) -> torch.Tensor:
-    """As a decoder gives it back: soft at its edges, uneven by some levels within."""
+    """As a decoder returns it: soft edges, uneven areas."""
     soft = F.avg_pool2d(F.pad(picture[None], (1, 1, 1, 1), mode="replicate"), 3, 1)[0]
     uneven = soft + 3 * LEVEL * torch.randn(soft.shape, generator=torch.Generator().manual_seed(0)) * soft[3:]
     return torch.cat([uneven[:3].minimum(soft[3:]), soft[3:]]).clamp(0, 1)
@@ -81,7 +81,7 @@ def test_finish_without_a_style() -> None:
 
 @pytest.mark.parametrize("finish", Finish)
 def test_alpha_has_no_haze_and_no_holes(finish: Finish) -> None:
-    """As a decoder gives it back: some levels of alpha where there is nothing, some missing where there is all."""
+    """As a decoder returns it: alpha of some levels where it is 0 or 255."""
     true = drawing()
     hazy = torch.cat([true[:3] * 250 / 255, true[3:] * (247 / 255) + 4 * LEVEL])
     result = to_uint8(postprocessed(hazy, finish)[None])[0]

@@ -1,4 +1,4 @@
-"""Folders of the user's own, looked at once and searched like the gallery; and search in many vectors."""
+"""Search in the user's folders, and in many vectors."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The gallery: kept once, found by words, by vector and by filter, and never ahead of its files."""
+"""The gallery: storage, filters, search, bin, maintenance, failing disks."""
 
 import errno
 import io
@@ -38,7 +38,7 @@ def unit(*values: float) -> np.ndarray:
 
 
 def add(gallery: Gallery, number: int, prompt: str, vector: np.ndarray | None = None, **fields: object) -> str:
-    """Keep a picture of a colour of its own -> its sha256."""
+    """Store a picture of a distinct colour -> its sha256."""
     place = {"space": "s", "vector": tuple(vector.tolist())} if vector is not None else {}
     entry = Entry(**{"job": f"job{number}", "position": 0, "seed": number, "prompt": prompt, **place, **fields})
     return keep(gallery, png((number % 256, number // 256, 7)), entry).stem
@@ -245,7 +245,7 @@ def test_any_text_can_be_searched_for(text: str) -> None:
 
 
 def fill(home: Home) -> list[Path]:
-    """Six pictures, a large one, a clip and a caption, made as the worker makes them."""
+    """Six pictures, a large picture, a clip and a caption, stored as the worker stores them."""
     jobs = [planned(ask(prompt, steps=1, count=2)) for prompt in ("a cat", "一只猫", 'quotes " and, commas\u2028')]
     Image.new("RGB", (9, 9), "red").save(home.root / "red.png")
     caption = make_request("caption", image={"path": str(home.root / "red.png")}, language="zh", model="fake")

@@ -1,4 +1,4 @@
-"""Comparison grids: values as A1111 reads them, a sheet that can be made again. And sets: one seed, labels, packs."""
+"""Comparison grids and sets: axes, sheets, labels, packs, refusals."""
 
 import zipfile
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The queue, and the home with its gallery, under anything in any order, against plain dictionaries."""
+"""Random sequences of operations on the queue and the home, compared with plain dictionaries."""
 
 import hashlib
 import os
@@ -31,8 +31,6 @@ from studio.run import GallerySink
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Anything may happen in any order; a plain dictionary says what must be true."""
-
     names = st.sampled_from([f"job{n}" for n in range(6)])
 
     @initialize()
@@ -183,7 +181,7 @@ class HomeMachine(RuleBasedStateMachine):
 
     @rule(stop=st.integers(0, 5))
     def worker_dies(self, stop: int) -> None:
-        """After so many events of each job that it took. What else befalls a job is tested by QueueMachine."""
+        """After `stop` events of each claimed job. QueueMachine tests the other ends of a job."""
         taken = self._claimed()
         for job, request in taken:
             self._draw(job, request, stop)
@@ -242,7 +240,7 @@ class HomeMachine(RuleBasedStateMachine):
 
     @rule(damage=st.booleans())
     def rebuild(self, damage: bool) -> None:
-        """The database is lost, or damaged past reading; jobs go with it, pictures and what was said of them do not."""
+        """The database is lost or damaged: jobs are lost, pictures and annotations are not."""
         self.home.database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.home.database.close()
         if damage:

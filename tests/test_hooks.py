@@ -1,6 +1,6 @@
-"""Laws of guidance hooks: symmetry and references, each in its rows and at its noise levels.
+"""Guidance hooks: symmetry and references, by row and noise level.
 
-Pictures and vectors equal to the byte are so on the kernels of one process.
+Byte equality holds for the kernels of a single process.
 """
 
 from dataclasses import replace
@@ -37,8 +37,7 @@ from models.weights import WeightsError, save_part
 
 
 def leaning() -> torch.Tensor:
-    """What stands in for an autoencoder: (8, 8), turning channels into others when the picture is mirrored; its own
-    inverse, as mirroring is."""
+    """Stands for an autoencoder: (8, 8), the map of channels by mirroring, its own inverse."""
     swap = torch.eye(8)[[1, 0, 2, 3, 4, 5, 7, 6]]
     return swap * torch.tensor([1.0, 1, -1, 1, 1, 1, 1, 1])
 
@@ -78,7 +77,6 @@ def nothing(draft: torch.Tensor) -> Condition:
 
 @pytest.mark.parametrize("sampling", [Sampling(16, 1.0), FAST_SAMPLING])
 def test_a_symmetric_draft_gives_a_symmetric_picture(mirror: LatentMirror, sampling: Sampling) -> None:
-    """By a network that answers with another picture of its own at every noise level down to SYMMETRIC_UNTIL."""
     plain = torch.randn(2, 8, 16, 16)
     draft = torch.stack([(plain[0] + mirrored(plain[:1])[0]) / 2, plain[1]])
     wanted, aims = ComposedCondition.of(nothing(draft)), torch.randn(2, 8, 16, 16)

@@ -1,4 +1,4 @@
-"""Files that mean harm or are broken: settings, or one sentence, and nothing else happens."""
+"""Hostile and broken files: settings or a sentence, within bounds of time and memory."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def refusal(path: Path, do: Callable[[Path], object] = read) -> str:
 
 
 def png(path: Path, *chunks: bytes) -> Path:
-    """A picture of one pixel with chunks of our own in it."""
+    """A picture of a single pixel with extra chunks."""
     whole = as_file(Image.new("RGBA", (1, 1)))
     path.write_bytes(whole[:33] + b"".join(chunks) + whole[33:])
     return path

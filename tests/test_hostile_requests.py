@@ -1,7 +1,4 @@
-"""Hostile requests and files at every door: refused with the right status and a sentence, and nothing happens.
-
-What would reach out would knock at the trap, a socket of the tests' own.
-"""
+"""Hostile HTTP requests: status, sentence, limits, and no side effect. `trap` is a socket that must not be reached."""
 
 import asyncio
 import base64
@@ -46,7 +43,7 @@ PASSWORD = "correct horse: 正确"
 
 
 class Answer(NamedTuple):
-    """What came back. `sentence` is the error of a door for programs."""
+    """A response. `sentence` is its JSON error."""
 
     status: int
     body: bytes
@@ -66,7 +63,7 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def trap() -> Iterator[tuple[str, list[Any]]]:
-    """The address of a socket, and who knocked there."""
+    """The address of a socket, and the requests that it got."""
     knocks: list[Any] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -84,7 +81,7 @@ def trap() -> Iterator[tuple[str, list[Any]]]:
 
 
 def send(doors: Server, method: str, path: str, body: Any = None, **more: Any) -> Answer:
-    """One request, its path as it is: no client tidies it up."""
+    """A single request; its path is sent as it is."""
     source = (more.get("source", "127.0.0.1"), 0)
     connection = http.client.HTTPConnection("127.0.0.1", doors.port, timeout=TIMEOUT, source_address=source)
     headers = more.get("headers") or {}
@@ -370,7 +367,7 @@ FORGED: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def takers(doors: Server) -> list[tuple[int, list[Any], list[str]]]:
-    """Every event of the page that takes a file: its number, what its inputs hold at first, and their kinds."""
+    """Every page event with a file input: its number, initial inputs, and their types."""
     config = json.loads(send(doors, "GET", "/config").body)
     parts = {component["id"]: component for component in config["components"]}
     events = [(event["id"], [parts[one] for one in event["inputs"]]) for event in config["dependencies"]]
@@ -381,7 +378,7 @@ def takers(doors: Server) -> list[tuple[int, list[Any], list[str]]]:
 
 
 def page_event(doors: Server, number: int, data: list[Any], session: str) -> dict[str, Any]:
-    """How an event of the page ends."""
+    """The last message of a page event."""
     body = {"data": data, "fn_index": number, "session_hash": session}
     assert send(doors, "POST", "/gradio_api/queue/join", body).status == 200
     lines = send(doors, "GET", f"/gradio_api/queue/data?session_hash={session}").body.decode().splitlines()
@@ -441,7 +438,7 @@ POSING |= {"frames": (MOVING, "more than 300 frames"), "text bomb": (text_bomb()
 
 
 def bodies(sent: str) -> dict[str, dict[str, Any]]:
-    """The fields of all doors that take a picture."""
+    """Bodies for every field that takes a picture."""
     fine = coded(Image.new("RGB", (16, 16)))
     return {
         "/sdapi/v1/img2img": {"prompt": "a", "init_images": [sent]},
@@ -457,7 +454,7 @@ PICTURED = list(bodies(""))
 
 
 def test_files_posing_as_pictures(doors: Server, subtests: pytest.Subtests) -> None:
-    """Every file at a single field, and a script at all of them: they have one reader."""
+    """Every file at a single field, and an SVG at all: they share a reader."""
     for path, name in {*itertools.product(PICTURED, ["svg"]), *itertools.product(["/api/v1/jobs "], POSING)}:
         with subtests.test(path=path, name=name):
             data, words = POSING[name]
@@ -577,7 +574,6 @@ def test_gradio_fetches_nothing_of_what_passes() -> None:
 
 
 async def status_of(guard: Guard, body: bytes = b"", password: str = "", client: str = "127.0.0.1") -> int:
-    """The status of an answer."""
     headers = [(b"host", OURS.encode())]
     if password:
         headers.append((b"authorization", b"Basic " + base64.b64encode(b":" + password.encode())))
@@ -658,7 +654,7 @@ DESCRIPTORS = 1024  # what a process may have where nobody has changed it
 
 @contextlib.contextmanager
 def silent(port: int, number: int, words: bytes = b"") -> Iterator[list[socket.socket]]:
-    """So many connections that say these words and no more."""
+    """Connections that send `words` and nothing more."""
     with contextlib.ExitStack() as stack:
         opened = list[socket.socket]()
         for _ in range(number):

@@ -1,4 +1,4 @@
-"""Pictures that jobs were given, and what else is removed: it stays while anything names it, and goes with the last."""
+"""Input pictures of jobs: they stay while a job, picture or series names them."""
 
 import os
 import time
@@ -22,7 +22,7 @@ HOUR = 3600
 
 @pytest.fixture
 def idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
-    """A studio whose worker never begins."""
+    """A studio whose worker does not start."""
     with Studio(tmp_path / "home") as studio:
         monkeypatch.setattr(studio._worker, "wake", lambda model="": None)
         yield studio
@@ -30,7 +30,7 @@ def idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
 
 @pytest.fixture
 def given(idle: Studio, tmp_path: Path) -> Path:
-    """A picture that a job in line was given, two hours ago, as the home has it."""
+    """The stored input of a waiting job, two hours old."""
     Image.new("RGBA", (128, 128), "red").save(tmp_path / "red.png")
     idle.submit(*idle.prepare("image", prompt="a cat", model="fake", image=tmp_path / "red.png", strength=0.5))
     (copy,) = (idle.home / INPUTS).iterdir()

@@ -1,4 +1,4 @@
-"""Laws of backbone and tokenizer: caches, windows and masks change only what they should; experts equal a loop."""
+"""Backbone, tokenizer and experts: caches, windows, masks, parallel modes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -472,7 +472,7 @@ def run_rank(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
-    """What a single process gives ("single"), and what each of two gives in every mode ("0", "1")."""
+    """Results of a single process ("single") and of each of two ("0", "1") by mode."""
     folder = tmp_path_factory.mktemp("parallel")
     torch.manual_seed(0)
     model = make()

@@ -1,4 +1,4 @@
-"""Laws of the training of backbone, vision encoder and space: batches, labels, stages, and many processes as one."""
+"""Training of backbone, vision encoder and space: batches, labels, stages, two processes."""
 
 import copy
 from functools import partial
@@ -40,13 +40,13 @@ RECIPE = Recipe(build, batch_size=lambda _: SIZE, warmup=2)
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Holds the tokenizer, learnt once."""
+    """Holds the trained tokenizer."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def small():
-    """The tokenizer of a drawn world needs no 60,000 captions."""
+    """The tokenizer of the fixture world needs no 60,000 captions."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.train.documents.TOKENIZER_CAPTIONS", 500)
         yield

@@ -1,4 +1,4 @@
-"""The tools as the protocol's own client uses them: over stdio and over HTTP, in its newest form and the older one."""
+"""The MCP tools through the official client: stdio and HTTP, current and older protocol."""
 
 import asyncio
 import base64
@@ -45,7 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(home: Path) -> Iterator[str]:
-    """A real server, with the guard before it, on the model that draws faces."""
+    """A server with the guard and the fake model."""
     with Studio(home) as studio:
         tools = tools_of(studio, SERVED)
 
@@ -281,7 +281,7 @@ def test_refusals_of_tools(use: Callable[[Use], None], tmp_path: Path) -> None:
 
 
 def test_stdout_carries_the_protocol_and_nothing_else(tmp_path: Path) -> None:
-    """Also of the worker, which is started in the midst of it; and it ends, with that one, when its input does."""
+    """Also of the worker; the process ends when its input ends."""
     client = {"name": "test", "version": "1"}
     hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}
     output = [

@@ -1,4 +1,4 @@
-"""Messages: every sentence has its template in every language, and code and values survive any journey."""
+"""Messages: every code has a template in every language, and survives JSON and pickle."""
 
 import ast
 import json
@@ -69,7 +69,7 @@ def literals(argument: ast.expr) -> Iterator[str]:
 
 
 def values(call: ast.Call, place: int) -> set[str] | None:
-    """The names of a call's values: keywords of an error, a dictionary of a message. None where they don't show."""
+    """The names of a call's values: keywords, or keys of a dictionary. None where they can't be read."""
     given: set[str | None] = {keyword.arg for keyword in call.keywords}
     for argument in call.args[place + 1 :]:
         if not isinstance(argument, ast.Dict):

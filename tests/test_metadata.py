@@ -1,4 +1,4 @@
-"""Files that say where they come from: written, read by us and by other programs, restored, and stripped again."""
+"""Metadata of files: written, read by us and by other programs, restored, stripped."""
 
 import io
 import json
@@ -72,7 +72,7 @@ def test_requests_are_read_back_exactly(tmp_path: Path, kind: str, prompt: str) 
 @given(text=st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=300))
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_text_is_the_same_for_all_readers(kind: str, text: str) -> None:
-    """Also with line breaks and control characters, which a prompt of ours never has."""
+    """Also line breaks and control characters, which prompts never have."""
     text = f"a {text} z"
     data = encoded(Image.new("RGB", (8, 8)), Provenance(text, json.dumps({"x": text}, ensure_ascii=False)), kind)
     assert text_of(data) == text
@@ -312,7 +312,7 @@ ODD = Provenance('a "b", <c> & ]]>\nSteps: 1, Seed: 2, Size: 3x3', RECORD.record
 
 
 def plain(kind: str) -> bytes:
-    """A file with an odd width that says nothing of itself."""
+    """A file of odd width without metadata."""
     file = io.BytesIO()
     frames = [Image.new("RGBA", (33, 20), (60 * i, 200 - 60 * i, 30, 255)) for i in range(len(TIMES))]
     if kind in FILMS:
@@ -437,7 +437,7 @@ def make(path: Path, kind: str, **fields: object) -> bytes:
 
 
 def traces(data: bytes) -> list[str]:
-    """How the secret, or what belongs to it, still shows in the bytes."""
+    """Traces of the secret in the bytes."""
     words = ("Zxqv", "一只猫", "digitalsourcetype", "trainedAlgorithmicMedia", "Steps", "Seed", "studio", "xmpmeta")
     codes = ("utf-8", "utf-16-be", "utf-16-le")
     matches = [word for word in words for code in codes if word.encode(code) in data]

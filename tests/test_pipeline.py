@@ -1,6 +1,6 @@
-"""Laws of drawing: the same seed is the same picture, every scheduler solves the flow, guidance is what it says.
+"""Drawing: seeds, schedulers, guidance, conditions, previews.
 
-Pictures and vectors equal to the byte are so on the kernels of one process.
+Byte equality holds for the kernels of a single process.
 """
 
 from pathlib import Path
@@ -61,7 +61,7 @@ def curved(x: torch.Tensor, t: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("name", [name for name, row in SCHEDULERS.items() if not row.stochastic])
 @pytest.mark.parametrize("temperature", [1.0, 0.4])
 def test_a_scheduler_converges_on_a_curved_flow(name: str, temperature: float) -> None:
-    """Noise e ends at e / 2, and less of it at as much less."""
+    """Noise e ends at temperature * e / 2."""
     noise = torch.linspace(-2, 2, 8).view(1, 8, 1, 1)
     errors = []
     for steps in (8, 32):
@@ -74,7 +74,7 @@ def test_a_scheduler_converges_on_a_curved_flow(name: str, temperature: float) -
 @pytest.mark.parametrize("name", [name for name, row in SCHEDULERS.items() if row.keeps_changes])
 @pytest.mark.parametrize(("temperature", "cooling"), [(0.8, 1.0), (1.0, 0.5), (0.6, 0.0)])
 def test_noise_is_cooled_by_the_level_to_a_power(name: str, temperature: float, cooling: float) -> None:
-    """On the way to a picture x0 there is (1 - s) x0 + s (temperature s^cooling) noise after every whole step."""
+    """After each step the latents are (1 - s) x0 + s (temperature s^cooling) noise."""
     x0, noise = torch.linspace(-1, 1, 8).view(1, 8, 1, 1), torch.linspace(-2, 2, 8).flip(0).view(1, 8, 1, 1)
     network = lambda x, t, *_: (x - x0) / t.view(-1, 1, 1, 1)  # noqa: E731
     sampling, scheduler = Sampling(8, 1.0, temperature=temperature, cooling=cooling), build_scheduler(name)
@@ -86,7 +86,6 @@ def test_noise_is_cooled_by_the_level_to_a_power(name: str, temperature: float, 
 
 
 def test_a_start_from_a_picture_is_not_cooled() -> None:
-    """What is kept of it lies under all of the noise."""
     x0, noise = torch.linspace(-1, 1, 8).view(1, 8, 1, 1), torch.linspace(-2, 2, 8).flip(0).view(1, 8, 1, 1)
     network = lambda x, t, *_: (x - x0) / t.view(-1, 1, 1, 1)  # noqa: E731
     sampling, scheduler = Sampling(8, 1.0, strength=0.5), build_scheduler("euler")
@@ -112,7 +111,6 @@ def test_a_stochastic_scheduler_ends_in_the_spread_of_the_data(name: str) -> Non
 
 
 def test_stochastic_noise_comes_from_the_seed_of_the_picture(pipe: StickerPipeline) -> None:
-    """A stochastic scheduler draws a picture again from its seed, whatever is drawn beside it and before it."""
     options: dict[str, Any] = {"num_inference_steps": 4, "scheduler": "dpm++ sde", "batch": 2}
     apart = [draw(pipe, [PROMPT], [seed], **options) for seed in (3, 9)]
     assert np.array_equal(np.concatenate(apart), draw(pipe, [PROMPT], [3, 9], **options))

@@ -1,4 +1,4 @@
-"""Premultiplied inside, straight in files; hostile files get a sentence."""
+"""Pixels and colours: premultiplied inside, straight in files; refusal of bad files."""
 
 import numpy as np
 import pytest

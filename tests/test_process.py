@@ -1,4 +1,4 @@
-"""What a process freed it has again without asking the system; its threads sleep while they wait."""
+"""Freed memory is reused without system calls; waiting threads sleep."""
 
 import os
 import subprocess

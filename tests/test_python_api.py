@@ -1,4 +1,4 @@
-"""`from studio import Studio`: light to import, blocking and awaited, and honest about what can't be done."""
+"""`from studio import Studio`: import time, blocking and async calls, refusals."""
 
 import asyncio
 import subprocess
@@ -35,7 +35,7 @@ def test_the_import_is_light() -> None:
 
 
 def test_a_script_of_three_lines_works(tmp_path: Path) -> None:
-    """As people write it: without a guard against being imported by the worker's process."""
+    """Without a guard against being imported by the worker."""
     script = tmp_path / "script.py"
     script.write_text(
         "import sys\nfrom studio import Studio\n"
@@ -190,7 +190,7 @@ def test_search_by_words_then_meaning(house: Studio) -> None:
 
 
 def test_search_like_a_picture_and_without_another(tiny_studio: Studio) -> None:
-    """The nearest to a picture of the gallery is itself, and taking one away turns the order round."""
+    """The nearest to a picture is itself; subtracting it reverses the order."""
     red, blue = (tiny_studio.generate(word, seed=n, steps=1)[0].path for n, word in enumerate(("red", "blue")))
     assert str(tiny_studio.search(like=red)[0].picture.path) == red
     places = {one.input: np.array(one.vector) for one in tiny_studio.embed(["red"], [red, blue])}

@@ -1,4 +1,4 @@
-"""The queue: who is next, who holds what, and that nobody's job is lost or done twice, whatever dies."""
+"""The queue: order, claims, crashes, progress, database errors."""
 
 import sqlite3
 import threading

@@ -1,4 +1,4 @@
-"""Requests and their planning: what is refused, how they are completed, and what makes two of them the same work."""
+"""Requests and planning: refusals, defaults, identity, fields at every interface."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -228,7 +228,6 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def resolved(task: str, fields: dict[str, Any]) -> tuple[Any, str]:
-    """A request with everything fixed, and its id."""
     if task not in INTERACTIVE:
         (job,) = plan(make_request(task, **fields), Fake())
         return job.request, job.id
@@ -297,7 +296,7 @@ def test_tasks_of_the_same_fields_are_other_work() -> None:
 
 
 class Painter(Fake):
-    """Makes pictures and nothing else."""
+    """A backend of pictures only."""
 
     @property
     def tasks(self) -> Mapping[str, Handler]:

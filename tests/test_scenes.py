@@ -1,4 +1,4 @@
-"""Laws of scenes and clips: pure by seed, true in the picture, held-out combinations are never trained on."""
+"""Scenes and clips: determinism, truth of captions and contrasts, held-out combinations."""
 
 import dataclasses
 import re
@@ -341,7 +341,7 @@ CLIPS = [make_clip(WORLD, seed) for seed in range(60)]
 
 
 def moving(motion: str, loop: bool = False, side: int = 64, **settings: object) -> Clip:
-    """A star in the middle, doing that."""
+    """A clip of a star with that motion."""
     star = next(p for p in WORLD.pictures if p.split == "train")
     return Clip(0, "train", (Track(star.index, side, 64.0, 64.0, Move(motion, loop=loop)),), loop=loop, **settings)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""A1111's API: a client library from PyPI that knows nothing of the studio works unchanged, and raw requests do."""
+"""A1111's API, through the webuiapi package and raw requests."""
 
 import asyncio
 import base64

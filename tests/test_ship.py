@@ -1,4 +1,4 @@
-"""What runs export, and means of several, become what is shipped: whole, by sha256; what was signed anew is refused."""
+"""Shipping of exported parts, averages of runs, and refusal of altered parts."""
 
 import json
 import shutil
@@ -37,14 +37,14 @@ TRAINED = tuple(f"{name}-train" for name in ("vocabulary", *MADE))
 
 
 def exported(root: Path) -> Path:
-    """Parts as runs export them: nothing that is made of the space."""
+    """Parts as runs export them, without those derived from the space."""
     manifest = save_tiny_parts(root) / "manifest.json"
     manifest.write_text(json.dumps({name: part for name, part in listed_parts(root).items() if name not in MADE}))
     return root
 
 
 class Built:
-    """Stands for the vocabulary, whose building is a test of its own."""
+    """Stands for the vocabulary, which is tested elsewhere."""
 
     name, count = "vocabulary", 0
 
@@ -190,7 +190,7 @@ FROZEN = ("autoencoder", "vision", "space", "language")
 
 
 def test_a_mean_of_generators(tmp_path: Path) -> None:
-    """Of three copies of one release, whose generators hold nothing but 1, 2 and 4."""
+    """Three releases whose generators hold only 1, 2 and 4."""
     folders = [save_tiny_parts(tmp_path / str(number)) for number in range(3)]
     origins = part_digests(FROZEN, folders[0])
     for folder, value in zip(folders, (1.0, 2.0, 4.0), strict=True):
@@ -218,7 +218,6 @@ def test_a_mean_of_generators(tmp_path: Path) -> None:
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """The folder of a small table."""
     return save_table("words", tmp_path, {"rows": torch.zeros(2, 3)}, {"space": "x"})
 
 

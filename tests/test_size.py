@@ -1,4 +1,4 @@
-"""Larger pictures than the model draws: asked for, made, told of, made again; and pictures that are only enlarged."""
+"""Larger pictures: requests, upscaling, files, verify; and enlarging of any picture."""
 
 import io
 import json
@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def large(folder: Path) -> Embedded:
-    """The studio's own models with the part that enlarges."""
+    """The tiny models with an upscaler."""
     return Embedded(str(folder))
 
 

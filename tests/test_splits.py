@@ -1,4 +1,4 @@
-"""Splits by hash: stable, disjoint, without near copies across the border; and what steps draw of them."""
+"""Splits by hash, sampling, and views of pictures."""
 
 import dataclasses
 from collections import Counter

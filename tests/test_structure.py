@@ -1,4 +1,4 @@
-"""The structure is a law: layers import downwards, and what the documentation names exists."""
+"""Imports go downwards without circles, and documented paths exist."""
 
 import ast
 import re
@@ -35,7 +35,7 @@ def test_layers_import_downwards() -> None:
 
 
 def test_a_tab_of_the_page_is_imported_by_no_other_part() -> None:
-    """What several tabs use is beside `studio/page/tabs`; `layout.py` alone imports tabs, as it finds them."""
+    """`layout.py` alone imports tabs."""
     for path in set(PAGE.rglob("*.py")) - {PAGE / "layout.py"}:
         assert not [name for name in imports(path) if name.startswith("studio.page.tabs")], path
 
@@ -48,7 +48,7 @@ def test_documented_paths_exist() -> None:
 
 
 def test_no_import_circles() -> None:
-    """Also not by imports inside functions, which only hide a circle."""
+    """Imports inside functions count."""
     names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in SOURCES}
     graph = {name: (imports(path) & names.keys()) - {name} for name, path in names.items()}
     for needed in graph.values():  # `from package import module` needs the module alone

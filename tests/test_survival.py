@@ -1,4 +1,4 @@
-"""Nothing is lost, nothing is done twice, nothing is half-written, whatever is killed and whenever."""
+"""Kill -9 at random moments: nothing is lost, repeated or half-written."""
 
 import hashlib
 import random
@@ -50,7 +50,7 @@ def submit(home: Home, request: ImageRequest) -> str:
 
 
 class Server:
-    """A studio in a process of its own, on the home `root`; started again when it was killed."""
+    """A studio in a process of its own, restarted after a kill."""
 
     def __init__(self, root: Path, script: Path) -> None:
         self.root, self.script = root, script
@@ -69,7 +69,7 @@ class Server:
         return next((c for c in children if "spawn_main" in " ".join(_command(c))), None)
 
     def kill_something(self, chance: random.Random) -> None:
-        """SIGKILL to the worker or to the server, which is then started again."""
+        """SIGKILL the worker, or the server and restart it."""
         if chance.random() < 0.5:
             if worker := self.worker():
                 worker.kill()
@@ -104,7 +104,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def straight(folder: Path, submitted: list[ImageRequest]) -> dict[tuple[str, int], str]:
-    """The same jobs done in one go: sha256 of the pictures' files by (job, position)."""
+    """The same jobs without interruption: sha256 of the files by (job, position)."""
     home = Home(folder)
     for request in submitted:
         list(run_job(open_backend(request.model), planned(request), GallerySink(home.gallery)))
@@ -117,7 +117,7 @@ def pictures(home: Home) -> dict[tuple[str, int], str]:
 
 
 def finish(home: Home) -> None:
-    """Wait until nothing is open; what was put aside for having been under two kills is put back, as a person would."""
+    """Wait until no job is open; quarantined jobs are retried."""
     until(lambda: not (home.queue.jobs() or home.queue.retry(job.id for job in home.queue.jobs(["quarantined"]))), 0.1)
 
 

@@ -1,4 +1,4 @@
-"""Dynamic prompts: the seed draws, and whatever is wrong is one sentence."""
+"""Dynamic prompts: draws by seed, weights, wildcards, refusals."""
 
 from collections import Counter
 from pathlib import Path

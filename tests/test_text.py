@@ -1,4 +1,4 @@
-"""Laws of the words of training: WordNet, captions of pictures, and the dictionary that the space is taught from."""
+"""Words of training: WordNet, captions of pictures, the lexicon of the space."""
 
 import dataclasses
 import hashlib
@@ -118,7 +118,7 @@ def test_the_real_wordnet() -> None:
 
 
 def letters(texts: list[str]) -> np.ndarray:
-    """An encoder for tests: one-hot of the text's length."""
+    """One-hot of the text's length."""
     return np.eye(DIMENSION, dtype=np.float32)[[len(text) for text in texts]]
 
 
@@ -153,7 +153,7 @@ def test_the_sentence_encoder_gives_unit_vectors_of_meaning() -> None:
 
 
 def encode(texts: Sequence[str]) -> np.ndarray:
-    """A direction of its own for every text."""
+    """A random direction for each text."""
     seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") for text in texts]
     return np.stack([np.random.default_rng(seed).normal(size=DIMENSION).astype(np.float32) for seed in seeds])
 

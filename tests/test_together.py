@@ -1,4 +1,4 @@
-"""Requests drawn together: the same pictures as apart, each with its own progress, and nothing drawn twice."""
+"""Batched requests: pictures equal single ones, progress by request, nothing drawn twice."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -177,7 +177,7 @@ def test_a_failed_job_does_not_stop_its_batch(tiny: Embedded, tmp_path: Path) ->
 
 
 def test_best_of_takes_the_highest_score(backend: Backend) -> None:
-    """And its own seed draws it alone, in the same shape: the others leave no trace in it."""
+    """Its seed alone draws it in the same shape."""
     submitted = [ask(backend, "red apple", count=2, seed=7, best_of=4), ask(backend, "a dog")]
     drawn = results(run_batch(backend, submitted))
     assert set(drawn) == {(0, 0), (0, 1), (1, 0)}
@@ -207,7 +207,7 @@ def test_a_job_that_always_fails_spoils_none_of_its_companions(tmp_path: Path, p
 
 
 class Broken(Fake):
-    """Can't do what is called bad."""
+    """Fails for prompts with "bad"."""
 
     def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Any:
         if any(request.prompt == "bad" for request in requests):

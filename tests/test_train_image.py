@@ -1,6 +1,6 @@
-"""Laws of the generator's training: batches are pure, ranks share them, conditions drop apart, resuming is exact.
+"""Training of the generator: deterministic batches, ranks, condition dropout, exact resume.
 
-Pictures and vectors equal to the byte are so on the kernels of one process.
+Byte equality holds for the kernels of a single process.
 """
 
 import shutil
@@ -255,7 +255,7 @@ def test_resumed_equals_straight(parts: Path, tmp_path: Path) -> None:
 
 
 def together(parts: Path, out: Path, first: int, last: int) -> None:
-    """Steps of a run of four, after its checkpoint where they are not the first; leaves one, or at the end weights."""
+    """Steps `first` to `last` of a run of four; resumes where `first` > 0, leaves a checkpoint or weights."""
     run = trainer(parts, out)
     for group in run.optimizers[0].param_groups:
         group["eps"] = 1e-3  # Adam turns rounding noise in a gradient near zero into whole steps

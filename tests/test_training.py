@@ -1,4 +1,4 @@
-"""The loop's laws, on the autoencoder at `tiny` over the drawn fixture."""
+"""The training loop, on the autoencoder at `tiny` over the fixture world."""
 
 import dataclasses
 import functools
@@ -223,7 +223,7 @@ class Plain:
 
 
 def share(folder: Path) -> None:
-    """A process of several that need the same rows: of less than a chunk, and of more."""
+    """Worker of several processes that need the same rows, fewer and more than a chunk."""
     for count in (CHUNK // 2, 3 * CHUNK + 5):
         encoded = encode_all(count, lambda row: Item(np.array(row), []), Plain(), folder / f"some-{count}.npy")
         assert encoded.text_vectors.flatten().tolist() == list(range(count))

@@ -1,4 +1,4 @@
-"""Folders of pictures into captions and training sets: whole or not at all, and read by those who train."""
+"""Captions of folders and training sets: complete or absent, readable by `datasets`."""
 
 import json
 import os
@@ -24,7 +24,7 @@ FAKE = ("--model", "fake")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Pictures that are known, the same, of the same name, unknown, of nothing, moving, broken; links in a circle."""
+    """Known, equal, unknown, empty, moving and broken pictures; links in a circle."""
     folder = tmp_path / "in"
     (folder / "sub").mkdir(parents=True)
     colours = {"red": "red", "again": "red", "grey": "grey", "clear": (0, 0, 0, 0)}
@@ -133,7 +133,7 @@ def test_edited_captions_are_searchable_and_survive_a_rebuild(studio: Command, f
 
 
 def odd_pictures(folder: Path) -> None:
-    """What people and programs leave lying about, each under the name of what becomes of it."""
+    """Unusual files, each named after its outcome."""
     for name, colour in (("unknown-black", "black"), ("unknown-white", "white"), ("refused-clear", (0, 0, 0, 0))):
         Image.new("RGBA", (64, 64), colour).save(folder / f"{name}.png")
     for name, size in (("known-1x1", (1, 1)), ("known-1x10000", (1, 10_000))):

@@ -1,4 +1,4 @@
-"""Pictures made again and compared."""
+"""Verification: pictures are regenerated and compared."""
 
 import io
 import json
@@ -37,7 +37,7 @@ def drawn(task: str = "image", **fields: Any) -> tuple[Job, list[Artifact]]:
 
 
 def save(path: Path, job: Job, result: Artifact, kind: str = "png", shown: Image.Image | None = None) -> Path:
-    """The file of an artifact, with another picture in it where one is given."""
+    """The file of an artifact, optionally with another picture."""
     path.write_bytes(encoded(shown or picture(result), provenance(job, result), kind))
     return path
 
@@ -151,7 +151,7 @@ def test_colours_that_can_not_be_seen_do_not_count_as_different(tmp_path: Path) 
 
 
 class Other(Fake):
-    """Another model of the same name, which counts in another number type."""
+    """Another model of the same name with another number type."""
 
     def digest(self) -> str:
         return "e" * 64

@@ -1,6 +1,6 @@
-"""Laws of clips: at first they are pictures drawn apart, loops close, plans move what they say, seeds repeat.
+"""Clips: network, plans, pipeline, motion head, training.
 
-Pictures and vectors equal to the byte are so on the kernels of one process.
+Byte equality holds for the kernels of a single process.
 """
 
 import copy
@@ -158,7 +158,7 @@ def test_loops_are_shift_equivariant_without_a_first_frame(image: DiT) -> None:
 
 
 def plan_of(**pose: float) -> Plan:
-    """The first mover, which owns all, goes evenly to a pose: by names of its numbers."""
+    """The first mover owns everything and goes evenly to a pose, given by the names of its numbers."""
     names = ("right", "down", "turn", "width", "height", "opacity")
     curves = torch.zeros(1, MOVERS, BASIS, POSE)
     for name, value in pose.items():
@@ -319,7 +319,6 @@ def test_a_true_plan_has_no_loss(task: VideoTask) -> None:
 
 
 def test_a_resting_plan_has_no_loss_for_animated_clips(task: VideoTask) -> None:
-    """At rest it loses nothing, and what is asked of still pictures tells nothing of them but their words."""
     flow, planner = task.batch(3, 0, 1, 0.1)["flow"], task.model.planner
     flow["acted"] = torch.ones_like(flow["acted"])
     assert acted_losses(planner, flow)["acted"] == 0
@@ -409,7 +408,7 @@ def test_motions_that_lead_away_do_not_loop() -> None:
 
 @pytest.fixture(scope="module")
 def motion_parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The motion_parts of a pipeline with a head that says something."""
+    """Parts with a random motion head."""
     root = save_tiny_parts(tmp_path_factory.mktemp("motion_parts"))
     torch.manual_seed(0)
     head = MotionHead(**preset(MOTION, "tiny"))
@@ -424,7 +423,7 @@ def embedder(motion_parts: Path) -> Embedder:
 
 
 def wandering(frames: int = CLIP_FRAMES) -> np.ndarray:
-    """A picture that wanders to the right."""
+    """A picture that moves to the right."""
     picture = fixture_world().pixels[0]
     return np.stack([np.roll(picture, 3 * number, 1) for number in range(frames)])
 
@@ -476,7 +475,7 @@ def test_a_motion_head_of_another_space_is_not_loaded(motion_parts: Path, tmp_pa
 def test_a_space_with_an_idle_layer_for_clips_loads_as_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As the shipped one, whose digest names all vectors that were ever made in it."""
+    """As the shipped space, whose digest names all existing vectors."""
     torch.manual_seed(0)
     space = SemanticSpace(**preset("space", "tiny"))
     folder = save_part(space, "space", tmp_path)

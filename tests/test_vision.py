@@ -1,6 +1,6 @@
-"""Laws of the vision encoder, of the semantic space, of its losses, and of the one door into it.
+"""The vision encoder, the semantic space, its losses, the embedder.
 
-Pictures and vectors equal to the byte are so on the kernels of one process.
+Byte equality holds for the kernels of a single process.
 """
 
 from pathlib import Path
@@ -72,7 +72,7 @@ def test_tokens_know_their_place(encoder):
 
 
 def test_alpha_matters_where_colour_does_not(encoder):
-    """Black on transparent ground is not the same as nothing: alpha is read."""
+    """Opaque black differs from transparent."""
     nothing, black = torch.zeros(1, 4, 128, 128), torch.zeros(1, 4, 128, 128)
     black[:, 3, 32:96, 32:96] = 1
     assert not torch.allclose(encoder(nothing), encoder(black), atol=1e-3)
@@ -195,7 +195,7 @@ def test_the_filter_drops_what_disagrees_and_little_else():
 
 
 def test_a_vector_does_not_depend_on_the_batch(embedder):
-    """To the last bit: the same prompt must give the same picture whatever else was asked."""
+    """To the last bit."""
     words = ["a red cat", "猫", "two stars"]
     assert torch.equal(embedder.text(words)[1], embedder.text(["x", "猫", *["y"] * 40])[1])
     assert torch.equal(embedder.states(words)[0][2], embedder.states(words[2:])[0][0])

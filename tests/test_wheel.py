@@ -1,4 +1,4 @@
-"""The wheel carries what it needs: built here, installed elsewhere, used from there."""
+"""The wheel: built, installed and used elsewhere."""
 
 import json
 import os
@@ -17,7 +17,7 @@ CODE = ("studio", "models", "eval")
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """Of all that is tracked, the weights empty: packing those takes minutes."""
+    """Of all tracked files, with empty weights: packing those takes minutes."""
     out, source = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("source")
     for name in subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.splitlines():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def elsewhere(wheel, tmp_path_factory) -> Path:
-    """A folder with the wheel's files and nothing else of ours; the libraries stay those of the running Python."""
+    """A folder with the files of the wheel only; libraries are those of this Python."""
     target = tmp_path_factory.mktemp("elsewhere")
     command = [sys.executable, "-m", "pip", "install", "--no-deps", "--target", str(target / "site"), str(wheel)]
     subprocess.run(command, check=True, capture_output=True)

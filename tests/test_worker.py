@@ -1,4 +1,4 @@
-"""Jobs in a process of their own: seen step by step, stopped, found again, and lost to nobody, whatever dies."""
+"""The worker process: progress, cancel, crashes, restarts, full disks, health."""
 
 import errno
 import io
@@ -233,7 +233,7 @@ def test_a_worker_that_can_not_start_fails_its_jobs(
 
 
 class FullDisk(io.StringIO):
-    """A log for which there is no room."""
+    """A log on a full disk."""
 
     def write(self, text: str) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -294,19 +294,19 @@ def test_a_hanging_worker_is_reported_and_killed(studio: Studio, monkeypatch: py
 
 
 def in_worker(kind: type[Fake], model: str) -> Backend:
-    """That kind of backend in the worker; here the usual one."""
+    """That backend in the worker; the usual backend here."""
     return kind() if multiprocessing.parent_process() else open_backend(model)
 
 
 class Other(Fake):
-    """The same with other weights."""
+    """The same name with other weights."""
 
     def digest(self) -> str:
         return "0" * 64
 
 
 class SecondBatch(Fake):
-    """Ends its process with the second batch."""
+    """Exits in the second batch."""
 
     def _images(self, requests: Sequence[ImageRequest], previews: bool) -> Any:
         drawn = 0
@@ -318,7 +318,7 @@ class SecondBatch(Fake):
 
 
 class Deadly(Fake):
-    """Ends its process with the first job, before a step is done."""
+    """Exits with the first job, before a step."""
 
     def digest(self) -> str:
         os._exit(3)
@@ -331,7 +331,7 @@ class Deadly(Fake):
 def test_jobs_that_crash_the_worker_fail_after_retries(
     tmp_path: Path, kind: type[Fake], stored: int, says: str
 ) -> None:
-    """With its first job, with its second batch; and a model that is another one in the worker."""
+    """Crashes in the first job, in the second batch, and another model in the worker."""
     studio = Studio(tmp_path, opener=partial(in_worker, kind))
     job = studio.submit(drawing("many", count=12))
     *_, end = studio.events(job)

@@ -1,4 +1,4 @@
-"""Small picture files with an origin inside, and readers of them that share nothing with the studio's own."""
+"""Small picture files with metadata, and independent readers of it."""
 
 import io
 import re
@@ -38,7 +38,7 @@ def picture_of(size: int = 128) -> Image.Image:
 
 
 def bomb(side: int) -> bytes:
-    """A small PNG that says in its first bytes that it is `side` x `side`."""
+    """A small PNG whose header says `side` x `side`."""
     head = struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0)
     data = zlib.compress(bytes(10_000_000), 9)
     return PNG + png_chunk(b"IHDR", head) + png_chunk(b"IDAT", data) + png_chunk(b"IEND", b"")
@@ -50,7 +50,6 @@ def artifact_of(size: int = 128) -> Artifact:
 
 
 def file_of(job: Job, kind: str = "png", size: int = 128) -> bytes:
-    """The file of that picture."""
     return encoded(picture_of(size), provenance(job, artifact_of(size)), kind)
 
 

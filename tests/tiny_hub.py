@@ -1,6 +1,4 @@
-"""A hub of the few routes that its client asks for, on this computer: repositories of bytes, gated ones among them, and
-a connection that is cut in the middle of a file.
-"""
+"""A local Hugging Face hub with the routes that its client uses; gated repositories, interrupted connections."""
 
 import hashlib
 import json
@@ -16,9 +14,7 @@ TOKEN = "hf_" + "t" * 34
 
 
 class TinyHub(BaseHTTPRequestHandler):
-    """`files` holds the bytes of each repository by name; `cut` how many bytes of safetensors are sent before the
-    connection is cut, as often as it says; `requests` the requests, with its range.
-    """
+    """`files`: bytes by repository and path. `cuts`: sizes at which the next files break off. `requests`: paths, ranges."""
 
     protocol_version = "HTTP/1.1"
     files: dict[str, dict[str, bytes]]
@@ -91,7 +87,7 @@ def _large(path: str) -> bool:
 
 @contextmanager
 def tiny_hub(files: dict[str, dict[str, bytes]]) -> Iterator[tuple[str, type[TinyHub]]]:
-    """Serve repositories -> the address, and the handler whose attributes say what happens."""
+    """Serve repositories -> the address, and the handler class whose attributes control it."""
     fields: dict[str, Any] = {"files": files, "gated": set(), "cuts": [], "requests": [], "lies": False}
     handler = type("Handler", (TinyHub,), fields)
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)

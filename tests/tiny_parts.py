@@ -1,4 +1,4 @@
-"""Tiny untrained parts, saved as training exports them; a fresh generator is woken, for its zeros would hide faults."""
+"""Tiny untrained parts, saved as training exports them; zero-initialised weights are made random."""
 
 import atexit
 import os
@@ -37,7 +37,7 @@ store.SPEED = 8  # of packing: no test asks for small files
 
 @pytest.fixture(scope="module", autouse=True)
 def short_runs() -> Iterator[None]:
-    """Few rows are packed to name what a training encodes, and its sheets have two rows of pictures."""
+    """Fewer probes and sheet rows, for speed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.train.image.PROBES", 8)
         patch.setattr("models.train.image.prompt_list", lambda name: prompt_list(name)[:9])
@@ -58,7 +58,7 @@ def save_tiny_parts(root: Path) -> Path:
 
 @cache
 def _tiny_parts() -> Path:
-    """Made once a process: it takes a second."""
+    """Cached per process: it takes a second."""
     root, owner = Path(tempfile.mkdtemp()), os.getpid()
     # A process that was forked from this one ends as it does, and must leave the folder.
     atexit.register(lambda: os.getpid() == owner and shutil.rmtree(root))
@@ -99,7 +99,7 @@ def save_tiny_video(root: Path, seed: int = 0) -> Path:
 
 
 def tiny_detector(seed: int = 0) -> Detector:
-    """Of three things, untrained, surer in some places than in others."""
+    """Of three things, untrained."""
     torch.manual_seed(seed)
     detector_ = Detector([["red ball", "红球"], ["box", ""], ["face", "脸"]], **preset("detector", "tiny"))
     return detector_.eval()

@@ -1,6 +1,4 @@
-"""Random pipelines in diffusers' own classes, from the rows of `tiny_pipelines.toml`, saved as their libraries save
-them; nothing is fetched.
-"""
+"""Random pipelines of diffusers from the rows of `tiny_pipelines.toml`; nothing is downloaded."""
 
 import shutil
 import tomllib
@@ -63,7 +61,7 @@ def save_gguf(tensors: dict[str, torch.Tensor], architecture: str, kind: str, fi
 
 
 def _component(family: str, name: str) -> Any:
-    """A component of a row; "sd" is the one of that name in another row, "sd.vae" one of another name."""
+    """A component of a row; "sd" is the same component of another row, "sd.vae" another component."""
     row = ROWS[family][name]
     if isinstance(row, str):
         other, _, called = row.partition(".")

@@ -37,7 +37,6 @@ class ToneRequest(MediaRequest):
 
 
 def resolved(request: ToneRequest, can: Capabilities) -> ToneRequest:
-    """The request with its pitch fixed."""
     return request.model_copy(update={"pitch": PITCH.within("pitch", request.pitch)})
 
 
@@ -63,7 +62,6 @@ def read_wav(data: bytes, media_type: str) -> Artifact:
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks of a WAV file: their names and bodies."""
     at = 12
     while at < len(data):
         name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
@@ -122,7 +120,7 @@ def tone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class FakeOpener:
-    """What a studio opens. The worker that it is sent to registers the medium when it reads it."""
+    """An opener whose unpickling in the worker registers the medium."""
 
     def __call__(self, model: str) -> Backend:
         return Fake()

@@ -1,4 +1,4 @@
-"""Runs of training: one that is halted and resumed beside one that is not, and a function in two joined processes."""
+"""Helpers for training: a resumed run beside a straight run, and functions in two joined processes."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""How tests wait for other processes, and how they bound the processor time and memory of their own."""
+"""Waiting for other processes; bounds of processor time and memory."""
 
 import contextlib
 import re
