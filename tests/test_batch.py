@@ -646,8 +646,7 @@ def test_stopped_before_it_begins_it_leaves_nothing(tmp_path: Path) -> None:
 def test_killed_and_resumed_equals_straight(
     batch: Callable[..., Output], tmp_path: Path, jobs: int, kills: int
 ) -> None:
-    """A batch killed at random moments ends as an uninterrupted run does. A fourth of the kills comes at any moment since
-    the start, the others soon after a picture."""
+    """A fourth of the kills comes at any moment since the start, the others soon after a picture."""
     lines = (f"face {i} {{a|b|c}} --s 1 --n_iter {1 + i % 3}" for i in range(jobs))
     prompt_file, out = written(tmp_path / "a.txt", *lines), tmp_path / "out"
     chance, alive = random.Random(0), 0

@@ -14,7 +14,7 @@ TOKEN = "hf_" + "t" * 34
 
 
 class TinyHub(BaseHTTPRequestHandler):
-    """`files`: bytes by repository and path. `cuts`: sizes at which the next files break off. `requests`: paths, ranges."""
+    """`files`: bytes by repository and path. `cuts`: sizes at which files break off. `requests`: paths, ranges."""
 
     protocol_version = "HTTP/1.1"
     files: dict[str, dict[str, bytes]]
