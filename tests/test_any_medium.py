@@ -29,10 +29,11 @@ from models.messages import Refused
 from studio import maintenance, media
 from studio.api import v1
 from studio.backends.fake import Fake
+from studio.batch.readers import is_known
 from studio.events import Content, Done, Progress, Saved
 from studio.gallery import Filter
 from studio.home import Home
-from studio.mcp import server
+from studio.mcp import Tools, media_tools, server
 from studio.media import Artifact
 from studio.metadata.files import read, stripped
 from studio.page import tabs
@@ -396,6 +397,9 @@ def test_a_module_among_the_tabs_is_a_tab(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_a_tone_goes_all_the_way(tone: None, studio: Command, tmp_path: Path) -> None:
+    refused = studio("tone", "a bell", "--pitch", 1, "--model", "fake")
+    assert (refused.code, refused.err) == (2, "studio: pitch must be between 20 and 20000, not 1.0.\n")
+    assert is_known("pitch"), "a setting of prompt files"
     prompt = {"prompt": "a {low|high} bell", "seed": 2, "model": "fake"}
     (row,) = studio("tone", prompt["prompt"], "--seed", 2, "--model", "fake", "--out", tmp_path / "out", "--json").json
     file = Path(row["path"])
@@ -404,6 +408,8 @@ def test_a_tone_goes_all_the_way(tone: None, studio: Command, tmp_path: Path) ->
         (saved,) = house.make("tone", **prompt)
         assert Path(saved.path).read_bytes() == file.read_bytes(), "the worker makes what the command makes"
         assert house.make("tone", **prompt)[0].cached
+        tool = Tools(house, "fake", True).media_tool("tone", media_tools()["tone"])
+        assert tool.parameters["properties"]["pitch"]["maximum"] == 20_000
         api = client_of(v1.router(house, "fake"))
         (item,) = api.get("/api/v1/gallery", params={"kind": "audio"}).json()["pictures"]
         assert (item["prompt"], item["seconds"], item["media_type"]) == (

@@ -1,7 +1,5 @@
 """Third-party models that compare (open_clip) or describe (transformers) pictures, tiny and random."""
 
-import base64
-import json
 import shutil
 import subprocess
 import sys
@@ -9,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import tiny_readers
@@ -17,7 +14,6 @@ from conftest import Output, refusal
 from page_kit import served, turn_to
 from PIL import Image
 from pipeline_kit import artifacts, pixels
-from waiting import TIMEOUT
 
 from studio.backends.base import open_backend, run
 from studio.backends.captioner import Captioner
@@ -180,7 +176,7 @@ def house(models: Callable[[str], Path], embedder: str, tmp_path: Path) -> Itera
         yield url
 
 
-def test_a_captioner_behind_page_api_batch_and_command(
+def test_a_captioner_by_page_and_command(
     house: str,
     browser: Any,
     models: Callable[[str], Path],
@@ -200,15 +196,6 @@ def test_a_captioner_behind_page_api_batch_and_command(
     box = page.locator("#caption-show textarea").first
     box.wait_for()
     assert _printed(box.input_value()) == _printed(output["caption"])
-    sent = {"image": {"data": base64.b64encode(picture.read_bytes()).decode()}}
-    answer = httpx.post(f"{house}/api/v1/caption", json=sent, timeout=TIMEOUT)
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["caption"] == output["caption"]
-    lines = tmp_path / "lines.jsonl"
-    lines.write_text(json.dumps({"task": "caption", "image": str(picture)}) + "\n")
-    done = studio("batch", lines, "--model", model, "--out", tmp_path / "batch", "--json")
-    assert done.code == 0 and (done.json["done"], done.json["failed"]) == (1, 0), done.err
-    assert any(path.read_text().startswith(output["caption"]) for path in (tmp_path / "batch").rglob("*.txt"))
 
 
 def _printed(text: str) -> str:

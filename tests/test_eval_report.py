@@ -5,10 +5,8 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,9 +17,9 @@ from rich.console import Console
 from tiny_parts import save_tiny_parts
 
 from eval import __main__ as command
-from eval import generator, report
+from eval import report
 from eval.context import Context
-from eval.generator import LACKS, Generator, Media, Parts, StickerGenerator, StudioModel, lacks
+from eval.generator import LACKS, Generator, Media, Parts, StickerGenerator, lacks
 from eval.metrics import METRICS, Metric
 from eval.report import FIGURES, Document, Figures, measure, print_table, table_document
 from eval.rows import SEED, SIZES, MissingError, Row
@@ -104,22 +102,6 @@ def test_any_generator_goes_through_the_whole_table(judged: Path, tmp_path: Path
     assert json.loads(json.dumps(document))["stamps"]["generators"] == {"discs": "one disc"}
     assert document["inapplicable"]["blends"] == "does not apply: discs does not blend two prompts"
     assert document["weights"].keys() == {"judge"}
-
-
-def test_a_pipeline_of_diffusers_goes_through_the_whole_table(
-    judged: Path, tmp_path: Path, pipelines: Callable[[str], Path], studio: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Drawn by the `studio` command, here within this process."""
-    monkeypatch.setattr(
-        generator.subprocess, "run", lambda command, **_: SimpleNamespace(returncode=studio(*command[3:]).code)
-    )
-    this = context(StudioModel(f"diffusers:{pipelines('sd')}"), judged, tmp_path / "cache")
-    this.sizes = replace(this.sizes, cells=2, distribution=3, conditions=2, scenes=1)
-    groups = measure(this, NAMES)
-    result = {name: group["inapplicable"] for name, group in groups.items() if group["inapplicable"]}
-    assert groups.keys() - result.keys() == {"image", "plain", "seen", "unseen", "scenes", "controls"}
-    assert all(groups[name]["rows"] for name in groups.keys() - result.keys())
-    assert all(sentence.startswith("does not apply: diffusers:") for sentence in result.values())
 
 
 @pytest.mark.parametrize("make", [Clips, Captions])

@@ -1,31 +1,28 @@
 """Requests and planning: refusals, defaults, identity, fields at every interface."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Output, sentence_of
+from conftest import sentence_of
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 from queue_kit import CAN
 from tiny_parts import save_tiny_parts
-from tone import ToneRequest
 
 from models.messages import Refused
 from models.sampling.loop import Sampling
 from models.sampling.schedulers import GUIDED_FROM
 from studio import cli
 from studio.api.schemas import job_model
-from studio.api.v1 import job_router
 from studio.backends import base
 from studio.backends.base import Handler, run
 from studio.backends.embedded import Embedded, _sampling
 from studio.backends.fake import Fake
-from studio.batch.readers import is_known
 from studio.capabilities import FAST, Range
 from studio.mcp import Tools, fields_in, media_tools
 from studio.metadata.restore import restore
@@ -428,21 +425,6 @@ def test_a_field_has_the_same_help_at_every_door(task: str, house: Studio) -> No
         options = {option.name: option for option in cli.program().commands[kind.command or task].params}
         shown = fields_of(kind).keys() & options.keys() - {"prompt", "mix"}
         assert len(shown) > 3 and all(options[name].help == kind.model_fields[name].description for name in shown)
-
-
-def test_a_registered_medium_is_at_every_door(tone: None, studio: Callable[..., Output], house: Studio) -> None:
-    result = studio("tone", "--help")
-    assert result.code == 0 and "A tone of a pitch." in result.out and "Hertz." in result.out
-    result = studio("tone", "a bell", "--pitch", 1, "--model", "fake")
-    assert (result.code, result.err) == (2, "studio: pitch must be between 20 and 20000, not 1.0.\n")
-    tool = Tools(house, "fake", True).media_tool("tone", media_tools()["tone"])
-    assert tool.parameters["properties"]["pitch"]["maximum"] == 20_000
-    assert is_known("pitch") and "pitch" in job_model(ToneRequest).model_fields
-    assert job_router(tuple(media_tasks().values())).routes
-    can = CAN.model_copy(update={"tasks": ("tone",)})
-    request = resolve(make_request("tone", prompt="a {low|high} bell", seed=1), can)
-    assert request.pitch == 440 and request.prompt in ("a low bell", "a high bell")
-    assert stored_request(request.model_dump_json()) == request
 
 
 def test_any_number_of_prompts_is_read() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fixture_world import DRAWINGS, FAMILIES, fixture_world
+from fixture_world import fixture_world
 
 from models.data.pixels import thumbs
 from models.data.scenes import paints_of
@@ -116,15 +116,6 @@ def _world() -> World:
         return World.load()
     except FileNotFoundError as error:
         pytest.skip(str(error))
-
-
-# --- The world of the tests -------------------------------------------------------------------------------------------
-
-
-def test_every_split_holds_pictures() -> None:
-    world = fixture_world()
-    assert all(world.split(name, allow_test=True) for name in SPLITS)
-    assert len(world.pictures) == len(DRAWINGS) * len(FAMILIES) == 48
 
 
 # --- Sampling ---------------------------------------------------------------------------------------------------------
