@@ -23,7 +23,7 @@ from tiny_files import artifact_of, job_of
 from models.messages import Refused
 from studio.api import v1
 from studio.backends.fake import Fake
-from studio.export.apps import APPS, clip_within, enlarged, fit_clip, in_size, in_time, rimmed
+from studio.export.apps import APPS, clip_within, enlarged, fit, in_size, in_time, rimmed
 from studio.export.clips import FORMATS, Clip, clip_file, sheet, webm, whole
 from studio.export.drawing import seen_box
 from studio.export.pack import Sticker, pack
@@ -192,7 +192,7 @@ def noise(count: int, side: int) -> Clip:
 def test_a_clip_is_within_all_that_an_app_says(name: str) -> None:
     app = APPS[name]
     rules, clip = app.moving, ball(9)
-    data, suffix = fit_clip(clip, app)
+    data, suffix = fit(clip, app)
     found = read_back(data, rules.kind)
     motion = rules.motion
     assert len(data) <= rules.limit and found.size == rules.sizes[0] and suffix == FORMATS[rules.kind].suffix
@@ -243,7 +243,7 @@ def test_noise_is_within_a_limit_or_refused(name: str, limit: int) -> None:
 
 def test_an_app_that_takes_no_clips_says_which_do() -> None:
     with pytest.raises(Refused, match=r"Twitch emote takes no clips; these do: slack, discord-emoji, "):
-        fit_clip(ball(2), APPS["twitch"])
+        fit(ball(2), APPS["twitch"])
 
 
 # --- Larger, and with a rim -------------------------------------------------------------------------------------------
@@ -275,7 +275,7 @@ def test_what_stands_still_stays_where_it_is() -> None:
         frame.paste("blue", (20 + 10 * k, 0, 34 + 10 * k, 64))
         frames.append(frame)
     clip = rimmed(Clip(tuple(frames), (100,) * 3))
-    fitted = fit_clip(clip, APPS["discord-sticker"])[0]
+    fitted = fit(clip, APPS["discord-sticker"])[0]
     for shown in (clip, read_back(fitted, "apng")):
         reds = [np.asarray(frame, int) for frame in shown.frames]
         boxes = [seen_box(((one[..., 0] - one[..., 2] > 200) * 255).astype(np.uint8)) for one in reds]
@@ -388,7 +388,7 @@ def test_python_and_http(house: Studio, tmp_path: Path) -> None:
 
 def stickers(clips: int, pictures: int = 0) -> list[Sticker]:
     clip = ball(5, side=48)
-    still = Sticker(clip.frames[0], "still", facts={"prompt": "a cat", "model": "embedded"})
+    still = Sticker(Clip(clip.frames[:1]), "still", facts={"prompt": "a cat", "model": "embedded"})
     return [replace(still, label=f"cat {n}", clip=clip) for n in range(clips)] + [still] * pictures
 
 

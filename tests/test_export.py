@@ -22,8 +22,9 @@ from models.data.captions import MOODS
 from models.data.pixels import png, premultiply
 from models.messages import Refused
 from studio.backends.embedded import Embedded
-from studio.export.apps import APPS, app_named, fit, placed, within
-from studio.export.drawing import Drawing, both, indexed, outlined, resized, seen_box, svg
+from studio.export.apps import APPS, app_named, enlarged, fit, placed, rimmed, within
+from studio.export.clips import Clip
+from studio.export.drawing import drawn, indexed, outlined, resized, seen_box, svg
 from studio.export.pack import USUAL, Sticker, emoji_for, pack, pack_name, slug
 from studio.metadata.files import provenance_in, read
 from studio.metadata.origin import Provenance as Says
@@ -50,9 +51,8 @@ def pictures() -> st.SearchStrategy[Image.Image]:
 @given(picture=pictures(), says=st.sampled_from([None, SAYS]))
 @settings(max_examples=3)
 def test_no_picture_is_over_a_limit(app, picture, says):
-    drawing = Drawing(picture)
     for size in app.sizes:
-        data, suffix = fit(drawing, app, size, says)
+        data, suffix = fit(Clip((picture,)), app, size, says)
         made = opened(data)
         assert len(data) <= app.limit
         assert (made.format, suffix) == (app.kind.upper(), f".{app.kind}")
@@ -61,14 +61,14 @@ def test_no_picture_is_over_a_limit(app, picture, says):
         else:
             assert made.width <= size[0] and made.height <= size[1] and not made.width % 2 and not made.height % 2
     for icon in app.icons:
-        data = within(placed(drawing, icon.size), "png", icon.limit)
+        data = within(placed(picture, icon.size), "png", icon.limit)
         assert len(data) <= icon.limit and opened(data).size == icon.size
 
 
 @pytest.mark.parametrize("app", APPS.values(), ids=APPS)
 @pytest.mark.parametrize("alpha", ["any", "opaque"])
 def test_noise_in_full_size_fits(app, alpha):
-    data, _ = fit(noise(*app.sizes[0], alpha=alpha), app, says=SAYS)
+    data, _ = fit(Clip((noise(*app.sizes[0], alpha=alpha),)), app, says=SAYS)
     assert len(data) <= app.limit
 
 
@@ -101,8 +101,8 @@ def test_few_colours_keep_alpha_and_leave_no_dark_rim():
 @pytest.mark.parametrize("name", APPS)
 def test_a_sticker_fills_what_it_is_given(name):
     app = APPS[name]
-    box = seen_box(np.asarray(opened(fit(face(), app)[0]).convert("RGBA"))[..., 3])
-    width, height = opened(fit(face(), app)[0]).size
+    box = seen_box(np.asarray(opened(fit(Clip((face(),)), app)[0]).convert("RGBA"))[..., 3])
+    width, height = opened(fit(Clip((face(),)), app)[0]).size
     assert min(box[0], box[1], width - box[2], height - box[3]) >= app.margin
     assert max((box[2] - box[0]) / (width - 2 * app.margin), (box[3] - box[1]) / (height - 2 * app.margin)) > 0.97
 
@@ -114,7 +114,7 @@ def test_no_edge_is_cut_off(name, box):
     picture.paste("red", box)
     app = APPS[name]
     for size in app.sizes:
-        seen = np.asarray(opened(fit(picture, app, size)[0]).convert("RGBA"))[..., 3] / 255
+        seen = np.asarray(opened(fit(Clip((picture,)), app, size)[0]).convert("RGBA"))[..., 3] / 255
         width, height = seen.max(0).sum(), seen.max(1).sum()  # edges lie between pixels
         assert width / height == pytest.approx((box[2] - box[0]) / (box[3] - box[1]), rel=0.008), (size, width, height)
 
@@ -122,18 +122,17 @@ def test_no_edge_is_cut_off(name, box):
 @pytest.mark.parametrize("picture", [Image.new("RGBA", (128, 128)), Image.new("RGBA", (1, 1), "red")])
 def test_nothing_at_all_is_a_picture_too(picture):
     for app in APPS.values():
-        fit(picture, app)
+        fit(Clip((picture,)), app)
     assert "<svg" in svg(picture)
 
 
 def test_a_larger_version_is_taken_where_more_pixels_are_asked_for():
     small, large = face(128), premultiply(np.asarray(face(512)))
-    drawing, alone = Drawing(small, face(512)), Drawing(small)
-    assert np.array_equal(drawing.at((512, 512)), large)
-    assert np.array_equal(drawing.at((320, 320)), resized(large, (320, 320)))
-    assert np.array_equal(alone.at((320, 320)), resized(alone.pixels, (320, 320)))
+    assert np.array_equal(drawn(small, (512, 512), face(512)), large)
+    assert np.array_equal(drawn(small, (320, 320), face(512)), resized(large, (320, 320)))
+    assert np.array_equal(drawn(small, (320, 320)), resized(premultiply(np.asarray(small)), (320, 320)))
     for size in ((128, 128), (96, 96), (150, 150)):
-        assert np.array_equal(drawing.at(size), alone.at(size))
+        assert np.array_equal(drawn(small, size, face(512)), drawn(small, size))
 
 
 # --- SVG --------------------------------------------------------------------------------------------------------------
@@ -238,14 +237,14 @@ def test_the_rim_is_never_cut_off(left, top, width, height, share):
 
 
 def test_what_is_made_larger_has_its_whole_rim_and_the_small_one_is_the_same_picture():
-    small, large = both(Path("disc.png"), disc(128, 63.5), (512, 512), lambda _: disc(512, 254), rim=True)
-    assert large is not None and (small.size, large.size) == ((128, 128), (512, 512))
-    sticker = np.asarray(Image.open(io.BytesIO(fit(Drawing(small, large), APPS["telegram"])[0])).convert("RGBA"))
+    both = rimmed(enlarged(Clip((disc(128, 63.5),)), (512, 512), lambda _: disc(512, 254)))
+    assert (both.size, both.larger[0].size) == ((128, 128), (512, 512))
+    sticker = np.asarray(Image.open(io.BytesIO(fit(both, APPS["telegram"])[0])).convert("RGBA"))
     for row in (sticker[256], sticker[256, ::-1], sticker[:, 256], sticker[::-1, 256]):
         visible = row[row[:, 3] > 127]
         assert np.argmax(visible[:, 0] < 127) == pytest.approx(0.04 * 512, abs=1.5), "pixels of rim before the blue"
-    alone, nothing = both(Path("disc.png"), disc(128, 63.5), (512, 512), lambda _: None, rim=True)
-    assert nothing is None and np.array_equal(np.asarray(alone), np.asarray(outlined(disc(128, 63.5))))
+    alone = rimmed(enlarged(Clip((disc(128, 63.5),)), (512, 512), lambda _: None))
+    assert not alone.larger and np.array_equal(np.asarray(alone.frames[0]), np.asarray(outlined(disc(128, 63.5))))
 
 
 # --- The command ------------------------------------------------------------------------------------------------------
@@ -343,7 +342,7 @@ def test_apps_are_found_by_other_names():
 def stickers(count: int) -> list[Sticker]:
     hues = ["#ffcc22", "#22ccff", "#ff6688"]
     facts = {"prompt": "a happy cat", "seed": 7, "model": "embedded"}
-    return [Sticker(face(48, hues[n % 3]), f"happy cat {n}", facts=facts) for n in range(count)]
+    return [Sticker(Clip((face(48, hues[n % 3]),)), f"happy cat {n}", facts=facts) for n in range(count)]
 
 
 def unpacked(data: bytes) -> dict[str, bytes]:
@@ -380,7 +379,7 @@ def test_whatsapp_gets_its_contents_json():
     assert said["stickers"][0]["emojis"] == ["😀", "🐱"]
     assert (files["title.txt"], files["author.txt"]) == (b"Happy cats", b"Studio 128")
     other = json.loads(
-        unpacked(pack([*stickers(3), Sticker(face(40))], "Happy cats", APPS["whatsapp"]))["contents.json"]
+        unpacked(pack([*stickers(3), Sticker(Clip((face(40),)))], "Happy cats", APPS["whatsapp"]))["contents.json"]
     )
     assert other["sticker_packs"][0]["identifier"] != said["identifier"]
 
@@ -391,16 +390,15 @@ def test_line_gets_its_names():
 
 
 def test_telegram_gets_an_emoji_for_each():
-    files = unpacked(pack([Sticker(face(40), "frog"), *stickers(1)], "frogs", APPS["telegram"]))
+    files = unpacked(pack([Sticker(Clip((face(40),)), "frog"), *stickers(1)], "frogs", APPS["telegram"]))
     assert json.loads(files["emoji.txt"]) == {"01": "🐸", "02": "😀🐱"}
 
 
 def test_the_same_pack_is_the_same_bytes_and_the_cover_is_the_icon():
     app = APPS["telegram"]
     assert pack(stickers(2), "cats", app) == pack(stickers(2), "cats", app)
-    plain, covered = (
-        unpacked(pack(stickers(2), "cats", app, cover)) for cover in (None, Sticker(Image.new("RGBA", (9, 9), "red")))
-    )
+    cover = Sticker(Clip((Image.new("RGBA", (9, 9), "red"),)))
+    plain, covered = (unpacked(pack(stickers(2), "cats", app, front)) for front in (None, cover))
     assert plain["01.png"] == covered["01.png"] and plain["icon.png"] != covered["icon.png"]
     assert Image.open(io.BytesIO(covered["icon.png"])).convert("RGB").getpixel((50, 50)) == (255, 0, 0)
 
@@ -416,7 +414,7 @@ def test_the_same_pack_is_the_same_bytes_and_the_cover_is_the_icon():
 )
 def test_a_count_that_the_app_refuses_is_refused_here(app, count, hint):
     with pytest.raises(Refused, match=re.escape(hint)):
-        pack([Sticker(face(8))] * count, "x", APPS[app])
+        pack([Sticker(Clip((face(8),)))] * count, "x", APPS[app])
 
 
 @given(st.text(max_size=300))

@@ -16,6 +16,7 @@ from waiting import until
 
 from models.messages import Refused
 from studio.export.apps import APPS
+from studio.export.clips import Clip
 from studio.export.pack import Sticker, pack
 from studio.grid import KEYWORD, Axis, Grid
 from studio.page.context import PageContext
@@ -112,8 +113,9 @@ def test_name_cover_and_outline_are_kept_and_go_into_the_pack(context: PageConte
     kept = {one.job: one for one in handlers.series.pictures(later)}
     pictures = [Image.open(kept[one.id].path).convert("RGBA") for one in handlers.series.members(later)]
     facts = [{"prompt": one.request.prompt, "seed": 7, "model": "fake"} for one in handlers.series.members(later)]
-    rows = zip(pictures, EMOTIONS, facts, handlers.series.members(later), strict=True)
-    stickers = [Sticker(*rest, facts=row, larger=doubled(kept[one.id].path)) for *rest, row, one in rows]
+    larger = [doubled(kept[one.id].path) for one in handlers.series.members(later)]
+    clips = [Clip((shown,), larger=(more,)) for shown, more in zip(pictures, larger, strict=True)]
+    stickers = [Sticker(*rest, facts=row) for *rest, row in zip(clips, EMOTIONS, facts, strict=True)]
     plain = packed_for(handlers.series, later, "telegram", doubled)
     assert plain == pack(stickers, "Six cats", APPS["telegram"], stickers[2])
     handlers.pressed(series.id, told(own="outline", series=series.id))

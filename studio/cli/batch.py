@@ -19,10 +19,10 @@ from studio.batch.run import Runner, refuse_nothing, run_files
 from studio.cli.base import FILE, HOME, MODEL, Common, command, leave, request_options, warn
 from studio.cli.files import for_app_option, outline_option, pack_files, pack_option
 from studio.cli.generate import finish, planned, readings, run_here
+from studio.clips import picture_of
 from studio.events import not_drawn
 from studio.export.apps import app_named
 from studio.export.make import Wanted
-from studio.export.make import opened as picture_in
 from studio.export.pack import check_pack
 from studio.files import ready_folder, write_whole
 from studio.foreground import Batch, bar_on_stderr
@@ -196,7 +196,7 @@ def _make_sheet(sheet: Grid, target: Path, common: Common) -> None:
     if paths and not whole.stopped:
         pictures = [paths.get(place) for place in range(len(requests))]
         owed = itertools.chain.from_iterable(credits_in(Path(path)) for path in paths.values())
-        write_whole(target, sheet.file([None if path is None else picture_in(Path(path)) for path in pictures], owed))
+        write_whole(target, sheet.file([picture_of(path) if path else None for path in pictures], owed))
         axes = {"columns": sheet.x.labels(), "rows": sheet.y.labels() if sheet.y else []}
         rows = [{"path": str(target), **axes, "pictures": pictures}]
     finish(whole, rows, common)

@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 from models.data.pixels import png, premultiply
 from models.messages import Refused, did_you_mean
 from studio.export.clips import FORMATS, Clip, clip_file
-from studio.export.drawing import Box, Drawing, Larger, indexed, is_more, outlined, resized, seen_box
+from studio.export.drawing import Box, Larger, drawn, indexed, is_more, outlined, resized, seen_box
 from studio.metadata.files import encoded
 from studio.metadata.origin import Provenance
 
@@ -104,32 +104,22 @@ def app_named(word: str) -> App:
     return _NAMES[name]
 
 
-def fit(
-    picture: Image.Image | Drawing, app: App, size: tuple[int, int] | None = None, says: Provenance | None = None
-) -> tuple[bytes, str]:
-    """A picture (RGBA, any size) as a file for an app, within its limits -> bytes and suffix.
-
-    What can be seen of it fills the space that the app gives, its margin apart. `size` is one of the app's, None its
-    main one. `says` goes into the file; without it the file says nothing of itself.
-    """
-    drawn = placed(picture, size or app.sizes[0], app.margin, app.exact)
-    return within(drawn, app.kind, app.limit, says), f".{app.kind}"
-
-
 def placed(
-    picture: Image.Image | Drawing,
+    picture: Image.Image,
     size: tuple[int, int],
     margin: int = 0,
     exact: bool = True,
     box: Box | None = None,
+    larger: Image.Image | None = None,
 ) -> Image.Image:
-    """What is seen of a picture, or of all its clip's frames (`box`), as large as fits on a transparent canvas."""
-    drawing = picture if isinstance(picture, Drawing) else Drawing(picture)
-    left, top, right, bottom = box or seen_box(drawing.pixels[..., 3])
+    """What is seen of a picture (RGBA), or of all its clip's frames (`box`), as large as fits on a transparent canvas,
+    drawn from its `larger` version where that helps.
+    """
+    left, top, right, bottom = box or seen_box(np.asarray(picture)[..., 3])
     room = size[0] - 2 * margin, size[1] - 2 * margin
     scale = min(room[0] / (right - left), room[1] / (bottom - top))
-    scale = min(scale, LARGER * min(room[0] / drawing.size[0], room[1] / drawing.size[1]))
-    wide, high = drawing.size
+    wide, high = picture.size
+    scale = min(scale, LARGER * min(room[0] / wide, room[1] / high))
     while True:  # its edges lie between pixels: the box that holds them may be a pixel too large
         size_then = max(1, round(wide * scale)), max(1, round(high * scale))
         columns = _held(left, right, size_then[0] / wide)
@@ -137,7 +127,7 @@ def placed(
         if columns.stop - columns.start <= room[0] and rows.stop - rows.start <= room[1]:
             break
         scale -= 1 / max(wide, high)
-    seen = drawing.at(size_then)[rows, columns]
+    seen = drawn(picture, size_then, larger)[rows, columns]
     width, height = size if exact else (2 * -(-(side + 2 * margin) // 2) for side in seen.shape[1::-1])
     canvas = np.zeros((height, width, 4), np.uint8)
     x, y = (width - seen.shape[1]) // 2, (height - seen.shape[0]) // 2
@@ -193,7 +183,7 @@ def best(encode: Callable[..., bytes], limit: int, option: str, values: Sequence
     return file(values[bisect(values, limit, lo=1, key=lambda value: len(file(value))) - 1])
 
 
-# --- Clips ------------------------------------------------------------------------------------------------------------
+# --- Pictures and clips -----------------------------------------------------------------------------------------------
 
 # What is given up in turn where a clip is too large: details so many times as large, every nth frame alone.
 STEPS = ((1, 1), (2, 1), (1, 2), (2, 2), (2, 3), (4, 4), (8, 8), (16, 16))
@@ -202,19 +192,22 @@ QUALITY, CRF = range(2, 101, 4), range(63, 3, -3)  # of WebP and VP9, the best l
 A_LITTLE = 0.05  # faster than an app takes: such a clip is slowed down rather than robbed of every second frame
 
 
-def fit_clip(
+def fit(
     clip: Clip, app: App, size: tuple[int, int] | None = None, says: Provenance | None = None, matte: str = ""
 ) -> tuple[bytes, str]:
-    """A clip as a file for an app, within its limits -> bytes and suffix.
+    """A picture or clip as a file for an app, within its limits -> bytes and suffix.
 
-    What is seen of all its frames fills the space that the app gives. Frames are left out, repeated or shown longer as
-    far as the app needs it; the time that it takes stays, but where an app takes whole seconds only. `matte` is the
-    colour behind a GIF's edges, else they are dithered. Refused for an app that takes no clips, a clip that is too
-    long, and one that can't be made small enough.
+    What is seen of all its frames fills the space that the app gives, its margin apart. `size` is one of the app's,
+    None its main one. `says` goes into the file; without it the file says nothing of itself. Frames are left out,
+    repeated or shown longer as far as the app needs it; the time that a clip takes stays, but where an app takes whole
+    seconds only. `matte` is the colour behind a GIF's edges, else they are dithered. Refused for an app that takes no
+    clips, a clip that is too long, and what can't be made small enough.
     """
-    rules = clip_rules(app)
-    drawn = in_place(in_time(clip, rules), size or rules.sizes[0], rules.margin, rules.exact)
-    return clip_within(drawn, rules, rules.limit, says, matte), FORMATS[rules.kind].suffix
+    rules = clip_rules(app) if clip.moves else app
+    fitted = in_place(in_time(clip, rules) if clip.moves else clip, size or rules.sizes[0], rules.margin, rules.exact)
+    if not clip.moves:
+        return within(fitted.frames[0], app.kind, app.limit, says), f".{app.kind}"
+    return clip_within(fitted, rules, rules.limit, says, matte), FORMATS[rules.kind].suffix
 
 
 def clip_rules(app: App) -> App:
@@ -248,8 +241,8 @@ def in_time(clip: Clip, rules: App) -> Clip:
 def in_place(clip: Clip, size: tuple[int, int], margin: int = 0, exact: bool = True) -> Clip:
     """A clip on a transparent canvas of `size`, all frames moved and scaled alike."""
     box = _seen_in_all(clip.frames)
-    drawings = itertools.starmap(Drawing, itertools.zip_longest(clip.frames, clip.larger))
-    frames = tuple(placed(drawing, size, margin, exact, box) for drawing in drawings)
+    pairs = itertools.zip_longest(clip.frames, clip.larger)
+    frames = tuple(placed(frame, size, margin, exact, box, larger) for frame, larger in pairs)
     return replace(clip, frames=frames, larger=())
 
 
@@ -257,8 +250,8 @@ def in_size(clip: Clip, side: int) -> Clip:
     """A clip whose longer side has so many pixels."""
     scale = side / max(clip.size)
     width, height = (max(1, round(scale * one)) for one in clip.size)
-    drawings = itertools.starmap(Drawing, itertools.zip_longest(clip.frames, clip.larger))
-    return replace(clip, frames=tuple(png(one.at((width, height))) for one in drawings), larger=())
+    pairs = itertools.zip_longest(clip.frames, clip.larger)
+    return replace(clip, frames=tuple(png(drawn(frame, (width, height), larger)) for frame, larger in pairs), larger=())
 
 
 def clip_within(clip: Clip, app: App, limit: int, says: Provenance | None = None, matte: str = "") -> bytes:
@@ -320,8 +313,8 @@ def enlarged(clip: Clip, size: tuple[int, int] | None, larger: Larger) -> Clip:
 
 def rimmed(clip: Clip) -> Clip:
     """A clip whose frames have a white rim, all in one place and of one width."""
-    frames = clip.larger or clip.frames
-    box = _seen_in_all(frames)
+    frames = clip.larger or clip.frames  # once: the room that a rim takes is another share of a smaller picture
+    box = _seen_in_all(frames) if clip.moves else None
     outlined_frames = tuple(outlined(frame, box=box) for frame in frames)
     if not clip.larger:
         return replace(clip, frames=outlined_frames)

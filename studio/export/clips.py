@@ -20,7 +20,7 @@ from PIL import Image
 
 from models.data.pixels import premultiply, unpremultiply
 from models.messages import Refused
-from studio.clips import ClipFile, moves
+from studio.clips import UNSAID, ClipFile, moves, picture_of
 from studio.export.drawing import SEEN, indexed, resized
 from studio.media import animated_webp, on_ground
 from studio.metadata.files import encoded, write
@@ -39,12 +39,12 @@ BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames (straight RGBA, of one size), each shown so many milliseconds. It `plays` so often, 0 for ever. `larger`
-    are the same frames of more pixels, where there are any.
+    """Frames (straight RGBA, of one size; a picture is one), each shown so many milliseconds. It `plays` so often, 0 for
+    ever. `larger` are the same frames of more pixels, where there are any.
     """
 
     frames: tuple[Image.Image, ...]
-    times: tuple[int, ...]
+    times: tuple[int, ...] = (UNSAID,)
     plays: int = 0
     larger: tuple[Image.Image, ...] = ()
 
@@ -57,6 +57,10 @@ class Clip:
             raise Refused("clip.too_much", path=str(file.path), frames=file.count, size=size)
         frames = [(frame.picture(), 1000 * frame.seconds) for frame in file.frames()]
         return cls(tuple(picture for picture, _ in frames), whole(time for _, time in frames), file.plays)
+
+    @property
+    def moves(self) -> bool:
+        return len(self.frames) > 1
 
     @property
     def size(self) -> tuple[int, int]:
@@ -92,9 +96,9 @@ def whole(times: Iterable[float]) -> tuple[int, ...]:
     return tuple(end - start for start, end in pairwise(map(round, accumulate(times, initial=0.0))))
 
 
-def clip_in(file: Path) -> Clip | None:
-    """The frames of a file; None where it is a still picture. Refused where it can't be read, or holds too much."""
-    return Clip.read(file) if moves(file) else None
+def clip_in(file: Path) -> Clip:
+    """The frames of a file, a still picture upright. Refused where it can't be read, or holds too much."""
+    return Clip.read(file) if moves(file) else Clip((picture_of(file).convert("RGBA"),))
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------

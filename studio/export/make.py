@@ -7,16 +7,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-from PIL import Image, ImageColor
+from PIL import ImageColor
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from models.messages import Refused, did_you_mean
 from models.references.credits import Credit, as_file
-from studio.clips import UNSAID, ClipFile, Frame, picture_of
-from studio.export.apps import APPS, App, app_named, clip_rules, enlarged, fit, fit_clip, in_size, in_time, rimmed
+from studio.clips import ClipFile, Frame
+from studio.export.apps import APPS, App, app_named, clip_rules, enlarged, fit, in_size, in_time, rimmed
 from studio.export.clips import FORMATS, Clip, clip_file, clip_in, sheet
-from studio.export.drawing import Drawing, Larger, both, svg
+from studio.export.drawing import Larger, svg
 from studio.export.pack import Sticker, zipped
 from studio.metadata.files import KINDS, credits_in, encoded, provenance_in, read
 from studio.metadata.origin import Provenance
@@ -93,15 +93,21 @@ def exported(file: Path, wanted: Wanted, larger: Larger) -> dict[str, bytes]:
     """The exported files of a picture or clip, by name; Refused where it can't be read or exported so."""
     says = None if wanted.plain else provenance_in(file)
     clip = clip_in(file)
-    if clip is None:
-        return _still(file, wanted, larger, says)
-    if wanted.svg:
+    if clip.moves and wanted.svg:
         raise Refused("export.svg_is_still", file=file.name)
-    clip = ready(clip, wanted, larger)
+    clip, files = ready(clip, wanted, larger), dict[str, bytes]()
+    if wanted.svg:
+        files[f"{file.stem}.svg"] = svg(clip.frames[0], says.credits if says else ()).encode()
     if app := wanted.for_app:
-        data, suffix = fit_clip(clip, app, says=says, matte=wanted.matte)
-        return {f"{file.stem}-{app.name}{suffix}": data}
-    return _moving(file, clip, wanted, says)
+        sizes = clip_rules(app).sizes if clip.moves else app.sizes
+        for size in sizes:
+            data, suffix = fit(clip, app, size, says, wanted.matte)
+            files[f"{file.stem}-{app.name}{f'-{size[0]}' if len(sizes) > 1 else ''}{suffix}"] = data
+    elif clip.moves or wanted.format or wanted.size or (wanted.outline and not wanted.svg):
+        files |= _in_format(file, in_size(clip, wanted.size) if wanted.size else clip, wanted, says)
+    if not files:
+        raise Refused("export.does_not_play", file=file.name)
+    return files
 
 
 def stills(clip: ClipFile, numbers: Sequence[int], plain: bool = False) -> Iterator[tuple[Frame, bytes]]:
@@ -127,33 +133,26 @@ def sticker_of(file: Path, wanted: Wanted, larger: Larger, label: str = "") -> S
     prompt, model = (" ".join(str(request.get(name) or "").split())[:PROMPT_LIMIT] for name in ("prompt", "model"))
     facts = {"prompt": prompt, "seed": settings.get("seed"), "model": model} if request else {}
     says, label = None if wanted.plain else provenance_in(file), label or prompt or file.stem
-    owed = credits_in(file)
-    if clip := clip_in(file):
-        clip = ready(clip, wanted, larger)
-        return Sticker(clip.frames[0], label, says, facts, clip=clip, matte=wanted.matte, credits=owed)
-    picture, more = both(file, opened(file), wanted.pixels, larger, wanted.outline)
-    return Sticker(picture, label, says, facts, more, credits=owed)
-
-
-def opened(file: Path) -> Image.Image:
-    """A picture file's pixels, straight RGBA; Refused where it can't be read."""
-    return picture_of(file).convert("RGBA")
+    clip = ready(clip_in(file), wanted, larger)
+    return Sticker(clip, label, says, facts, wanted.matte, credits_in(file))
 
 
 def ready(clip: Clip, wanted: Wanted, larger: Larger) -> Clip:
     """A clip at the wanted speed and size, with a rim if wanted. Refused where the app takes no clips."""
     clip = clip.at(wanted.fps) if wanted.fps else clip
     size = wanted.pixels
-    if app := wanted.for_app:
+    if clip.moves and (app := wanted.for_app):
         rules = clip_rules(app)
         clip, size = in_time(clip, rules), rules.sizes[0]
     clip = enlarged(clip, size, larger)
     return rimmed(clip) if wanted.outline else clip
 
 
-def _moving(file: Path, clip: Clip, wanted: Wanted, says: Provenance | None) -> dict[str, bytes]:
+def _in_format(file: Path, clip: Clip, wanted: Wanted, says: Provenance | None) -> dict[str, bytes]:
+    still = ALIASES.get(wanted.format, wanted.format or "png")
+    if not clip.moves and still in KINDS:
+        return {_name(file, wanted, KINDS[still].suffix): encoded(clip.frames[0], says, still)}
     kind = "apng" if wanted.format == "png" else wanted.format or "webp"
-    clip = in_size(clip, wanted.size) if wanted.size else clip
     if kind == SHEET:
         picture, about = sheet(clip, says)
         stem = f"{_stem(file, wanted)}-{SHEET}"
@@ -165,28 +164,6 @@ def _moving(file: Path, clip: Clip, wanted: Wanted, says: Provenance | None) -> 
     changed = {name: colour for name, colour in colours.items() if colour != getattr(Wanted, name)}
     says = says.with_how(**changed) if says and changed else says
     return {_name(file, wanted, FORMATS[kind].suffix): clip_file(clip, kind, says, **colours)}
-
-
-def _still(file: Path, wanted: Wanted, larger: Larger, says: Provenance | None) -> dict[str, bytes]:
-    app, side = wanted.for_app, wanted.size
-    picture, more = both(file, opened(file), wanted.pixels, larger, wanted.outline)
-    files = {f"{file.stem}.svg": svg(picture, says.credits if says else ()).encode()} if wanted.svg else {}
-    if app:
-        drawing = Drawing(picture, more)
-        for size in app.sizes:
-            data, suffix = fit(drawing, app, size, says)
-            width = f"-{size[0]}" if len(app.sizes) > 1 else ""
-            files[f"{file.stem}-{app.name}{width}{suffix}"] = data
-    elif wanted.format or side or (wanted.outline and not wanted.svg):
-        shown = Clip((picture,), (UNSAID,), larger=(more,) if more else ())
-        kind = ALIASES.get(wanted.format, wanted.format or "png")
-        if kind not in KINDS:
-            return files | _moving(file, shown, wanted, says)
-        (picture,) = (in_size(shown, side) if side else shown).frames
-        files[_name(file, wanted, KINDS[kind].suffix)] = encoded(picture, says, kind)
-    if not files:
-        raise Refused("export.does_not_play", file=file.name)
-    return files
 
 
 def _stem(file: Path, wanted: Wanted) -> str:

@@ -8,12 +8,11 @@ import re
 import unicodedata
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Template
-from PIL import Image
 
 from models.data.captions import MOODS
 from models.data.pixels import fit as fit_square
@@ -21,9 +20,8 @@ from models.data.sheet import captioned
 from models.messages import Message, Refused
 from models.references.credits import Credit, as_file
 from studio.batch.plan import safe_name
-from studio.export.apps import App, Icon, Motion, clip_rules, fit, fit_clip, placed, within
+from studio.export.apps import App, Icon, Motion, clip_rules, fit, in_place, within
 from studio.export.clips import Clip
-from studio.export.drawing import Drawing
 from studio.media import saved
 from studio.metadata.origin import Provenance, version
 
@@ -42,22 +40,16 @@ _CHINESE: dict[str, str] = _EMOJI["chinese"]
 
 @dataclass(frozen=True)
 class Sticker:
-    """A picture (RGBA, any size), its label, what its file says, facts for the pack's papers, and it `larger`; of a
-    `clip` the first frame, and what is behind a GIF's edges; whom it is owed to.
+    """A picture or clip, its label, what its file says, facts for the pack's papers, what is behind a GIF's edges, and
+    whom it is owed to.
     """
 
-    picture: Image.Image
+    clip: Clip
     label: str = ""
     says: Provenance | None = None
     facts: dict[str, Any] = field(default_factory=dict)
-    larger: Image.Image | None = None
-    clip: Clip | None = None
     matte: str = ""
     credits: tuple[Credit, ...] = ()
-
-    def drawing(self) -> Drawing:
-        """Ready to be drawn in other sizes."""
-        return Drawing(self.picture, self.larger)
 
 
 def pack(stickers: Sequence[Sticker], name: str, app: App, cover: Sticker | None = None) -> bytes:
@@ -67,7 +59,7 @@ def pack(stickers: Sequence[Sticker], name: str, app: App, cover: Sticker | None
     `cover` is for the icons, None the first sticker. Refused where the app takes no pack of so many, and for a name
     that says nothing.
     """
-    rules = check_pack(name, len(stickers), app, sum(one.clip is not None for one in stickers))
+    rules = check_pack(name, len(stickers), app, sum(one.clip.moves for one in stickers))
     title = title_of(name)
     files = _stickers(stickers, app)
     emoji = [emoji_for(one.label or str(one.facts.get("prompt", ""))) for one in stickers]
@@ -76,7 +68,7 @@ def pack(stickers: Sequence[Sticker], name: str, app: App, cover: Sticker | None
     out |= {icon.file: _icon(cover or stickers[0], icon, app) for icon in rules.icons}
     out |= _manifest(app, title, named, out, rules is not app)
     labels = [f"{number} {one.label}" for number, one in enumerate(stickers, 1)]
-    sheet = captioned([fit_square(one.picture, SHEET_SIDE) for one in stickers], labels, min(len(stickers), 6))
+    sheet = captioned([fit_square(one.clip.frames[0], SHEET_SIDE) for one in stickers], labels, min(len(stickers), 6))
     out[f"{ABOUT}/sheet.png"] = saved(sheet, "PNG", optimize=True)
     out[f"{ABOUT}/about.txt"] = _about(title, app, stickers, named, out).encode()
     owed = as_file(one for sticker in stickers for one in sticker.credits)
@@ -126,23 +118,19 @@ def _stickers(stickers: Sequence[Sticker], app: App) -> list[dict[str, bytes]]:
     """The files of each sticker by name, the main size first; the other sizes have their width in their names."""
     files_of_each = []
     for number, sticker in enumerate(stickers, 1):
-        stem, drawing = app.file.format(n=number, slug=slug(sticker.label)), sticker.drawing()
-        files: dict[str, bytes] = {}
-        for size in clip_rules(app).sizes if sticker.clip else app.sizes:
-            data, suffix = (
-                fit_clip(sticker.clip, app, size, sticker.says, sticker.matte)
-                if sticker.clip
-                else fit(drawing, app, size, sticker.says)
-            )
+        stem, files = app.file.format(n=number, slug=slug(sticker.label)), dict[str, bytes]()
+        for size in clip_rules(app).sizes if sticker.clip.moves else app.sizes:
+            data, suffix = fit(sticker.clip, app, size, sticker.says, sticker.matte)
             files[f"{stem}{'' if not files else f'_{size[0]}'}{suffix}"] = data
         files_of_each.append(files)
     return files_of_each
 
 
 def _icon(front: Sticker, icon: Icon, app: App) -> bytes:
-    if icon.moves and front.clip:
-        return fit_clip(front.clip, app, icon.size)[0]
-    return within(placed(front.drawing(), icon.size), "png", icon.limit)
+    if icon.moves and front.clip.moves:
+        return fit(front.clip, app, icon.size)[0]
+    still = replace(front.clip, frames=front.clip.frames[:1], larger=front.clip.larger[:1])
+    return within(in_place(still, icon.size).frames[0], "png", icon.limit)
 
 
 def _manifest(

@@ -10,15 +10,14 @@ from fastapi.responses import Response
 from models.messages import Refused
 from studio.backends.base import open_backend
 from studio.batch.plan import safe_name
-from studio.export.apps import APPS, App
-from studio.export.drawing import Larger, both
-from studio.export.pack import NAME_LIMIT, Sticker, pack, pack_name
-from studio.gallery import GalleryItem
-from studio.metadata.files import provenance_in
+from studio.export.apps import APPS
+from studio.export.drawing import Larger
+from studio.export.make import Wanted, sticker_of
+from studio.export.pack import NAME_LIMIT, pack, pack_name
 from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data, whole_number
 from studio.page.form import Form, style_input
 from studio.page.html import label, new_router, render, text
-from studio.page.routes import attachment, no_slashes, opened, series_of
+from studio.page.routes import attachment, no_slashes, series_of
 from studio.page.series import WATCHED, Member, Series, SeriesStore
 from studio.page.series_tab import ShowHandlers
 from studio.planner import plan
@@ -133,12 +132,6 @@ def packed_for(store: SeriesStore, series: Series, app: str, larger: Larger) -> 
     items, outline, members = store.first_pictures(series), bool(series.about.get("outline")), store.members(series)
     if any(one.id not in items for one in members):
         raise Refused("page.sets.incomplete")
-    stickers = [_sticker(items[one.id], one.label, outline, APPS[app], larger) for one in members]
+    wanted = Wanted(app, outline=outline)
+    stickers = [sticker_of(items[one.id].path, wanted, larger, one.label) for one in members]
     return pack(stickers, series.title, APPS[app], stickers[int(series.about.get("cover", 0))])
-
-
-def _sticker(item: GalleryItem, label: str, outline: bool, app: App, larger: Larger) -> Sticker:
-    picture, more = both(item.path, opened(item.path), app.sizes[0], larger, outline)
-    facts = {"prompt": item.prompt, "seed": item.seed, "model": item.model}
-    says = provenance_in(item.path)
-    return Sticker(picture, label, says=says, facts=facts, larger=more, credits=says.credits if says else ())
