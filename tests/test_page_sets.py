@@ -112,10 +112,9 @@ def test_name_cover_and_outline_are_kept_and_go_into_the_pack(context: PageConte
     ].label == "sleepy"
     kept = {one.job: one for one in handlers.series.pictures(later)}
     pictures = [Image.open(kept[one.id].path).convert("RGBA") for one in handlers.series.members(later)]
-    facts = [{"prompt": one.request.prompt, "seed": 7, "model": "fake"} for one in handlers.series.members(later)]
     larger = [doubled(kept[one.id].path) for one in handlers.series.members(later)]
     clips = [Clip((shown,), larger=(more,)) for shown, more in zip(pictures, larger, strict=True)]
-    stickers = [Sticker(*rest, facts=row) for *rest, row in zip(clips, EMOTIONS, facts, strict=True)]
+    stickers = list(map(Sticker, clips, EMOTIONS))
     plain = packed_for(handlers.series, later, "telegram", doubled)
     assert plain == pack(stickers, "Six cats", APPS["telegram"], stickers[2])
     handlers.pressed(series.id, told(own="outline", series=series.id))

@@ -39,8 +39,8 @@ BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames (straight RGBA, of one size; a picture is one), each shown so many milliseconds. It `plays` so often, 0 for
-    ever. `larger` are the same frames of more pixels, where there are any.
+    """Frames (straight RGBA, of one size; a picture is one), each shown so many milliseconds. It `plays` so often, 0
+    for ever. `larger` are the same frames of more pixels, where there are any.
     """
 
     frames: tuple[Image.Image, ...]
