@@ -1,13 +1,29 @@
 """Capabilities of a model as data: doors offer choices and check requests by them, without loading the model."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer
+from pydantic.fields import FieldInfo
 
 from models.messages import Message, Refused, did_you_mean
 from studio.requests import Frozen, Size, sides, spelled
 
 FAST = "fast"  # the scheduler of a model's fast variant, where it has one
+FAST_FIELD: FieldInfo = FieldInfo(
+    annotation=bool,
+    default=False,
+    description="The fast variant of the model: four steps without guidance, a little worse.",
+)
+
+
+def with_fast(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields of a request, where `fast` is the scheduler of that name; Refused where another is given, too."""
+    rest = {name: value for name, value in fields.items() if name != "fast"}
+    if not fields.get("fast"):
+        return rest
+    if rest.get("scheduler") not in (None, "", FAST):
+        raise Refused("cli.fast_and_scheduler", scheduler=rest["scheduler"])
+    return {**rest, "scheduler": FAST}
 
 
 class Range(Frozen):

@@ -36,9 +36,8 @@ from studio.api import schemas
 from studio.api.gallery import describe_item, describe_jobs, small
 from studio.api.guard import BODY_LIMIT
 from studio.api.uploads import Uploads, in_turn, uploads
-from studio.backends.base import offered, open_backend
-from studio.capabilities import Style
-from studio.doors import FAST_FIELD, ModelState, model_states, with_fast
+from studio.backends.base import ModelState, model_states, offered, open_backend
+from studio.capabilities import FAST_FIELD, Style, with_fast
 from studio.events import Progress, Unknown, not_drawn
 from studio.export.make import Wanted, exported, wanted_fields
 from studio.files import UPLOAD, is_plain, make_folder, write_whole

@@ -36,8 +36,7 @@ from studio.export.clips import Clip, clip_file
 from studio.metadata.containers import png_chunk
 from studio.metadata.files import encoded, media_type, read, read_bytes, strip, stripped, texts
 from studio.metadata.files import write as write_into
-from studio.metadata.origin import Provenance, provenance
-from studio.metadata.readers import parse_parameters
+from studio.metadata.origin import Provenance, parse_parameters, provenance
 from studio.metadata.restore import restore
 from studio.planner import resolve
 from studio.requests import ImageRequest, make_request

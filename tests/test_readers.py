@@ -13,7 +13,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from studio.metadata.files import read
-from studio.metadata.readers import parse_parameters, parsed, read_texts
+from studio.metadata.origin import parse_parameters, parsed, read_texts
 
 A1111 = """a castle (fog:1.2), <lora:old:0.8>
 on a hill, "at night"

@@ -27,8 +27,7 @@ from studio.batch.readers import Source
 from studio.events import Progress, Saved
 from studio.media import Artifact
 from studio.metadata.files import read, write
-from studio.metadata.origin import provenance
-from studio.metadata.readers import parse_parameters
+from studio.metadata.origin import parse_parameters, provenance
 from studio.metadata.restore import restore
 from studio.planner import job_id, resolve
 from studio.requests import ImageRequest, make_request

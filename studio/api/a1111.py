@@ -28,9 +28,8 @@ from models.messages import Message, Refused
 from studio import inputs
 from studio.api.routing import Rejected, Route, answered, close, serve, served
 from studio.api.uploads import Uploads, checked, decoded, in_turn, uploads
-from studio.backends.base import MODELS, open_backend
+from studio.backends.base import MODELS, model_state, open_backend
 from studio.capabilities import Capabilities
-from studio.doors import model_state
 from studio.events import Cancelled, Done, Failed, Progress, Saved
 from studio.media import quick_png
 from studio.metadata.files import texts

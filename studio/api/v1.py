@@ -35,9 +35,8 @@ from studio.api.schemas import (
     job_body,
 )
 from studio.api.uploads import Uploads, in_turn, uploads
-from studio.backends.base import offered, open_backend
+from studio.backends.base import ModelState, model_problem, model_states, offered, open_backend
 from studio.capabilities import Style
-from studio.doors import ModelState, model_problem, model_states
 from studio.events import Cancelled, Done, Event, Failed, Progress, Saved
 from studio.media import data_url
 from studio.metadata.origin import version

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import BaseModel
+
 from models.messages import Message, Refused, did_you_mean
 from studio.capabilities import Capabilities
 from studio.events import Progress, Reading, Vector
@@ -119,6 +121,43 @@ def open_backend(model: str) -> Backend:
         raise Refused("model.no_name", name=name)
     cls = getattr(importlib.import_module(kind.module), kind.cls)
     return cls(argument) if argument else cls()
+
+
+class ModelState(BaseModel):
+    """A model. Where it is not `ready`, `problem` says what is missing."""
+
+    name: str
+    about: str
+    ready: bool
+    problem: str
+    digest: str
+    capabilities: dict[str, Any] | None
+
+
+def model_state(name: str) -> ModelState:
+    """The state of a model, without loading it; Refused where there is no kind of that name."""
+    about, can, digest, problem = KINDS[name.partition(":")[0]].about, None, "", ""
+    try:
+        backend = open_backend(name)
+        can = backend.capabilities().model_dump(mode="json")
+        digest = backend.digest()
+    except Refused as refusal:
+        problem = str(refusal)
+    return ModelState(name=name, about=about, ready=not problem, problem=problem, digest=digest, capabilities=can)
+
+
+def model_problem(name: str) -> str:
+    """Why a model is not ready, "" where it is, as far as a quick check shows."""
+    try:
+        open_backend(name).check()
+    except Refused as refusal:
+        return str(refusal)
+    return ""
+
+
+def model_states(usual: str) -> list[ModelState]:
+    """All models, the usual one first."""
+    return [model_state(name) for name in (usual, *(name for name in MODELS if name != usual.partition(":")[0]))]
 
 
 def offered(model: str, served: str) -> str:

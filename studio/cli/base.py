@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from models.messages import Refused
 from studio import settings
 from studio.backends.base import open_backend
-from studio.doors import FAST_FIELD
+from studio.capabilities import FAST_FIELD
 from studio.foreground import STOPPED
 from studio.requests import Picture, Request, fields_of, types_in
 from studio.syntax import Wildcards

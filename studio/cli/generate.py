@@ -12,9 +12,9 @@ from models.messages import Message, Refused
 from studio import media
 from studio.backends.base import Backend, open_backend
 from studio.backends.base import run as run_request
+from studio.capabilities import with_fast
 from studio.cli.base import FILE, MODEL, OUT, Common, app, command, leave, request_options, warn
 from studio.clips import moves
-from studio.doors import with_fast
 from studio.events import Reading, Vector
 from studio.foreground import Batch, Row, exit_code, run
 from studio.home import Home

@@ -8,12 +8,11 @@ import click
 
 from models.messages import Message, Refused
 from studio import settings
-from studio.backends.base import MODELS, open_backend
+from studio.backends.base import MODELS, model_state, open_backend
 from studio.cli.base import FILE, HOME, Common, command, warn
 from studio.disk.download import download
 from studio.disk.memory import Fit, fit, machine
 from studio.disk.models import Digests, LocalModel, look, named, remove
-from studio.doors import model_state
 
 NOTHING = {"needs": 0, "memory": "", "estimate": ""}
 

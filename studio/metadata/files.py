@@ -41,8 +41,7 @@ from studio.metadata.containers import (
     orientation,
     unpacked,
 )
-from studio.metadata.origin import OWN, Provenance
-from studio.metadata.readers import KEYWORDS, parse_record, read_texts
+from studio.metadata.origin import KEYWORDS, OWN, Provenance, parse_record, read_texts
 
 # The kinds of picture files that the studio writes, by the names that people use.
 KINDS = {one.media_type.removeprefix("image/"): one for one in CONTAINERS.values() if one.still is not None}
@@ -81,7 +80,7 @@ def write(data: bytes, media_type: str, says: Provenance) -> bytes:
 
 
 def read_bytes(data: bytes, name: Path | str) -> dict[str, Any]:
-    """The settings in a file, as `readers.read_texts` returns them; `{}` without any.
+    """The settings in a file, as `read_texts` returns them; `{}` without any.
 
     Of a file that is cut short, what comes before the cut. Refused, by this `name`, where it is of no known container
     or may say something that can't be read.

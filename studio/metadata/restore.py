@@ -12,8 +12,7 @@ from models.messages import Message, Refused
 from studio.backends.base import MODELS
 from studio.capabilities import FAST, Capabilities
 from studio.metadata.files import content
-from studio.metadata.origin import is_picture
-from studio.metadata.readers import PROGRAMS
+from studio.metadata.origin import PROGRAMS, is_picture
 from studio.planner import resolve
 from studio.requests import ImageRequest, make_request, planned_fields, read_size, sides
 
