@@ -22,7 +22,6 @@ import fnmatch
 import os
 import random
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -53,11 +52,11 @@ WEIGHT = re.compile(r"\s*(\d{1,6}(?:\.\d{1,6})?|\.\d{1,6})::")
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the list `source`: its text, and how often it comes up."""
+    """Something to draw and how often it comes up: a line of the list `source`, or what lies between bars, parsed."""
 
-    source: str
-    text: str
-    weight: float
+    text: "str | list[str | _Choice]"
+    weight: float = 1.0
+    source: str = ""
 
 
 class Wildcards:
@@ -86,7 +85,7 @@ class Wildcards:
                 if text := COMMENT.sub("", line).strip():
                     weight = WEIGHT.match(text)
                     entry = (text[weight.end() :].strip(), float(weight[1])) if weight else (text, 1.0)
-                    entries.append(Entry(name, *entry))
+                    entries.append(Entry(*entry, source=name))
             self._read[name] = tuple(entries)
         return self._read[name]
 
@@ -116,23 +115,18 @@ def _text(path: Path) -> str:
 # --- Drawing ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Wildcard:
-    name: str
-
-
-@dataclass
-class _Option:
-    parts: "list[str | _Wildcard | _Choice]"
-    weight: float = 1.0
-
-
 @dataclass
 class _Choice:
-    options: list[_Option] = field(default_factory=list)
+    """Of `options`, else of the entries of the list `name`, `least` to `most` different ones; of a wildcard that is
+    `alone`, without braces, one.
+    """
+
+    options: list[Entry] = field(default_factory=list)
     least: int = 1
     most: int = 1
     separator: str = SEPARATOR
+    name: str = ""
+    alone: bool = False
 
 
 def is_dynamic(text: str) -> bool:
@@ -167,36 +161,27 @@ class _Draw:
 
     def text(self, text: str, where: Message | str, inside: tuple[str, ...]) -> str:
         """`inside` names the lists that led here."""
-        return self._option(_Option(_Parser(text, where).parse()), inside)
+        return self._parts(_Parser(text, where).parse(), inside)
 
-    def _option(self, option: _Option, inside: tuple[str, ...]) -> str:
-        text = "".join(part if isinstance(part, str) else self._part(part, inside) for part in option.parts)
+    def _parts(self, parts: list[str | _Choice], inside: tuple[str, ...]) -> str:
+        text = "".join(part if isinstance(part, str) else self._choice(part, inside) for part in parts)
         self.length -= len(text)
         if self.length < 0:
             raise Refused("syntax.prompt_grows", most=LENGTH)
         return text
 
-    def _part(self, part: _Wildcard | _Choice, inside: tuple[str, ...]) -> str:
-        if isinstance(part, _Wildcard):
-            return self._sample(self.wildcards.entries(part.name), 1, inside)[0]
-        pool: Sequence[_Option | Entry] = part.options
-        alone = [piece for piece in part.options[0].parts if not isinstance(piece, str) or piece.strip()]
-        if len(pool) == len(alone) == 1 and isinstance(alone[0], _Wildcard):  # it is all of its lines
-            pool = self.wildcards.entries(alone[0].name)
-        amount = part.least + int(self.chance.random() * (part.most - part.least + 1))
-        return part.separator.join(self._sample(pool, amount, inside))
-
-    def _sample(self, pool: Sequence[_Option | Entry], amount: int, inside: tuple[str, ...]) -> list[str]:
-        """`amount` different ones of `pool`, all of it where there are fewer, each as likely as it weighs."""
-        left, chosen = list(pool), []
+    def _choice(self, choice: _Choice, inside: tuple[str, ...]) -> str:
+        """All options where there are fewer than are to be drawn, each as likely as it weighs."""
+        left, chosen = list(self.wildcards.entries(choice.name) if choice.name else choice.options), list[str]()
+        amount = 1 if choice.alone else choice.least + int(self.chance.random() * (choice.most - choice.least + 1))
         for _ in range(min(amount, len(left))):
             self.choices -= 1
             if self.choices < 0:
                 raise Refused("syntax.too_many_choices", most=CHOICES)
             weights = [each.weight for each in left]  # where all are 0, they are equal
             pick = left.pop(self.chance.choices(range(len(left)), weights if any(weights) else None)[0])
-            chosen.append(self._option(pick, inside) if isinstance(pick, _Option) else self._line(pick, inside))
-        return chosen
+            chosen.append(self._line(pick, inside) if isinstance(pick.text, str) else self._parts(pick.text, inside))
+        return choice.separator.join(chosen)
 
     def _line(self, entry: Entry, inside: tuple[str, ...]) -> str:
         if entry.source in inside:
@@ -204,7 +189,7 @@ class _Draw:
         if len(inside) >= DEPTH:
             raise Refused("syntax.wildcard_depth", most=DEPTH)
         where = Message("syntax.wildcard_line", {"name": entry.source})
-        return self.text(entry.text, where, (*inside, entry.source))
+        return self.text(str(entry.text), where, (*inside, entry.source))
 
 
 class _Parser:
@@ -215,9 +200,9 @@ class _Parser:
         self.tokens = [(match[0], match.start() + 1) for match in _TOKEN.finditer(text)]
         self.at = 0
 
-    def parse(self, depth: int = 0) -> list[str | _Wildcard | _Choice]:
+    def parse(self, depth: int = 0) -> list[str | _Choice]:
         """Parse all tokens; within braces, up to their next bar or closing brace."""
-        parts: list[str | _Wildcard | _Choice] = []
+        parts: list[str | _Choice] = []
         while self.at < len(self.tokens):
             token, column = self.tokens[self.at]
             if depth and token in ("|", "}"):
@@ -228,7 +213,7 @@ class _Parser:
             if token == "{":
                 parts.append(self._choice(depth + 1, column))
             else:
-                parts.append(_Wildcard(token[2:-2]) if _is_wildcard(token) else token)
+                parts.append(_Choice(name=token[2:-2], alone=True) if _is_wildcard(token) else token)
         return parts
 
     def _choice(self, depth: int, column: int) -> _Choice:
@@ -246,11 +231,15 @@ class _Parser:
                 choice.separator = separator[1]
         while True:
             weight = self._take(WEIGHT)
-            choice.options.append(_Option(self.parse(depth), float(weight[1]) if weight else 1.0))
+            parts = self.parse(depth)
+            choice.options.append(Entry(parts, float(weight[1]) if weight else 1.0))
             if self.at == len(self.tokens):
                 raise self._refused("open", column=column)
             self.at += 1
             if self.tokens[self.at - 1][0] == "}":
+                words = [part for part in parts if not isinstance(part, str) or part.strip()]
+                if len(choice.options) == len(words) == 1 and isinstance(words[0], _Choice) and words[0].alone:
+                    choice.name = words[0].name  # a wildcard by itself is all of its lines
                 return choice
 
     def _take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
