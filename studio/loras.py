@@ -52,18 +52,13 @@ def resolved(prompt: str) -> tuple[Lora, ...]:
 
 def files() -> dict[str, Path]:
     """The LoRAs that are there, by name: in the home's folder, and in the folders with models."""
-    models = [one for folder in _folders() if folder.is_dir() for one in below(folder)]
     home = settings.home() / FOLDER
-    mine = [one for one in models if one.kind == "lora" or one.path.parent == home]
-    return {one.path.stem: one.path for one in reversed(mine)}
+    return {one.path.stem: one.path for one in _models() if one.kind == "lora" or one.path.parent == home}
 
 
 def nets() -> dict[str, LocalModel]:
     """The networks that read a picture for a pipeline (ControlNets, IP-Adapters), by name."""
-    models = [one for folder in _folders() if folder.is_dir() for one in below(folder)]
-    return {
-        one.path.stem: one for one in reversed(models) if one.kind in ("controlnet", "ip_adapter") and not one.problem
-    }
+    return {one.path.stem: one for one in _models() if one.kind in ("controlnet", "ip_adapter") and not one.problem}
 
 
 def net(name: str) -> tuple[LocalModel, str]:
@@ -81,6 +76,11 @@ def net(name: str) -> tuple[LocalModel, str]:
 def encoder(model: LocalModel) -> Path:
     """The folder beside an IP-Adapter with its image encoder, as repositories of the hub have it."""
     return model.path.parent / "image_encoder"
+
+
+def _models() -> list[LocalModel]:
+    """Of equal names the last one counts: that of the home."""
+    return [one for folder in _folders() if folder.is_dir() for one in below(folder)][::-1]
 
 
 def _folders() -> list[Path]:

@@ -123,10 +123,6 @@ def _read_picture(data: bytes, media_type: str) -> Artifact:
     return replace(still, kind="clip", frames=clip.count, seconds=clip.seconds)
 
 
-def _read_text(data: bytes, media_type: str) -> Artifact:
-    return Artifact(data, media_type, "text", text=data.decode())
-
-
 @dataclass(frozen=True)
 class Medium:
     """A kind of artifact: what the studio has to know of it beside its bytes.
@@ -155,7 +151,9 @@ _PICTURES = {
 MEDIA: dict[str, Medium] = {
     "image": Medium(_PICTURES, _read_picture),
     "clip": Medium(_PICTURES, _read_picture),
-    "text": Medium({".txt": "text/plain"}, _read_text, visual=False),
+    "text": Medium(
+        {".txt": "text/plain"}, lambda data, kind: Artifact(data, kind, "text", text=data.decode()), visual=False
+    ),
 }
 
 
@@ -227,18 +225,13 @@ def animated_webp(frames: Sequence[Image.Image], times: Sequence[int], plays: in
     parts.append(riff_chunk(b"ANIM", bytes(4) + plays.to_bytes(2, "little")))
     for frame, milliseconds in zip(frames, times, strict=True):
         shown = bytes(6) + canvas + milliseconds.to_bytes(3, "little") + b"\2"  # at 0, 0; not blended
-        parts.append(riff_chunk(b"ANMF", shown + _webp_frame(frame, options)))
+        data = _still_webp(frame, **options)[12:]
+        parts.append(riff_chunk(b"ANMF", shown + (data[18:] if data.startswith(b"VP8X") else data)))
     return riff_chunk(b"RIFF", b"WEBP" + b"".join(parts))
 
 
 def _still_webp(picture: Image.Image, **options: int | bool) -> bytes:
     return saved(picture, "WEBP", exif=b"", xmp=b"", **options)
-
-
-def _webp_frame(frame: Image.Image, options: dict[str, int | bool]) -> bytes:
-    """The chunks of a frame's pixels."""
-    data = _still_webp(frame, **options)[12:]
-    return data[18:] if data.startswith(b"VP8X") else data
 
 
 def as_bytes(vector: Sequence[float] | np.ndarray) -> bytes:

@@ -131,7 +131,11 @@ def _image(request: ImageRequest, can: Capabilities) -> ImageRequest | EnlargeRe
     drawn_from = _within(request, can, "reference_strength")["reference_strength"]
     several = {"best_of": best_of, "ranker": can.ranker or None} if best_of > 1 else {"best_of": None, "ranker": None}
     several["reference_strength"] = None if drawn_from == can.reference_strength.usual else drawn_from
-    request = request.model_copy(update={**several, **_size(request, can)})
+    size = None if request.size == can.size else request.size  # so that both are the same work
+    if size is not None:
+        check_size(size, can)
+    several |= {"size": size, "upscaler": (size and can.upscaler) or None}
+    request = request.model_copy(update=several)
     if request.strength == 0 and "enlarge" in can.tasks:
         return _enlarge(_only_enlarged(request, can), can)
     request = request.model_copy(update=_edit(request, can))
@@ -169,14 +173,6 @@ def _check_fields(request: MediaRequest, can: Capabilities) -> None:
     for name in can.needs:
         if name in fields and not getattr(request, name):
             raise Refused("model.needs", model=can.title, name=name)
-
-
-def _size(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
-    """Its size, None where it is the model's own, so that both are the same work."""
-    if request.size is None or request.size == can.size:
-        return {"size": None, "upscaler": None}
-    check_size(request.size, can)
-    return {"size": request.size, "upscaler": can.upscaler or None}
 
 
 def _loras(request: ImageRequest | ClipRequest, can: Capabilities) -> tuple[Lora, ...] | None:

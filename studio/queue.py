@@ -158,9 +158,7 @@ class Queue:
 
     def retry(self, jobs: Iterable[str] | None = None) -> int:
         """Queue failed, quarantined and cancelled jobs again. None: all that failed or are quarantined."""
-        states: tuple[State, ...] = (
-            ("failed", "quarantined") if jobs is None else ("failed", "quarantined", "cancelled")
-        )
+        states = FAILED if jobs is None else (*FAILED, "cancelled")
         with self._database.writing() as connection:
             wanted = _among(connection, jobs, states)
             _enqueue(connection, wanted)
@@ -169,7 +167,8 @@ class Queue:
     def move(self, job: str, before: str | None) -> None:
         """Put a waiting job before another one, with that one's priority; None: at the end of its own priority."""
         with self._database.writing() as connection:
-            _check_waiting(connection, job, before or job)
+            if len(_among(connection, {job, before or job}, ["waiting"])) < len({job, before or job}):
+                raise Refused("job.not_waiting")
             if before is None:
                 connection.execute(f"UPDATE jobs SET position = {NEXT_POSITION} WHERE id = ?", (job,))
             elif before != job:
@@ -264,9 +263,7 @@ class Claims:
         if between:
             mine, values = f"{mine} AND batch_key = ? AND crash_count = 0", [*values, between]
         first = f"SELECT * FROM jobs WHERE {mine} ORDER BY position LIMIT 1"
-        if (
-            self._database.row(first, *values) is None
-        ):  # called often: mostly there is none, and no wait for the writer's lock
+        if self._database.row(first, *values) is None:  # as mostly: no wait for the writer's lock
             return None
         with self._database.writing() as connection:
             rows = connection.execute(first, values).fetchall()
@@ -388,11 +385,6 @@ def _among(connection: Connection, jobs: Iterable[str] | None, states: Sequence[
     )
     matches = dict.fromkeys(row["id"] for row in rows)
     return list(matches) if wanted is None else [job for job in wanted if job in matches]
-
-
-def _check_waiting(connection: Connection, *jobs: str) -> None:
-    if len(_among(connection, jobs, ["waiting"])) < len(jobs):
-        raise Refused("job.not_waiting")
 
 
 def _enqueue(connection: Connection, jobs: Sequence[str], priority: int | None = None) -> None:

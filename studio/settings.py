@@ -12,7 +12,8 @@ from models.messages import Refused
 
 CHOSEN = "settings.json"  # in the home: what the user has chosen to be so from now on
 
-_OFFLINE = os.environ.get("HF_HUB_OFFLINE", "")  # before `stay_offline`
+# Whether the user set HF_HUB_OFFLINE, before `stay_offline` does.
+OFFLINE_BY_USER = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
 
 
 def home(folder: str | Path | None = None) -> Path:
@@ -111,11 +112,6 @@ def place(
     folders = os.pathsep.join(str(Path(folder).absolute()) for folder in models)
     options = {"MEMORY": memory, "DEVICE": device, "MODELS": folders, "EMBEDDER": embedder, "HOME": str(home)}
     os.environ.update({f"STUDIO_{name}": value for name, value in options.items() if value})
-
-
-def offline_by_user() -> bool:
-    """Whether the user set HF_HUB_OFFLINE, before the studio did."""
-    return _OFFLINE.lower() in ("1", "true", "yes", "on")
 
 
 def stay_offline() -> None:

@@ -34,7 +34,7 @@ from studio import settings
 from studio.backends.base import Backend, Opener, open_backend, run
 from studio.database import Database, StoreTrouble
 from studio.disk.memory import machine
-from studio.events import Answer, Cancelled, Content, Done, End, Failed, Progress, Saved
+from studio.events import Cancelled, Content, Done, End, Failed, Progress, Saved
 from studio.files import UPLOAD, remove_parts, remove_uploads, write_whole
 from studio.home import Home
 from studio.inputs import INPUTS
@@ -189,9 +189,17 @@ class _Executor:
 
     def answer(self, job: QueuedJob, loaded: _LoadedModels) -> None:
         """Answer an interactive job. Refused where the store can't be written; the next claim gets the job again."""
-        answers = _answers(job, loaded)
-        if isinstance(answers, Failed):
-            self._claims.end(job.id, answers)
+        try:
+            backend = loaded.backend(job.request.model)
+            if job_id(job.request, backend.digest(), interactive=True) != job.id:
+                raise Refused(REPLACED)
+            events = [event for event in run(backend, job.request) if not isinstance(event, Progress)]
+            answers = tuple(
+                Content(one.data, one.media_type, one.score, one.known) if isinstance(one, Artifact) else one
+                for one in events
+            )
+        except Exception as error:
+            self._claims.end(job.id, Failed(explain(error)))
         else:
             self._claims.end(job.id, Done(), answers)
 
@@ -239,20 +247,6 @@ class _Executor:
         for job in ended:
             self._claims.end(job.id, end)
             running.remove(job)
-
-
-def _answers(job: QueuedJob, loaded: _LoadedModels) -> tuple[Answer, ...] | Failed:
-    try:
-        backend = loaded.backend(job.request.model)
-        if job_id(job.request, backend.digest(), interactive=True) != job.id:
-            return Failed(REPLACED)
-        events = [event for event in run(backend, job.request) if not isinstance(event, Progress)]
-        return tuple(
-            Content(event.data, event.media_type, event.score, event.known) if isinstance(event, Artifact) else event
-            for event in events
-        )
-    except Exception as error:
-        return Failed(explain(error))
 
 
 # --- Signs of life ----------------------------------------------------------------------------------------------------

@@ -45,8 +45,11 @@ def models(common: Common, do: str | None, names: Sequence[str], folders: Sequen
         _print_models(common, look(everywhere))
     elif not names:
         raise Refused("disk.which")
+    elif do == "info":
+        present = look(everywhere)
+        _print_models(common, [named(name, present) for name in names], details=True)
     else:
-        {"info": _info, "add": _add, "remove": _remove, "use": _use}[do](common, names, everywhere)
+        {"add": _add, "remove": _remove, "use": _use}[do](common, names, everywhere)
 
 
 def _print_models(common: Common, models: Sequence[LocalModel], details: bool = False) -> None:
@@ -59,11 +62,6 @@ def _print_models(common: Common, models: Sequence[LocalModel], details: bool = 
     common.print_rows(rows, _facts if details else _line)
     if not rows:
         warn("There are none; studio models add ID downloads one.", program="")
-
-
-def _info(common: Common, names: Sequence[str], folders: list[Path]) -> None:
-    present = look(folders)
-    _print_models(common, [named(name, present) for name in names], details=True)
 
 
 def _add(common: Common, names: Sequence[str], folders: list[Path]) -> None:

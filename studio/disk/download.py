@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from models.messages import Refused
 from studio.disk.models import PICKLES
 from studio.files import sha256, why
-from studio.settings import offline_by_user
+from studio.settings import OFFLINE_BY_USER
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
@@ -34,7 +34,7 @@ def download(repository: str) -> Path:
     named = ADDRESS.fullmatch(repository)
     if not named:
         raise Refused("hub.no_id", name=repository)
-    if offline_by_user():
+    if OFFLINE_BY_USER:
         raise Refused("hub.asked_offline", name=named[1])
     with _online():
         return _fetched(named[1])

@@ -499,15 +499,11 @@ def _avif_without(data: bytes, _metadata: Metadata) -> bytes:
             plain[box.start + 4 : box.start + 8] = b"free"
             plain[box.body : box.end] = bytes(box.end - box.body)
         elif box.kind in ISO_CLOCKS:
-            plain[_iso_times(data, box)] = bytes(16 if data[box.body] else 8)
+            size = 16 if data[box.body] else 8  # when it was made and changed: 8 bytes each in version 1, else 4
+            if box.end - box.body < 20:
+                raise Broken
+            plain[box.body + 4 : box.body + 4 + size] = bytes(size)
     return bytes(plain)
-
-
-def _iso_times(data: bytes, clock: _Box) -> slice:
-    """When it was made and changed: 8 bytes each in version 1, else 4."""
-    if clock.end - clock.body < 20:
-        raise Broken
-    return slice(clock.body + 4, clock.body + (20 if data[clock.body] else 12))
 
 
 def _iso_boxes(data: bytes) -> list[_Box]:

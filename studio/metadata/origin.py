@@ -154,13 +154,10 @@ def parameters(job: Job, seed: int, size: tuple[int, int] | None = None) -> str:
 
 def a1111_text(prompt: str, negative: str, settings: dict[str, object]) -> str:
     """A prompt, a negative prompt and a line of settings as A1111 writes them; empty settings are left out."""
-    line = ", ".join(f"{key}: {_quoted(value)}" for key, value in settings.items() if value not in ("", None))
+    texts = {key: str(value) for key, value in settings.items() if value not in ("", None)}
+    quoted = {key: json.dumps(text, ensure_ascii=False) for key, text in texts.items() if re.search(r'[,:\n"]', text)}
+    line = ", ".join(f"{key}: {text}" for key, text in {**texts, **quoted}.items())
     return "\n".join([prompt, *([f"Negative prompt: {negative}"] if negative else []), line])
-
-
-def _quoted(value: object) -> str:
-    text = str(value)
-    return json.dumps(text, ensure_ascii=False) if re.search(r'[,:\n"]', text) else text
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
