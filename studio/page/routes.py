@@ -19,6 +19,7 @@ from models.references.credits import Credit, as_file
 from studio.api.gallery import FOREVER
 from studio.api.routing import Rejected
 from studio.batch.plan import safe_name
+from studio.clips import picture_of
 from studio.export.apps import APPS
 from studio.export.clips import FORMATS, Clip, sheet
 from studio.export.drawing import Larger
@@ -116,12 +117,11 @@ def export_file(path: Path, use: str, outline: bool, larger: Larger, size: int =
 
 
 def opened(path: Path) -> Image.Image:
-    """A picture file of the gallery as RGBA; Refused if it is missing or damaged."""
+    """A picture file of the gallery, of a clip its first frame, as RGBA; Refused if it is missing or damaged."""
     try:
-        with Image.open(path) as picture:
-            return picture.convert("RGBA")
-    except OSError as error:
-        raise Refused("page.picture_damaged") from error
+        return picture_of(path).convert("RGBA")
+    except Refused as refusal:
+        raise Refused("page.picture_damaged") from refusal
 
 
 def open_clip(path: Path) -> Clip:

@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image, ImageColor
 
 from models.compose.masks import levels
-from models.data.pixels import read_picture
 from models.messages import Refused
 from studio import inputs, loras, settings
 from studio.capabilities import Capabilities
+from studio.clips import picture_of
 from studio.files import make_folder, write_whole
 from studio.metadata.files import encoded, read
 from studio.metadata.restore import restore
@@ -214,7 +214,7 @@ def start_fields(given: dict[str, Any], home: Path, can: Capabilities) -> dict[s
 
 def painted(layers: list[Path]) -> Image.Image | None:
     """A mask: white where any layer is painted; None if none is."""
-    masks = [np.asarray(read_picture(str(layer)).convert("RGBA"))[..., 3] > PAINTED for layer in layers]
+    masks = [np.asarray(picture_of(layer).convert("RGBA"))[..., 3] > PAINTED for layer in layers]
     masks = [mask for mask in masks if mask.any()]
     if not masks:
         return None
@@ -235,7 +235,7 @@ def on_canvas(picture: str, mask: str = "") -> dict[str, Any]:
     """Values of the inputs for a picture on the canvas, painted where the mask is white."""
     layers = []
     if mask:
-        grey = levels(read_picture(mask)).point(lambda level: 255 * (level >= WHITE))
+        grey = levels(picture_of(mask)).point(lambda level: 255 * (level >= WHITE))
         layers.append(
             Image.merge("RGBA", [*(Image.new("L", grey.size, one) for one in ImageColor.getrgb(PAINT)), grey])
         )
