@@ -59,6 +59,9 @@ class Output(NamedTuple):
         return json.loads(self.out)
 
 
+Command = Callable[..., Output]
+
+
 def refusal(call: Callable[[], Any]) -> str:
     """The sentence of a refusal, "" where nothing is refused."""
     try:
@@ -76,9 +79,7 @@ def sentence_of(call: Callable[[], Any]) -> str:
 
 
 @pytest.fixture
-def studio(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
-) -> Iterator[Callable[..., Output]]:
+def studio(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path) -> Iterator[Command]:
     """Runs the `studio` command in this process."""
     from studio import cli  # all commands, which most tests don't need
 

@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import wave
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import mcp
 import numpy as np
 import pytest
 import tone as toy
-from conftest import Output
+from conftest import Command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from page_kit import client_of
@@ -153,7 +152,6 @@ def test_only_truncated_files_are_generated_again(task: str, red: Path) -> None:
 CLIP = {"prompt": "a red cat", "frames": 6, "fps": 5, "seed": 3}
 CLIP_FLAGS = ("a red cat", "--frames", 6, "--fps", 5, "--seed", 3, "--model", "fake", "--json")
 WORDS = "a red face, happy"
-Command = Callable[..., Output]
 
 
 @pytest.fixture

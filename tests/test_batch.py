@@ -11,13 +11,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Output
+from conftest import Command, Output
 from hypothesis import HealthCheck, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
@@ -356,7 +355,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
-def batch(studio: Callable[..., Output]) -> Callable[..., Output]:
+def batch(studio: Command) -> Command:
     def run(*arguments: object, model: str = "fake") -> Output:
         return studio("batch", *arguments, "--model", model)
 
@@ -392,7 +391,7 @@ BOOKS = {".lock", "CREDITS.txt", "errors.jsonl", "jobs.jsonl", "run.json", "imag
 # --- What it says and leaves ------------------------------------------------------------------------------------------
 
 
-def test_every_line_is_a_picture_or_a_sentence(batch: Callable[..., Output], tmp_path: Path) -> None:
+def test_every_line_is_a_picture_or_a_sentence(batch: Command, tmp_path: Path) -> None:
     prompt_file = written(
         tmp_path / "a.txt", "a (red:1.3) cat --d 1 --s 2", "a dog --bogus 1", "a fox --d 2 --f ../fox --s 2"
     )
@@ -414,7 +413,7 @@ def test_every_line_is_a_picture_or_a_sentence(batch: Callable[..., Output], tmp
     assert run["files"] == [str(prompt_file)] and run["begun"] <= run["ended"] and run["result"]["done"] == 2
 
 
-def test_batch_job_ids_equal_planner_ids(batch: Callable[..., Output], tmp_path: Path) -> None:
+def test_batch_job_ids_equal_planner_ids(batch: Command, tmp_path: Path) -> None:
     batch(written(tmp_path / "a.jsonl", '{"prompt": "a cat", "seed": 5}'), "--out", tmp_path / "out")
     backend = Fake()
     prompt_file = resolve(make_request(prompt="a cat", seed=5, shape=8, model="fake"), backend.capabilities())
@@ -422,7 +421,7 @@ def test_batch_job_ids_equal_planner_ids(batch: Callable[..., Output], tmp_path:
     assert row["id"] == job_id(prompt_file, backend.digest()) and row["files"] == [f"{row['id'][:16]}-0-5.png"]
 
 
-def test_a_dry_run_shows_the_jobs_and_writes_nothing(batch: Callable[..., Output], tmp_path: Path) -> None:
+def test_a_dry_run_shows_the_jobs_and_writes_nothing(batch: Command, tmp_path: Path) -> None:
     prompt_file = written(tmp_path / "a.txt", "a {red|blue} cat --d 1,2", "a dog --s x")
     before = sorted(tmp_path.rglob("*"))
     output = batch(prompt_file, "--dry-run", "--json", "--out", tmp_path / "out")
@@ -434,7 +433,7 @@ def test_a_dry_run_shows_the_jobs_and_writes_nothing(batch: Callable[..., Output
 
 
 @pytest.mark.parametrize("name", ["batch.txt", "batch.jsonl", "batch.csv", "batch.yaml"])
-def test_the_examples_that_ship_run(batch: Callable[..., Output], tmp_path: Path, name: str) -> None:
+def test_the_examples_that_ship_run(batch: Command, tmp_path: Path, name: str) -> None:
     prompts = assets() / "prompts"
     wild = ("--wildcards", prompts / "wildcards")
     assert batch(prompts / name, "--dry-run", *wild, model="embedded").code in (0, 2), "2 where no weights are there"
@@ -443,7 +442,7 @@ def test_the_examples_that_ship_run(batch: Callable[..., Output], tmp_path: Path
     assert output.code == 0 and output.json["done"] == output.json["total"] >= 4
 
 
-def test_without_out_a_repeated_batch_resumes(batch: Callable[..., Output], tmp_path: Path) -> None:
+def test_without_out_a_repeated_batch_resumes(batch: Command, tmp_path: Path) -> None:
     prompt_file = written(tmp_path / "my cats.txt", "a cat", "a dog")
     first, again = batch(prompt_file, "--json").json, batch(prompt_file, "--json").json
     assert Path(first["out"]).parent == tmp_path / "home" / "batches" and first["out"] == again["out"]
@@ -451,7 +450,7 @@ def test_without_out_a_repeated_batch_resumes(batch: Callable[..., Output], tmp_
     assert batch(written(prompt_file, "a cat"), "--json").json["out"] != first["out"]
 
 
-def test_equal_lines_share_a_picture_and_names_make_files(batch: Callable[..., Output], tmp_path: Path) -> None:
+def test_equal_lines_share_a_picture_and_names_make_files(batch: Command, tmp_path: Path) -> None:
     prompt_file, out = written(tmp_path / "a.txt", *["a cat --d 1"] * 3), tmp_path / "out"
     answer = batch(prompt_file, "--out", out, "--json").json
     assert (answer["total"], answer["done"], answer["found"]) == (3, 1, 2)
@@ -468,9 +467,7 @@ def test_equal_lines_share_a_picture_and_names_make_files(batch: Callable[..., O
     ("lines", "says"),
     [(["a --bogus 1", "b --x 1"], "line 1: there is no setting 'bogus', and 1 more."), (["# no"], "nothing to do")],
 )
-def test_an_empty_batch_writes_nothing(
-    batch: Callable[..., Output], tmp_path: Path, lines: list[str], says: str
-) -> None:
+def test_an_empty_batch_writes_nothing(batch: Command, tmp_path: Path, lines: list[str], says: str) -> None:
     output = batch(written(tmp_path / "a.txt", *lines), "--out", tmp_path / "out", "--json")
     assert (output.code, output.out, output.err.count("\n")) == (2, "", 1) and says in output.err
     assert not (tmp_path / "out").exists()
@@ -479,7 +476,7 @@ def test_an_empty_batch_writes_nothing(
 # --- Whose folder it is -----------------------------------------------------------------------------------------------
 
 
-def test_another_batch_of_the_folder_is_refused(batch: Callable[..., Output], tmp_path: Path) -> None:
+def test_another_batch_of_the_folder_is_refused(batch: Command, tmp_path: Path) -> None:
     prompt_file, out = written(tmp_path / "a.txt", "a cat --d 1"), tmp_path / "out"
     batch(prompt_file, "--out", out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
@@ -491,7 +488,7 @@ def test_another_batch_of_the_folder_is_refused(batch: Callable[..., Output], tm
 
 
 @pytest.mark.parametrize("name", ["images/cat.png", "images/metadata.jsonl", "run.json", "errors.jsonl"])
-def test_foreign_files_are_not_overwritten(batch: Callable[..., Output], tmp_path: Path, name: str) -> None:
+def test_foreign_files_are_not_overwritten(batch: Command, tmp_path: Path, name: str) -> None:
     prompt_file, out = written(tmp_path / "a.txt", "a cat --d 1 --f cat", "a dog --d 1"), tmp_path / "out"
     (out / "images").mkdir(parents=True)
     (out / name).write_text("{}")
@@ -504,7 +501,7 @@ def test_foreign_files_are_not_overwritten(batch: Callable[..., Output], tmp_pat
     assert {path.name for path in out.rglob("*") if path.is_file()} <= {".lock", Path(name).name}
 
 
-def test_a_damaged_plan_is_refused(batch: Callable[..., Output], tmp_path: Path) -> None:
+def test_a_damaged_plan_is_refused(batch: Command, tmp_path: Path) -> None:
     prompt_file, out = written(tmp_path / "a.txt", "a cat --d 1"), tmp_path / "out"
     batch(prompt_file, "--out", out)
     whole = (out / "jobs.jsonl").read_text()
@@ -515,7 +512,7 @@ def test_a_damaged_plan_is_refused(batch: Callable[..., Output], tmp_path: Path)
 
 
 def test_resume_regenerates_only_missing_or_changed_files(
-    batch: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    batch: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompt_file, out = (
         written(tmp_path / "a.txt", "a cat --d 1 --n_iter 4", "a dog --d 9", "a fox --d 10"),
@@ -544,7 +541,7 @@ def test_resume_regenerates_only_missing_or_changed_files(
 
 
 def test_a_picture_that_is_removed_meanwhile_is_in_no_table(
-    batch: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    batch: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompt_file, out, real = written(tmp_path / "a.txt", "a cat --d 1", "a dog --d 2"), tmp_path / "out", fake._draw
 
@@ -564,7 +561,7 @@ def test_a_picture_that_is_removed_meanwhile_is_in_no_table(
 
 
 def test_a_job_that_fails_does_not_spoil_the_others(
-    batch: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    batch: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompt_file, out = written(tmp_path / "a.txt", *(f"face {i} --d {i}" for i in range(6))), tmp_path / "out"
     real = fake._draw
@@ -589,7 +586,7 @@ def test_a_job_that_fails_does_not_spoil_the_others(
 
 
 def test_a_disk_that_fills_up_ends_it_with_whole_pictures(
-    batch: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    batch: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompt_file, out = written(tmp_path / "a.txt", *(f"face {i} --d {i}" for i in range(6))), tmp_path / "out"
     write, count = running.write_whole, []
@@ -643,9 +640,7 @@ def test_stopped_before_it_begins_it_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no kill -9")
 @pytest.mark.parametrize(("jobs", "kills"), [(30, 3), pytest.param(200, 100, marks=pytest.mark.slow)])
-def test_killed_and_resumed_equals_straight(
-    batch: Callable[..., Output], tmp_path: Path, jobs: int, kills: int
-) -> None:
+def test_killed_and_resumed_equals_straight(batch: Command, tmp_path: Path, jobs: int, kills: int) -> None:
     """A fourth of the kills comes at any moment since the start, the others soon after a picture."""
     lines = (f"face {i} {{a|b|c}} --s 1 --n_iter {1 + i % 3}" for i in range(jobs))
     prompt_file, out = written(tmp_path / "a.txt", *lines), tmp_path / "out"
@@ -680,7 +675,7 @@ def test_killed_and_resumed_equals_straight(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no kill -9")
-def test_captions_of_a_folder_are_resumed_after_kills(batch: Callable[..., Output], tmp_path: Path) -> None:
+def test_captions_of_a_folder_are_resumed_after_kills(batch: Command, tmp_path: Path) -> None:
     (tmp_path / "in" / "sub").mkdir(parents=True)
     for number in range(12):
         Image.new("RGB", (8, 8), (250, 10 * number, 0)).save(tmp_path / "in" / f"{number:02}.png")

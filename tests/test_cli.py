@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Output
+from conftest import Command, Output
 from filelock import FileLock
 from PIL import Image
 from queue_kit import ask, claims, planned
@@ -30,11 +30,11 @@ from studio.home import Home
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def faces(studio: Callable[..., Output], *arguments: object) -> Output:
+def faces(studio: Command, *arguments: object) -> Output:
     return studio("generate", *arguments, "--model", "fake", "--json")
 
 
-def test_generate_makes_transparent_pictures_and_says_where(studio: Callable[..., Output], tmp_path: Path) -> None:
+def test_generate_makes_transparent_pictures_and_says_where(studio: Command, tmp_path: Path) -> None:
     result = faces(studio, "a smiling cat", "戴帽子的小狗", "--count", 2, "--seed", 7, "--out", tmp_path / "out")
     assert result.code == 0
     assert [(row["prompt"], row["seed"]) for row in result.json] == [
@@ -62,7 +62,7 @@ def test_generate_makes_transparent_pictures_and_says_where(studio: Callable[...
     assert len(list((tmp_path / "out").iterdir())) == 4, "nothing but the pictures"
 
 
-def test_the_same_seed_makes_the_same_file_and_finds_it(studio: Callable[..., Output], tmp_path: Path) -> None:
+def test_the_same_seed_makes_the_same_file_and_finds_it(studio: Command, tmp_path: Path) -> None:
     ask = ("a cat", "--seed", 1, "--out")
     first, two = faces(studio, *ask, tmp_path / "1").json[0], faces(studio, *ask, tmp_path / "2").json[0]
     assert Path(first["path"]).read_bytes() == Path(two["path"]).read_bytes()
@@ -71,7 +71,7 @@ def test_the_same_seed_makes_the_same_file_and_finds_it(studio: Callable[..., Ou
     assert faces(studio, "a cat", "--seed", 2, "--out", tmp_path / "1").json[0]["path"] != first["path"]
 
 
-def test_without_out_pictures_go_into_the_gallery(studio: Callable[..., Output], tmp_path: Path) -> None:
+def test_without_out_pictures_go_into_the_gallery(studio: Command, tmp_path: Path) -> None:
     result = studio("generate", "a cat", "--model", "fake")
     assert Path(result.out.strip()).parent.parent == tmp_path / "home" / "pictures"
     assert [items.prompt for items in Home(tmp_path / "home").gallery.page()] == ["a cat"]
@@ -79,7 +79,7 @@ def test_without_out_pictures_go_into_the_gallery(studio: Callable[..., Output],
     assert Path(result.out.strip()).parent.parent == tmp_path / "other" / "pictures"
 
 
-def test_blends_and_likenesses_need_no_words(studio: Callable[..., Output], tmp_path: Path) -> None:
+def test_blends_and_likenesses_need_no_words(studio: Command, tmp_path: Path) -> None:
     Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
     out = ("--out", tmp_path / "out", "--seed", 1)
     likes = [
@@ -92,34 +92,32 @@ def test_blends_and_likenesses_need_no_words(studio: Callable[..., Output], tmp_
     assert len({result.json[0]["job_id"] for result in likes}) == 4
 
 
-def test_unquoted_words_are_a_single_prompt(studio: Callable[..., Output], tmp_path: Path) -> None:
+def test_unquoted_words_are_a_single_prompt(studio: Command, tmp_path: Path) -> None:
     result = faces(studio, "a", "red", "cat", "--out", tmp_path)
     assert [row["prompt"] for row in result.json] == ["a red cat"] and "one prompt, 'a red cat'" in result.err
     assert len(faces(studio, "a red cat", "dog", "--out", tmp_path).json) == 2
 
 
-def test_version_and_suggestions_of_commands(studio: Callable[..., Output]) -> None:
+def test_version_and_suggestions_of_commands(studio: Command) -> None:
     assert studio("--version").out.startswith("Studio 128 ")
     result = studio("gnerate", "a cat")
     assert result.code == 2 and result.err.endswith("Did you mean 'generate'?\n")
     assert studio("open", "--port", 70000).err == "studio: --port must be between 0 and 65535, not 70000.\n"
 
 
-def test_unknown_words_are_reported(studio: Callable[..., Output], tmp_path: Path) -> None:
+def test_unknown_words_are_reported(studio: Command, tmp_path: Path) -> None:
     result = faces(studio, "an axolotl", "--out", tmp_path)
     assert "I don't know axolotl; nearest: lizard, fish." in result.err
     assert result.json[0]["unknown"] == [{"word": "axolotl", "nearest": ["lizard", "fish"]}]
 
 
-def test_a_model_that_fails_is_explained(
-    studio: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_that_fails_is_explained(studio: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("studio.backends.fake._draw", lambda *_: (_ for _ in ()).throw(MemoryError()))
     result = faces(studio, "a cat", "--out", tmp_path / "out")
     assert result.code == 2 and "ask for fewer pictures at once" in result.err and not (tmp_path / "out").exists()
 
 
-def test_embed_gives_unit_vectors(studio: Callable[..., Output], tmp_path: Path) -> None:
+def test_embed_gives_unit_vectors(studio: Command, tmp_path: Path) -> None:
     Image.new("RGBA", (9, 9), "red").save(tmp_path / "red.png")
     result = studio(
         "embed", "--text", "a cat", "--text", "猫", "--image", tmp_path / "red.png", "--model", "fake", "--json"
@@ -132,7 +130,7 @@ def test_embed_gives_unit_vectors(studio: Callable[..., Output], tmp_path: Path)
     assert all(len(row["vector"]) == 128 and math.isclose(math.hypot(*row["vector"]), 1) for row in result.json)
 
 
-def test_styles_models_and_info(studio: Callable[..., Output], tmp_path: Path) -> None:
+def test_styles_models_and_info(studio: Command, tmp_path: Path) -> None:
     assert {"name": "noto", "zh": "安卓", "words": []} in studio("styles", "--model", "fake", "--json").json
     assert "noto\t安卓" in studio("styles", "--model", "fake").out
     assert [row["model"] for row in studio("models", "--json").json] == ["embedded", "fake"]
@@ -222,9 +220,6 @@ def _python(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
 
 
 # --- The home ---------------------------------------------------------------------------------------------------------
-
-
-Command = Callable[..., Output]
 
 
 @pytest.fixture
@@ -318,7 +313,7 @@ def test_an_unusable_home_is_refused(studio: Command, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def refuse(studio: Callable[..., Output], tmp_path: Path) -> Callable[..., str]:
+def refuse(studio: Command, tmp_path: Path) -> Callable[..., str]:
     """Runs `studio` on bad input, checks that it refuses and writes nothing, and returns its sentence."""
 
     def run(*arguments: object, command: str = "generate") -> str:

@@ -5,7 +5,6 @@ import io
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from conftest import Output, refusal
+from conftest import Command, refusal
 from page_kit import client_of
 from PIL import Image
 from queue_kit import artifacts
@@ -233,7 +232,7 @@ def test_files_without_frames_are_refused(tmp_path: Path) -> None:
 # --- Commands ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_command_writes_frames(studio: Callable[..., Output], files: dict[str, Path], tmp_path: Path) -> None:
+def test_the_command_writes_frames(studio: Command, files: dict[str, Path], tmp_path: Path) -> None:
     for kind in ("webm", "gif"):
         rows = studio("frames", files[kind], "--number", 3, "--out", tmp_path, "--json").json
         assert [(Path(row["path"]).name, row["frame"], row["time"]) for row in rows] == [
@@ -251,7 +250,7 @@ def test_the_command_writes_frames(studio: Callable[..., Output], files: dict[st
     assert output.code == 2 and "is another file" in output.err and len(list(tmp_path.iterdir())) == 1
 
 
-def test_the_command_says_what_a_clip_is(studio: Callable[..., Output], files: dict[str, Path], tmp_path: Path) -> None:
+def test_the_command_says_what_a_clip_is(studio: Command, files: dict[str, Path], tmp_path: Path) -> None:
     for kind, path in files.items():
         output = studio("info", path, "--json").json["clip"]
         assert (output["frames"], output["seconds"], output["fps"], output["width"]) == (COUNT, 0.7, 10, SIZE[0])
@@ -264,7 +263,6 @@ def test_the_command_says_what_a_clip_is(studio: Callable[..., Output], files: d
 
 
 CAN = Fake().capabilities()
-Command = Callable[..., Output]
 
 
 def resolved(task: str = "clip", **fields: Any) -> Any:

@@ -5,14 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import Output
+from conftest import Command
 from PIL import Image
 from waiting import TIMEOUT, until
 
@@ -83,7 +82,7 @@ def left(out: Path) -> dict[str, Any]:
 
 
 def test_a_machine_that_dies_gives_its_work_back(
-    studio: Callable[..., Output], tmp_path: Path, two: None, caplog: pytest.LogCaptureFixture
+    studio: Command, tmp_path: Path, two: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     batch = partial(studio, "batch", batch_file(tmp_path), "--json", "--model", "fake", "--out")
     here, there = batch(tmp_path / "here"), batch(tmp_path / "there", "--cluster", "auto")
@@ -93,7 +92,7 @@ def test_a_machine_that_dies_gives_its_work_back(
 
 
 def test_a_job_that_kills_its_actors_fails_alone(
-    studio: Callable[..., Output], tmp_path: Path, two: None, monkeypatch: pytest.MonkeyPatch
+    studio: Command, tmp_path: Path, two: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Actor, "deadly", "face 7")
     output = studio("batch", batch_file(tmp_path), "--json", "--model", "fake", "--out", tmp_path / "out", "--cluster")
@@ -107,7 +106,7 @@ def test_a_job_that_kills_its_actors_fails_alone(
 
 
 def test_a_missing_cluster_is_refused(
-    studio: Callable[..., Output], tmp_path: Path, two: None, monkeypatch: pytest.MonkeyPatch
+    studio: Command, tmp_path: Path, two: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = studio(
         "batch", batch_file(tmp_path), "--model", "fake", "--out", tmp_path / "out", "--cluster", "127.0.0.1:1"
@@ -120,7 +119,7 @@ def test_a_missing_cluster_is_refused(
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="there is no kill -9")
-def test_a_node_is_killed_and_a_command_is_stopped(studio: Callable[..., Output], tmp_path: Path) -> None:
+def test_a_node_is_killed_and_a_command_is_stopped(studio: Command, tmp_path: Path) -> None:
     """By Ray itself. A cluster of this machine alone is gone when the command is stopped, with its folder."""
     ray = pytest.importorskip("ray.cluster_utils", reason="the extra `cluster`")
     start = (

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_readers
-from conftest import Output, refusal
+from conftest import Command, refusal
 from page_kit import served, turn_to
 from PIL import Image
 from pipeline_kit import artifacts, pixels
@@ -94,7 +94,7 @@ def test_vectors_equal_those_of_open_clip_in_any_batch(
 
 
 def test_an_index_holds_vectors_of_a_single_model(
-    models: Callable[[str], Path], pictures: Path, studio: Callable[..., Output], tmp_path: Path
+    models: Callable[[str], Path], pictures: Path, studio: Command, tmp_path: Path
 ) -> None:
     """Vectors of different lengths are stored side by side."""
     model = f"open_clip:{models('clip')}"
@@ -181,7 +181,7 @@ def test_a_captioner_by_page_and_command(
     browser: Any,
     models: Callable[[str], Path],
     pictures: Path,
-    studio: Callable[..., Output],
+    studio: Command,
     tmp_path: Path,
 ) -> None:
     model, picture = f"transformers:{models('talker')}", pictures / "wide.png"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Output, refusal
+from conftest import Command, refusal
 from page_kit import client_of
 from picture_kit import as_file
 from PIL import Image
@@ -171,7 +171,7 @@ CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
 
 
 @pytest.mark.parametrize("flags", [(), ("--json",)])
-def test_names_of_files_do_nothing_to_the_terminal(studio: Callable[..., Output], tmp_path: Path, flags: tuple) -> None:
+def test_names_of_files_do_nothing_to_the_terminal(studio: Command, tmp_path: Path, flags: tuple) -> None:
     picture, prompts = tmp_path / f"{HOSTILE}.png", tmp_path / f"{HOSTILE}.txt"
     write(picture)
     prompts.write_text("a cat\n--w 1\n")
@@ -206,7 +206,7 @@ def test_pipes_are_refused_as_files(tmp_path: Path) -> None:
     assert refusal(lambda: picture_of(tmp_path / "a.png"))
 
 
-def test_a_read_only_home_refuses_rebuild(studio: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_home_refuses_rebuild(studio: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def read_only(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -215,9 +215,7 @@ def test_a_read_only_home_refuses_rebuild(studio: Callable[..., Output], monkeyp
     assert result.code == 2 and "can't be written" in result.err and result.err.count("\n") == 1
 
 
-def test_ctrl_c_while_a_command_is_imported_is_no_traceback(
-    studio: Callable[..., Output], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_while_a_command_is_imported_is_no_traceback(studio: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(name: str) -> None:
         raise KeyboardInterrupt
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Output
+from conftest import Command
 from disk_kit import GENERATOR, UNET, checkpoint, in_hub_cache, pipeline, weights
 from disk_kit import pipeline as folder_of
 from PIL import Image
@@ -34,8 +34,6 @@ from studio.media import Artifact
 from studio.page import serve
 from studio.planner import plan
 from studio.requests import make_request
-
-Command = Callable[..., Output]
 
 
 @pytest.fixture(autouse=True)
@@ -521,7 +519,7 @@ def test_models_stay_in_memory_until_another_needs_the_room(monkeypatch: pytest.
     assert opened == ["fake:0", "fake:0.1", "fake:0.2", "fake:0.1"]
 
 
-def test_the_command_passes_memory_mode_and_size(studio: Callable[..., Output], tiny_sd: Path) -> None:
+def test_the_command_passes_memory_mode_and_size(studio: Command, tiny_sd: Path) -> None:
     query = ("generate", "a cat", "--model", f"diffusers:{tiny_sd}", "--steps", 2, "--size")
     output = studio(*query, "48x32", "--memory", "low", "--json")
     assert output.code == 0, output.err
@@ -536,7 +534,7 @@ def test_the_command_passes_memory_mode_and_size(studio: Callable[..., Output], 
     assert '"memory": "low"' in json.dumps(answer)
 
 
-def test_each_home_has_its_settings(studio: Callable[..., Output], tiny_sd: Path, tmp_path: Path) -> None:
+def test_each_home_has_its_settings(studio: Command, tiny_sd: Path, tmp_path: Path) -> None:
     settings.choose(tmp_path / "named", memory="balanced")
     named = ("--home", tmp_path / "named")
     assert studio("models", "use", tiny_sd, "--models", tiny_sd.parent, *named).code == 0
@@ -561,7 +559,7 @@ def test_an_unknown_device_refuses_the_page(
 
 @pytest.mark.parametrize("command", [("generate", "a cat"), ("batch", "none.txt"), ("search", "a cat"), ("embed",)])
 def test_an_unknown_device_refuses_commands(
-    studio: Callable[..., Output], monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+    studio: Command, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     monkeypatch.setenv("STUDIO_DEVICE", "")  # and so afterwards
     output = studio(*command, "--device", "cud:0")

@@ -1,12 +1,11 @@
 """Near-duplicates: moved, scaled or recoloured copies form a group."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Output
+from conftest import Command
 from fixture_world import fixture_world
 from picture_kit import as_file
 from PIL import Image
@@ -80,7 +79,7 @@ def test_a_print_is_of_the_drawing_wherever_it_lies() -> None:
         assert np.isfinite(picture_print(empty)).all() and not picture_print(empty).any()
 
 
-def test_command_and_page_bin_and_restore_copies(studio: Callable[..., Output], tmp_path: Path) -> None:
+def test_command_and_page_bin_and_restore_copies(studio: Command, tmp_path: Path) -> None:
     with Studio(tmp_path / "home") as opened:
         results = fill_copies(opened)
         handlers = SearchHandlers(PageContext(opened, "fake"))

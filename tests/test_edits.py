@@ -4,14 +4,13 @@ Byte equality holds for the kernels of a single process.
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import Output
+from conftest import Command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -318,11 +317,11 @@ def test_a_picture_that_changed_meanwhile_is_refused(tiny: Embedded, files: dict
 
 
 @pytest.fixture
-def edit(studio: Callable[..., Output], tmp_path: Path) -> Callable[..., Output]:
+def edit(studio: Command, tmp_path: Path) -> Command:
     return lambda *arguments: studio("generate", *arguments, "--model", "fake", "--json", "--out", tmp_path / "out")
 
 
-def test_the_command_edits(edit: Callable[..., Output], files: dict[str, str]) -> None:
+def test_the_command_edits(edit: Command, files: dict[str, str]) -> None:
     image = ("--image", files["picture.png"], "--seed", 1)
     request = [
         (*image, "--strength", 0.6),
@@ -364,7 +363,7 @@ def test_the_command_edits(edit: Callable[..., Output], files: dict[str, str]) -
     ],
 )
 def test_bad_edit_commands_are_refused(
-    edit: Callable[..., Output], files: dict[str, str], tmp_path: Path, arguments: list[str], says: str
+    edit: Command, files: dict[str, str], tmp_path: Path, arguments: list[str], says: str
 ) -> None:
     known = {**files, "missing.png": str(tmp_path / "missing.png")}
     before = sorted(tmp_path.rglob("*"))

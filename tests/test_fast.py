@@ -7,7 +7,6 @@ import base64
 import io
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from conftest import Output
+from conftest import Command
 from fixture_world import fixture_world
 from page_kit import Server
 from PIL import Image
@@ -631,7 +630,7 @@ def test_a_variant_of_another_generator_is_ignored(tmp_path: Path) -> None:
 # --- The doors --------------------------------------------------------------------------------------------------------
 
 
-def test_the_command_has_a_flag_for_it(studio: Callable[..., Output], tmp_path: Path) -> None:
+def test_the_command_has_a_flag_for_it(studio: Command, tmp_path: Path) -> None:
     output = studio("generate", "a cat", "--fast", "--seed", 3, "--model", "fake", "--out", tmp_path, "--json")
     assert output.code == 0
     result = read(Path(output.json[0]["path"]))["request"]

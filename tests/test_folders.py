@@ -1,12 +1,11 @@
 """Search in the user's folders, and in many vectors."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Output
+from conftest import Command
 from PIL import Image
 from test_page_search import fill, place
 
@@ -60,7 +59,7 @@ def test_names_go_before_meaning_and_meaning_is_the_models(tiny_studio: Studio, 
     assert by_name["red fox.png"] == pytest.approx(cosine, abs=2e-3)
 
 
-def test_the_commands(studio: Callable[..., Output], pictures: Path) -> None:
+def test_the_commands(studio: Command, pictures: Path) -> None:
     result = studio("index", pictures, "--model", "fake", "--json")
     assert result.json == [{"folder": str(pictures), "looked_at": 3, "failed": 0}]
     result = studio("search", "frog", "--folder", pictures, "--model", "fake", "--json", "--k", 2)
@@ -92,7 +91,7 @@ def test_vectors_without_numbers_harm_no_search(tmp_path: Path) -> None:
         query_vector(make_request("search", words="a cat"), lambda _: [Vector("text", "a cat", (float("nan"),) * 128)])
 
 
-def test_vectors_of_another_model_are_reported_and_recomputed(studio: Callable[..., Output], tmp_path: Path) -> None:
+def test_vectors_of_another_model_are_reported_and_recomputed(studio: Command, tmp_path: Path) -> None:
     home = tmp_path / "home"
     with Studio(home) as opened:
         fill(opened.gallery)

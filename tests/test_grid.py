@@ -1,12 +1,11 @@
 """Comparison grids and sets: axes, sheets, labels, packs, refusals."""
 
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Output, refusal
+from conftest import Command, refusal
 from hypothesis import given
 from hypothesis import strategies as st
 from picture_kit import face
@@ -131,7 +130,7 @@ def test_a_sheet_can_be_restored_from_its_file(tmp_path: Path):
     assert output["other"]["X Type"] == "CFG Scale" and output["other"]["Y Values"] == "cat, 狗"
 
 
-def test_the_command_draws_and_finds_again(studio: Callable[..., Output], tmp_path: Path):
+def test_the_command_draws_and_finds_again(studio: Command, tmp_path: Path):
     out = tmp_path / "sheets" / "one.png"
     ask = ("grid", "a happy cat", "--x", "seed=1-3", "--y", "prompt=cat, 狗", "--steps", 2, "--seed", 4)
     output = studio(*ask, "--model", "fake", "--out", out, "--json")
@@ -146,7 +145,7 @@ def test_the_command_draws_and_finds_again(studio: Callable[..., Output], tmp_pa
     assert (tmp_path / "two.png").read_bytes() == out.read_bytes()
 
 
-def test_models_may_vary(studio: Callable[..., Output], tmp_path: Path):
+def test_models_may_vary(studio: Command, tmp_path: Path):
     output = studio("grid", "cat", "--x", "model=fake, fake:0", "--out", tmp_path / "g.png", "--seed", 1, "--json")
     assert output.code == 0 and len(output.json[0]["pictures"]) == 2
 
@@ -208,7 +207,7 @@ def test_invalid_sets_are_refused():
         assert sentence in refusal(lambda query=query, fields=fields: make_set(*query, **fields))
 
 
-def test_the_command_names_labels_and_packs(studio: Callable[..., Output], tmp_path: Path):
+def test_the_command_names_labels_and_packs(studio: Command, tmp_path: Path):
     out = tmp_path / "cats"
     ask = ("set", "emotions", "猫", "--model", "fake", "--seed", 9, "--out", out, "--json")
     output = studio(*ask, "--pack", "猫", "--for", "telegram")
@@ -224,7 +223,7 @@ def test_the_command_names_labels_and_packs(studio: Callable[..., Output], tmp_p
     assert [row["seconds"] for row in studio(*ask).json] == [0] * 6, "found, not drawn again"
 
 
-def test_another_set_of_the_folder_is_refused_and_stays(studio: Callable[..., Output], tmp_path: Path):
+def test_another_set_of_the_folder_is_refused_and_stays(studio: Command, tmp_path: Path):
     ask = ("set", "style", "noto", "cat", "dog", "--model", "fake", "--out", tmp_path)
     assert studio(*ask, "--seed", 1).code == 0
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.png")}
@@ -234,7 +233,7 @@ def test_another_set_of_the_folder_is_refused_and_stays(studio: Callable[..., Ou
 
 
 @pytest.mark.parametrize("command", [("set", "subjects", "happy", "a __kind__ cat"), ("grid", "a __kind__ cat")])
-def test_lists_are_those_of_the_home_that_is_named(studio: Callable[..., Output], tmp_path: Path, command):
+def test_lists_are_those_of_the_home_that_is_named(studio: Command, tmp_path: Path, command):
     home, more = tmp_path / "other", ("--x", "seed=1", "--out", tmp_path / "g.png") if command[0] == "grid" else ()
     (home / "wildcards").mkdir(parents=True)
     (home / "wildcards" / "kind.txt").write_text("tabby")
@@ -244,13 +243,13 @@ def test_lists_are_those_of_the_home_that_is_named(studio: Callable[..., Output]
     assert all("a tabby cat" in read(Path(path))["request"]["prompt"] for path in paths)
 
 
-def test_without_out_a_set_goes_into_the_gallery(studio: Callable[..., Output], tmp_path: Path):
+def test_without_out_a_set_goes_into_the_gallery(studio: Command, tmp_path: Path):
     output = studio("set", "style", "noto", "cat", "dog", "--model", "fake", "--json")
     assert output.code == 0
     assert all(Path(row["path"]).is_relative_to(tmp_path / "home") for row in output.json)
 
 
-def test_command_refusals(studio: Callable[..., Output], tmp_path: Path):
+def test_command_refusals(studio: Command, tmp_path: Path):
     for arguments, sentence in (
         (("grid", "cat"), "say what to compare"),
         (("grid", "cat", "--x", "style=nto"), "unknown style 'nto'"),

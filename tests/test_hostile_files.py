@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Output, sentence_of
+from conftest import Command, sentence_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from picture_kit import as_file
@@ -183,7 +183,7 @@ def test_xmp_that_is_none(tmp_path: Path) -> None:
         assert read(tmp_path / "a.webp") == {}
 
 
-def test_characters_that_do_harm_are_only_text(studio: Callable[..., Output], tmp_path: Path) -> None:
+def test_characters_that_do_harm_are_only_text(studio: Command, tmp_path: Path) -> None:
     for text in ("\ud800", "a\0b", "\x1b[31m", "\u202e", "\ufeff"):
         this = {"version": "1", "job_id": "x", "digest": "y", "index": 0, "seed": 1, "request": {"prompt": text}}
         body = b"studio\0\0\0\0\0" + json.dumps(this).encode()

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from conftest import Output
+from conftest import Command
 from page_kit import Server, get
 from picture_kit import as_file, coded
 from PIL import Image
@@ -216,9 +216,7 @@ def test_requests_with_the_password(locked: Server) -> None:
         (["--password", ""], "too short"),
     ],
 )
-def test_opening_to_the_network_needs_a_password(
-    studio: Callable[..., Output], arguments: list[str], words: str
-) -> None:
+def test_opening_to_the_network_needs_a_password(studio: Command, arguments: list[str], words: str) -> None:
     done = studio("open", *arguments, "--port", 0, "--model", "fake")
     assert done.code == 2 and words in done.err and done.err.count("\n") == 1
 

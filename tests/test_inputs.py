@@ -2,11 +2,11 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Output
+from conftest import Command
 from PIL import Image
 from queue_kit import ask, claims, of_kind, planned, run_job, work
 
@@ -67,9 +67,7 @@ def test_inputs_of_a_picture_stay_until_the_bin_is_emptied(idle: Studio, given: 
     assert not given.exists()
 
 
-def test_a_picture_of_a_command_protects_its_input(
-    idle: Studio, given: Path, studio: Callable[..., Output], tmp_path: Path
-) -> None:
+def test_a_picture_of_a_command_protects_its_input(idle: Studio, given: Path, studio: Command, tmp_path: Path) -> None:
     results = studio(
         "generate", "a dog", "--image", tmp_path / "red.png", "--strength", 0.5, "--model", "fake", "--json"
     )

@@ -2,13 +2,12 @@
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Output, refusal
+from conftest import Command, refusal
 from PIL import Image
 
 from models.messages import Refused
@@ -18,7 +17,6 @@ from studio.export.training import Example, training_set, write_training_set
 from studio.gallery import Filter, read_annotations
 from studio.home import Home
 
-Command = Callable[..., Output]
 FAKE = ("--model", "fake")
 
 
@@ -173,7 +171,7 @@ def test_any_picture_is_described_or_refused(studio: Command, tmp_path: Path) ->
         assert answer.code == 2 and "does not exist" in answer.err and not answer.out
 
 
-def test_datasets_loads_the_folder_of_a_batch(studio: Callable[..., Output], tmp_path: Path) -> None:
+def test_datasets_loads_the_folder_of_a_batch(studio: Command, tmp_path: Path) -> None:
     import datasets  # seconds
 
     (tmp_path / "a.txt").write_text("a cat --d 1\na dog --d 2\n")
