@@ -123,7 +123,7 @@ def typed_tools(folder: Path) -> Iterator[Path]:
         server.kill()
 
 
-def _environment(typed_tools: Path) -> dict[str, str]:
+def _environment(tools: Path) -> dict[str, str]:
     paths = {"PYTHONPATH": f"{tools}{os.pathsep}{ROOT}", "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
     return {**os.environ, **paths}
 
@@ -131,8 +131,8 @@ def _environment(typed_tools: Path) -> dict[str, str]:
 class Reader:
     """Somebody who types what a page says, in a folder of his own, at a home that is his."""
 
-    def __init__(self, folder: Path, home: Path, typed_tools: Path) -> None:
-        self.folder, self.home, self._tools = folder, home, typed_tools
+    def __init__(self, folder: Path, home: Path, tools: Path) -> None:
+        self.folder, self.home, self._tools = folder, home, tools
         folder.mkdir()
         _draw_pictures(folder)
 
