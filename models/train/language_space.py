@@ -15,6 +15,7 @@ Shapes: N pictures, M captions (over all processes), D = 128. Vectors have unit 
 import re
 import tomllib
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -535,6 +536,24 @@ def update_router_bias(model: nn.Module, rate: float = 1e-3) -> None:
         router.load.zero_()
 
 
+def recall_figures(
+    world: World, encode_texts: Callable[[list[str]], Tensor], encode_pictures: Callable[[Tensor], Tensor]
+) -> dict[str, float]:
+    """Recall at 10 of validation pictures of a caption's concept, by language; `python -m eval` measures more. Both
+    functions return unit vectors; pictures are (N, 4, 128, 128)."""
+    pictures = evenly(world.split("val"), GALLERY)
+    pixels = to_tensor(world.pixels[[picture.index for picture in pictures]])
+    shown = torch.cat([encode_pictures(part) for part in pixels.split(CHUNK)])
+    names = np.array([picture.concept for picture in pictures])
+    same = torch.from_numpy(names[:, None] == names)
+    return {
+        f"text_to_image_r10_{language}": recall(
+            encode_texts([caption(picture, 0, language) for picture in pictures]) @ shown.T, same, 10
+        )
+        for language in LANGUAGES
+    }
+
+
 class LanguageSpaceTask(Task):
     """Recipe "language_space"."""
 
@@ -595,17 +614,11 @@ class LanguageSpaceTask(Task):
         update_router_bias(model)
 
     def evaluate(self, model: Any) -> dict[str, float]:
-        """Recall at 10 of pictures of a caption's concept, by language; `python -m eval` measures more."""
-        pictures = evenly(self.world.split("val"), GALLERY)
-        pixels = to_tensor(self.world.pixels[[picture.index for picture in pictures]])
-        shown = torch.cat([model.pictures(part, None) for part in pixels.split(CHUNK)])
-        names = np.array([picture.concept for picture in pictures])
-        same = torch.from_numpy(names[:, None] == names)
-        captions = {language: [caption(picture, 0, language) for picture in pictures] for language in LANGUAGES}
-        vectors = {language: model.texts(text_rows(self.tokenizer, texts)) for language, texts in captions.items()}
-        return {
-            f"text_to_image_r10_{language}": recall(texts @ shown.T, same, 10) for language, texts in vectors.items()
-        }
+        return recall_figures(
+            self.world,
+            lambda texts: model.texts(text_rows(self.tokenizer, texts)),
+            lambda pixels: model.pictures(pixels, None),
+        )
 
     def export(self, model: nn.Module, folder: Path) -> None:
         """The three parts as they ship; the tokenizer lies beside the backbone."""
