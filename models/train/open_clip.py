@@ -42,8 +42,9 @@ class OpenClipTask(Task):
         open_clip, self.options, self.world = library(), options, options.world
         self.tokenizer = framing_tokenizer(load_tokenizer(part_folder("language", options.parts)))
         config = preset("open_clip", options.preset)
-        text = {"context_length": TEXT_LENGTH, "vocab_size": len(self.tokenizer.tokenizer)}
-        text |= {"hf_tokenizer_name": "studio128", "pool_type": "eos", "eos_id": self.tokenizer.tokenizer.eos_token_id}
+        tokenizer = self.tokenizer.tokenizer
+        text: dict[str, Any] = {"hf_tokenizer_name": "studio128", "pool_type": "eos"}
+        text |= {"context_length": TEXT_LENGTH, "vocab_size": len(tokenizer), "eos_id": tokenizer.eos_token_id}
         self.config: dict[str, Any] = {**config, "text_cfg": {**config["text_cfg"], **text}}
         self.model: Any = open_clip.CLIP(**self.config)
         open_clip.set_model_preprocess_cfg(self.model, PREPROCESSING)
@@ -67,7 +68,7 @@ class OpenClipTask(Task):
         pictures, captions, scale = model(batch["pictures"], batch["tokens"])
         with torch.autocast(pictures.device.type, enabled=False):  # in bf16, logits near 100 are a half apart
             pictures, texts = gather(pictures.float()), captions.float().chunk(2)
-            losses = {
+            losses: dict[str, Tensor] = {
                 language: self.criterion(pictures, gather(text), scale)
                 for language, text in zip(LANGUAGES, texts, strict=True)
             }
