@@ -53,12 +53,13 @@ def resolved(prompt: str) -> tuple[Lora, ...]:
 def files() -> dict[str, Path]:
     """The LoRAs that are there, by name: in the home's folder, and in the folders with models."""
     home = settings.home() / FOLDER
-    return {one.path.stem: one.path for one in _models() if one.kind == "lora" or one.path.parent == home}
+    return {model.path.stem: model.path for model in _models() if model.kind == "lora" or model.path.parent == home}
 
 
 def nets() -> dict[str, LocalModel]:
     """The networks that read a picture for a pipeline (ControlNets, IP-Adapters), by name."""
-    return {one.path.stem: one for one in _models() if one.kind in ("controlnet", "ip_adapter") and not one.problem}
+    readers = ("controlnet", "ip_adapter")
+    return {model.path.stem: model for model in _models() if model.kind in readers and not model.problem}
 
 
 def net(name: str) -> tuple[LocalModel, str]:
@@ -79,8 +80,8 @@ def encoder(model: LocalModel) -> Path:
 
 
 def _models() -> list[LocalModel]:
-    """Of equal names the last one counts: that of the home."""
-    return [one for folder in _folders() if folder.is_dir() for one in below(folder)][::-1]
+    """The models of all folders, those of the home last: in a table by name they replace others."""
+    return [model for folder in _folders() if folder.is_dir() for model in below(folder)][::-1]
 
 
 def _folders() -> list[Path]:

@@ -225,7 +225,7 @@ def animated_webp(frames: Sequence[Image.Image], times: Sequence[int], plays: in
     parts.append(riff_chunk(b"ANIM", bytes(4) + plays.to_bytes(2, "little")))
     for frame, milliseconds in zip(frames, times, strict=True):
         shown = bytes(6) + canvas + milliseconds.to_bytes(3, "little") + b"\2"  # at 0, 0; not blended
-        data = _still_webp(frame, **options)[12:]
+        data = _still_webp(frame, **options)[12:]  # its chunks, of which the frame takes those of pixels
         parts.append(riff_chunk(b"ANMF", shown + (data[18:] if data.startswith(b"VP8X") else data)))
     return riff_chunk(b"RIFF", b"WEBP" + b"".join(parts))
 

@@ -131,7 +131,7 @@ def _image(request: ImageRequest, can: Capabilities) -> ImageRequest | EnlargeRe
     drawn_from = _within(request, can, "reference_strength")["reference_strength"]
     several = {"best_of": best_of, "ranker": can.ranker or None} if best_of > 1 else {"best_of": None, "ranker": None}
     several["reference_strength"] = None if drawn_from == can.reference_strength.usual else drawn_from
-    size = None if request.size == can.size else request.size  # so that both are the same work
+    size = None if request.size == can.size else request.size  # named or not, the model's own size gives the same job
     if size is not None:
         check_size(size, can)
     several |= {"size": size, "upscaler": (size and can.upscaler) or None}

@@ -12,7 +12,7 @@ from models.messages import Refused
 
 CHOSEN = "settings.json"  # in the home: what the user has chosen to be so from now on
 
-# Whether the user set HF_HUB_OFFLINE, before `stay_offline` does.
+# Whether the user set HF_HUB_OFFLINE; read before `stay_offline` sets it.
 OFFLINE_BY_USER = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
 
 

@@ -117,8 +117,8 @@ def _text(path: Path) -> str:
 
 @dataclass
 class _Choice:
-    """Of `options`, else of the entries of the list `name`, `least` to `most` different ones; of a wildcard that is
-    `alone`, without braces, one.
+    """`least` to `most` different options, or entries of the list `name`, joined by `separator`. A wildcard without
+    braces is `alone`: a single entry.
     """
 
     options: list[Entry] = field(default_factory=list)

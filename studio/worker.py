@@ -193,10 +193,12 @@ class _Executor:
             backend = loaded.backend(job.request.model)
             if job_id(job.request, backend.digest(), interactive=True) != job.id:
                 raise Refused(REPLACED)
-            events = [event for event in run(backend, job.request) if not isinstance(event, Progress)]
             answers = tuple(
-                Content(one.data, one.media_type, one.score, one.known) if isinstance(one, Artifact) else one
-                for one in events
+                Content(event.data, event.media_type, event.score, event.known)
+                if isinstance(event, Artifact)
+                else event
+                for event in run(backend, job.request)
+                if not isinstance(event, Progress)
             )
         except Exception as error:
             self._claims.end(job.id, Failed(explain(error)))

@@ -313,7 +313,8 @@ def enlarged(clip: Clip, size: tuple[int, int] | None, larger: Larger) -> Clip:
 
 def rimmed(clip: Clip) -> Clip:
     """A clip whose frames have a white rim, all in one place and of one width."""
-    frames = clip.larger or clip.frames  # once: the room that a rim takes is another share of a smaller picture
+    # Drawn on the larger frames alone and scaled down: drawn twice, it would take different shares of their room.
+    frames = clip.larger or clip.frames
     box = _seen_in_all(frames) if clip.moves else None
     outlined_frames = tuple(outlined(frame, box=box) for frame in frames)
     if not clip.larger:

@@ -59,7 +59,7 @@ def pack(stickers: Sequence[Sticker], name: str, app: App, cover: Sticker | None
     `cover` is for the icons, None the first sticker. Refused where the app takes no pack of so many, and for a name
     that says nothing.
     """
-    rules = check_pack(name, len(stickers), app, sum(one.clip.moves for one in stickers))
+    rules = check_pack(name, len(stickers), app, sum(sticker.clip.moves for sticker in stickers))
     title = title_of(name)
     files = _stickers(stickers, app)
     emoji = [emoji_for(one.label or str(one.facts.get("prompt", ""))) for one in stickers]
@@ -68,7 +68,9 @@ def pack(stickers: Sequence[Sticker], name: str, app: App, cover: Sticker | None
     out |= {icon.file: _icon(cover or stickers[0], icon, app) for icon in rules.icons}
     out |= _manifest(app, title, named, out, rules is not app)
     labels = [f"{number} {one.label}" for number, one in enumerate(stickers, 1)]
-    sheet = captioned([fit_square(one.clip.frames[0], SHEET_SIDE) for one in stickers], labels, min(len(stickers), 6))
+    sheet = captioned(
+        [fit_square(sticker.clip.frames[0], SHEET_SIDE) for sticker in stickers], labels, min(len(stickers), 6)
+    )
     out[f"{ABOUT}/sheet.png"] = saved(sheet, "PNG", optimize=True)
     out[f"{ABOUT}/about.txt"] = _about(title, app, stickers, named, out).encode()
     owed = as_file(one for sticker in stickers for one in sticker.credits)

@@ -169,7 +169,7 @@ def read_texts(texts: dict[str, str]) -> dict[str, Any]:
     Ours are an `Origin`; A1111's are `program` and, where given, `prompt`, `negative`, `steps`, `guidance`, `seed`,
     `scheduler`, `size` ("512x512"), `model`, `style`, and what has no name here under `other`.
     """
-    if record := parse_record(texts.get("studio", "")):
+    if record := parse_record(texts.get(OWN, "")):
         return record
     settings = parse_parameters(texts.get("parameters", ""))
     return {"program": "A1111", **settings} if settings else {}

@@ -17,7 +17,7 @@ from studio.export.pack import NAME_LIMIT, pack, pack_name
 from studio.page.context import LISTEN, PRESSED, PageContext, pressed_data, whole_number
 from studio.page.form import Form, style_input
 from studio.page.html import label, new_router, render, text
-from studio.page.routes import attachment, no_slashes, opened, series_of
+from studio.page.routes import attachment, no_slashes, series_of
 from studio.page.series import WATCHED, Member, Series, SeriesStore
 from studio.page.series_tab import ShowHandlers
 from studio.planner import plan
@@ -132,8 +132,9 @@ def packed_for(store: SeriesStore, series: Series, app: str, larger: Larger) -> 
     items, outline, members = store.first_pictures(series), bool(series.about.get("outline")), store.members(series)
     if any(one.id not in items for one in members):
         raise Refused("page.sets.incomplete")
-    for item in items.values():
-        opened(item.path)
     wanted = Wanted(app, outline=outline)
-    stickers = [sticker_of(items[one.id].path, wanted, larger, one.label) for one in members]
+    try:
+        stickers = [sticker_of(items[member.id].path, wanted, larger, member.label) for member in members]
+    except Refused as refusal:
+        raise Refused("page.picture_damaged") from refusal
     return pack(stickers, series.title, APPS[app], stickers[int(series.about.get("cover", 0))])
