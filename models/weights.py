@@ -24,6 +24,7 @@ DEPENDENCIES = "made_with.json"  # in a part's folder: digests of the frozen par
 JSON_BYTES, HEADER_BYTES = 16 * 2**20, 2**20  # ours take a megabyte and 20 kB at most
 INT8 = "int8.safetensors"  # a network's tensors, its matrices in 8 bits
 SCALE = ".scale"  # of a matrix's rows
+SUFFIXES = (".json", ".safetensors", ".sqlite")  # of files that a part is made of
 LEAST = 1024  # numbers of a tensor that is stored in 8 bits
 
 
@@ -114,7 +115,7 @@ def record_dependencies(folder: Path, digests: dict[str, str]) -> None:
 def record_part(name: str, root: Path) -> None:
     """Enter the sha256 of a part's files in the manifest; model cards may change without changing the part."""
     manifest = listed_parts(root) if (root / MANIFEST).exists() else {}
-    files = sorted(path for path in (root / name).rglob("*") if path.suffix in (".json", ".safetensors"))
+    files = sorted(path for path in (root / name).rglob("*") if path.suffix in SUFFIXES)
     manifest[name] = {path.relative_to(root / name).as_posix(): file_sha256(path) for path in files}
     text = json.dumps(dict(sorted(manifest.items())), indent=2) + "\n"
     part = root / f"{MANIFEST}.part"
@@ -163,7 +164,7 @@ def part_folder(name: str, root: Path | None = None) -> Path:
         if path.suffix == ".safetensors":
             _check_header(path)
     # A file that is not listed, and that a library might read instead of those that are.
-    for path in sorted(path for path in (root / name).rglob("*") if path.suffix in (".json", ".safetensors", ".bin")):
+    for path in sorted(path for path in (root / name).rglob("*") if path.suffix in (*SUFFIXES, ".bin")):
         if path.relative_to(root / name).as_posix() not in listed:
             raise WeightsError("weights.foreign_file", path=str(path))
     return root / name

@@ -1,8 +1,8 @@
 """`python -m models.train.ship [EXPORT...] [--weights assets/weights]`: ship the parts that runs exported.
 
 Every part is copied whole and entered in the manifest. After a new semantic space, the parts that depend on it are
-rebuilt: the vocabulary (`models.prompts.vocabulary`), the names for parsing prompts (`models.prompts.parser`), and the
-reference drawings, which share their numbers (`models.references.store`). Each is built twice: from all pictures, for
+rebuilt: the names for parsing prompts (`models.prompts.parser`), and the reference drawings, which share their numbers
+(`models.references.store`). Each is built twice: from all pictures, for
 users, and from training pictures, for the table. Without an export only the reference drawings are rebuilt.
 """
 
@@ -14,16 +14,14 @@ import typer
 from rich.console import Console
 
 from models.autoencoder import Autoencoder
-from models.data.text import Nouns, wordnet_folder
-from models.data.world import World, data_folder
-from models.prompts.build import build_parser, build_vocabulary
+from models.data.world import World
 from models.prompts.parser import PART as WORDING
-from models.prompts.vocabulary import PART as VOCABULARY
 from models.references.build import build_references
 from models.references.store import PART as PROTOTYPES
 from models.references.store import ReferenceStore
 from models.space import Embedder
 from models.train.recipes import command
+from models.train.vocabulary import build_parser
 from models.weights import (
     WeightsError,
     check_dependencies,
@@ -38,7 +36,7 @@ from models.weights import (
 )
 
 SPLITS = ("", "train")  # of parts built from names and drawings: of all pictures, of training pictures
-READERS = ("language", "vision", "space")  # parts that vocabulary and wording depend on
+READERS = ("language", "vision", "space")  # parts that the wording depends on
 CARD = "README.md"
 
 console = Console(stderr=True)
@@ -72,19 +70,18 @@ def ship(exports: list[Path], weights: Path, world: Path | None = None) -> list[
 def _rebuild(weights: Path, world: Path | None) -> list[str]:
     """Rebuild the parts that depend on the space, if it has changed; returns their names."""
     space = weights_digest(READERS, weights)
-    if all(space_of(of_split(part, split), weights) == space for part in (VOCABULARY, WORDING) for split in SPLITS):
+    if all(space_of(of_split(WORDING, split), weights) == space for split in SPLITS):
         return []
-    embedder, wordnet = Embedder.load(weights), wordnet_folder(world or data_folder())
+    embedder = Embedder.load(weights)
     for split, pictures in _worlds(world).items():
         references = _references(weights, pictures)  # before anything is saved: it may lack the autoencoder
-        build_vocabulary(embedder, pictures, Nouns(wordnet), wordnet).save(weights, space, split)
         references.save(weights, split)
         build_parser(embedder, pictures).save(weights, space, split)
-    return [of_split(part, split) for split in SPLITS for part in (VOCABULARY, WORDING, PROTOTYPES)]
+    return [of_split(part, split) for split in SPLITS for part in (WORDING, PROTOTYPES)]
 
 
 def _worlds(folder: Path | None) -> dict[str, World]:
-    """By split, the pictures that vocabulary, wording and references are built from."""
+    """By split, the pictures that wording and references are built from."""
     world = World.load(folder)
     return dict(zip(SPLITS, (world.released(), world), strict=True))
 
