@@ -1,19 +1,16 @@
-"""The lexicon: words of prompts and captions as data, a file a language under `assets/lexicon/`.
+"""The lexicon: closed classes of words, colours, moods and styles as data, a file a language under `assets/lexicon/`.
 
-A file holds words, patterns made of them, and rewriting rules (`en.toml` says which); `concepts.toml` holds classes of
-concepts, which are the same in every language. A prompt may mix languages, so patterns and rules of all of them apply.
+`concepts.toml` holds classes of concepts, which are the same in every language. Open classes (nouns, verbs, adjectives)
+are in the table of words (`models.prompts.words`). A prompt may mix languages: words of all of them apply.
 """
 
-import re
 import tomllib
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
 from models.assets import assets
 
-_CLASS, _LOOKUP = re.compile(r"\{([a-z_]+)\}"), re.compile(r"\{([a-z_]+)\[(\d)\]\}")
 _FOLDER = assets() / "lexicon"
 # By class, a set of names; or a table.
 CONCEPTS: dict[str, Any] = {
@@ -41,43 +38,16 @@ class Lexicon:
     @property
     def numbers(self) -> tuple[str, ...]:
         """Words for the numbers from 0."""
-        return tuple(self.rows["words"]["numbers"].split("|"))
-
-    @cached_property
-    def expressions(self) -> dict[str, str]:
-        """By word or phrase that says how something feels, the name of the face that it then has."""
-        faces = {mood: row["face"] for mood, row in CONCEPTS["moods"].items() if "face" in row}
-        by_word = {word.removesuffix("的"): face for mood, face in faces.items() for word in self.moods[mood]}
-        return by_word | {word: face for face, words in self.rows["expressions"].items() for word in words.split(", ")}
+        return tuple(self.rows["numbers"].split("|"))
 
     @cached_property
     def moods(self) -> dict[str, tuple[str, ...]]:
         """By mood, adjectives of a face."""
-        return {mood: tuple(re.split("[,，] ?", words)) for mood, words in self.rows["moods"].items()}
+        return self.table("moods")
 
-    def table(self, name: str) -> dict[str, str]:
-        """By word, the row of a table that it stands in."""
-        rows = self.rows["tables"].get(name, {})
-        return {word: meant for meant, words in rows.items() for word in words.split("|")}
-
-    @cached_property
-    def _derived(self) -> dict[str, Iterable[str]]:
-        styles = (word.lower() for words in self.rows["styles"].values() for word in words)
-        unsaid = (*self.rows["words"]["plain"].split("|"), *self.colours.values())
-        return {
-            "colours": self.colours.values(),
-            "expressions": [word for word in self.expressions if len(word) > 1],
-            "unsaid": (*unsaid, *(word for word in styles if word.isascii() is self.spaced)),
-        }
-
-    def expand(self, pattern: str) -> str:
-        """The pattern with its {classes} replaced by alternatives."""
-        return _CLASS.sub(lambda found: self._alternatives(found[1]), pattern)
-
-    def _alternatives(self, name: str) -> str:
-        if name in self.rows["words"]:
-            return self.expand(self.rows["words"][name])
-        return any_of(self._derived.get(name) or self.table(name))
+    def table(self, name: str) -> dict[str, tuple[str, ...]]:
+        """The words of each row of a table."""
+        return {row: tuple(words.split("|")) for row, words in self.rows.get(name, {}).items()}
 
 
 LEXICONS = {
@@ -85,74 +55,33 @@ LEXICONS = {
     for path in sorted(_FOLDER.glob("*.toml"))
     if path.stem != "concepts"
 }
-
-
-def any_of(phrases: Iterable[str]) -> str:
-    """A pattern of any of the phrases, the longest first; of none, one that never matches."""
-    return "|".join(re.escape(phrase) for phrase in sorted(phrases, key=len, reverse=True)) or "(?!)"
-
-
-@cache
-def table(name: str) -> dict[str, str]:
-    """A table of all languages: by word, the row that it stands in."""
-    return {word: meant for one in LEXICONS.values() for word, meant in one.table(name).items()}
-
-
-@cache
-def expressions() -> dict[str, str]:
-    """The expressions of all languages: by word, the name of a face."""
-    return {word: face for one in LEXICONS.values() for word, face in one.expressions.items()}
+# The class of the words of each table; the row that they stand in is their value in it.
+_CLASSES = {
+    "colours": "colour",
+    "shades": "colour",
+    "stuffs": "stuff",
+    "counts": "count",
+    "genders": "gender",
+    "skin": "skin",
+    "sides": "side",
+    "expressions": "state",
+    "relations": "relation",
+    "styles": "style",
+}
 
 
 @cache
-def word_set(name: str) -> frozenset[str]:
-    """The alternatives of a row of words, of all languages."""
-    rows = [one.rows["words"][name] for one in LEXICONS.values() if name in one.rows["words"]]
-    return frozenset(word for row in rows for word in row.split("|"))
-
-
-@cache
-def patterns(name: str) -> list[re.Pattern[str]]:
-    """The patterns `name` of all languages, in the order in which they are listed."""
-    rows = [(one, one.rows["patterns"].get(name, [])) for one in LEXICONS.values()]
-    each = [(one, row) for one, found in rows for row in ([found] if isinstance(found, str) else found)]
-    return [re.compile(one.expand(row), re.IGNORECASE) for one, row in each]
-
-
-@cache
-def pattern(name: str) -> re.Pattern[str]:
-    """The patterns `name` of all languages as one."""
-    return re.compile("|".join(one.pattern for one in patterns(name)) or "(?!)", re.IGNORECASE)
-
-
-def search(name: str, text: str) -> re.Match[str] | None:
-    """The first match of the patterns `name`, one after the other."""
-    return next(filter(None, (one.search(text) for one in patterns(name))), None)
-
-
-@cache
-def _rules(stage: str) -> list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str], str]]:
-    """Patterns, what takes the place of each, and what must be in the text."""
-    return [
-        (re.compile(one.expand(row[0]), re.IGNORECASE), _replacement(one, row[1]), "".join(row[2:]))
-        for one in LEXICONS.values()
-        for row in one.rows["rewrite"].get(stage, [])
-    ]
-
-
-def _replacement(lexicon: Lexicon, template: str) -> str | Callable[[re.Match[str]], str]:
-    """The template, or what fills its {table[group]} in."""
-
-    def fill(match: re.Match[str]) -> str:
-        look_up = lambda hole: lexicon.table(hole[1])[match[int(hole[2])].lower()]  # noqa: E731
-        return _LOOKUP.sub(look_up, match.expand(template))
-
-    return fill if "[" in template else template
-
-
-def rewrite(stage: str, text: str) -> str:
-    """The text after all rules of a stage, language by language."""
-    for rule, replacement, only_with in _rules(stage):
-        if only_with in text:
-            text = rule.sub(replacement, text)
-    return text
+def closed_classes() -> dict[str, tuple[tuple[str, str], ...]]:
+    """By word or phrase of any language, its uses as (class, value): ("relation", "on"), ("colour", "red"), ("skip",
+    "")."""
+    uses: dict[str, dict[tuple[str, str], None]] = {}
+    for lexicon in LEXICONS.values():
+        tables = [(kind, "", words) for kind, words in lexicon.table("classes").items()]
+        tables += [(kind, row, words) for name, kind in _CLASSES.items() for row, words in lexicon.table(name).items()]
+        for mood, words in lexicon.moods.items():
+            if face := CONCEPTS["moods"][mood].get("face"):
+                tables.append(("state", face, tuple(word.removesuffix("的") for word in words)))
+        for kind, value, words in tables:
+            for word in words:
+                uses.setdefault(word.lower(), {})[kind, value] = None
+    return {word: tuple(pairs) for word, pairs in uses.items()}

@@ -189,11 +189,11 @@ _FLAT = dict.fromkeys(("noto", "blob", "twemoji", "fluent flat", "emojione", "fx
 STYLES: dict[str, Style] = {
     name: Style(
         tuple(words),
-        tuple(LEXICONS["zh"].rows["styles"][name]),
+        LEXICONS["zh"].table("styles")[name],
         "icon" if name in ("black glyph", "outline") else "emoji",
         Finish.INK if name == "black glyph" else _FLAT.get(name, Finish.SHADED),
     )
-    for name, words in LEXICONS["en"].rows["styles"].items()
+    for name, words in LEXICONS["en"].table("styles").items()
 }
 
 

@@ -18,9 +18,8 @@ from models.data.grammar import Finish
 from models.data.pixels import SIZE, to_tensor
 from models.language import LanguageModel
 from models.messages import Refused
-from models.prompts.layout import SUM
 from models.prompts.parsed import ParsedPrompt
-from models.prompts.parser import PromptParser, beside, parse_literally
+from models.prompts.parser import SUM, PromptParser, beside, parse_literally
 from models.prompts.weighting import weighted_states
 from models.references.credits import REDRAWN, Credit, credit
 from models.references.store import Reference, ReferenceStore
@@ -197,7 +196,7 @@ class ConditionEncoder:
         for row in rows:
             if row in self.references.sources:
                 thing, gender, style = self.references.sources[row]
-                names = self.parser.linker.concepts[thing].names["en"]
+                names = self.parser.concepts[thing].names["en"]
                 name = next((one for one in names if gender in one.split()), names[0])
                 changed = ", ".join([*done, REDRAWN])
                 yield credit(style, name, changed, self.references.copied(row, drawn))

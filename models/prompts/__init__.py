@@ -1,11 +1,13 @@
 """Prompt parsing: from words to entities, what is said of each, and how they are laid out.
 
-    weighting, normalise: the text without marks, in one order and in known words
-    linker: the concepts that it names, and the captions that say the same
+    weighting: the text without marks
+    words, tokens: its words and phrases, looked up in the table of words
+    scene: the things that they name, what is said of each, and how they stand to each other
     layout: what is drawn alone, and where
     parser, parsed: `PromptParser.parse(prompt) -> ParsedPrompt`, which everything below takes
-    vocabulary, reader: which words are known, drawn or left out
     completion: the word that a prompt ends with, completed
+    still: a prompt without its words of motion
 
-The words are data: `assets/lexicon/`, a file a language (`models.lexicon`).
+Words are data: closed classes (colours, numbers, relations) in `assets/lexicon/`, a file a language
+(`models.lexicon`); all others in the table that `python -m models.train.vocabulary` builds.
 """

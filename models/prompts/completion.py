@@ -1,6 +1,6 @@
 """Completes the word that a prompt ends with, and replaces unknown words by what can be drawn. Imports no torch.
 
-Words are the names of emoji, what people call things, colours and moods, in both languages (`assets/lexicon/`). Those
+Words are the names of concepts and of kinds of them (the table of words), colours and moods, in both languages. Those
 of the most used emoji (`assets/prompts/frequent.txt`) come first, then the shortest.
 """
 
@@ -10,9 +10,9 @@ from itertools import chain, islice
 
 from models.assets import prompt_list
 from models.data.grammar import Language, article, language_of
-from models.lexicon import LEXICONS, word_set
-from models.prompts.normalise import NAMES
+from models.lexicon import LEXICONS, closed_classes
 from models.prompts.parsed import Reading
+from models.prompts.words import WordTable
 
 COUNT = 3  # completions
 LETTERS = 2  # of an English word before it is completed
@@ -40,7 +40,7 @@ def _begun_word(text: str, language: Language) -> str:
     starts = range(len(tail[0])) if language == "zh" else [m.start() for m in re.finditer(r"[^ ]+", tail[0])]
     words = completions(language)
     for end in (tail[0][start:] for start in starts):
-        if end in words or end in word_set("function"):
+        if end in words or end in closed_classes():
             return ""
         if (language == "zh" or len(end) >= LETTERS) and any(word.startswith(end) for word in words):
             return end
@@ -50,12 +50,11 @@ def _begun_word(text: str, language: Language) -> str:
 @cache
 def completions(language: Language) -> dict[str, None]:
     """The words of a language, those of one or two words first, the most used of them first."""
-    lexicon, is_word = LEXICONS[language], _WORDS[language].fullmatch
-    signs = (sign.replace("\ufe0f", "") for sign in prompt_list("frequent"))
-    rank = {NAMES[sign][0]: place for place, sign in enumerate(signs) if sign in NAMES}
-    words = {name[language == "zh"]: rank.get(name[0], rank.get(f"{name[0]} face", LAST)) for name in NAMES.values()}
-    for concept, aliases in lexicon.rows["aliases"].items():
-        words |= dict.fromkeys(aliases.split(", "), rank.get(concept, LAST))
+    lexicon, is_word, table = LEXICONS[language], _WORDS[language].fullmatch, WordTable.load()
+    signs = [sign.replace("\ufe0f", "") for sign in prompt_list("frequent")]
+    used = table.look_up(signs)
+    rank = {used[sign].concepts[0]: place for place, sign in enumerate(signs) if sign in used}
+    words = {word: rank.get(concept, LAST) for word, concept in table.names(language).items()}
     words |= dict.fromkeys([*lexicon.colours.values(), *chain.from_iterable(lexicon.moods.values())], LAST)
     ranked = {word.lower(): (word.count(" ") > 1, place, len(word), word) for word, place in words.items()}
     return dict.fromkeys(sorted(filter(is_word, ranked), key=lambda word: ranked[word]))

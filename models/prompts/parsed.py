@@ -8,55 +8,37 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from models.data.grammar import Finish, language_of, style_of
-from models.lexicon import CONCEPTS, pattern
-from models.prompts.normalise import colours_in, count_in, expressions_in, gender_in, modifiers, words_of
+from models.data.grammar import Finish, style_of
+from models.lexicon import CONCEPTS
 from models.prompts.weighting import Segment
 
 # Groups of concepts.
 PEOPLE, FACES, ANIMALS, FLAGS, PLACES = "people-body", "smileys-emotion", "animals-nature", "flags", "travel-places"
 _WORN = {where: re.compile(name) for where, name in CONCEPTS["worn"].items()}
+BLACK_AND_WHITE = "black and white"  # a paint
+GENDERS = ("woman", "man")
 
 
 @dataclass(frozen=True)
 class Concept:
-    """A concept that was taught: its names by language, keywords, group, and whether it is an object."""
+    """A concept that was taught: its names by language (CLDR's; icons outside it have others), keywords, and group."""
 
     names: dict[str, tuple[str, ...]]
     keywords: tuple[str, ...]
     group: str
-    is_object: bool
 
     @property
     def english_names(self) -> tuple[str, ...]:
-        """By Unicode's CLDR; icons outside it have their own."""
         return self.names.get("en", ())
 
     @cached_property
-    def all_names(self) -> tuple[str, ...]:
+    def all_names(self) -> frozenset[str]:
         """Those of all languages, in small letters."""
-        return tuple(name.lower() for of_language in self.names.values() for name in of_language)
+        return frozenset(name.lower() for of_language in self.names.values() for name in of_language)
 
     def is_a(self, *kinds: str) -> bool:
         """Whether it is of one of the classes of `assets/lexicon/concepts.toml`."""
         return any(name in CONCEPTS[kind] for kind in kinds for name in self.english_names)
-
-    @cached_property
-    def phrases(self) -> tuple[str, ...]:
-        """All names and keywords, in small letters."""
-        return tuple(dict.fromkeys((*self.all_names, *(word.lower() for word in self.keywords))))
-
-    @cached_property
-    def words(self) -> frozenset[str]:
-        return frozenset(word for phrase in self.phrases for word in words_of(phrase))
-
-    @property
-    def english_words(self) -> frozenset[str]:
-        return frozenset(word for word in self.words if word.isascii())
-
-    @property
-    def chinese_phrases(self) -> tuple[str, ...]:
-        return tuple(phrase for phrase in self.phrases if not phrase.isascii())
 
     @property
     def is_face(self) -> bool:
@@ -65,12 +47,17 @@ class Concept:
 
     @property
     def has_eyes(self) -> bool:
-        """Whether it is drawn with a face of its own."""
+        """Whether it is drawn with a face."""
         return self.is_a("face_of_its_own") or (self.group == ANIMALS and not self.is_a("plant"))
 
     @property
     def is_somebody(self) -> bool:
         return self.has_eyes or self.group == PEOPLE or self.is_face
+
+    @property
+    def is_activity(self) -> bool:
+        """Whether it is a person who does something: "person biking"."""
+        return self.group == PEOPLE and self.english_names[0].startswith(("person ", "man ", "woman ", "people "))
 
     @cached_property
     def worn_at(self) -> str:
@@ -78,53 +65,46 @@ class Concept:
         names = [name.lower() for name in self.english_names]
         return next((where for where, word in _WORN.items() if any(map(word.search, names))), "")
 
-    @property
-    def can_join(self) -> bool:
-        """Whether it may stand beside another one."""
-        return self.is_object or self.group == FLAGS or self.is_a("loose_body_part")
-
 
 @dataclass(frozen=True)
 class Entity:
-    """An entity of a prompt."""
+    """A thing that a prompt names.
 
-    text: str  # the phrase of the normalised prompt
-    concept: int  # its number
-    name: str = ""  # as it stands there, or ""
-    # What is said of the entity itself, where the phrase says something of its parts too: blue eyes make no blue cat,
-    # and two ears no two bears.
-    about: str = ""
+    Attributes:
+        concept: its number.
+        name: the words that name it, in small letters.
+        start, end: where they stand in the prompt.
+        language: of the name, "en" or "zh".
+        count: how many there are, 1 to 4.
+        colours: of it, in order.
+        faces: the faces (names of concepts) whose expressions it has.
+        skin: a skin tone, "" for none.
+        gender: one of GENDERS, or "".
+        side: where it stands by itself: "left", "top", ...
+        is_exact: whether captions call it by that name.
+    """
+
+    concept: int
+    name: str = ""
+    start: int = 0
+    end: int = 0
+    language: Literal["en", "zh"] = "en"
+    count: int = 1
+    colours: tuple[str, ...] = ()
+    faces: tuple[str, ...] = ()
+    skin: str = ""
+    gender: str = ""
+    side: str = ""
+    is_small: bool = False
+    is_plural: bool = False
+    is_exact: bool = False
 
     @property
-    def beside(self) -> str:
-        """What is said of the entity beside its name."""
-        return (self.about or self.text).replace(self.name, " ", 1)
-
-    @cached_property
-    def count(self) -> int:
-        """How many there are, 1 to 4; two hearts are one by name."""
-        return count_in(self.beside)
-
-    @cached_property
-    def colours(self) -> tuple[str, ...]:
-        return colours_in(self.beside, language_of(self.text))
-
-    @cached_property
-    def is_small(self) -> bool:
-        return bool(pattern("small").search(self.beside))
-
-    @cached_property
-    def expressions(self) -> list[str]:
-        return expressions_in(self.beside)
-
-    @cached_property
-    def gender(self) -> str:
-        return gender_in(self.text)
-
-    @cached_property
-    def modifiers(self) -> list[str]:
-        """Words that say something else of it."""
-        return modifiers(self.text, self.name)
+    def paint(self) -> str:
+        """The paint that its drawing gets: a skin tone, a colour, or BLACK_AND_WHITE; "" for none, or for several."""
+        if set(self.colours) == {"black", "white"}:
+            return BLACK_AND_WHITE
+        return self.skin or (self.colours[0] if len(self.colours) == 1 else "")
 
 
 Anchor = Literal["", "head", "neck", "middle", "face"]
@@ -150,8 +130,8 @@ class Box:
 
 @dataclass(frozen=True)
 class Target:
-    """What a drawing is to show: a concept's number, a paint (a colour, BLACK_AND_WHITE or a skin tone, "" for none),
-    a gender ("woman" or "man", "" for nobody's in particular), and colours that it is not to have."""
+    """What a drawing is to show: a concept's number, a paint ("" for none), a gender ("" for nobody's in particular),
+    and colours that it is not to have."""
 
     concept: int
     paint: str = ""
@@ -179,6 +159,21 @@ class Layout:
     background: tuple[str, ...] = ()
 
 
+State = Literal["drawn", "left_out", "unknown"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Words as they stand in a prompt, and what becomes of them."""
+
+    text: str
+    start: int  # their first character
+    state: State
+    drawn_as: str = ""  # the thing that they are drawn as, "" where they name none
+    nearest: tuple[str, ...] = ()  # things that can be drawn in their place
+    read_as: str = ""  # the word that a mistyped word is taken for
+
+
 @dataclass(frozen=True)
 class ParsedPrompt:
     """A prompt as `models.prompts.parser.PromptParser.parse` understands it."""
@@ -191,8 +186,9 @@ class ParsedPrompt:
     style: str = ""  # one of `models.data.grammar.STYLES`, or ""
     background: tuple[str, ...] = ()  # the colours of the background: none, one, or two of a gradient
     lettering: str = ""  # words to be written in the picture
-    entities: tuple[Entity, ...] = ()  # what it names, in order, with what it says of each
-    left_out: tuple[str, ...] = ()  # words of it that nothing of the drawing says
+    entities: tuple[Entity, ...] = ()  # what it names, in order
+    relations: tuple[tuple[int, str, int], ...] = ()  # of entities, as in `models.prompts.scene.Scene.relations`
+    parts: tuple[Part, ...] = ()  # its content words
     target: Target | None = None  # what it shows, where that is one entity as large as the picture, on no background
     # Shares, in all 1, and the prompts of drawings that are blended to one; the first lies in the middle.
     blend: tuple[tuple[float, "ParsedPrompt"], ...] = ()
@@ -209,19 +205,10 @@ class ParsedPrompt:
         """The finish of its style; None where it names none."""
         return style_of(self.style).finish if self.style else None
 
-
-State = Literal["drawn", "left_out", "unknown"]
-
-
-@dataclass(frozen=True)
-class Part:
-    """Words as they stand in a prompt, and what becomes of them."""
-
-    text: str
-    start: int  # their first character
-    state: State
-    drawn_as: str = ""  # the thing that they are drawn as, "" where they name none
-    nearest: tuple[str, ...] = ()  # things that can be drawn in their place
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Words that nothing of the drawing says."""
+        return tuple(dict.fromkeys(part.text for part in self.parts if part.state != "drawn"))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,8 @@
 """The parser: `PromptParser.parse` reads a prompt once, and everything below takes the `ParsedPrompt` that it returns.
 
+Each thing is drawn from a caption in the generator's words: its name, colour, skin tone and style. A thing with an
+expression is blended with that face, or, if it has no face, gets the face's eyes and mouth.
+
 `beside` takes from a parsed prompt what a negative prompt names, before anything is drawn, and leaves the rest to
 guidance. Guidance alone acts too late: until half of the noise a picture keeps to its reference drawing, and each of
 several things is drawn from its own prompt. Guidance away from what is not drawn anyway costs shape (`LOG.md`).
@@ -9,135 +12,340 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from models.data.colours import colour_words
-from models.data.grammar import language_of
-from models.lexicon import LEXICONS, expressions, pattern, table, word_set
-from models.prompts.layout import SUM, background_of, blend, plan
-from models.prompts.linker import REMEMBERED, EntityLinker, Rephraser, in_style, is_free
-from models.prompts.normalise import (
-    JOINTS,
-    background_phrase,
-    colours_in,
-    core,
-    find_lettering,
-    named_style,
-    simplified,
-    spelled,
-    with_expression,
-    with_known_colours,
-    without_skin_tone,
-    without_transparency,
+from models.data.colours import COLOURS, colour_words
+from models.data.grammar import (
+    NUMBERS,
+    SKIN_EN,
+    SKIN_ZH,
+    STYLES,
+    Finish,
+    Language,
+    article,
+    language_of,
+    plural,
+    style_of,
+    styled,
 )
-from models.prompts.parsed import PEOPLE, Clause, Concept, Layout, ParsedPrompt
-from models.prompts.vocabulary import left_out
-from models.prompts.weighting import Segment, segments
+from models.prompts.layout import BACKDROP, BALLOON, COSTUME, FEATURES, SPEAKER, WHOLE, arrange, within
+from models.prompts.parsed import (
+    ANIMALS,
+    PEOPLE,
+    Box,
+    Clause,
+    Concept,
+    Entity,
+    Layout,
+    ParsedPrompt,
+    Part,
+    Reading,
+    Target,
+)
+from models.prompts.scene import Scene, SceneReader
+from models.prompts.tokens import Token, tokenise
+from models.prompts.weighting import QUOTED, Segment, plain, segments
+from models.prompts.words import WordTable
 from models.space import Embedder
 from models.weights import load_table, of_split, save_table
 
 PART = "wording"
+REMEMBERED = 1024  # prompts
+LONGEST_LETTERING = 40  # characters that are legible in a picture
+FACE_SHARE = 0.4  # of a blend with an expression: with more a robot is an emoji, with less a car has none
+FEATURES_STYLE = "fluent flat"  # whose eyes and mouths are plainest: dark, large, on one colour
+SUM = " + "  # between two things that are one
+OFFERED = 3  # prompts in the place of one that names nothing
+_STYLE_WORDS = [
+    (len(word), name, re.compile(rf"(?<![a-z\d]){re.escape(word)}(?![a-z\d])", re.IGNORECASE))
+    for name, style in STYLES.items()
+    for word in style.en + style.zh
+]
+_WRITTEN = re.compile(
+    r"""\s*[:：]?\s*(?:["“「『']([^"”」』']+)["”」』']"""
+    r"""|([^,，。"“”的]+?)(?= (?:in|on) [^,]*(?:style|background)|[,，。"“”的]|$))的?"""
+)
 
 
-class PromptParser(Rephraser):
-    """Parses prompts; see `Rephraser` for the arguments."""
+def named_style(text: str) -> str:
+    """The style that is asked for by the longest of its words; "" for none. A blobfish is in no blob style."""
+    return max(((length, name) for length, name, word in _STYLE_WORDS if word.search(text)), default=(0, ""))[1]
 
-    def __init__(self, embedder: Embedder, linker: EntityLinker, common: dict[str, frozenset[str]]) -> None:
-        super().__init__(embedder, linker, common)
-        self.parse = lru_cache(REMEMBERED)(self._parse)
-        self._drawing = lru_cache(REMEMBERED)(self._parse_drawing)
 
-    def _parse(self, prompt: str) -> ParsedPrompt:
-        """What a prompt asks for, and how it is drawn. Refused where a weight is out of range."""
-        prompt = self._swatches(spelled(prompt)[0])
-        drawing = self._drawing(prompt)
-        if drawing.literal:
-            return drawing
-        laid = None if drawing.blend else plan(prompt, self)
-        layout = Layout(tuple(map(self._drawing, laid.captions)), laid.places, laid.background) if laid else None
-        description = (laid.description if laid else "") or drawing.description
-        if lettering := find_lettering(prompt):
-            drawn = self.parse(without_transparency(lettering.rest))
-            description = drawn.description + lettering.phrase.removesuffix("的")
-        entities = self.entities(without_skin_tone(prompt))
-        parsed = replace(
-            drawing,
-            description=description,
-            background=background_of(prompt),
-            lettering=lettering.words if lettering else "",
-            entities=tuple(entities),
-            layout=layout,
-        )
-        return replace(parsed, left_out=left_out(parsed, self.shown(parsed), self.linker.called))
-
-    def _swatches(self, prompt: str) -> str:
-        """A prompt of colours alone as what is drawn of each, a disc where there is one: "red" is a red circle."""
-        language, known = language_of(prompt), pattern("background").sub("", with_known_colours(prompt.lower()))
-        if not is_free(prompt) or re.search(r"\w", JOINTS.sub(" ", core(known))):
-            return prompt
-        for colour in colours_in(known, language):
-            word, space = colour_words((colour,), language), "" if language == "zh" else " "
-            swatches = [f"{word}{space}{shape}" for shape in LEXICONS[language].rows["words"]["swatches"].split("|")]
-            known = known.replace(word, next(filter(self.linker.called, swatches), word), 1)
-        return known
-
-    def shown(self, parsed: ParsedPrompt) -> list[Concept]:
-        """The concepts that are drawn of it."""
-        targets = [one.target.concept for one in (parsed.layout.prompts if parsed.layout else ()) if one.target]
-        blended = [entity.concept for _, one in parsed.blend for entity in self.entities(one.text)]
-        numbers = [*(one.concept for one in parsed.entities), *targets, *blended]
-        return [self.linker.concepts[number] for number in dict.fromkeys(numbers)]
-
-    def _parse_drawing(self, text: str) -> ParsedPrompt:
-        """The same of a prompt that one drawing is made of, or one blend."""
-        simple, free = simplified(text), is_free(text)
-        asks_for_more = background_phrase(simple) or pattern("negation").search(simple) or find_lettering(text)
-        shares = blend(simple, self) or () if free and not asks_for_more else ()
-        return ParsedPrompt(
-            text,
-            encoded := self.encoded(text),
-            tuple(segments(encoded)),
-            SUM.join(caption for _, caption in shares) or encoded,
-            literal=not free,
-            style=named_style(text),
-            target=self.target(text),
-            blend=tuple((share, self._drawing(caption)) for share, caption in shares),
-        )
-
-    def is_understood(self, word: str) -> bool:
-        """Whether a word of a prompt means something though no caption holds it: spaceship, kawaii, spacesuit."""
-        phrases_of = (*expressions(), *table("costumes"), *word_set("mix"))
-        return word in {one for phrase in phrases_of for one in phrase.split()} or self.linker.is_alias(word)
-
-    def save(self, root: Path, space: str = "", split: str = "") -> Path:
-        """Write the part and enter it in the manifest; `space` is the digest of the parts it is of, `split` that of its
-        pictures."""
-        known = [
-            {"names": one.names, "keywords": one.keywords, "group": one.group, "thing": one.is_object}
-            for one in self.linker.concepts
-        ]
-        common = {group: sorted(words) for group, words in self.common.items()}
-        vectors = self.linker.vectors.to(torch.float16)
-        listed = {"space": space, "known": known, "common": common}
-        return save_table(of_split(PART, split), root, {"places": vectors}, listed)
-
-    @classmethod
-    def load(cls, embedder: Embedder, root: Path | None = None, split: str = "") -> "PromptParser":
-        """What ships, or lies under `root`; WeightsError where it is missing or altered."""
-        tensors, listed = load_table(of_split(PART, split), root)
-        concepts = []
-        for row in listed["known"]:
-            names = {language: tuple(of_language) for language, of_language in row["names"].items()}
-            concepts.append(Concept(names, tuple(row["keywords"]), row["group"], row["thing"]))
-        common = {group: frozenset(words) for group, words in listed["common"].items()}
-        return cls(embedder, EntityLinker(concepts, tensors["places"].float()), common)
+def in_style(text: str, style: str, language: Language = "en") -> str:
+    """The text in a style, as captions say it; the text itself for none."""
+    return styled(text, style, language == "zh") if style else text
 
 
 def parse_literally(prompt: str) -> ParsedPrompt:
     """A prompt read word for word: what to keep away from, and what is drawn by a pipeline without a parser."""
     return ParsedPrompt(prompt, prompt, tuple(segments(prompt)), prompt, literal=True, style=named_style(prompt))
+
+
+class PromptParser:
+    """Parses prompts.
+
+    Args:
+        embedder: the space that the vectors were made in.
+        concepts: what can be drawn; their numbers are those of the reference drawings.
+        vectors: (M, 128) of all their names, one after the other.
+        table: the table of words.
+    """
+
+    def __init__(self, embedder: Embedder, concepts: Sequence[Concept], vectors: Tensor, table: WordTable) -> None:
+        self.embedder, self.concepts, self.vectors, self.table = embedder, tuple(concepts), vectors, table
+        counts = [sum(map(len, one.names.values())) for one in concepts]
+        self._owners = torch.arange(len(concepts)).repeat_interleave(torch.tensor(counts, dtype=torch.long))
+        self._scenes = SceneReader(concepts)
+        self.parse = lru_cache(REMEMBERED)(self._parse)
+
+    # --- Parsing ---
+
+    def _parse(self, prompt: str) -> ParsedPrompt:
+        """What a prompt asks for, and how it is drawn. Refused where a weight is out of range."""
+        runs = segments(prompt)
+        if quoted := QUOTED.fullmatch(prompt):
+            return parse_literally(next(text for text in quoted.groups() if text is not None))
+        if not self.concepts:
+            return parse_literally(prompt)
+        text = "".join(run.text for run in runs)
+        style = named_style(text)
+        if SUM in text:
+            return self._sum(prompt, style)
+        tokens, lettering = _lettering(text, tokenise(text, self.table))
+        scene = self._scenes.read(tokens)
+        parts = tuple(self._parts(text, tokens, scene))
+        literal = text != prompt or not scene.entities
+        drawing = self._drawn(text, scene, style, lettering, language_of(text))
+        exact = all(part.state == "drawn" for part in parts) and all(one.is_exact for one in scene.entities)
+        encoded = prompt if literal or exact else drawing.encoded
+        description = prompt if exact and scene.entities else drawing.description
+        silent = "".join(run.text for run in runs if run.weight)  # a weight of 0 takes a word away
+        target = drawing.target if silent == text else None
+        return replace(
+            drawing,
+            text=prompt,
+            encoded=encoded,
+            segments=tuple(segments(encoded)),
+            description=description,
+            literal=literal,
+            target=target,
+            entities=tuple(scene.entities),
+            relations=tuple(scene.relations),
+            parts=parts,
+            lettering=lettering,
+            layout=None if text != prompt else drawing.layout,
+            blend=() if text != prompt else drawing.blend,
+        )
+
+    def _drawn(self, text: str, scene: Scene, style: str, lettering: str, language: Language) -> ParsedPrompt:
+        """How a scene is drawn: as one drawing, or several in boxes."""
+        if not scene.entities:
+            return ParsedPrompt(
+                text, text, description=text, style=style, background=scene.background, lettering=lettering
+            )
+        drawings: list[tuple[ParsedPrompt, Box]] = []
+        boxes = arrange(scene, self.concepts)
+        for number, box in boxes or [(0, WHOLE)]:
+            drawings += self._thing(scene, number, box, style, language)
+        if lettering:
+            drawings = self._lettered(scene, drawings, lettering, style)
+        description = self.describe(scene.entities, style, language)
+        if len(drawings) == 1 and not boxes and not scene.background and not lettering:
+            return replace(drawings[0][0], style=style)
+        layout = Layout(tuple(one for one, _ in drawings), tuple(box for _, box in drawings), scene.background)
+        return ParsedPrompt(
+            text, description, description=description, style=style, background=scene.background, layout=layout
+        )
+
+    def _thing(
+        self, scene: Scene, number: int, box: Box, style: str, language: Language
+    ) -> list[tuple[ParsedPrompt, Box]]:
+        """The drawings of an entity: itself, and what is laid on it."""
+        entity, concept = scene.entities[number], self.concepts[scene.entities[number].concept]
+        other = next((other for subject, other in scene.blends if subject == number), None)
+        if other is not None and self.concepts[other].is_a("role"):  # an astronaut with a cat's face
+            in_costume = self.face_of(entity), replace(entity, concept=other, name="", is_exact=False)
+            places = [within(place, box) for place in COSTUME]
+            return [(self.drawing(one, style, language), place) for one, place in zip(in_costume, places, strict=True)]
+        close_up = box.close_up or other is not None or entity.faces
+        drawing = self.drawing(self.face_of(entity) if close_up else entity, style, language)
+        if other is not None:
+            blended = self.drawing(replace(entity, concept=other, name="", is_exact=False), style, language)
+            return [(replace(drawing, blend=((0.5, blended), (0.5, drawing)), target=None), box)]
+        if not entity.faces or concept.is_face or concept.group == PEOPLE:
+            return [(drawing, box)]
+        expression = Entity(self._scenes.number_of.get(entity.faces[-1], entity.concept))
+        if concept.has_eyes or (style and style_of(style).finish is Finish.INK):
+            face = self.drawing(expression, style, language)
+            return [(replace(drawing, blend=((FACE_SHARE, face), (1 - FACE_SHARE, drawing)), target=None), box)]
+        face = self.drawing(expression, FEATURES_STYLE, "en")
+        return [(drawing, box), (face, replace(box if box != WHOLE else FEATURES, anchor="face", z=box.z + 1))]
+
+    def _lettered(
+        self, scene: Scene, drawings: list[tuple[ParsedPrompt, Box]], words: str, style: str
+    ) -> list[tuple[ParsedPrompt, Box]]:
+        """With words on the one thing that has room for them, or in a balloon beside who says them."""
+        first = self.concepts[scene.entities[0].concept]
+        if len(drawings) == 1 and first.is_a("clothes_to_print", "surface", "page"):
+            return [(drawings[0][0], replace(WHOLE, lettering=words))]
+        balloon = self.drawing(Entity(self._scenes.number_of["speech balloon"]), style, "en")
+        moved = [
+            (one, within(replace(box, close_up=True) if len(drawings) == 1 else box, SPEAKER)) for one, box in drawings
+        ]
+        return [*moved, (balloon, replace(BALLOON, lettering=words))]
+
+    def _sum(self, text: str, style: str) -> ParsedPrompt:
+        """Of "panda + pineapple" the one that has a face in the middle of the other; else the first thing alone."""
+        parsed = [self.parse(one) for one in text.split(SUM) if one.strip()]
+        entities = [one.entities[0] for one in parsed if one.entities]
+        eyed = [one for one in entities if self.concepts[one.concept].has_eyes]
+        others = [one for one in entities if one not in eyed]
+        description = SUM.join(one.description for one in parsed)
+        whole = replace(parse_literally(text), description=description, literal=False, entities=tuple(entities))
+        if len(parsed) != 2 or len(eyed) != 1 or len(others) != 1 or any(one.literal for one in parsed):
+            return whole
+        drawn = self.drawing(others[0], style, "en"), self.drawing(self.face_of(eyed[0]), style, "en")
+        return replace(whole, layout=Layout(drawn, (BACKDROP, replace(BACKDROP, z=1, anchor="middle"))))
+
+    def drawing(self, entity: Entity, style: str, language: Language) -> ParsedPrompt:
+        """The prompt of a drawing of one entity, whatever its number."""
+        caption = in_style(self.phrase(replace(entity, count=1), language), style, language)
+        paint = entity.paint
+        if paint in COLOURS and (not COLOURS[paint].paint or self.concepts[entity.concept].group == PEOPLE):
+            paint = ""
+        target = Target(entity.concept, paint, entity.gender)
+        return ParsedPrompt(caption, caption, tuple(segments(caption)), caption, style=style, target=target)
+
+    def phrase(self, entity: Entity, language: Language) -> str:
+        """What captions call an entity, with its colour, number and skin tone."""
+        concept = self.concepts[entity.concept]
+        called = concept.names.get(language) or concept.english_names
+        name = entity.name if entity.name in concept.all_names else called[0]
+        name = next((one for one in called if entity.gender and entity.gender in one.split()), name)
+        for colour in entity.colours:  # "a blue apple" is no red one
+            for word in (colour_words((one,), language) for one in COLOURS if one != colour):
+                name = re.sub(rf"(?<![a-z]){word}(?![a-z])", "", name).strip() or name
+        colour = colour_words(entity.colours, language) if entity.colours else ""
+        if language == "zh":
+            number = f"{NUMBERS['zh'][entity.count]}个" if entity.count > 1 else ""
+            skin = f"，{SKIN_ZH[entity.skin]}" if entity.skin else ""
+            return number + (f"{colour}的{name}" if colour else name) + skin
+        noun, skin = f"{colour} {name}".strip(), f", {SKIN_EN[0].format(entity.skin)}" if entity.skin else ""
+        if entity.count > 1:
+            return f"{NUMBERS['en'][entity.count]} {plural(noun)}{skin}"
+        return (article(noun) if colour else noun) + skin
+
+    def face_of(self, entity: Entity) -> Entity:
+        """Of an animal its face, where that is a concept and drawn from the front; else the entity."""
+        concept = self.concepts[entity.concept]
+        if concept.group != ANIMALS or concept.is_a("from_the_side"):
+            return entity
+        number = self._scenes.number_of.get(f"{concept.english_names[0]} face")
+        return entity if number is None else replace(entity, concept=number, name="")
+
+    def describe(self, entities: Sequence[Entity], style: str, language: Language) -> str:
+        """What is drawn, in words."""
+        phrases = [self.phrase(entity, language) for entity in entities]
+        return in_style(("，" if language == "zh" else ", ").join(phrases), style, language)
+
+    # --- What becomes of each word ---
+
+    def _parts(self, text: str, tokens: Sequence[Token], scene: Scene) -> list[Part]:
+        parts = []
+        for row, state in sorted(scene.states.items()):
+            token, number = tokens[row], scene.drawn_as.get(row)
+            language: Language = "zh" if token.language == "zh" else "en"
+            drawn_as = self._name(number, language) if number is not None else ""
+            names = token.word.concepts if token.word else ()
+            numbers = [self._scenes.number_of[name] for name in names if name in self._scenes.number_of]
+            if state != "drawn" and not numbers:
+                numbers = self.nearest(token.text, OFFERED)
+            near = [self._name(one, language) for one in numbers]
+            nearest = tuple(name for name in dict.fromkeys(near) if name and name != drawn_as)
+            typed = text[token.start : token.end]
+            parts.append(Part(typed, token.start, state, drawn_as, nearest, token.text if token.typed else ""))
+        return parts
+
+    def _name(self, number: int, language: Language) -> str:
+        names = self.concepts[number].names
+        return (names.get(language) or names.get("en") or ("",))[0]
+
+    def nearest(self, text: str, count: int) -> list[int]:
+        """The concepts whose names lie nearest to a text in the space."""
+        cosines = self.vectors @ self.embedder.text([text])[0]
+        best = torch.full((len(self.concepts),), -1.0).scatter_reduce(0, self._owners, cosines, "amax")
+        drawable = [number for number in best.argsort(descending=True).tolist() if self.concepts[number].group]
+        return drawable[:count]
+
+    def read(self, text: str, negative: str = "") -> Reading:
+        """What becomes of each word of a prompt beside a negative one. Refused where a weight is out of range."""
+        parsed = self.parse(text)
+        drawn = {(one.start, one.concept) for one in beside(parsed, negative, self).entities}
+        gone = [one for one in parsed.entities if (one.start, one.concept) not in drawn]
+        parts = tuple(
+            replace(part, state="left_out", drawn_as="")
+            if any(one.start <= part.start < one.end for one in gone)
+            else part
+            for part in parsed.parts
+        )
+        return Reading(text, parts, self.instead(text))
+
+    def instead(self, text: str) -> tuple[str, ...]:
+        """Prompts to take in the place of one that names nothing that can be drawn: the things nearest in meaning to
+        its words; () of a prompt that names something, or is read word for word."""
+        parsed = self.parse(text)
+        if not self.concepts or parsed.entities or parsed.lettering or QUOTED.fullmatch(text):
+            return ()
+        language = language_of(text)
+        near = [name for part in parsed.parts for name in part.nearest]
+        names = dict.fromkeys([*near, *(self._name(number, language) for number in self.nearest(plain(text), OFFERED))])
+        return tuple(islice((article(name) if language == "en" else name for name in names if name), OFFERED))
+
+    # --- Files ---
+
+    def save(self, root: Path, space: str = "", split: str = "") -> Path:
+        """Write the part and enter it in the manifest; `space` is the digest of the parts it is of, `split` that of its
+        pictures."""
+        known = [{"names": one.names, "keywords": one.keywords, "group": one.group} for one in self.concepts]
+        return save_table(
+            of_split(PART, split), root, {"places": self.vectors.to(torch.float16)}, {"space": space, "known": known}
+        )
+
+    @classmethod
+    def load(cls, embedder: Embedder, root: Path | None = None, split: str = "") -> "PromptParser":
+        """What ships, or lies under `root`; WeightsError where it is missing or altered."""
+        tensors, _ = load_table(of_split(PART, split), root)
+        return cls(embedder, load_concepts(root, split), tensors["places"].float(), WordTable.load(root))
+
+
+def load_concepts(root: Path | None = None, split: str = "") -> list[Concept]:
+    """The concepts that the part lists, in the order of their numbers; WeightsError where it is missing or altered."""
+    rows = load_table(of_split(PART, split), root)[1]["known"]
+    return [
+        Concept(
+            {language: tuple(names) for language, names in row["names"].items()}, tuple(row["keywords"]), row["group"]
+        )
+        for row in rows
+    ]
+
+
+def _lettering(text: str, tokens: list[Token]) -> tuple[list[Token], str]:
+    """The tokens without words that are only to be written ("a sign that says OPEN"), and these words, "" for none."""
+    for says in (token for token in tokens if token.has("says")):
+        match = _WRITTEN.match(text, says.end)
+        following = next((token for token in tokens if token.start >= says.end), None)
+        if match and match[2] and following is not None and following.has("relation"):  # "yelling at a cloud"
+            continue
+        words = (match[1] or match[2]).strip() if match else ""
+        rest = [token for token in tokens if token.end <= says.start or (match and token.start >= match.end())]
+        if match and 0 < len(words) <= LONGEST_LETTERING and rest:
+            return rest, words
+    return tokens, ""
 
 
 _BETWEEN = " ,;，；。、"
@@ -154,8 +362,7 @@ def beside(prompt: ParsedPrompt, negative: str, parser: PromptParser | None) -> 
         first, *others = _NEXT.split(run.text)
         clause_runs[-1].append(Segment(first, run.weight))
         clause_runs += [[Segment(text, run.weight)] for text in others]
-    clauses = tuple(_read(tuple(one), parser, bool(prompt.layout)) for one in clause_runs)
-    return _without(prompt, clauses, parser.linker.concepts)
+    return _without(prompt, tuple(_read_clause(runs, parser) for runs in clause_runs), parser)
 
 
 def in_paint(prompt: ParsedPrompt, paint: str) -> ParsedPrompt:
@@ -164,9 +371,12 @@ def in_paint(prompt: ParsedPrompt, paint: str) -> ParsedPrompt:
     if not (paint and prompt.target and prompt.target.unwanted):
         return prompt
     language = language_of(prompt.encoded)
-    unwanted = "|".join(colour_words((one,), language) for one in prompt.target.unwanted)
-    plain = re.sub(rf"\b(?:{unwanted})\b *", "", prompt.encoded)  # a red apple, but an orange is one in any colour
-    painted = with_expression(colour_words((paint,), language), plain if core(plain) else prompt.encoded)
+    unwanted = "|".join(colour_words((colour,), language) for colour in prompt.target.unwanted)
+    noun = re.sub(
+        rf"\b(?:an?|{unwanted})\b *|(?:{unwanted})的", "", prompt.encoded
+    )  # but an orange is one in any colour
+    noun, colour = noun or prompt.encoded, colour_words((paint,), language)
+    painted = f"{colour}的{noun}" if language == "zh" else article(f"{colour} {noun}")
     away = tuple(clause for clause in prompt.away if not clause.colours)
     return replace(prompt, encoded=painted, segments=tuple(segments(painted)), away=away)
 
@@ -178,45 +388,37 @@ def led_away(prompt: ParsedPrompt) -> ParsedPrompt:
     return ParsedPrompt("", "", tuple(runs))
 
 
-def _read(clause: tuple[Segment, ...], parser: PromptParser, several: bool) -> Clause:
-    """A clause as it is understood beside `several` things or one. One that names a thing or the background says
-    nothing of the colours of others; where it has none, to look for things in it would take time for nothing."""
-    text = "".join(run.text for run in clause).strip(_BETWEEN).lower()
-    colours = tuple(one for language in LEXICONS for one in colours_in(text, language))
-    entities = parser.entities(text) if several or colours else []
-    named = frozenset(one.concept for entity in entities for one in (entity, parser.close_up(entity)))
-    return Clause(clause, named, () if named or background_phrase(text) else colours)
+def _read_clause(runs: Sequence[Segment], parser: PromptParser) -> Clause:
+    """A clause of a negative prompt. Where it names a thing or the background it says nothing of the colours of
+    others."""
+    text = "".join(run.text for run in runs).strip(_BETWEEN)
+    parsed, tokens = parser.parse(plain(text)), tokenise(text, parser.table)
+    concepts = {one.concept for entity in parsed.entities for one in (entity, parser.face_of(entity))}
+    colours = tuple(colour for token in tokens if (colour := token.use("colour")))
+    return Clause(tuple(runs), frozenset(concepts), () if concepts or parsed.background else colours)
 
 
-def _without(prompt: ParsedPrompt, negative: tuple[Clause, ...], concepts: Sequence[Concept]) -> ParsedPrompt:
+def _without(prompt: ParsedPrompt, negative: tuple[Clause, ...], parser: PromptParser) -> ParsedPrompt:
     """The prompt without the things that the negative prompt names, unless nothing would be left; and where it asks
-    for no colour, with the colours that its reference drawing is not to have. Those of people are told by their skin
-    and hair: they stay."""
+    for no colour, with the colours that its reference drawing is not to have. People keep theirs: skin and hair."""
     layout, target = prompt.layout, prompt.target
     if layout is None:
-        if target is not None and not target.paint and concepts[target.concept].group != PEOPLE:
+        if target is not None and not target.paint and parser.concepts[target.concept].group != PEOPLE:
             colours = dict.fromkeys(colour for clause in negative for colour in clause.colours)
             target = replace(target, unwanted=tuple(colours))
         return replace(prompt, target=target, away=negative)
     named, drawn = _named(negative), list(zip(layout.prompts, layout.boxes, strict=True))
     remaining = [(one, box) for one, box in drawn if not _drawn(one) & named] or drawn
-    gone = named & _drawn(prompt) if len(remaining) < len(drawn) else set()
+    gone = named & _drawn(prompt) if len(remaining) < len(drawn) else set[int]()
     left = tuple(clause for clause in negative if not clause.concepts & gone)
-    prompts, boxes = tuple(_without(one, left, concepts) for one, _ in remaining), tuple(box for _, box in remaining)
-    prompt = _without_entities(prompt, _named(set(negative) - set(left)))
-    alone = len(prompts) == 1 < len(drawn) and not layout.background
-    laid = replace(prompt, layout=Layout(prompts, boxes, layout.background), away=negative)
-    return replace(prompts[0], entities=prompt.entities) if alone else laid
-
-
-def _without_entities(prompt: ParsedPrompt, gone: set[int]) -> ParsedPrompt:
-    """The prompt with what is said of it when some of its concepts are gone."""
-    if not gone:
-        return prompt
+    prompts = tuple(_without(one, left, parser) for one, _ in remaining)
+    gone = _named(set(negative) - set(left))
     entities = tuple(entity for entity in prompt.entities if entity.concept not in gone)
-    text = SUM.join(entity.text.strip() for entity in entities) + background_phrase(prompt.text)
-    description = in_style(text, prompt.style, language_of(prompt.text))
-    return replace(prompt, entities=entities, description=description)
+    if len(prompts) == 1 < len(drawn) and not layout.background:
+        return replace(prompts[0], entities=entities)
+    description = parser.describe(entities, prompt.style, language_of(prompt.text)) if gone else prompt.description
+    laid = Layout(prompts, tuple(box for _, box in remaining), layout.background)
+    return replace(prompt, entities=entities, description=description, layout=laid, away=negative)
 
 
 def _named(clauses: Collection[Clause]) -> set[int]:

@@ -10,7 +10,6 @@ from functools import cache
 from itertools import chain
 
 from models.data.clips import MOTION_TEMPLATES, MOTIONS, SYNONYMS
-from models.lexicon import any_of
 
 _FRAMES_EN = ("animated sticker of", "an animation of", "animation of", "animated", "everything", "that", "in a loop")
 _FRAMES_ZH = ("动态表情", "动画", "动态", "一起", "在动")
@@ -19,7 +18,8 @@ _LEFT_OVER_ZH = re.compile(r"[在的，、]+(?=$|[，。])|^[在的，、]+")
 
 def _pattern(words: Iterable[str]) -> re.Pattern[str]:
     """Any of the words, the longest first, so that those of captions are found whole: "slides to the left"."""
-    english, chinese = (any_of({word for word in words if word.isascii() is ascii}) for ascii in (True, False))
+    longest_first = [re.escape(word) for word in sorted(words, key=len, reverse=True)]
+    english, chinese = ("|".join(w for w in longest_first if w.isascii() is ascii) or "(?!)" for ascii in (True, False))
     return re.compile(rf"\b(?:{english})\b|{chinese}", re.IGNORECASE)
 
 

@@ -20,7 +20,7 @@ from models.data.grammar import stream
 from models.data.pixels import resized, to_tensor
 from models.data.variety import can_be_mirrored
 from models.data.world import Picture, World, evenly, pictures_by_concept
-from models.prompts.normalise import GENDERS
+from models.prompts.parsed import GENDERS
 from models.references.drawing import COARSE, disagreement, enlarged, morphed, typical
 from models.references.store import SIDE, ReferenceStore, packed, unpacked
 from models.sampling.guidance import LatentMirror

@@ -22,7 +22,7 @@ from PIL import Image
 
 from models.data.colours import black_and_white, colour_shares, hue_shift, oklab, srgb
 from models.data.pixels import SIZE, put, resized
-from models.prompts.normalise import BLACK_AND_WHITE
+from models.prompts.parsed import BLACK_AND_WHITE
 
 # DIS (arXiv 1603.03590) cuts a picture into as many stripes as there are threads, and flows differ where stripes meet.
 cv2.setNumThreads(1)

@@ -31,7 +31,7 @@ from transformers.feature_extraction_utils import FeatureExtractionMixin
 from models.data.colours import PAINTS, colour_shares, main_colours
 from models.data.grammar import stream
 from models.data.pixels import SAME_DRAWING, premultiply, thumbs, unpremultiply
-from models.prompts.normalise import GENDERS
+from models.prompts.parsed import GENDERS
 from models.references.drawing import enlarged, morphed, painted
 from models.sampling.guidance import LatentMirror
 from models.weights import (

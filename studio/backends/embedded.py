@@ -54,8 +54,7 @@ if TYPE_CHECKING:
     from models.pipelines.conditioning import Blend
     from models.pipelines.image import ImagePipeline
     from models.pipelines.video import ClipPipeline
-    from models.prompts.reader import Reader
-    from models.prompts.vocabulary import Vocabulary
+    from models.prompts.parser import PromptParser
     from models.sampling.loop import Sampling
     from models.space import Embedder
     from models.upscaler import Upscaler
@@ -122,8 +121,7 @@ class Embedded(Backend):
     def __init__(self, root: str | None = None) -> None:
         self.root = Path(root) if root else assets() / "weights"
         self._pipeline: ImagePipeline | None = None
-        self._vocabulary: Vocabulary | None = None
-        self._reader: Reader | None = None  # without the pipeline, with a tenth of its weights
+        self._parser: PromptParser | None = None  # without the pipeline, with a tenth of its weights
         self._enlarge = Enlarger(self.root)
 
     def capabilities(self) -> Capabilities:
@@ -170,15 +168,7 @@ class Embedded(Backend):
             keep_freed_memory()
             silence()
             with weights_needed():
-                pipeline = ImagePipeline.assemble(self.root)
-                self._vocabulary = self._load_vocabulary(pipeline.embedder)
-            self._pipeline = pipeline
-
-    def _load_vocabulary(self, embedder: "Embedder") -> "Vocabulary | None":
-        """None for weights without one."""
-        from models.prompts.vocabulary import PART, Vocabulary
-
-        return Vocabulary.load(embedder, self.root) if PART in listed_parts(self.root) else None
+                self._pipeline = ImagePipeline.assemble(self.root)
 
     @property
     def tasks(self) -> Mapping[str, Handler]:
@@ -326,43 +316,32 @@ class Embedded(Backend):
 
     def _read(self, request: ReadRequest) -> Iterator[Event]:
         from models.prompts.parser import PromptParser
-        from models.prompts.reader import Reader
         from models.space import Embedder
 
         if self._pipeline and self._pipeline.parser:
-            self._reader = Reader(self._pipeline.parser, self._vocabulary)
-        elif self._reader is None:
+            self._parser = self._pipeline.parser
+        elif self._parser is None:
             silence()
             with weights_needed():
-                parser = PromptParser.load(Embedder.load(self.root), self.root)
-                self._reader = Reader(parser, self._load_vocabulary(parser.embedder))
-        yield from (self._reader.read(text, request.negative) for text in request.texts)
+                self._parser = PromptParser.load(Embedder.load(self.root), self.root)
+        yield from (self._parser.read(text, request.negative) for text in request.texts)
 
     def _refuse_unknown(self, request: ImageRequest) -> None:
         """Refused where only words say what to draw, and they name nothing that can be drawn."""
-        from models.prompts.reader import Reader
-
         parser = self._pipeline.parser if self._pipeline else None
         if parser is None or request.like or request.mix or request.image:
             return
-        if instead := Reader(parser, self._vocabulary).instead(request.prompt):
+        if instead := parser.instead(request.prompt):
             raise Refused("reading.nothing", text=request.prompt, instead=list(instead))
 
     def _unknown(self, request: ImageRequest) -> tuple[Unknown, ...]:
-        """Words of the request that are not drawn; () for weights without a vocabulary."""
-        from models.prompts.parser import parse_literally
-        from models.prompts.vocabulary import not_drawn
-
-        if self._vocabulary is None:
+        """Words of the request that are not drawn; () for weights without a parser."""
+        if (parser := self._loaded().parser) is None:
             return ()
         texts = [*summands(request.prompt), *(part.text for part in request.mix)]
-        parser = self._loaded().parser
-        read = parser.parse if parser and parser.linker.concepts else parse_literally
-        prompts = [read(text) for text in texts if text.strip()]
-        missing = [(prompt, *words) for prompt in prompts for words in not_drawn(prompt, self._vocabulary)]
-        # In a parsed prompt, an alias that names nothing there ("knight") is not drawn.
-        known = {word for prompt, word, _ in missing if prompt.literal and parser and parser.is_understood(word)}
-        return tuple(Unknown(word, nearest) for _, word, nearest in missing if word not in known)
+        parts = [part for text in texts if text.strip() for part in parser.parse(text).parts]
+        missing = {part.text: part.nearest for part in parts if part.state != "drawn"}
+        return tuple(Unknown(word, nearest) for word, nearest in missing.items())
 
     # --- Models -------------------------------------------------------------------------------------------------------
 
@@ -498,7 +477,7 @@ def _parts(request: ImageRequest) -> tuple[list[tuple[float, Any]], bool]:
 
 def _words(request: ImageRequest) -> list[str]:
     """The summands of the prompt, each in the style of the request, or in the style that the last one names."""
-    from models.prompts.normalise import named_style
+    from models.prompts.parser import named_style
 
     words = summands(request.prompt)
     last = named_style(words[-1]) if len(words) > 1 else ""

@@ -1,0 +1,221 @@
+"""Tokens: words and phrases of a prompt with what the lexicon and the table of words know of each.
+
+A text is cut at the longest phrases that either knows. English is read from the left; a run of Chinese characters,
+which has no spaces, is cut into its likeliest words. An emoji is a token.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from models.lexicon import closed_classes
+from models.prompts.words import Word, WordTable
+
+LONGEST = {"en": 5, "zh": 8}  # words, or characters, of a phrase
+MISTYPED = range(4, 25)  # letters of a word that may be another with a mistake
+RAREST, NAMED, CLOSED = 9.0, 3.5, 5.0  # Zipf frequencies: log10 of 10^9 words; of names and of closed classes, at least
+# What a part of an emoji's sequence says.
+_PARTS = {
+    chr(0x1F3FB + i): ("skin", t) for i, t in enumerate(("light", "medium-light", "medium", "medium-dark", "dark"))
+}
+_PARTS |= {
+    "👩": ("gender", "woman"),
+    "\u2640": ("gender", "woman"),
+    "👨": ("gender", "man"),
+    "\u2642": ("gender", "man"),
+}
+_DRESS = "[\ufe0f\U0001f3fb-\U0001f3ff]"  # a variation selector, a skin tone
+_SIGN = "[\u203c-\u3299\U0001f000-\U0001faff]"
+_UNIT = re.compile(
+    r"(?P<stop>[,，.。;；、!！?？:：()\n&+])"
+    r"|(?P<emoji>[0-9#*]\ufe0f?\u20e3|[\U0001f1e6-\U0001f1ff]{2}|\U0001f3f4[\U000e0020-\U000e007f]+"
+    rf"|{_SIGN}{_DRESS}*(?:\u200d{_SIGN}{_DRESS}*)*)"
+    r"|(?P<zh>[\u3400-\u9fff]|(?<![a-z\d])[a-z](?=[\u3400-\u9fff]))"
+    r"|(?P<en>[^\W_\u3400-\u9fff]+(?:['’][^\W_\u3400-\u9fff]+)*)"
+)
+
+
+@dataclass(frozen=True)
+class Token:
+    """A piece of a prompt.
+
+    Attributes:
+        text: in small letters.
+        start, end: where it stands.
+        language: "en", "zh", "emoji", or "stop" of a punctuation mark.
+        uses: its closed classes, as `closed_classes` has them.
+        word: its row of the table of words; None where there is none.
+        typed: what was typed in its place, "" where it is spelled right.
+    """
+
+    text: str
+    start: int
+    end: int
+    language: str
+    uses: tuple[tuple[str, str], ...] = ()
+    word: Word | None = field(default=None, compare=False)
+    typed: str = ""
+
+    def use(self, kind: str) -> str | None:
+        """Its value in a closed class; None where it is not of that class."""
+        return next((value for of_class, value in self.uses if of_class == kind), None)
+
+    def has(self, *kinds: str) -> bool:
+        return any(kind in kinds for kind, _ in self.uses)
+
+    @property
+    def gender(self) -> str:
+        """That of one of its words: "woman" of "woman cook"; "" where none has one."""
+        uses = (use for word in (self.text, *self.text.split(), *self.text) for use in closed_classes().get(word, ()))
+        return next((value for kind, value in (*self.uses, *uses) if kind == "gender"), "")
+
+    @property
+    def is_drawn(self) -> bool:
+        return self.word is not None and self.word.is_drawn
+
+
+def tokenise(text: str, table: WordTable) -> list[Token]:
+    """The tokens of a text, in order; what lies between them is spaces and marks that say nothing."""
+    low = text.lower() if len(text.lower()) == len(text) else text
+    low = low.replace("’", "'")
+    units = [(match.lastgroup or "", *match.span()) for match in _UNIT.finditer(low)]
+    spans = [span for run in _runs(units, low) for span in _spans(run)]
+    keys = {span: _key(low, *span) for span in spans}
+    rows = table.look_up(form for key in keys.values() for form in _forms(key))
+    tokens: list[Token] = []
+    for language, start, end in units:
+        if language == "stop":
+            tokens.append(Token(low[start:end], start, end, "stop", closed_classes().get(low[start:end], ())))
+    for run in _runs(units, low):
+        spans = _cut(run, lambda span: _cost(keys[span], rows))
+        tokens += [_token(low, span, rows) for span in spans]
+    return _corrected(sorted(tokens, key=lambda token: token.start), table)
+
+
+Unit = tuple[str, int, int]
+Span = tuple[int, int]
+
+
+def _runs(units: Sequence[Unit], low: str) -> Iterator[list[Unit]]:
+    """Units of one language with nothing but spaces and hyphens between them."""
+    number, previous = 0, ("", 0, 0)
+    numbered = []
+    for unit in units:
+        joined = unit[0] == previous[0] != "emoji" and re.fullmatch(r"[\s\-'_]*", low[previous[2] : unit[1]])
+        number += not joined
+        numbered.append((number, unit))
+        previous = unit
+    for _, group in groupby(numbered, key=lambda pair: pair[0]):
+        run = [unit for _, unit in group]
+        if run[0][0] != "stop":
+            yield run
+
+
+def _spans(run: Sequence[Unit]) -> Iterator[Span]:
+    longest = LONGEST.get(run[0][0], 1)
+    for first in range(len(run)):
+        yield from ((run[first][1], one[2]) for one in run[first : first + longest])
+
+
+def _key(low: str, start: int, end: int) -> str:
+    """How lexicon and table write what stands there."""
+    text = re.sub(r"\s+", " ", low[start:end])
+    return re.sub(_DRESS, "", text)
+
+
+def _forms(key: str) -> tuple[str, ...]:
+    return (key, key.replace("-", " "), key.replace(" ", "-"), key.removesuffix("'s"))
+
+
+def _is_known(key: str, rows: dict[str, Word]) -> bool:
+    return any(form in rows or form in closed_classes() for form in _forms(key))
+
+
+def _cost(key: str, rows: dict[str, Word]) -> float:
+    """Of Chinese -log10 of the probability of a piece, of an unknown character that of a rare one; of English 1, so
+    that there are as few pieces as can be. Of an unknown phrase it is infinite."""
+    if not "\u3400" <= key[-1] <= "\u9fff":
+        score = max((rows[form].score for form in _forms(key) if form in rows), default=0.0)  # of equals the surer ones
+        return 1.0 - 0.1 * score if _is_known(key, rows) or not re.search("[ -]", key) else math.inf
+    frequency = rows[key].frequency if key in rows else 0.0
+    if key in closed_classes():
+        frequency = max(frequency, CLOSED)
+    elif key in rows and rows[key].origin != "cc-cedict":
+        frequency = max(frequency, NAMED)
+    return RAREST - frequency if frequency or len(key) == 1 else math.inf
+
+
+def _token(low: str, span: Span, rows: dict[str, Word]) -> Token:
+    key = _key(low, *span)
+    form = next((form for form in _forms(key) if form in rows or form in closed_classes()), key)
+    word = rows.get(form)
+    is_chinese = "\u3400" <= key[0] <= "\u9fff"
+    language = word.language if word and word.language == "emoji" else "zh" if is_chinese else "en"
+    uses = list(closed_classes().get(form, ()))
+    if word and "v" in word.pos and word.base != form:  # any form of a verb
+        uses += [
+            use for use in closed_classes().get(word.base, ()) if use[0] in ("relation", "says") and use not in uses
+        ]
+    if language == "emoji":
+        uses += [use for sign, use in _PARTS.items() if sign in low[slice(*span)]]
+    return Token(form, *span, language, tuple(uses), word)
+
+
+def _cut(run: Sequence[Unit], cost: Callable[[Span], float]) -> list[Span]:
+    """The pieces of a run whose costs are least in all (a unigram model, as in jieba); of equals those whose last
+    piece, the head, is longest."""
+    best: list[tuple[float, list[Span]]] = [(0.0, [])]
+    for end in range(1, len(run) + 1):
+        options = []
+        for first in range(max(0, end - LONGEST.get(run[0][0], 1)), end):
+            span = run[first][1], run[end - 1][2]
+            options.append((best[first][0] + cost(span), [*best[first][1], span]))
+        best.append(min(options, key=lambda option: option[0]))
+    return best[-1][1]
+
+
+def _corrected(tokens: list[Token], table: WordTable) -> list[Token]:
+    """Tokens with a word of the table in the place of one that differs from it by one letter, and is none itself."""
+    unknown = [t for t in tokens if t.language == "en" and not t.word and not t.uses and len(t.text) in MISTYPED]
+    if not unknown:
+        return tokens
+    edits = {token.text: _edits(token.text) for token in unknown if token.text.isascii() and token.text.isalpha()}
+    rows = table.look_up(edit for some in edits.values() for edit in some)
+    repaired = {}
+    for text, some in edits.items():
+        known = [edit for edit in some if edit[0] == text[0]]  # a slip of the hand seldom hits the first letter
+        known = [edit for edit in known if edit in closed_classes() or (edit in rows and rows[edit].language == "en")]
+        # What is drawn is likelier than another word, and a frequent one likelier than a rare one.
+        worth = {
+            edit: (edit in closed_classes() or rows[edit].is_drawn, edit in rows and rows[edit].frequency)
+            for edit in known
+        }
+        if known:
+            repaired[text] = max(known, key=worth.__getitem__)
+    return [
+        Token(
+            repaired[t.text],
+            t.start,
+            t.end,
+            "en",
+            closed_classes().get(repaired[t.text], ()),
+            rows.get(repaired[t.text]),
+            t.text,
+        )
+        if t in unknown and t.text in repaired
+        else t
+        for t in tokens
+    ]
+
+
+def _edits(word: str) -> list[str]:
+    """Words at one deletion, transposition, replacement or insertion (P. Norvig, How to write a spelling corrector)."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    halves = [(word[:i], word[i:]) for i in range(len(word) + 1)]
+    deleted = [a + b[1:] for a, b in halves if b]
+    swapped = [a + b[1] + b[0] + b[2:] for a, b in halves if len(b) > 1]
+    replaced = [a + c + b[1:] for a, b in halves if b for c in letters]
+    inserted = [a + c + b for a, b in halves for c in letters]
+    return list(dict.fromkeys([*deleted, *swapped, *replaced, *inserted]))
