@@ -38,7 +38,6 @@ from models.pipelines.video import PART as VIDEO
 from models.pipelines.video import ClipPipeline, DrawnClip
 from models.prompts.parser import PART as NAMES
 from models.prompts.parser import PromptParser
-from models.prompts.vocabulary import Vocabulary
 from models.references.store import ReferenceStore
 from models.sampling.loop import FAST_SAMPLING, Sampling
 from models.sampling.schedulers import GUIDANCE
@@ -55,7 +54,7 @@ FAST = "fast"  # need not be there; where it is, it draws the last steps of ever
 OPTIONAL = (FAST, MOTION)
 STYLES = {package.set: package.style for package in PACKAGES if package.style}  # of a set as credits name it
 TRAIN = "train"  # the split
-DATA = (NAMES, "vocabulary", "prototypes")  # parts that are made of pictures' names and drawings: two of each ship
+DATA = (NAMES, "prototypes")  # parts that are made of pictures' names and drawings: two of each ship
 IMAGE = (*SPACE, "autoencoder", "dit", NAMES, "prototypes", FAST)
 CAPTIONER = ("captioner", "detector")
 
@@ -114,7 +113,6 @@ class Parts:
     pipeline = part(lambda parts: StickerPipeline.assemble(parts.root, split=parts.split))
     clips = part(lambda parts: ClipPipeline.assemble(parts.root, parts.pipeline))
     captions = part(lambda parts: CaptionPipeline.assemble(parts.root, parts.embedder))
-    vocabulary = part(lambda parts: Vocabulary.load(parts.embedder, parts.root, parts.split))
     parser = part(lambda parts: PromptParser.load(parts.embedder, parts.root, parts.split))
     references = part(lambda parts: ReferenceStore.load(parts.root, parts.split))
     judge = part(lambda parts: Judge.load(parts.root))

@@ -8,7 +8,7 @@ import numpy as np
 from models.data.captions import Language, display_name
 from models.data.grammar import styled
 from models.data.world import Picture, World, fraction
-from models.prompts.normalise import GENDERS
+from models.prompts.parsed import GENDERS
 
 Pair = tuple[Picture, Picture]
 OTHER = dict(zip(GENDERS, reversed(GENDERS), strict=True))

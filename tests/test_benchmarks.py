@@ -35,7 +35,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 
 def test_every_benchmark_is_run_here() -> None:
     files = {path.stem for path in FOLDER.glob("*.py")} - {"timing"}
-    assert files == {"start", "picture", "clip", "memory", "pipelines", "search", "pixels"}
+    assert files == {"start", "picture", "clip", "memory", "pipelines", "search", "pixels", "reading"}
 
 
 def test_a_start_is_measured_against_the_import_of_torch(benchmark: Callable[..., str]) -> None:
@@ -62,6 +62,11 @@ def test_pipeline_benchmarks(benchmark: Callable[..., str], pipelines: Callable[
     assert row["measured"] > 0 and row["estimated"] > 0
     rows = json.loads(benchmark("pipelines", folder, "--steps", 2, "--size", "64", "--repeats", 1, "--json"))
     assert all(bare > 0 and ours > 0 for bare, ours, _ in rows.values()) and len(rows) == 4
+
+
+def test_reading_is_measured_beside_embedding(benchmark: Callable[..., str]) -> None:
+    figures = json.loads(benchmark("reading", "--repeats", 1, "--json"))
+    assert figures["a prompt read, ms"] > 0 and figures["a text embedded, ms"] > 0
 
 
 def test_a_search_is_measured_beside_a_sort(benchmark: Callable[..., str]) -> None:

@@ -20,7 +20,6 @@ HTML = f'<div id="prompt"><textarea></textarea></div><div id="part">{BAR}</div><
     ("text", "first"),
     [
         ("a drag", "a dragon"),
-        ("a do", "a dog"),
         ("a hot d", "a hot dog"),
         ("A pengu", "A penguin"),
         ("一只企", "一只企鹅"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from prompt_kit import knowing_pipe, no_far_names, parser_of, parser_of_concepts  # noqa: F401 - fixtures
+from prompt_kit import knowing_pipe  # noqa: F401 - a fixture
 from queue_kit import artifacts as made
 from queue_kit import picture
 from test_embedded import ask
@@ -23,7 +23,7 @@ from models.data.colours import ground
 from models.data.pixels import unpremultiply
 from models.pipelines.image import Pictures, Progress
 from models.pipelines.sticker import StickerPipeline
-from models.prompts.layout import BACKDROP, BALLOON, FEATURES, MIDDLE, ON_IT, PAIR, SPEAKER, WHOLE, within
+from models.prompts.layout import BACKDROP, BALLOON, FEATURES, PAIR, SPEAKER, WHOLE, within
 from models.prompts.parsed import Box, Layout
 from models.sampling.loop import Sampling
 from studio.backends.embedded import Embedded
@@ -164,11 +164,6 @@ def test_the_studio_draws_as_the_pipeline_does(pipe: StickerPipeline, tmp_path: 
 # --- Prints -----------------------------------------------------------------------------------------------------------
 
 
-def test_on_what_has_no_room_of_its_own_it_is_laid_as_it_was() -> None:
-    found = parser_of("prints").parse("a wrench with a red heart on it").layout
-    assert found and found.boxes == ON_IT
-
-
 def test_a_picture_lies_within_what_it_is_on() -> None:
     """Where there is most room for it, and nothing of the thing's outline is hidden."""
     shirt, heart = np.zeros((128, 128, 4), np.uint8), np.zeros((128, 128, 4), np.uint8)
@@ -265,7 +260,7 @@ def test_eyes_and_mouth_lie_in_the_middle_of_the_thing_and_nowhere_else() -> Non
 
 def test_another_drawing_lies_there_whole() -> None:
     thing = features_picture(("ellipse", (4, 44, 74, 114), (0, 160, 0, 255)))
-    laid = collage(Layout(("thing", "face"), (WHOLE, MIDDLE)), iter([thing, FACE]))
+    laid = collage(Layout(("thing", "face"), (WHOLE, PAIR["printed on"][1])), iter([thing, FACE]))
     skin = (laid == SKIN).all(-1)
     rows, columns = np.nonzero(skin)
     assert np.mean(rows) == pytest.approx(64, abs=6) and np.mean(columns) == pytest.approx(64, abs=3)

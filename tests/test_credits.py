@@ -22,13 +22,13 @@ from models.data.packages import LINKED, PACKAGES
 from models.data.pixels import fit, resized
 from models.pipelines.image import Pictures
 from models.pipelines.sticker import StickerPipeline
-from models.prompts.build import build_parser
 from models.prompts.parsed import Box, Layout
 from models.prompts.parser import parse_literally
 from models.references.build import build_references
 from models.references.credits import Credit, by_set, credit, lines
 from models.sampling.loop import Sampling
 from models.space import Embedder
+from models.train.vocabulary import build_parser
 from studio import media
 from studio.api import v1
 from studio.backends.embedded import Embedded

@@ -15,7 +15,7 @@ import tiny_parts  # noqa: F401 - packs quickly
 import torch
 from fixture_world import fixture_world
 from PIL import Image
-from prompt_kit import BagOfWords
+from prompt_kit import BagOfWords, world_parser
 from safetensors.torch import load, save
 from tiny_parts import save_tiny_parts
 from torch import Tensor
@@ -23,7 +23,6 @@ from torch import Tensor
 from models.data.pixels import resized
 from models.data.world import Picture, World, pictures_by_concept
 from models.pipelines.sticker import StickerPipeline
-from models.prompts.build import build_parser
 from models.references.build import build_references, nearest_neighbours
 from models.references.drawing import aligned, morphed, typical
 from models.references.store import NEIGHBOUR_SHARE, SIDE, STRIP, Atlas, ReferenceStore, packed, unpacked
@@ -221,7 +220,7 @@ def test_what_a_style_has_drawn_needs_no_kin(tmp_path: Path) -> None:
         any(row == other and style == own for (_, own), other in built.drawn.items())
         for (_, style), row in built.neighbours.items()
     )
-    build_parser(BagOfWords(), world).save(tmp_path)  # type: ignore[arg-type]
+    world_parser(world).save(tmp_path)
     built.save(tmp_path)
     again = ReferenceStore.load(tmp_path)
     assert again.neighbours == built.neighbours and again.drawn == built.drawn
@@ -242,7 +241,7 @@ def test_a_thing_is_half_its_kin_in_that_style_alone() -> None:
 def test_a_prompt_begins_from_the_kin_of_its_style(tmp_path: Path) -> None:
     pipe = StickerPipeline.assemble(save_tiny_parts(tmp_path), torch.float32)
     world = fixture_world()
-    pipe.parser = build_parser(BagOfWords(), world)  # type: ignore[arg-type]
+    pipe.parser = world_parser(world)
 
     def drafts(store: ReferenceStore) -> Tensor:
         pipe.references = store

@@ -9,7 +9,7 @@ import pytest
 from conftest import sentence_of
 from fixture_world import fixture_world
 from PIL import Image
-from prompt_kit import FEW, parser_of_concepts
+from prompt_kit import few
 from queue_kit import ask_of as ask
 from queue_kit import picture
 from tiny_parts import save_tiny_captioner, save_tiny_parts, save_tiny_video
@@ -22,9 +22,7 @@ from models.dit import DiT
 from models.messages import Refused
 from models.pipelines import caption
 from models.pipelines.sticker import StickerPipeline
-from models.prompts.parser import PromptParser
 from models.prompts.still import still_prompt
-from models.prompts.vocabulary import Vocabulary, Words
 from models.sampling.schedulers import DEFAULT_SCHEDULER, SCHEDULERS
 from models.vision import VisionEncoder
 from models.weights import load_part, part_digests, record_part, save_part
@@ -112,56 +110,24 @@ def test_weights_move_the_picture_and_not_what_it_is_measured_by(backend: Embedd
     assert result.score == pytest.approx(float(seen @ embedder.text(["a cat"])[0]), abs=0.02)
 
 
-def test_words_outside_the_vocabulary_are_reported(
-    backend: Embedded, broken: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        "models.prompts.vocabulary.NEAR", {"en": -2.0}
-    )  # weights that were never trained: nothing is near
+def test_words_that_are_not_drawn_are_reported(backend: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
     output = [event.unknown for event in run(backend, ask(backend, prompt="an axolotl")) if isinstance(event, Progress)]
-    assert output[0] == (), "these weights came without a vocabulary"
-    backend.load()
-    embedder = backend._pipeline.embedder
-    concepts = {"en": ["cat", "dog"], "zh": ["猫", "狗"]}
-    words = Words(frozenset({"cat"}), frozenset({"an"}), frozenset({"猫"}))
-    Vocabulary(embedder, words, concepts, embedder.text(["cat", "dog"]), 2.0).save(broken)
-    taught = Embedded(str(broken))
-    (item,) = next(run(taught, ask(taught, prompt="a cat", mix=[{"text": "an axolotl"}]))).unknown
-    assert (item.word, set(item.nearest)) == ("axolotl", {"cat", "dog"})
-    assert taught.digest() == backend.digest(), "words to speak of are no part of what draws"
-    (same,) = next(run(taught, ask(taught, prompt="an (axo(lotl:1.2)) [cat]"))).unknown
-    assert same == item, "marks are no part of a word"
-    assert next(run(taught, ask(taught, prompt="a kawaii axolotl in a spacesuit"))).unknown == (item,), (
-        "others are read"
-    )
-    (broken / "vocabulary" / "vocabulary.json").write_text("{}")
-    assert "altered or cut short" in refusal(broken)
-
-
-def test_an_alias_is_known_only_word_for_word(backend: Embedded, broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a parsed prompt, an alias of a concept is unknown where nothing of it is drawn."""
-    backend.load()
-    embedder = backend._pipeline.embedder
-    concepts = {"en": ["cat"], "zh": ["猫"]}
-    Vocabulary(
-        embedder, Words(frozenset({"cat"}), frozenset(), frozenset()), concepts, embedder.text(["cat"]), 2.0
-    ).save(broken)
-    taught = Embedded(str(broken))
-    taught.load()
-    taught._pipeline.parser, taught._pipeline.references = parser_of_concepts(FEW, {"dog": ("golden retriever",)}), None
-    for prompt, named in (("a retriever cat", {"retriever"}), ('"a retriever cat"', set())):
-        output = next(run(taught, ask(taught, prompt=prompt))).unknown
-        assert {item.word for item in output} == named, prompt
+    assert output[0] == (), "these weights know no concepts"
+    monkeypatch.setattr(backend._pipeline, "parser", few())
+    monkeypatch.setattr(backend._pipeline, "references", None)
+    for prompt in ("a cat, an axolotl", "an (axo(lotl:1.2)) [cat]", "a cute axolotl and a cat"):
+        (item,) = next(run(backend, ask(backend, prompt=prompt))).unknown
+        assert item.word == "axolotl" and len(item.nearest) == 3, "marks are no part of a word"
+    assert [one.word for one in next(run(backend, ask(backend, prompt="a cat dancing"))).unknown] == ["dancing"]
+    assert next(run(backend, ask(backend, prompt='"an axolotl"'))).unknown == ()
 
 
 def test_the_parsed_prompt_is_reported_and_drawn(backend: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
     query = ask(backend, prompt="a burger", style="noto")
     assert {event.read_as for event in run(backend, query) if isinstance(event, Progress)} == {""}
     literal = pictures(backend, prompt="hamburger", style="noto")[0]
-    ours = backend._pipeline.parser
-    parser = PromptParser(ours.embedder, ours.linker, ours.common)  # one that remembers nothing
-    monkeypatch.setattr(backend._pipeline, "parser", parser)
-    monkeypatch.setattr(parser, "encoded", lambda text: text.replace("a burger", "hamburger"))
+    monkeypatch.setattr(backend._pipeline, "parser", few())
+    monkeypatch.setattr(backend._pipeline, "references", None)
     events = list(run(backend, query))
     assert {event.read_as for event in events if isinstance(event, Progress)} == {"hamburger, noto style"}
     drawn = next(np.asarray(picture(event)) for event in events if isinstance(event, Artifact))

@@ -66,7 +66,7 @@ from models.pipelines import caption as pipeline
 from models.pipelines.image import BATCH
 from models.pipelines.sticker import StickerPipeline
 from models.pipelines.video import ClipPipeline, ClipSampling
-from models.prompts.normalise import named_style
+from models.prompts.parser import named_style
 from models.sampling.loop import FAST_SAMPLING, Sampling
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from eval_kit import SIZES, drawn_context
 from fixture_world import fixture_world
-from prompt_kit import BagOfWords
+from prompt_kit import world_parser
 
 from eval.context import Context
 from eval.generator import Parts
@@ -31,7 +31,6 @@ from eval.rows import MissingError, Row, Sizes
 from models.assets import assets
 from models.data.text import caption_words
 from models.data.world import World
-from models.prompts.build import build_parser
 from models.train.documents import is_held_out
 
 
@@ -170,36 +169,6 @@ def test_rows_tell_words_apart_by_what_training_saw(words_context: Context, monk
     assert rows["2 WordNet words in no caption"].goal == 0.7
 
 
-class Says:
-    """A vocabulary that finds the given prompts unknown."""
-
-    def __init__(self, *unknown: str) -> None:
-        self.prompts = unknown
-
-    def unknown(self, prompt: str) -> list[str]:
-        return [prompt] if prompt in self.prompts else []
-
-
-def test_hits_and_false_alarms(words_context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "is_for_calibration", lambda word: False)
-    monkeypatch.setattr(module, "outside_words", lambda nouns, world: ["granite", "basalt"])
-    inside = module.unknown_prompts(words_context)["false alarms: inside words called unknown"]
-    assert len(inside) == 2 and set(inside) <= set(CATS)
-    words_context.parts.vocabulary = Says("granite", inside[0])  # type: ignore[misc, assignment]
-    rows = {row.name: row for row in module.unknown_rows(words_context)}
-    assert rows[module.OUTSIDE].value == 0.5 and rows[module.OUTSIDE].note == "wrong: basalt"
-    assert rows["false alarms: inside words called unknown"].note == f"wrong: {inside[0]}"
-    assert rows["false alarms: Chinese captions"].value == 0
-
-
-def test_the_words_that_chose_the_threshold_are_left_out(
-    words_context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "is_for_calibration", lambda word: word in CATS[:6])
-    words_context.sizes = Sizes(8, 4, 6, 6, 3, 2, words=100)
-    assert set(module.unknown_prompts(words_context)["false alarms: inside words called unknown"]) == set(CATS[6:])
-
-
 def test_a_missing_or_small_dictionary_is_reported(words_context: Context, tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="100 were asked for"):
         english_words(words_context, 100)
@@ -231,13 +200,27 @@ def test_the_real_words_are_in_no_caption() -> None:
     assert not [word for word in listed if any(word in text for text in output)]
 
 
-def test_reading_rows(words_context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    parser = build_parser(BagOfWords(), words_context.world)  # type: ignore[arg-type]
+def test_reading_rows(words_context: Context) -> None:
+    parser = world_parser(words_context.world)
     words_context.parts.parser = parser  # type: ignore[misc]
     rows = {row.name: row for row in module.reading_rows(words_context)}
     assert all(0 <= row.value <= 1 and row.parts == module.READ["parts"] for row in rows.values()) and len(rows) == 5
     assert rows["captions read as they are"].value > 0.5
     result = module._all_named(parser, ["a cat and a fish", "a cat", "a cat"], [{"fish", "cat"}, {"cat"}, {"fish"}])
     assert result == [True, True, False]
-    monkeypatch.setattr(parser, "encoded", lambda text: "a cat")
-    assert not any(row.value for row in module.reading_rows(words_context) if "as they are" in row.name)
+
+
+def test_noun_rows(words_context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    words_context.parts.parser = world_parser(words_context.world)  # type: ignore[misc]
+    nouns = {"en": {"cat": frozenset({"cat"}), "fish": frozenset({"cat"})}, "zh": {"猫": frozenset({"cat"})}}
+    monkeypatch.setattr(module, "read_nouns", nouns.__getitem__)
+    rows = {row.name: row.value for row in module.noun_rows(words_context)}
+    assert (rows["nouns alone, English"], rows["nouns alone, Chinese"]) == (0.5, 1)
+    assert rows["nouns in 5 sentences, English"] == 0.5 and rows["nouns in 5 sentences, Chinese"] == 1
+
+
+def test_the_nouns_are_in_both_languages_and_the_article_fits() -> None:
+    assert len(module.read_table("nouns.tsv")) == 200 and len(module.read_nouns("en")) > 180
+    assert module.in_frame("a {} and a {}", "owl") == "an owl and an owl" and "{}" not in module.in_frame(
+        "那个{}", "猫"
+    )

@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 import torch
 from fixture_world import world_with_cooks
-from prompt_kit import BagOfWords
+from prompt_kit import world_parser
 
 from models.data.pixels import resized
 from models.data.world import World, pictures_by_concept
 from models.pipelines.sticker import StickerPipeline
-from models.prompts.build import build_parser
-from models.prompts.normalise import GENDERS
-from models.prompts.parsed import Target
+from models.prompts.parsed import GENDERS, Target
 from models.references.build import build_references
 from models.references.store import SIDE, Reference, ReferenceStore
 
@@ -74,7 +72,7 @@ def test_what_has_no_gender_is_one_figure(world: World, built: ReferenceStore) -
 
 
 def test_saved_and_loaded_they_are_the_same(world: World, built: ReferenceStore, tmp_path: Path) -> None:
-    build_parser(BagOfWords(), world).save(tmp_path)  # type: ignore[arg-type]
+    world_parser(world).save(tmp_path)
     built.save(tmp_path)
     again = ReferenceStore.load(tmp_path)
     assert again.figures == built.figures and again.typical == built.typical and again.drawn == built.drawn
@@ -88,8 +86,10 @@ def test_where_all_drawings_are_of_women_they_are_the_thing_s_own() -> None:
 def test_a_prompt_s_reference_is_of_who_it_names(
     pipe: StickerPipeline, world: World, built: ReferenceStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pipe.parser, pipe.references = build_parser(BagOfWords(), world), built  # type: ignore[arg-type]
-    assert pipe.parser.target("a lady cook") == Target(list(pictures_by_concept(world)).index("cook"), "", "woman")
+    pipe.parser, pipe.references = world_parser(world), built
+    assert pipe.parser.parse("a woman cook").target == Target(
+        list(pictures_by_concept(world)).index("cook"), "", "woman"
+    )
 
     def draft(text: str) -> torch.Tensor:
         found = pipe.retrieved([pipe.parse(text)], [0], [True])

@@ -14,7 +14,7 @@ import pytest
 import torch
 from fixture_world import fixture_world
 from PIL import features
-from prompt_kit import BagOfWords, knowing_pipe  # noqa: F401 - a fixture
+from prompt_kit import knowing_pipe, world_parser  # noqa: F401 - a fixture
 from safetensors.torch import load_file, save_file
 from tiny_parts import save_tiny_parts
 
@@ -24,8 +24,7 @@ from models.data.variety import can_be_mirrored
 from models.data.world import Picture, World, pictures_by_concept
 from models.pipelines.image import Pictures
 from models.pipelines.sticker import StickerPipeline
-from models.prompts.build import build_parser
-from models.prompts.normalise import BLACK_AND_WHITE
+from models.prompts.parsed import BLACK_AND_WHITE
 from models.references.build import OUTLINES, PREFERRED, TYPICAL, TrainingReferences, build_references, representatives
 from models.references.drawing import typical
 from models.references.store import FILE, SIDE, Reference, ReferenceStore
@@ -34,6 +33,7 @@ from models.sampling.guidance import guidance_hooks
 from models.sampling.loop import FAST_SAMPLING, REFERENCE_SHARE, Sampling, denoise
 from models.sampling.schedulers import build_scheduler
 from models.space import Embedder
+from models.train.vocabulary import build_parser
 from models.weights import WeightsError, record_part
 
 
@@ -173,11 +173,11 @@ def test_what_a_picture_is_drawn_from_in_training_is_another_drawing_each_time()
 
 
 def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: ReferenceStore, tmp_path: Path) -> None:
-    wording = build_parser(BagOfWords(), fixture_world())  # type: ignore[arg-type]
+    wording = world_parser(fixture_world())
     wording.save(tmp_path)
     built.save(tmp_path)
     again = ReferenceStore.load(tmp_path)
-    assert again.typical == built.typical and len(built.typical) == len(wording.linker.concepts)
+    assert again.typical == built.typical and len(built.typical) == len(wording.concepts)
     assert again.drawn == built.drawn and len(again.pictures) == len(built.pictures)
     assert again.two_sided == built.two_sided and built.two_sided
     cells = [(number, "", look) for number, rows in enumerate(built.typical) for look in range(len(rows))]
@@ -195,7 +195,7 @@ def test_saved_and_loaded_it_looks_the_same_and_belongs_to_its_wording(built: Re
 
 
 def test_of_another_version_it_is_refused(built: ReferenceStore, tmp_path: Path) -> None:
-    build_parser(BagOfWords(), fixture_world()).save(tmp_path)  # type: ignore[arg-type]
+    world_parser(fixture_world()).save(tmp_path)
     file = built.save(tmp_path) / FILE
     tensors = load_file(file)
     del tensors["drawn"]
@@ -213,7 +213,7 @@ def test_without_avif_a_sentence_says_what_to_install(monkeypatch: pytest.Monkey
 
 def test_every_seed_begins_from_a_drawing_of_its_own(pipe: StickerPipeline) -> None:
     assert pipe.parser is not None and pipe.references is not None
-    number = target.concept if (target := pipe.parser.target("fish")) else -1
+    number = target.concept if (target := pipe.parser.parse("fish").target) else -1
     seeds = [*range(9, 9 + 16), 3, 2**63 - 1, 3]
 
     def drafts(text: str) -> list[bytes]:

@@ -33,7 +33,7 @@ from models.weights import (
 )
 
 MADE = ("wording", "prototypes")  # of all pictures
-TRAINED = tuple(f"{name}-train" for name in ("vocabulary", *MADE))
+TRAINED = tuple(f"{name}-train" for name in MADE)
 
 
 def exported(root: Path) -> Path:
@@ -44,9 +44,9 @@ def exported(root: Path) -> Path:
 
 
 class Built:
-    """Stands for the vocabulary, which is tested elsewhere."""
+    """Stands for a part that is built from names, which is tested elsewhere."""
 
-    name, count = "vocabulary", 0
+    name, count = "", 0
 
     @classmethod
     def build(cls, *_: object) -> "Built":
@@ -79,11 +79,8 @@ class Read(Built):
 def built(monkeypatch: pytest.MonkeyPatch) -> type[Built]:
     monkeypatch.setattr(Built, "count", 0)
     monkeypatch.setattr(Read, "count", 0)
-    monkeypatch.setattr(shipping, "build_vocabulary", Built.build)
     monkeypatch.setattr(shipping, "build_parser", Read.build)
     monkeypatch.setattr(shipping, "build_references", Common.build)
-    monkeypatch.setattr(shipping, "Nouns", lambda _folder: None)
-    monkeypatch.setattr(shipping, "wordnet_folder", lambda folder: folder)
     monkeypatch.setattr(shipping.World, "load", lambda _folder: World((), np.zeros(0), ""))
     return Built
 
@@ -92,7 +89,7 @@ def test_exports_are_shipped_and_a_new_space_gets_its_words(tmp_path: Path) -> N
     export, weights = exported(tmp_path / "run"), tmp_path / "weights"
     parts = set(listed_parts(export))
     weights.mkdir()
-    assert set(ship([export], weights)) == parts | {"vocabulary", *MADE, *TRAINED}
+    assert set(ship([export], weights)) == parts | {*MADE, *TRAINED}
     for part in parts:
         assert part_folder(part, weights).is_dir()  # verified by sha256
     assert ship([export], weights) == []
@@ -136,9 +133,9 @@ def test_words_are_measured_anew_only_where_the_space_changed(tmp_path: Path, bu
         config = export / part / "config.json"
         config.write_text(config.read_text() + "\n")
         shipping.record_part(part, export)
-        before = built.count
+        before = Read.count
         assert part in ship([export], weights)
-        assert built.count - before == 2 * again and Read.count == built.count
+        assert Read.count - before == 2 * again
 
 
 def test_without_exports_only_references_are_rebuilt(tmp_path: Path, built: type[Built]) -> None:
@@ -154,16 +151,16 @@ def test_without_exports_only_references_are_rebuilt(tmp_path: Path, built: type
 
 
 def test_words_that_could_not_be_measured_are_measured_next_time(
-    tmp_path: Path, built: type[Built], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export, weights = exported(tmp_path / "run"), tmp_path / "weights"
     weights.mkdir()
     with monkeypatch.context() as patch:
-        patch.setattr(shipping, "Nouns", lambda _folder: (_ for _ in ()).throw(FileNotFoundError("no WordNet")))
+        patch.setattr(shipping.Embedder, "load", lambda _root: (_ for _ in ()).throw(FileNotFoundError("no space")))
         with pytest.raises(FileNotFoundError):
             ship([export], weights)
-    assert built.count == 0
-    assert ship([export], weights) == ["vocabulary", *MADE, *TRAINED] and built.count == 2
+    assert Read.count == 0
+    assert ship([export], weights) == [*MADE, *TRAINED] and Read.count == 2
 
 
 def test_an_export_that_was_altered_is_not_shipped(tmp_path: Path) -> None:

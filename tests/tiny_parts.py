@@ -21,8 +21,8 @@ from models.detector import Detector
 from models.dit import DiT
 from models.language import LanguageConfig, LanguageModel
 from models.lora import FILE, PART, attach, changes
-from models.prompts.linker import EntityLinker
 from models.prompts.parser import PromptParser
+from models.prompts.words import WordTable
 from models.references import store
 from models.references.store import SIDE, ReferenceStore
 from models.space import Embedder, SemanticSpace
@@ -76,8 +76,7 @@ def _tiny_parts() -> Path:
     dit = DiT(**{**preset("dit", "tiny"), "context": size["hidden_size"]})
     awaken(dit)
     save_part(dit, "dit", root)
-    untrained = EntityLinker((), torch.zeros(0, 128))  # a space that means nothing
-    PromptParser(Embedder.load(root), untrained, {}).save(root)
+    PromptParser(Embedder.load(root), (), torch.zeros(0, 128), WordTable.load()).save(root)  # it knows nothing
     ReferenceStore(np.zeros((0, SIDE, SIDE, 4), np.uint8)).save(root)
     return root
 

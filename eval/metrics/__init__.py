@@ -45,8 +45,8 @@ METRICS = {
     "fresh": Metric("eval.metrics.fresh:fresh_rows", ("caption",), final=True),
     "retrieval": Metric("eval.metrics.space:retrieval_rows", ("embeddings",)),
     "words": Metric("eval.metrics.space:word_rows", ("embeddings",)),
-    "unknown": Metric("eval.metrics.space:unknown_rows", ("vocabulary",)),
     "open_clip": Metric("eval.metrics.space:open_clip_rows", ("embeddings",)),
     "reading": Metric("eval.metrics.space:reading_rows", ("parser",)),
+    "nouns": Metric("eval.metrics.space:noun_rows", ("parser",)),
     "ratings": Metric("eval.rate:rating_rows"),
 }

@@ -1,5 +1,5 @@
-"""The semantic space: retrieval of held-out cells, words in no caption ("words"), words from outside ("unknown"),
-the same questions to models of open_clip ("open_clip"), and how the parser reads captions ("reading").
+"""The semantic space: retrieval of held-out cells, words in no caption ("words"), the same questions to models of
+open_clip ("open_clip"), how the parser reads captions ("reading"), and how it reads ordinary nouns ("nouns").
 
 Retrieval: a right answer is any picture (or caption) of the same concept, since several families draw it; the one
 picture itself stands in the note.
@@ -7,9 +7,9 @@ picture itself stands in the note.
 Words: English ones are drawn by seed among WordNet's synonyms and hyponyms of the trained concepts; Chinese ones are a
 list, written down before anything was measured. A word is right where one of its concepts is among the 10 nearest.
 
-Unknown: inside words are below a trained concept in WordNet and in no caption; outside words are neither below nor
-above one, and those that chose the threshold are left out. A false alarm is an inside word that the space does not put
-where it belongs, and that no near concept excuses.
+Nouns: 200 common nouns that name no concept, chosen by hash from WordNet's physical ones (`assets/bench/nouns.tsv`,
+with the concepts that an annotator draws for each; those for which there is none are left out). Labels that the table
+of words is built from leave them out. `frames.tsv` has sentences by somebody who had not seen the parser.
 
 Reading: all things that a caption names should be found, and a caption in the training wording should be kept as it
 is. Of an unseen concept the parser knows no name, so its captions should be kept as they are, too.
@@ -42,7 +42,6 @@ from models.data.grammar import LANGUAGES
 from models.data.scenes import ATTRIBUTES, make_scene
 from models.data.text import Nouns, unseen_words
 from models.data.world import Picture, World
-from models.prompts.build import inside_words, is_for_calibration, outside_words
 from models.prompts.parser import PromptParser
 from models.train.documents import is_held_out
 
@@ -120,7 +119,6 @@ def _details(queries: np.ndarray, items: np.ndarray, scores: np.ndarray, right: 
 
 WORDS_GOAL = 0.7
 MORE = 5  # times as many words are drawn to tell apart those that training left out, one in ten
-OUTSIDE = "hits: outside words called unknown"
 
 Words = Mapping[str, frozenset[str]]  # word -> the concepts it means
 
@@ -182,34 +180,6 @@ def named_concepts(context: Context, embedder: Any, language: Language = "en") -
     """Training's concepts and the vectors (C, D) of their names."""
     names = {picture.concept: display_name(picture, language) for picture in context.world.split("train")}
     return list(names), embedder.text(list(names.values())).numpy()
-
-
-def unknown_rows(context: Context) -> Iterator[Row]:
-    """Hits on outside words; false alarms on inside words, on captions of held-out pictures, on Chinese synonyms."""
-    vocabulary = context.generator.weights.vocabulary
-    for name, prompts in unknown_prompts(context).items():
-        if prompts:
-            called = [bool(vocabulary.unknown(prompt)) for prompt in prompts]
-            false = [prompt for prompt, answer in zip(prompts, called, strict=True) if answer != (name == OUTSIDE)]
-            origin = {"seeds": f"captions {SEED}", "parts": (*SPACE, "vocabulary")}
-            yield share_row(name, called, note=named(false, 6), **origin)
-
-
-def unknown_prompts(context: Context) -> dict[str, list[str]]:
-    """Prompts by row of the table; of words the first of those that did not choose the threshold. MissingError without
-    WordNet."""
-    nouns, pictures = nouns_of(context.wordnet), sets.cells(context.world, context.sizes.gallery)
-    outside, inside = (
-        [word for word in of(nouns, context.world) if not is_for_calibration(word)][: context.sizes.words]
-        for of in (outside_words, inside_words)
-    )
-    return {
-        OUTSIDE: outside,
-        "false alarms: inside words called unknown": inside,
-        "false alarms: English captions with a word called unknown": [caption(p, SEED, "en") for p in pictures],
-        "false alarms: Chinese captions": [caption(p, SEED, "zh") for p in pictures],
-        "false alarms: Chinese synonyms": list(chinese_words(context.world)),
-    }
 
 
 # --- Beside models of open_clip ---------------------------------------------------------------------------------------
@@ -336,17 +306,65 @@ def reading_rows(context: Context) -> Iterator[Row]:
 
 
 def _unchanged(what: str, parser: PromptParser, captions: Sequence[str]) -> Row:
-    return share_row(f"{what} read as they are", [parser.encoded(text) == text for text in captions], **READ)
+    return share_row(f"{what} read as they are", [parser.parse(text).encoded == text for text in captions], **READ)
 
 
 def _names(parser: PromptParser, number: int) -> set[str]:
-    return {name.lower() for name in parser.linker.concepts[number].names["en"]}
+    return {name.lower() for name in parser.concepts[number].english_names}
 
 
 def _all_named(parser: PromptParser, captions: Sequence[str], things: Sequence[set[str]]) -> list[bool]:
     """For each text, whether the things that it is found to name are these, by any of their English names."""
     answers = []
     for text, wanted in zip(captions, things, strict=True):
-        named = [_names(parser, entity.concept) for entity in parser.entities(text)]
+        named = [_names(parser, entity.concept) for entity in parser.parse(text).entities]
         answers.append(len(named) == len(wanted) and all(names & wanted for names in named))
     return answers
+
+
+# --- Nouns ------------------------------------------------------------------------------------------------------------
+
+BENCH = assets() / "bench"
+
+
+def noun_rows(context: Context) -> Iterator[Row]:
+    """Share of ordinary nouns that are drawn as a right concept, alone and in sentences, beside the concept whose name
+    is nearest in the space."""
+    parser = context.generator.weights.parser
+    for language, spoken in SPOKEN.items():
+        nouns = read_nouns(language)
+        alone = [draws(parser, noun, right) for noun, right in nouns.items()]
+        nearest = [
+            parser.concepts[parser.nearest(noun, 1)[0]].english_names[0] in right for noun, right in nouns.items()
+        ]
+        control = (("nearest name in the space", float(np.mean(nearest))),)
+        rows = parser.table.look_up(nouns)
+        labelled = {noun for noun, row in rows.items() if row.origin in ("label", "association")}
+        scored = [right for noun, right in zip(nouns, alone, strict=True) if noun not in labelled]
+        note = f"{np.mean(scored) if scored else 0:.2f} of the {len(scored)} that no annotator labelled"
+        yield share_row(f"nouns alone, {spoken}", alone, against=control, note=note, **READ)
+        frames = [row[1] for row in read_table("frames.tsv") if row[0] == language]
+        framed = [draws(parser, in_frame(frame, noun), right) for noun, right in nouns.items() for frame in frames]
+        yield share_row(f"nouns in {len(frames)} sentences, {spoken}", framed, against=control, **READ)
+
+
+def read_table(name: str) -> list[list[str]]:
+    return [line.split("\t") for line in (BENCH / name).read_text(encoding="utf-8").splitlines() if line[:1] != "#"]
+
+
+def read_nouns(language: Language) -> dict[str, frozenset[str]]:
+    """Nouns with the concepts that are right for each."""
+    rows = [(english if language == "en" else chinese, right) for english, chinese, right in read_table("nouns.tsv")]
+    return {noun: frozenset(right.split("|")) for noun, right in rows if right}
+
+
+def in_frame(frame: str, noun: str) -> str:
+    """The noun in the place of {}, with the article that goes with it."""
+    return frame.replace("a {}", "an {}" if noun[0] in "aeiou" else "a {}").replace("{}", noun)
+
+
+def draws(parser: PromptParser, text: str, right: frozenset[str]) -> bool:
+    """Whether one of these concepts is drawn for a text."""
+    return any(
+        not right.isdisjoint(parser.concepts[entity.concept].english_names) for entity in parser.parse(text).entities
+    )
