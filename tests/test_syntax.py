@@ -114,7 +114,7 @@ def test_expansion_is_limited(tmp_path: Path) -> None:
 
 
 def test_a_missing_wildcard_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="make the folder .*nowhere"):
+    with pytest.raises(Refused, match=r"make the folder .*nowhere"):
         draw("__x__", "1", Wildcards(tmp_path / "nowhere"))
 
 

@@ -16,7 +16,7 @@ from models.messages import Message, Refused
 from models.prompts.weighting import QUOTED, plain
 from models.runtime import silence
 from models.sampling.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, GUIDED_FROM, SCHEDULERS
-from models.weights import WeightsError, fits, listed_parts, weights_digest, weights_root
+from models.weights import WeightsError, fits, weights_digest, weights_root
 from studio import media
 from studio.backends.base import Backend, Event, Handler, per_request
 from studio.backends.inputs import (
