@@ -322,7 +322,8 @@ class _Pass:
     def _on_face(self, row: int, value: str) -> bool:
         """ "with a sad face", "with a smile": an expression of the thing before."""
         if self.last is None or not (self.said.get("faces") or self.relation == "with"):
-            return self.last is not None and self.tokens[row].start == self.scene.entities[self.last].end  # 星星表情
+            # 星星表情, 星星的表情: the sticker of it
+            return self.last is not None and self.tokens[row].start - self.scene.entities[self.last].end <= 1
         self._change(self.last, faces=self._settle("drawn", row).get("faces", ("smiling face",)))
         self.relation = ""
         return True

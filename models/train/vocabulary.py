@@ -24,7 +24,6 @@ import numpy as np
 import torch
 import typer
 
-from models.assets import assets
 from models.data.text import wordnet_folder
 from models.data.world import Picture, World, data_folder, pictures_by_concept
 from models.lexicon import closed_classes
@@ -37,7 +36,8 @@ from models.train.recipes import command
 from models.train.scorer import ALSO, PLAIN, Encode, Label, Scorer, WordNet
 from models.weights import record_part, weights_root
 
-LABELS = Path(__file__).parents[1] / "data" / "labels.tsv"
+DATA = Path(__file__).parents[1] / "data"
+LABELS, EMOJI = DATA / "labels.tsv", DATA / "emoji.json"
 COMMON = 25_000  # English words that have a row, whatever they say
 LEAST_FREQUENT = {"en": 2.7, "zh": 3.0}  # Zipf frequency (log10 of occurrences in 10^9 words) of a word with a row
 
@@ -326,7 +326,7 @@ def main(
     def encode(texts: Sequence[str]) -> np.ndarray:
         return text_targets(texts, cache_folder)
 
-    emoji = json.loads((assets() / "lexicon" / "emoji.json").read_text(encoding="utf-8"))
+    emoji = json.loads(EMOJI.read_text(encoding="utf-8"))
     folder = save(build(load_concepts(root), emoji, wordnet, read_labels(), encode), root)
     print(f"{folder / FILE}: {(folder / FILE).stat().st_size / 1e6:.1f} MB")
 
