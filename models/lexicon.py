@@ -26,11 +26,6 @@ class Lexicon:
     rows: dict[str, Any]
 
     @property
-    def spaced(self) -> bool:
-        """Whether words are separated by spaces."""
-        return bool(self.rows["spaced"])
-
-    @property
     def colours(self) -> dict[str, str]:
         """The word for each colour of `models.data.colours.COLOURS`."""
         return dict(self.rows["colours"])

@@ -124,7 +124,7 @@ class _Arrangement:
 
     def _each(self, group: Sequence[int], frames: Boxes, relations: list[Relation]) -> None:
         places = iter(frames)
-        for number in [one for one in group for _ in range(self.entities[one].count)]:
+        for number in [member for member in group for _ in range(self.entities[member].count)]:
             if (place := next(places, None)) is None:
                 return
             if len(group) > 1 and any(row[0] == number for row in relations):

@@ -98,7 +98,7 @@ class PromptParser:
 
     def __init__(self, embedder: Embedder, concepts: Sequence[Concept], vectors: Tensor, table: WordTable) -> None:
         self.embedder, self.concepts, self.vectors, self.table = embedder, tuple(concepts), vectors, table
-        counts = [sum(map(len, one.names.values())) for one in concepts]
+        counts = [sum(map(len, concept.names.values())) for concept in concepts]
         self._owners = torch.arange(len(concepts)).repeat_interleave(torch.tensor(counts, dtype=torch.long))
         self._scenes = SceneReader(concepts)
         self.parse = lru_cache(REMEMBERED)(self._parse)
@@ -121,7 +121,7 @@ class PromptParser:
         parts = tuple(self._parts(text, tokens, scene))
         literal = text != prompt or not scene.entities
         drawing = self._drawn(text, scene, style, lettering, language_of(text))
-        exact = all(part.state == "drawn" for part in parts) and all(one.is_exact for one in scene.entities)
+        exact = all(part.state == "drawn" for part in parts) and all(entity.is_exact for entity in scene.entities)
         encoded = prompt if literal or exact else drawing.encoded
         description = prompt if exact and scene.entities else drawing.description
         silent = "".join(run.text for run in runs if run.weight)  # a weight of 0 takes a word away
@@ -157,7 +157,7 @@ class PromptParser:
         description = self.describe(scene.entities, style, language)
         if len(drawings) == 1 and not boxes and not scene.background and not lettering:
             return replace(drawings[0][0], style=style)
-        layout = Layout(tuple(one for one, _ in drawings), tuple(box for _, box in drawings), scene.background)
+        layout = Layout(tuple(drawing for drawing, _ in drawings), tuple(box for _, box in drawings), scene.background)
         return ParsedPrompt(
             text, description, description=description, style=style, background=scene.background, layout=layout
         )
@@ -171,7 +171,9 @@ class PromptParser:
         if other is not None and self.concepts[other].is_a("role"):  # an astronaut with a cat's face
             in_costume = self.face_of(entity), replace(entity, concept=other, name="", is_exact=False)
             places = [within(place, box) for place in COSTUME]
-            return [(self.drawing(one, style, language), place) for one, place in zip(in_costume, places, strict=True)]
+            return [
+                (self.drawing(figure, style, language), place) for figure, place in zip(in_costume, places, strict=True)
+            ]
         close_up = box.close_up or other is not None or entity.faces
         drawing = self.drawing(self.face_of(entity) if close_up else entity, style, language)
         if other is not None:
@@ -201,13 +203,13 @@ class PromptParser:
 
     def _sum(self, text: str, style: str) -> ParsedPrompt:
         """Of "panda + pineapple" the one that has a face in the middle of the other; else the first thing alone."""
-        parsed = [self.parse(one) for one in text.split(SUM) if one.strip()]
-        entities = [one.entities[0] for one in parsed if one.entities]
-        eyed = [one for one in entities if self.concepts[one.concept].has_eyes]
-        others = [one for one in entities if one not in eyed]
-        description = SUM.join(one.description for one in parsed)
+        parsed = [self.parse(summand) for summand in text.split(SUM) if summand.strip()]
+        entities = [prompt.entities[0] for prompt in parsed if prompt.entities]
+        eyed = [entity for entity in entities if self.concepts[entity.concept].has_eyes]
+        others = [entity for entity in entities if entity not in eyed]
+        description = SUM.join(prompt.description for prompt in parsed)
         whole = replace(parse_literally(text), description=description, literal=False, entities=tuple(entities))
-        if len(parsed) != 2 or len(eyed) != 1 or len(others) != 1 or any(one.literal for one in parsed):
+        if len(parsed) != 2 or len(eyed) != 1 or len(others) != 1 or any(prompt.literal for prompt in parsed):
             return whole
         drawn = self.drawing(others[0], style, "en"), self.drawing(self.face_of(eyed[0]), style, "en")
         return replace(whole, layout=Layout(drawn, (BACKDROP, replace(BACKDROP, z=1, anchor="middle"))))
@@ -226,9 +228,9 @@ class PromptParser:
         concept = self.concepts[entity.concept]
         called = concept.names.get(language) or concept.english_names
         name = entity.name if entity.name in concept.all_names else called[0]
-        name = next((one for one in called if entity.gender and entity.gender in one.split()), name)
+        name = next((other for other in called if entity.gender and entity.gender in other.split()), name)
         for colour in entity.colours:  # "a blue apple" is no red one
-            for word in (colour_words((one,), language) for one in COLOURS if one != colour):
+            for word in (colour_words((other,), language) for other in COLOURS if other != colour):
                 name = re.sub(rf"(?<![a-z]){word}(?![a-z])", "", name).strip() or name
         colour = colour_words(entity.colours, language) if entity.colours else ""
         if language == "zh":
@@ -265,7 +267,7 @@ class PromptParser:
             numbers = [self._scenes.number_of[name] for name in names if name in self._scenes.number_of]
             if state != "drawn" and not numbers:
                 numbers = self.nearest(token.text, OFFERED)
-            near = [self._name(one, language) for one in numbers]
+            near = [self._name(near_number, language) for near_number in numbers]
             nearest = tuple(name for name in dict.fromkeys(near) if name and name != drawn_as)
             typed = text[token.start : token.end]
             parts.append(Part(typed, token.start, state, drawn_as, nearest, token.text if token.typed else ""))
@@ -285,11 +287,11 @@ class PromptParser:
     def read(self, text: str, negative: str = "") -> Reading:
         """What becomes of each word of a prompt beside a negative one. Refused where a weight is out of range."""
         parsed = self.parse(text)
-        drawn = {(one.start, one.concept) for one in beside(parsed, negative, self).entities}
-        gone = [one for one in parsed.entities if (one.start, one.concept) not in drawn]
+        drawn = {(entity.start, entity.concept) for entity in beside(parsed, negative, self).entities}
+        gone = [entity for entity in parsed.entities if (entity.start, entity.concept) not in drawn]
         parts = tuple(
             replace(part, state="left_out", drawn_as="")
-            if any(one.start <= part.start < one.end for one in gone)
+            if any(entity.start <= part.start < entity.end for entity in gone)
             else part
             for part in parsed.parts
         )
@@ -311,7 +313,7 @@ class PromptParser:
     def save(self, root: Path, space: str = "", split: str = "") -> Path:
         """Write the part and enter it in the manifest; `space` is the digest of the parts it is of, `split` that of its
         pictures."""
-        known = [{"names": one.names, "keywords": one.keywords, "group": one.group} for one in self.concepts]
+        known = [{"names": c.names, "keywords": c.keywords, "group": c.group} for c in self.concepts]
         return save_table(
             of_split(PART, split), root, {"places": self.vectors.to(torch.float16)}, {"space": space, "known": known}
         )
@@ -411,7 +413,7 @@ def _without(prompt: ParsedPrompt, negative: tuple[Clause, ...], parser: PromptP
     remaining = [(one, box) for one, box in drawn if not _drawn(one) & named] or drawn
     gone = named & _drawn(prompt) if len(remaining) < len(drawn) else set[int]()
     left = tuple(clause for clause in negative if not clause.concepts & gone)
-    prompts = tuple(_without(one, left, parser) for one, _ in remaining)
+    prompts = tuple(_without(drawing, left, parser) for drawing, _ in remaining)
     gone = _named(set(negative) - set(left))
     entities = tuple(entity for entity in prompt.entities if entity.concept not in gone)
     if len(prompts) == 1 < len(drawn) and not layout.background:

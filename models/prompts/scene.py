@@ -55,7 +55,7 @@ class SceneReader:
 
     def __init__(self, concepts: Sequence[Concept]) -> None:
         self.concepts = concepts
-        self.number_of = {name: number for number, one in enumerate(concepts) for name in one.english_names[:1]}
+        self.number_of = {name: number for number, concept in enumerate(concepts) for name in concept.english_names[:1]}
 
     def concept_of(self, token: Token | None, least: float = DRAWN) -> int | None:
         """The number of what a token names with a score of at least `least`; None where that is nothing that can be
@@ -78,8 +78,8 @@ class _Pass:
 
     def __init__(self, reader: SceneReader, tokens: Sequence[Token]) -> None:
         self.reader, self.tokens, self.scene = reader, tokens, Scene()
-        self.said: dict[str, Any] = {}  # of the next noun: fields of Entity
-        self.said_rows: list[int] = []  # the tokens that say it
+        self.modifiers: dict[str, Any] = {}  # of the next noun: fields of Entity
+        self.modifier_rows: list[int] = []  # the tokens that say it
         self.relation = ""  # between what came before and the next noun
         self.last: int | None = None  # the entity that was named last
         self.before: list[tuple[str, int]] = []  # Chinese: relations and objects whose subject follows 的
@@ -162,7 +162,7 @@ class _Pass:
             return word.pos[0] == "v"
         if word.form in ("ing", "ed"):
             return word.base != word.text
-        if self.last is None or self.said_rows or self.joined or self.relation:
+        if self.last is None or self.modifier_rows or self.joined or self.relation:
             return False
         subject = self.scene.entities[self.last]
         if token.start - subject.end > 1:  # "my puppy is a star"
@@ -182,14 +182,14 @@ class _Pass:
     def _modify(self, row: int, **values: Any) -> None:
         """Note what a token says of the next noun; sequences add up."""
         for name, value in values.items():
-            self.said[name] = self.said.get(name, ()) + value if isinstance(value, tuple) else value
-        self.said_rows.append(row)
+            self.modifiers[name] = self.modifiers.get(name, ()) + value if isinstance(value, tuple) else value
+        self.modifier_rows.append(row)
 
     def _settle(self, state: State, *rows: int) -> dict[str, Any]:
         """What was noted and the tokens `rows` are drawn or left out. Returns what was noted."""
-        self.scene.states.update(dict.fromkeys((*self.said_rows, *rows), state))
-        said, self.said, self.said_rows = self.said, {}, []
-        return said
+        self.scene.states.update(dict.fromkeys((*self.modifier_rows, *rows), state))
+        modifiers, self.modifiers, self.modifier_rows = self.modifiers, {}, []
+        return modifiers
 
     def _change(self, number: int, **values: Any) -> None:
         """Say something of an entity; sequences add up."""
@@ -207,7 +207,7 @@ class _Pass:
         self.negated = True
 
     def _on_background(self, row: int, value: str) -> None:
-        self.scene.background = tuple(self.said.get("colours", self.scene.background)[:2])
+        self.scene.background = tuple(self.modifiers.get("colours", self.scene.background)[:2])
         self._settle("drawn" if self.scene.background else "left_out", row)
         self.relation, self.of_background = "", not self.scene.background  # "a gradient from red to blue"
 
@@ -321,7 +321,7 @@ class _Pass:
 
     def _on_face(self, row: int, value: str) -> bool:
         """ "with a sad face", "with a smile": an expression of the thing before."""
-        if self.last is None or not (self.said.get("faces") or self.relation == "with"):
+        if self.last is None or not (self.modifiers.get("faces") or self.relation == "with"):
             # 星星表情, 星星的表情: the sticker of it
             return self.last is not None and self.tokens[row].start - self.scene.entities[self.last].end <= 1
         self._change(self.last, faces=self._settle("drawn", row).get("faces", ("smiling face",)))
@@ -377,7 +377,7 @@ class _Pass:
         if self.negated:
             self._settle("left_out", row)
             self.relation, self.negated = "", False
-        elif self.in_list and any(self._describes(token, concept, one.concept) for one in entities):
+        elif self.in_list and any(self._describes(token, concept, entity.concept) for entity in entities):
             self.scene.states[row] = "drawn"  # "a cat, kitten, pet"
         elif concept is not None and stands_for and self._is_mood(row, concept):
             self._on_state(row, self.reader.concepts[concept].english_names[0])  # lol, a cat
@@ -398,7 +398,7 @@ class _Pass:
 
     def _describes(self, token: Token, concept: int | None, other: int) -> bool:
         """Whether a word of a list names a thing of it again, or is one of its keywords."""
-        return not self.said_rows and (concept == other or token.text in self.reader.concepts[other].keywords)
+        return not self.modifier_rows and (concept == other or token.text in self.reader.concepts[other].keywords)
 
     def _is_mood(self, row: int, concept: int) -> bool:
         """Whether a face stands for a word that is no noun, or that is said of somebody: "lol, a cat"."""
@@ -421,20 +421,20 @@ class _Pass:
         token, meant = self.tokens[row], self.reader.concepts[concept]
         assert token.word is not None
         adjacent = self.last is not None and row > 0 and self.tokens[row - 1].end == self.scene.entities[self.last].end
-        if adjacent and not (self.said_rows or self.joined or token.language == "emoji"):
+        if adjacent and not (self.modifier_rows or self.joined or token.language == "emoji"):
             self._compound(row, concept)
             return
-        first = min((row, *self.said_rows))
-        said = self._settle("drawn", row)
-        plural = said.get("is_plural", False) or token.word.form == "s"
+        first = min((row, *self.modifier_rows))
+        modifiers = self._settle("drawn", row)
+        plural = modifiers.get("is_plural", False) or token.word.form == "s"
         entity = Entity(
             concept, token.text, self.tokens[first].start, token.end, "zh" if token.language == "zh" else "en",
             is_plural=plural,
             is_exact=token.text in meant.all_names or (token.word.form == "s" and token.word.base in meant.all_names),
             skin=token.use("skin") or "", gender=token.gender,
         )  # fmt: skip
-        count = 1 if meant.is_a("several") else said.get("count", 1)
-        self._enter(row, replace(entity, **{**said, "count": count, "is_plural": plural}))
+        count = 1 if meant.is_a("several") else modifiers.get("count", 1)
+        self._enter(row, replace(entity, **{**modifiers, "count": count, "is_plural": plural}))
 
     def _enter(self, row: int, entity: Entity) -> None:
         """Add an entity, and join it to those before it."""
@@ -478,8 +478,8 @@ class _Pass:
                 self.scene.blends.append((self.last, concept if animal is first else entity.concept))
                 concept, is_head = entity.concept if animal is first else concept, True
             else:
-                said = entity.name in " ".join((*head.all_names, *head.keywords))
-                self.scene.states[at] = "drawn" if said or not is_head else "left_out"
+                is_named = entity.name in " ".join((*head.all_names, *head.keywords))
+                self.scene.states[at] = "drawn" if is_named or not is_head else "left_out"
         self.scene.states[row] = "drawn" if is_head or concept == entity.concept else "left_out"
         if is_head:
             self.scene.entities[self.last] = replace(
@@ -493,7 +493,7 @@ class _Pass:
 
     def _end_clause(self) -> None:
         self.of_background, self.in_list = False, self.last is not None
-        if self.said_rows and self.last is not None and not self.relation:  # "a house, red"
+        if self.modifier_rows and self.last is not None and not self.relation:  # "a house, red"
             self._change(self.last, **self._settle("drawn"))
 
     def _end(self) -> None:

@@ -116,7 +116,7 @@ def _runs(units: Sequence[Unit], low: str) -> Iterator[list[Unit]]:
 def _spans(run: Sequence[Unit]) -> Iterator[Span]:
     longest = LONGEST.get(run[0][0], 1)
     for first in range(len(run)):
-        yield from ((run[first][1], one[2]) for one in run[first : first + longest])
+        yield from ((run[first][1], last[2]) for last in run[first : first + longest])
 
 
 def _key(low: str, start: int, end: int) -> str:

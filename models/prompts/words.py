@@ -77,14 +77,14 @@ class WordTable:
 
     def look_up(self, texts: Iterable[str]) -> dict[str, Word]:
         """Those of `texts`, in small letters, that the table has."""
-        distinct, found = list(dict.fromkeys(texts)), dict[str, Word]()
+        distinct, rows = list(dict.fromkeys(texts)), dict[str, Word]()
         for start in range(0, len(distinct), CHUNK):
             some = distinct[start : start + CHUNK]
             query = f"SELECT * FROM words WHERE text IN ({','.join('?' * len(some))})"
             for text, language, pos, base, form, numbers, *rest in self._file.execute(query, some):
                 concepts = tuple(self._names[int(number)] for number in numbers.split())
-                found[text] = Word(text, language, pos, base or text, form, concepts, *rest)
-        return found
+                rows[text] = Word(text, language, pos, base or text, form, concepts, *rest)
+        return rows
 
     def names(self, language: str) -> dict[str, str]:
         """Words and phrases that name a concept or a kind of it, each with the concept."""
