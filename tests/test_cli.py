@@ -107,7 +107,7 @@ def test_version_and_suggestions_of_commands(studio: Command) -> None:
 
 def test_unknown_words_are_reported(studio: Command, tmp_path: Path) -> None:
     result = faces(studio, "an axolotl", "--out", tmp_path)
-    assert "I don't know axolotl; nearest: lizard, fish." in result.err
+    assert "Not drawn: axolotl; nearest: lizard, fish." in result.err
     assert result.json[0]["unknown"] == [{"word": "axolotl", "nearest": ["lizard", "fish"]}]
 
 

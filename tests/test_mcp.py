@@ -136,7 +136,7 @@ def test_generate_edit_search_and_read_pictures(use: Callable[[Use], None], home
         job = results.structured_content["jobs"][0]
         assert job["state"] == "done" and [item["seed"] for item in job["pictures"]] == [7, 8]
         assert job["unknown"] == [{"word": "axolotl", "nearest": ["lizard", "fish"]}]
-        assert "I don't know axolotl; nearest: lizard, fish." in results.content[0].text
+        assert "Not drawn: axolotl; nearest: lizard, fish." in results.content[0].text
         item = job["pictures"][0]
         file = Path(item["path"])
         assert file.is_relative_to(home / "pictures") and item["path"] in results.content[0].text

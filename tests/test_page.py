@@ -102,7 +102,7 @@ def test_the_stage_tells_how_far_it_is() -> None:
     known = Progress(1, 4, {0: b"png"}, (Unknown("axolotl", ("lizard", "fish")),))
     html = stage(progress=known, left=2.6).html()
     assert "Step 1 of 4 · 3 s left" in html and "width:25%" in html and "data:image/png;base64,cG5n" in html
-    assert "I don't know axolotl; nearest: lizard, fish." in unescape(html)
+    assert "Not drawn: axolotl; nearest: lizard, fish." in unescape(html)
     assert "Read as: a &lt;b&gt;." in stage(progress=Progress(1, 4, read_as="a <b>")).html()
     html = stage(end=Cancelled(), saved={1: saved(1)}).html()
     assert "Stopped" in html and html.count("<figure") == 1 and " download" in html
@@ -246,7 +246,7 @@ def test_a_person_makes_stickers_and_downloads_one(visit: Callable[..., Any], ho
     page.wait_for_selector(f'#stage img[src^="data:image/png"], {made}')
     page.wait_for_selector(made)
     assert page.locator("#stage .done").count() == 4
-    assert page.inner_text("#stage .note") == "I don't know axolotl; nearest: lizard, fish."
+    assert page.inner_text("#stage .note") == "Not drawn: axolotl; nearest: lizard, fish."
     with page.expect_download() as download:
         page.click("#stage .done a[download] >> nth=0")
     path = tmp_path / "got.png"
@@ -334,7 +334,7 @@ def test_a_phone_in_the_dark_in_china(visit: Callable[..., Any]) -> None:
     make(page, "")
     page.wait_for_selector("#stage .problem:has-text('提示词是空的')")
     make(page, "美西螈")
-    page.wait_for_selector("#stage .note:has-text('我不认识美西螈；最接近的是：蜥蜴、鱼。')")
+    page.wait_for_selector("#stage .note:has-text('没有画出：美西螈；最接近的是：蜥蜴、鱼。')")
     page.wait_for_selector("#stage .status:has-text('用时')")
     for name in (*layout.tab_names(), "create"):
         with spoken("zh"):

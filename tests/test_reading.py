@@ -61,6 +61,8 @@ def test_every_door_says_it_and_refuses_what_names_nothing(studio: Callable[...,
     assert said.json[1]["instead"] == ["a cat", "a rocket", "a pizza"]
     chinese = studio("read", "一只猫", "--model", "fake").out
     assert "会画" in chinese and "drawn" not in chinese, "in the language of the prompt"
+    assert "kiten\tdrawn, read as kitten → kitten" in studio("read", "a kiten", "--model", "fake").out
+    assert "读作“kitten”" in studio("read", "一只 kiten", "--model", "fake").out
     assert [one.text for one in house.read("a cat", "xyzzy", model="fake")] == ["a cat", "xyzzy"]
     for command in (("generate", "xyzzy"), ("set", "emotions", "xyzzy")):
         refused = studio(*command, "--model", "fake")
@@ -121,11 +123,22 @@ def test_a_chip_leaves_the_prompt_or_is_exchanged(part: Callable[..., Any]) -> N
     assert page.evaluate("document.activeElement.tagName") == "TEXTAREA"
 
 
+def test_only_what_stands_for_a_thing_is_exchanged() -> None:
+    parts = shipped().read("a red kiten dancing").parts
+    chips = dict(
+        zip("red kiten dancing".split(), (str(render("chips.chip", one, "", False)) for one in parts), strict=True)
+    )
+    assert "read as kitten" in chips["kiten"] and "read as" not in chips["red"] + chips["dancing"]
+    assert "<select" not in chips["red"], "a red circle is no red"
+
+
 def test_the_chips_follow_the_prompt(visit: Callable[..., Any]) -> None:
     page = visit()
     page.fill(PROMPT, "an axolotl")
     page.wait_for_selector("#chips .chip.unknown")
     assert page.locator("#chips .chip.unknown button").get_attribute("aria-label") == "Leave out axolotl"
+    page.fill(PROMPT, "a kiten")
+    page.wait_for_selector("#chips .chip.drawn >> text=read as kitten")
     page.fill(PROMPT, "xyzzy")
     page.click("#chips [data-take='a rocket']")
     page.wait_for_selector("#chips .chip.drawn >> text=rocket")

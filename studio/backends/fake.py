@@ -47,6 +47,7 @@ HUES = {"en": ("red", "yellow", "green", "blue", "pink"), "zh": ("红色", "黄�
 CAPTIONS = {"en": "a {} face, {}", "zh": "一张{}的脸，{}"}
 NOTHING, INSTEAD = "xyzzy", ("a cat", "a rocket", "a pizza")  # a prompt that is refused, and what is offered
 UNKNOWN = {"axolotl": ("lizard", "fish"), "美西螈": ("蜥蜴", "鱼")}
+MISTYPED = {"kiten": "kitten"}
 
 
 class Fake(Backend):
@@ -157,7 +158,7 @@ class Fake(Backend):
             yield Vector("image" if len(given_frames(picture)) == 1 else "clip", picture.path, _unit(picture.sha256))
 
     def _read(self, request: ReadRequest) -> Iterator[Event]:
-        """Each word is drawn as itself but those of UNKNOWN and of the negative prompt; NOTHING names nothing."""
+        """Each word is drawn as itself but those of UNKNOWN, MISTYPED and the negative prompt; NOTHING names nothing."""
         for text in request.texts:
             nothing, gone = plain(text).casefold() == NOTHING, plain(request.negative).split()
             parts = (_part(word, nothing) for word in re.finditer(r"\w+", text))
@@ -177,7 +178,8 @@ def _credits(request: ImageRequest | ClipRequest) -> tuple[Credit, ...]:
 def _part(word: re.Match[str], nothing: bool) -> Part:
     if nothing or word[0].casefold() in UNKNOWN:
         return Part(word[0], word.start(), "unknown", "", UNKNOWN.get(word[0].casefold(), ()))
-    return Part(word[0], word.start(), "drawn", word[0], ("cat", "dog"))
+    read_as = MISTYPED.get(word[0].casefold(), "")
+    return Part(word[0], word.start(), "drawn", read_as or word[0], ("cat", "dog"), read_as)
 
 
 def _picture(request: ImageRequest, seed: int) -> Image.Image:

@@ -240,10 +240,11 @@ def _reading_text(row: dict[str, Any]) -> str:
     language, lines = language_of(row["text"]), [row["text"]]
     for part in row["parts"]:
         state = Message(f"page.chips.{part['state']}").text(language)
-        drawn_as = f" → {part['drawn_as']}" if part["drawn_as"] else ""
+        word, drawn_as = part["read_as"], f" → {part['drawn_as']}" if part["drawn_as"] else ""
+        read_as = f", {Message('page.chips.read_as', {'word': word}).text(language)}" if word else ""
         is_offered = part["nearest"] and part["state"] != "drawn"
         near = f"; {Message('reading.nearest', {'nearest': part['nearest']}).text(language)}" if is_offered else ""
-        lines.append(f"  {part['text']}\t{state}{drawn_as}{near}")
+        lines.append(f"  {part['text']}\t{state}{read_as}{drawn_as}{near}")
     if row["instead"]:
         lines.append(Message("reading.nothing", {"text": row["text"], "instead": row["instead"]}).text(language))
     return "\n".join(lines)
