@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from models.messages import Message, Refused, did_you_mean
+from studio.files import make_folder, write_whole
 
 CHOICES = 10_000  # in one prompt, those in the lines of wildcards included
 LENGTH = 100_000  # characters on the way; what comes out has the prompt's own limit
@@ -44,6 +45,9 @@ _AMOUNT = re.compile(r"\s*(\d{0,4})(-?)(\d{0,4})\$\$")
 FILES = 10_000
 FILE_BYTES = 4 * 2**20
 COMMENT = re.compile(r"(?:^|\s)#.*")
+LIST_NAME = re.compile(
+    r"(?=.{1,80}$)[^\W_]+(?:[-_/][^\W_]+)*"
+)  # of a list that is written here: no path out of the folder
 WEIGHT = re.compile(r"\s*(\d{1,6}(?:\.\d{1,6})?|\.\d{1,6})::")
 
 
@@ -77,6 +81,26 @@ class Wildcards:
         if not entries:
             raise Refused("syntax.wildcard_empty", name=name, file=str(self._known[names[0]]))
         return entries
+
+    def text(self, name: str) -> str:
+        """The file of a list; "" where there is none."""
+        return _text(self._known[name]) if name in self._known else ""
+
+    def names(self) -> list[str]:
+        return sorted(self._known)
+
+    def write(self, name: str, text: str) -> None:
+        """Write the list `name`, an entry a line; Refused for a bad name, for a line that can't be read, for none."""
+        if not LIST_NAME.fullmatch(name):
+            raise Refused("syntax.list_name", name=name)
+        path, where = self.folder / f"{name}.txt", Message("syntax.wildcard_line", {"name": name})
+        lines = [COMMENT.sub("", line).strip() for line in text.splitlines()]
+        if not any(lines):
+            raise Refused("syntax.wildcard_empty", name=name, file=str(path))
+        for line in lines:
+            _Parser(line, where).parse()
+        make_folder(path.parent)
+        write_whole(path, text.encode(), "--home")
 
     def _list(self, name: str) -> tuple[Entry, ...]:
         if name not in self._read:

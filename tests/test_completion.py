@@ -7,8 +7,8 @@ import pytest
 from conftest import Output
 from page_kit import HOSTILE, PROMPT
 
-from models.data.grammar import language_of
-from models.prompts.completion import complete, completions, with_nearest
+from models.data.grammar import Language, language_of
+from models.prompts.completion import complete, completions, members, with_nearest
 from models.prompts.parsed import Part, Reading
 from studio.page.html import render
 
@@ -58,6 +58,20 @@ def test_the_command_prints_both(studio: Callable[..., Output]) -> None:
     for words, why in (("", "empty"), ("a" * 100_000, "100,000 characters")):
         refused = studio("suggest", words, "--model", "fake")
         assert refused.code == 2 and why in refused.err and refused.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "language", "thing"),
+    [
+        ("fruits", "en", "banana"),
+        ("animal", "en", "fox"),
+        ("水果", "zh", "香蕉"),
+        ("color", "en", "red"),
+        ("颜色", "zh", "红色"),
+    ],
+)
+def test_a_kind_has_its_things(kind: str, language: Language, thing: str) -> None:
+    assert thing in members(kind, language) and members("xyzzy", language) == []
 
 
 def test_tab_takes_what_is_offered_and_nothing_else(part: Callable[..., Any]) -> None:

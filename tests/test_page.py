@@ -271,6 +271,46 @@ def test_a_refusal_is_shown_and_the_page_goes_on(visit: Callable[..., Any]) -> N
     page.wait_for_selector("#stage .done")
 
 
+def test_each_picture_has_words_of_its_own(visit: Callable[..., Any]) -> None:
+    page = visit()
+    make(page, "a {red|blue|green} balloon", count=6)
+    page.wait_for_selector("#stage .status:has-text('6 made in')")
+    assert page.locator("#stage .done").count() == 6, "those of all its jobs"
+    titles = page.inner_text("#stage h2").split(" · ")
+    assert len(titles) == len(set(titles)) > 1 and all(
+        re.fullmatch("a (red|blue|green) balloon", one) for one in titles
+    )
+    page.reload()
+    page.wait_for_selector("#stage .done >> nth=5")
+    make(page, "a {slow|lame} {face|foot} to stop", count=12)
+    page.click("#stage [data-own=stop]")
+    page.wait_for_selector("#stage .status:has-text('Stopped')")
+
+
+def test_a_list_that_is_missing_is_made_where_its_lack_is_said(visit: Callable[..., Any], home: Path) -> None:
+    page = visit()
+    make(page, "a __fruits__ with __../x__")
+    page.wait_for_selector("#stage .problem:has-text('there is no wildcard __fruits__')")
+    assert "banana" in page.input_value("#stage .list textarea").splitlines(), "things of its kind"
+    page.fill("#stage .list textarea", "{a|")
+    page.click("#stage .list [type=submit]")
+    page.wait_for_selector("#stage .fetching:has-text('is never closed')")
+    page.fill("#stage .list textarea", "mango\nmango")
+    page.press("#stage .list textarea", "Control+Enter")
+    page.wait_for_selector("#stage .problem:has-text('there is no wildcard __../x__')")
+    assert (home / "wildcards" / "fruits.txt").read_text() == "mango\nmango"
+    assert not page.locator("#stage .list").count(), "no list can be named so"
+    make(page, "a __fruits__")
+    page.wait_for_selector("#stage h2:has-text('a mango')")
+    page.reload()
+    page.click("#help summary")
+    page.click("#help [data-edit-list=fruits]")
+    page.fill("#help .list textarea", "fig")
+    page.click("#help .list [type=submit]")
+    page.wait_for_selector("#help .fetching:has-text('Saved')")
+    assert (home / "wildcards" / "fruits.txt").read_text() == "fig"
+
+
 def test_stop_stops_and_a_closed_tab_does_not(visit: Callable[..., Any]) -> None:
     page = visit()
     make(page, "a slow face to stop", count=12)

@@ -66,6 +66,42 @@ def test_possible_draws(lists: Wildcards, text: str, output: set[str]) -> None:
     assert set(drawn(text, lists)) == output
 
 
+def test_a_list_is_written_read_and_changed(tmp_path: Path) -> None:
+    for name, lines in (
+        ("hats", "cap\n"),
+        ("deep/my-hats", "crown # gold\n{a|b} hat"),
+        ("hats", "3::beret"),
+        ("帽子", "礼帽"),
+    ):
+        Wildcards(tmp_path / "lists").write(name, lines)
+    lists = Wildcards(tmp_path / "lists")
+    assert lists.names() == ["deep/my-hats", "hats", "帽子"] and (lists.text("hats"), lists.text("x")) == (
+        "3::beret",
+        "",
+    )
+    assert set(drawn("__hats__ __帽子__", lists)) == {"beret 礼帽"}
+    assert set(drawn("__deep/my-hats__", lists)) == {"crown", "a hat", "b hat"}
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../x", "/x", "a/../x", "a//b", "a__b", "_a", "a.txt", "a b", "a\\b", "a" * 81, "a\n"]
+)
+def test_a_list_of_a_bad_name_is_refused_and_nothing_written(tmp_path: Path, name: str) -> None:
+    with pytest.raises(Refused, match="a list can't be named"):
+        Wildcards(tmp_path / "lists").write(name, "cap")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"), [("cap\n{a|b", "line of the wildcard hats.*never closed"), (" # x\n", "no entries")]
+)
+def test_a_list_that_can_not_be_read_is_refused_and_the_old_one_stays(tmp_path: Path, lines: str, says: str) -> None:
+    Wildcards(tmp_path).write("hats", "cap")
+    with pytest.raises(Refused, match=says):
+        Wildcards(tmp_path).write("hats", lines)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["cap"]
+
+
 @pytest.mark.parametrize("text", ["{a|3::b}", "{a|{b|b}|b|b}", "__colours__"])
 def test_choices_follow_their_weights(lists: Wildcards, text: str) -> None:
     least, most = sorted(drawn(text, lists, 2000).values())

@@ -5,6 +5,7 @@ of the most used emoji (`assets/prompts/frequent.txt`) come first, then the shor
 """
 
 import re
+from collections import Counter
 from functools import cache
 from itertools import chain, islice
 
@@ -13,6 +14,7 @@ from models.data.grammar import Language, article, language_of
 from models.lexicon import LEXICONS, closed_classes
 from models.prompts.parsed import Reading
 from models.prompts.words import WordTable
+from models.weights import part_folder, read_json
 
 COUNT = 3  # completions
 LETTERS = 2  # of an English word before it is completed
@@ -47,17 +49,38 @@ def _begun_word(text: str, language: Language) -> str:
     return ""
 
 
+def _rank(table: WordTable) -> dict[str, int]:
+    """The place of a concept among the most used emoji."""
+    signs = [sign.replace("\ufe0f", "") for sign in prompt_list("frequent")]
+    used = table.look_up(signs)
+    return {used[sign].concepts[0]: place for place, sign in enumerate(signs) if sign in used}
+
+
 @cache
 def completions(language: Language) -> dict[str, None]:
     """The words of a language, those of one or two words first, the most used of them first."""
     lexicon, is_word, table = LEXICONS[language], _WORDS[language].fullmatch, WordTable.load()
-    signs = [sign.replace("\ufe0f", "") for sign in prompt_list("frequent")]
-    used = table.look_up(signs)
-    rank = {used[sign].concepts[0]: place for place, sign in enumerate(signs) if sign in used}
+    rank = _rank(table)
     words = {word: rank.get(concept, LAST) for word, concept in table.names(language).items()}
     words |= dict.fromkeys([*lexicon.colours.values(), *chain.from_iterable(lexicon.moods.values())], LAST)
     ranked = {word.lower(): (word.count(" ") > 1, place, len(word), word) for word, place in words.items()}
     return dict.fromkeys(sorted(filter(is_word, ranked), key=lambda word: ranked[word]))
+
+
+def members(kind: str, language: Language) -> list[str]:
+    """Things of a kind, as "fruits", the most used of them first: those with that keyword, in the group of most of
+    them; or the words of a class of the lexicon, as "colours"; [] of a kind that nothing is of."""
+    lexicon, table = LEXICONS[language], WordTable.load()
+    word = table.look_up([kind]).get(kind)
+    for name, words in lexicon.table("lists").items():
+        if kind in words:
+            return list(dict.fromkeys(chain.from_iterable(lexicon.table(name).values())))
+    known = read_json(part_folder("wording") / "wording.json")["known"]
+    kinds, rank = {kind, word.base if word else kind, kind.removesuffix("s")}, _rank(table)
+    things = [row for row in known if kinds & {*row["keywords"]} and row["group"] and language in row["names"]]
+    group = Counter(row["group"] for row in things).most_common(1)
+    ranked = sorted(things, key=lambda row: rank.get(row["names"]["en"][0], LAST))
+    return [row["names"][language][0] for row in ranked if row["group"] == group[0][0]]
 
 
 def with_nearest(reading: Reading) -> list[str]:

@@ -158,7 +158,7 @@ class Fake(Backend):
             yield Vector("image" if len(given_frames(picture)) == 1 else "clip", picture.path, _unit(picture.sha256))
 
     def _read(self, request: ReadRequest) -> Iterator[Event]:
-        """Each word is drawn as itself but those of UNKNOWN, MISTYPED and the negative prompt; NOTHING names nothing."""
+        """Each word is drawn as itself but UNKNOWN ones and those of the negative prompt; NOTHING names nothing."""
         for text in request.texts:
             nothing, gone = plain(text).casefold() == NOTHING, plain(request.negative).split()
             parts = (_part(word, nothing) for word in re.finditer(r"\w+", text))

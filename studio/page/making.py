@@ -4,18 +4,21 @@ No event generates or waits: requests go to the queue, and page.js polls their p
 closed, and the page that is opened next shows it.
 """
 
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 import gradio as gr
 from markupsafe import Markup
 
+from models.data.grammar import language_of
 from models.messages import Refused
+from models.prompts.completion import members
 from studio import inputs, loras
 from studio.backends.base import open_backend
 from studio.gallery import Filter
@@ -24,9 +27,12 @@ from studio.page.context import LISTEN, PRESSED, QUIET, PageContext, pressed_dat
 from studio.page.form import Form, picker, style_input
 from studio.page.html import error_text, label, render, script, text
 from studio.page.polling import tab_of
+from studio.syntax import LIST_NAME, Wildcards
 
 STRIP = 36  # artifacts shown below the stage
 HISTORY = 50  # earlier prompts
+PROPOSED = 12  # lines of a new list
+LISTLESS = ("syntax.wildcard_missing", "syntax.wildcards_missing", "syntax.wildcard_empty")
 COUNT_MOST = 12  # maximum of the count slider; the command takes more
 # Request fields that are taken from inputs of the same name without conversion.
 PLAIN = ("negative", "style", "scheduler")
@@ -101,21 +107,24 @@ class MakeHandlers(ABC):
         return ""
 
     def start(self, given: dict[str, Any]) -> tuple[str, Any, str]:
-        """Queue the jobs -> stage of the first job, history, notes on the input files."""
+        """Queue the jobs -> their stage, history, notes on the input files."""
         try:
             fields = {name: value for name, value in self.fields(given).items() if name not in self.context.can.lacks}
             jobs = self.studio.prepare(self.task, **fields)
-            first, *_ = [self.studio.submit(job) for job in jobs]
+            names = ",".join(self.studio.submit(job) for job in jobs)
         except Refused as refusal:
-            return render("stage.refused", refusal), gr.skip(), ""
+            name = refusal.message.values["name"] if refusal.message.code in LISTLESS else ""
+            form = list_form(self.context.wildcards, name) if LIST_NAME.fullmatch(name) else ""
+            return render("stage.refused", refusal, form), gr.skip(), ""
         unknown = [error_text(note) for note in inputs.notes(jobs[0].request)]
-        return self.poll.stage(first).html(mine=True), self.history(), notes(unknown=unknown)
+        return self.poll.stage(names).html(mine=True), self.history(), notes(unknown=unknown)
 
     def stop(self, event: gr.EventData) -> None:
         """A button of the stage: stop the job."""
         data = pressed_data(event)
         if data.get("own") == "stop":
-            self.studio.cancel(data.get("job", ""))
+            for job in data.get("job", "").split(","):
+                self.studio.cancel(job)
 
     def strip(self) -> str:
         return render("stage.strip", self.studio.gallery.page(self.wanted, limit=STRIP))
@@ -158,6 +167,15 @@ class MakeHandlers(ABC):
         return str(newest[0].seed) if newest else ""
 
 
+def list_form(lists: Wildcards, name: str) -> Markup:
+    """The form of a list of wildcards; that of an empty or a new one proposes things of the kind that it is named."""
+    lines = lists.text(name)
+    if is_new := not lines.strip():
+        kind = re.sub("[-_]", " ", PurePath(name).name.lower())
+        lines = "\n".join(members(kind, language_of(kind))[:PROPOSED])
+    return render("lists.form", name, lines, is_new and bool(lines))
+
+
 def notes(**sentences: Sequence[str]) -> Markup:
     """A note for each sentence, by kind."""
     return Markup("").join(render("parts.note", kind, words) for kind, texts in sentences.items() for words in texts)
@@ -184,7 +202,11 @@ def put_prompt(context: PageContext, form: Form) -> gr.Dropdown:
         bar = gr.HTML(js_on_load=script(f"{name}.js"), elem_id=f"{form.prefix}{name}", elem_classes=name)
         context.on_load(partial(render, f"{name}.bar", f"{form.prefix}prompt"), bar)
     helps = gr.HTML(elem_id=f"{form.prefix}help")
-    context.on_load(lambda: render("complete.help", f"{form.prefix}prompt", str(context.wildcards.folder)), helps)
+
+    def help_text() -> str:
+        return render("complete.help", f"{form.prefix}prompt", str(context.wildcards.folder), context.wildcards.names())
+
+    context.on_load(help_text, helps)
     about: Any = {"label": form.text_of("earlier"), "elem_id": f"{form.prefix}history"}
     history = gr.Dropdown([], visible=False, interactive=True, **about)
     history.input(lambda prompt: prompt, history, form["prompt"], **QUIET)

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from markupsafe import Markup
 from models.messages import Message
 from studio import inputs
 from studio.capabilities import Capabilities, Style
-from studio.events import Progress, Saved
+from studio.events import Progress, Saved, Unknown
 from studio.gallery import GalleryItem
 from studio.media import MEDIA
 from studio.page.html import render
@@ -40,6 +40,8 @@ QUEUE = (
     " FROM jobs WHERE NOT interactive GROUP BY state"
 )
 STAGES = 8  # of one page
+STAGED = 64  # jobs on a stage: more than a request of the page makes
+URGENT = ("running", "waiting", "quarantined", "failed", "cancelled", "done")  # whose state the head says, first of all
 TABS: dict[str, str] = {}  # task -> the tab that shows its jobs, if that is not Create; tabs register themselves
 LOOKED_AT = 9  # first jobs of the queue: one more than a batch holds
 
@@ -99,8 +101,12 @@ class Poll:
             return {}
         return {"html": stage.html(), "tab": tab_of(stage.job.request.task)}
 
-    def stage(self, job: str) -> "Stage":
-        """The state of a job; KeyError if there is none."""
+    def stage(self, jobs: str) -> "Stage":
+        """The state of a job, or of jobs of one request with "," between their ids; KeyError for an unknown one."""
+        first, *others = map(self._stage, jobs.split(",")[:STAGED])
+        return replace(first, others=others)
+
+    def _stage(self, job: str) -> "Stage":
         queue = self.studio.queue
         state = queue.job(job)  # before the pictures: those of an ended job are all there
         progress = None if state.state == "waiting" else self.studio.store.progress.read(job)[1]
@@ -139,7 +145,9 @@ def fingerprint(studio: Studio, what: str) -> str:
 
 @dataclass
 class Stage:
-    """The job on show: `left` in seconds, its pictures `items` by sha256, and the model's capabilities `can`."""
+    """The job on show: `left` in seconds, its pictures `items` by sha256, and the model's capabilities `can`. `others`
+    are those of the same request, whose words the seed draws for each picture.
+    """
 
     job: QueuedJob
     ahead: int = 0
@@ -149,6 +157,28 @@ class Stage:
     saved: dict[int, Saved] = field(default_factory=dict)
     items: dict[str, GalleryItem] = field(default_factory=dict)
     can: Capabilities | None = None
+    others: Sequence["Stage"] = ()
+
+    @property
+    def every(self) -> Sequence["Stage"]:
+        return (self, *self.others)
+
+    @property
+    def names(self) -> str:
+        """The ids of its jobs, as `Poll.stage` takes them."""
+        return ",".join(one.job.id for one in self.every)
+
+    @property
+    def titles(self) -> str:
+        return " · ".join(dict.fromkeys(one.job.request.title for one in self.every))
+
+    @property
+    def results(self) -> list[Saved]:
+        return [saved for one in self.every for saved in one.saved.values()]
+
+    @property
+    def unknown(self) -> tuple[Unknown, ...]:
+        return tuple(dict.fromkeys(word for one in self.every for word in one.progress.unknown))
 
     @property
     def uses(self) -> Sequence[str]:
@@ -180,15 +210,17 @@ class Stage:
         """The whole stage; page.js replaces its pieces. A job of this page (`mine`) stays when other jobs begin."""
         words = getattr(self.job.request, "prompt", "")
         reads = bool(words and self.can and "read" in self.can.tasks)
-        return render("stage.stage", self.job, mine, tab_of(self.job.request.task), reads, **self.pieces())
+        return render("stage.stage", self, mine, tab_of(self.job.request.task), reads, **self.pieces())
 
     def pieces(self) -> dict[str, Any]:
-        """The head (progress, error), the cells, the size class of the grid, and whether the job has ended."""
-        count = self.job.request.count
-        shown = [index for index in range(count) if not self.job.end or index in self.saved]
+        """The head (progress, error), the cells, the size class of the grid, and whether all has ended."""
+        every, count = self.every, sum(one.job.request.count for one in self.every)
+        shown = [(one, index) for one in every for index in range(one.job.request.count)]
+        shown = [(one, index) for one, index in shown if not one.job.end or index in one.saved]
+        current = min(every, key=lambda one: URGENT.index(one.job.state))
         return {
-            "head": render("stage.head", self),
-            "cells": Markup("").join(render("stage.cell", self, index) for index in shown),
+            "head": render("stage.head", self, current),
+            "cells": Markup("").join(render("stage.cell", one, index) for one, index in shown),
             "size": "one" if count == 1 else "few" if count <= 4 else "many",
-            "ended": bool(self.job.end),
+            "ended": all(one.job.end for one in every),
         }

@@ -11,6 +11,7 @@ from anyio import to_thread
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import Response, StreamingResponse
 from PIL import Image
+from pydantic import BaseModel, Field
 
 from models.messages import Refused
 from models.prompts.completion import complete
@@ -28,7 +29,8 @@ from studio.gallery import GalleryItem
 from studio.media import media_types
 from studio.metadata.files import credits_in
 from studio.page.context import PageContext
-from studio.page.html import new_router, reader, render
+from studio.page.html import new_router, reader, render, text
+from studio.page.making import list_form
 from studio.page.series import Series, SeriesStore
 from studio.planner import resolve
 from studio.requests import has_words, make_request
@@ -40,6 +42,12 @@ TYPES = {**media_types(), ".svg": "image/svg+xml", ".zip": "application/zip"}
 TYPES |= {one.suffix: one.media_type for one in FORMATS.values()}
 LARGE = "large"  # a PNG in the largest size that the model makes
 USES = {*APPS, *FORMATS, SHEET, LARGE, "png", "svg"}  # apps and formats of a download
+
+
+class ListText(BaseModel):
+    """The lines of a list of wildcards."""
+
+    text: str = Field(max_length=100_000)
 
 
 def router(context: PageContext) -> APIRouter:
@@ -63,6 +71,17 @@ def router(context: PageContext) -> APIRouter:
     def completion(text: Text) -> list[str]:
         """The prompt with its last word completed; empty if there is no completion."""
         return complete(text, count=1)
+
+    @router.get("/lists/{name:path}")
+    def list_of(name: str) -> dict[str, str]:
+        """The form of a list of wildcards, as HTML."""
+        return {"html": list_form(context.wildcards, name)}
+
+    @router.post("/lists/{name:path}")
+    def save_list(name: str, body: ListText) -> dict[str, str]:
+        """Write a list. Refused for a bad name, a bad line, or no line."""
+        context.wildcards.write(name, body.text)
+        return {"sentence": text("lists.saved", name=name)}
 
     @router.post("/captions/{digest}")
     async def caption(digest: str, again: bool = False) -> dict[str, str]:

@@ -73,10 +73,12 @@ const calm = matchMedia('(prefers-reduced-motion: reduce)');
     addEventListener(name, ({ target }) => {
       if (target.matches?.('input[data-background]')) chooseBackground(target.value);
     });
+  const visibleMake = () => [...document.querySelectorAll('.make')].find((button) => button.offsetParent && !button.disabled);
   addEventListener('keydown', (event) => {
     if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && !document.querySelector('dialog[open]')) {
-      const make = [...document.querySelectorAll('.make')].find((button) => button.offsetParent && !button.disabled);
-      if (make) { event.preventDefault(); make.click(); }
+      const form = event.target.closest('form[data-list]'), make = visibleMake();
+      if (form || make) event.preventDefault();
+      form ? form.requestSubmit() : make?.click();
     } else if (event.key === '?' && !event.target.matches('input, textarea, select, [contenteditable]')) {
       document.querySelector('[data-keys]').click();
     }
@@ -246,6 +248,25 @@ const calm = matchMedia('(prefers-reduced-motion: reduce)');
     const { href, download: name } = link;
     write(statusNear(link), link.dataset.fetch);
     turn = turn.then(() => download(link, href, name));
+  });
+
+  // Lists of wildcards: a button shows the form of a list; a list that a prompt lacked is saved, then used.
+  addEventListener('click', async ({ target }) => {
+    const button = target.closest?.('[data-edit-list]');
+    if (!button) return;
+    button.parentElement.parentElement.querySelector('form')?.remove();
+    button.parentElement.after(fresh((await fetchJson(`/lists/${encodeURI(button.dataset.editList)}`)).html));
+  });
+  addEventListener('submit', async (event) => {
+    const form = event.target.closest?.('form[data-list]');
+    if (!form) return;
+    event.preventDefault();
+    try {
+      const body = asJson({ text: form.querySelector('textarea').value });
+      const { sentence } = await fetchJson(`/lists/${encodeURI(form.dataset.list)}`, body);
+      write(statusNear(form), sentence);
+      if (form.closest('.stage')) visibleMake()?.click();
+    } catch (problem) { write(statusNear(form), why(problem)); }
   });
 
   // A button that copies something to the clipboard says for a moment whether it could: a page over plain HTTP from
