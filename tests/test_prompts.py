@@ -1,4 +1,4 @@
-"""Laws of prompts: `prompts.tsv` says what is read in 150 of them; what holds of all stands here.
+"""Laws of prompts: `prompts.tsv` says what is read in 160 of them; what holds of all stands here.
 
 A row of the file: the prompt; the things that it names, separated by ";", each as concepts of which any is right, with
 what is said of it in brackets; relations, as "first > relation > second"; words that are left out.

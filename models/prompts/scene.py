@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from models.data.grammar import Language
 from models.prompts.parsed import ANIMALS, PEOPLE, Concept, Entity, State
 from models.prompts.tokens import Token
 from models.prompts.words import DRAWN, NAMED
@@ -74,7 +75,7 @@ class _Pass:
     that the word is not used in that class here."""
 
     # Words of these classes are nouns where they can be: "a smile", "glass".
-    NOUNS_FIRST = ("transparent", "article", "skip", "not", "cute", "relation")
+    NOUNS_FIRST = ("transparent", "article", "skip", "cute", "relation")
 
     def __init__(self, reader: SceneReader, tokens: Sequence[Token]) -> None:
         self.reader, self.tokens, self.scene = reader, tokens, Scene()
@@ -123,6 +124,10 @@ class _Pass:
         end = next((i for i, token in enumerate(rest) if token.language == "stop"), len(rest))
         return list(rest[:end])
 
+    def _beyond_colours(self, row: int) -> Token | None:
+        """The token behind a list of colours."""
+        return next((token for token in self.tokens[row:] if not token.has("colour", "and")), None)
+
     def _names_thing(self, row: int) -> bool:
         token = self.tokens[row]
         named = token.word is not None and (
@@ -149,9 +154,7 @@ class _Pass:
         token = self.tokens[row]
         if self.reader.concept_of(token) is None or token.word is None or "n" not in token.word.pos:
             return False
-        return not token.has("relation", "article", "skip", "not", "and", "of") and not self._can_be_head(
-            self._token(row + 1)
-        )
+        return not token.has("relation", "article", "skip", "and", "of") and not self._can_be_head(self._token(row + 1))
 
     def _is_verb(self, row: int) -> bool:
         """Whether a word that is a noun too is a verb here, by agreement: "a clock ticks", "two kittens play"."""
@@ -203,8 +206,9 @@ class _Pass:
 
     def _on_skip(self, row: int, value: str) -> None: ...
 
-    def _on_not(self, row: int, value: str) -> None:
-        self.negated = True
+    def _on_not(self, row: int, value: str) -> bool:
+        self.negated = not self._is_noun(row) or any(map(self._can_be_head, self._clause(row)))
+        return self.negated
 
     def _on_background(self, row: int, value: str) -> None:
         self.scene.background = tuple(self.modifiers.get("colours", self.scene.background)[:2])
@@ -223,11 +227,17 @@ class _Pass:
             self._settle("drawn", row, *(at for at in range(row) if self.tokens[at].has("background")))
             return True
         token, following = self.tokens[row], self._token(row + 1)
-        if self.reader.concept_of(token) is not None and not (self.is_alone or self._has(row - 1, "colour")):
+        if self.reader.concept_of(token, NAMED) is not None and not (self.is_alone or self._has(row - 1, "colour")):
             # Of an orange, a rose, gold: the thing is meant, and no colour of the next noun, or of the background.
             alone = not (self._can_be_head(following) or self._has(row + 1, "background", "and", "part", "colour"))
             if alone and (self._has(row - 1, "article") or len(self.tokens) == 1 or token.text.endswith("s")):
                 return False
+        if (
+            self.relation == "in"
+            and self._has(row - 1, "relation")
+            and not self._can_be_head(self._beyond_colours(row))
+        ):
+            self.relation = ""  # "a cat in grey and white"
         self._modify(row, colours=(value,))
         return True
 
@@ -267,7 +277,7 @@ class _Pass:
 
     def _on_part(self, row: int, value: str) -> bool:
         """What is said of the eyes or hair of something is not said of all of it, and not drawn."""
-        if self.last is None and not self.before and not (self._has(row + 1, "de") and self._token(row + 2)):
+        if self.last is None and not self.before and not (self._has(row + 1, "de") and self._leads(row + 1)):
             return False
         if self.relation not in ("with", "of", "") and self.tokens[row].language == "en":
             return False
@@ -321,6 +331,11 @@ class _Pass:
 
     def _on_face(self, row: int, value: str) -> bool:
         """ "with a sad face", "with a smile": an expression of the thing before."""
+        token, named = self.tokens[row], self.reader.number_of.get(self.modifiers.get("faces", ("",))[-1])
+        if self.last is None and not self.before and named is not None:  # "a sad face"
+            language: Language = "zh" if token.language == "zh" else "en"
+            self._enter(row, Entity(named, token.text, token.start, token.end, language))
+            return True
         if self.last is None or not (self.modifiers.get("faces") or self.relation == "with"):
             # 星星表情, 星星的表情: the sticker of it
             return self.last is not None and self.tokens[row].start - self.scene.entities[self.last].end <= 1

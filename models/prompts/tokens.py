@@ -13,7 +13,7 @@ from itertools import groupby
 from models.lexicon import closed_classes
 from models.prompts.words import Word, WordTable
 
-LONGEST = {"en": 5, "zh": 8}  # words, or characters, of a phrase
+LONGEST = {"en": 8, "zh": 12}  # words, or characters, of a phrase
 MISTYPED = range(4, 25)  # letters of a word that may be another with a mistake
 RAREST, NAMED, CLOSED = 9.0, 3.5, 5.0  # Zipf frequencies: log10 of 10^9 words; of names and of closed classes, at least
 # What a part of an emoji's sequence says.
@@ -28,13 +28,15 @@ _PARTS |= {
 }
 _DRESS = "[\ufe0f\U0001f3fb-\U0001f3ff]"  # a variation selector, a skin tone
 _SIGN = "[\u203c-\u3299\U0001f000-\U0001faff]"
-_UNIT = re.compile(
-    r"(?P<stop>[,，.。;；、!！?？:：()\n&+])"
+_UNIT = re.compile(  # "u.s." and the "st." of "st. helena" are units
+    r"(?P<stop>[,，.。;；、!！?？:：()\n+])"
     r"|(?P<emoji>[0-9#*]\ufe0f?\u20e3|[\U0001f1e6-\U0001f1ff]{2}|\U0001f3f4[\U000e0020-\U000e007f]+"
     rf"|{_SIGN}{_DRESS}*(?:\u200d{_SIGN}{_DRESS}*)*)"
-    r"|(?P<zh>[\u3400-\u9fff]|(?<![a-z\d])[a-z](?=[\u3400-\u9fff]))"
-    r"|(?P<en>[^\W_\u3400-\u9fff]+(?:['’][^\W_\u3400-\u9fff]+)*)"
+    r"|(?P<zh>[\u3400-\u9fff]|(?<![a-z\d])[a-z]{1,3}(?=[\u3400-\u9fff]))"
+    r"|(?P<en>&|(?:[a-z]\.){2,}|[^\W_\u3400-\u9fff]+(?:['’][^\W_\u3400-\u9fff]+)*(?:(?<=\b\w\w)\.(?= \w))?)"
 )
+
+_SEVERAL = re.compile(r"[\s\-_\"“”\u3400-\u9fff]")  # in a phrase of several units
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def _runs(units: Sequence[Unit], low: str) -> Iterator[list[Unit]]:
     number, previous = 0, ("", 0, 0)
     numbered = []
     for unit in units:
-        joined = unit[0] == previous[0] != "emoji" and re.fullmatch(r"[\s\-'_]*", low[previous[2] : unit[1]])
+        joined = unit[0] == previous[0] != "emoji" and re.fullmatch(r"[\s\-'_\"“”]*", low[previous[2] : unit[1]])
         number += not joined
         numbered.append((number, unit))
         previous = unit
@@ -126,7 +128,7 @@ def _key(low: str, start: int, end: int) -> str:
 
 
 def _forms(key: str) -> tuple[str, ...]:
-    return (key, key.replace("-", " "), key.replace(" ", "-"), key.removesuffix("'s"))
+    return (key, key.replace("-", " "), key.replace(" ", "-"), key.removesuffix("'s"), key.removesuffix("."))
 
 
 def _is_known(key: str, rows: dict[str, Word]) -> bool:
@@ -138,7 +140,7 @@ def _cost(key: str, rows: dict[str, Word]) -> float:
     that there are as few pieces as can be. Of an unknown phrase it is infinite."""
     if not "\u3400" <= key[-1] <= "\u9fff":
         score = max((rows[form].score for form in _forms(key) if form in rows), default=0.0)  # of equals the surer ones
-        return 1.0 - 0.1 * score if _is_known(key, rows) or not re.search("[ -]", key) else math.inf
+        return 1.0 - 0.1 * score if _is_known(key, rows) or not _SEVERAL.search(key) else math.inf
     frequency = rows[key].frequency if key in rows else 0.0
     if key in closed_classes():
         frequency = max(frequency, CLOSED)
@@ -154,10 +156,9 @@ def _token(low: str, span: Span, rows: dict[str, Word]) -> Token:
     is_chinese = "\u3400" <= key[0] <= "\u9fff"
     language = word.language if word and word.language == "emoji" else "zh" if is_chinese else "en"
     uses = list(closed_classes().get(form, ()))
-    if word and "v" in word.pos and word.base != form:  # any form of a verb
-        uses += [
-            use for use in closed_classes().get(word.base, ()) if use[0] in ("relation", "says") and use not in uses
-        ]
+    if word and word.base != form:
+        inflected = ("measure",) * (word.form == "s") + ("relation", "says", "state") * ("v" in word.pos)
+        uses += [use for use in closed_classes().get(word.base, ()) if use[0] in inflected and use not in uses]
     if language == "emoji":
         uses += [use for sign, use in _PARTS.items() if sign in low[slice(*span)]]
     return Token(form, *span, language, tuple(uses), word)
@@ -187,27 +188,32 @@ def _corrected(tokens: list[Token], table: WordTable) -> list[Token]:
     for text, some in edits.items():
         known = [edit for edit in some if edit[0] == text[0]]  # a slip of the hand seldom hits the first letter
         known = [edit for edit in known if edit in closed_classes() or (edit in rows and rows[edit].language == "en")]
-        # What is drawn is likelier than another word, and a frequent one likelier than a rare one.
+        # What is drawn is likelier than another word.
         worth = {
-            edit: (edit in closed_classes() or rows[edit].is_drawn, edit in rows and rows[edit].frequency)
+            edit: (
+                edit in closed_classes() or rows[edit].is_drawn,
+                (rows[edit].frequency if edit in rows else CLOSED) - _unlikelihood(text, edit),
+            )
             for edit in known
         }
         if known:
-            repaired[text] = max(known, key=worth.__getitem__)
+            word = max(known, key=worth.__getitem__)
+            repaired[text] = word, closed_classes().get(word, ()), rows.get(word)
     return [
-        Token(
-            repaired[t.text],
-            t.start,
-            t.end,
-            "en",
-            closed_classes().get(repaired[t.text], ()),
-            rows.get(repaired[t.text]),
-            t.text,
-        )
+        Token(repaired[t.text][0], t.start, t.end, "en", *repaired[t.text][1:], t.text)
         if t in unknown and t.text in repaired
         else t
         for t in tokens
     ]
+
+
+def _unlikelihood(typed: str, word: str) -> float:
+    """Of a mistake, -log10 of its probability against that of the commonest ones: a letter doubled or not, two letters
+    that changed places."""
+    squeezed = (re.sub(r"(.)\1", r"\1", text) for text in (typed, word))
+    if len(set(squeezed)) == 1 or sorted(typed) == sorted(word):
+        return 0.0
+    return 1.0 if len(typed) == len(word) else 0.5
 
 
 def _edits(word: str) -> list[str]:

