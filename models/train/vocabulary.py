@@ -159,14 +159,10 @@ def build(
         for word in one.keywords:
             keywords[word].append(one.english_names[0])
     for word, names in keywords.items():
-        if (
-            not word.isascii()
-            and len(word) > 1
-            and len(names) <= 2
-            and ("zh", word) not in rows
-            and word not in glosses_of
-        ):
-            enter(word, "zh", _jieba().get(word, "n"), names, KEYWORD / len(names), "association")
+        known = word.isascii() or len(word) == 1 or word in glosses_of or ("zh", word) in rows
+        if not known and len(names) <= 2:
+            pos = _jieba().get(word, "")
+            enter(word, "zh", pos, names, KEYWORD / len(names), "cldr" if pos == "n" else "association")
     for word, glosses in glosses_of.items():
         if ("zh", word) not in rows:
             pos = _jieba().get(word) or wordnet.parts_of_speech(_plain_gloss(glosses[0])) or "n"
