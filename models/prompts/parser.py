@@ -197,7 +197,8 @@ class PromptParser:
             return [(drawings[0][0], replace(WHOLE, lettering=words))]
         balloon = self.drawing(Entity(self._scenes.number_of["speech balloon"]), style, "en")
         moved = [
-            (one, within(replace(box, close_up=True) if len(drawings) == 1 else box, SPEAKER)) for one, box in drawings
+            (drawing, within(replace(box, close_up=True) if len(drawings) == 1 else box, SPEAKER))
+            for drawing, box in drawings
         ]
         return [*moved, (balloon, replace(BALLOON, lettering=words))]
 
@@ -395,7 +396,7 @@ def _read_clause(runs: Sequence[Segment], parser: PromptParser) -> Clause:
     others."""
     text = "".join(run.text for run in runs).strip(_BETWEEN)
     parsed, tokens = parser.parse(plain(text)), tokenise(text, parser.table)
-    concepts = {one.concept for entity in parsed.entities for one in (entity, parser.face_of(entity))}
+    concepts = {drawn.concept for entity in parsed.entities for drawn in (entity, parser.face_of(entity))}
     colours = tuple(colour for token in tokens if (colour := token.use("colour")))
     return Clause(tuple(runs), frozenset(concepts), () if concepts or parsed.background else colours)
 
@@ -410,7 +411,7 @@ def _without(prompt: ParsedPrompt, negative: tuple[Clause, ...], parser: PromptP
             target = replace(target, unwanted=tuple(colours))
         return replace(prompt, target=target, away=negative)
     named, drawn = _named(negative), list(zip(layout.prompts, layout.boxes, strict=True))
-    remaining = [(one, box) for one, box in drawn if not _drawn(one) & named] or drawn
+    remaining = [(drawing, box) for drawing, box in drawn if not _drawn(drawing) & named] or drawn
     gone = named & _drawn(prompt) if len(remaining) < len(drawn) else set[int]()
     left = tuple(clause for clause in negative if not clause.concepts & gone)
     prompts = tuple(_without(drawing, left, parser) for drawing, _ in remaining)

@@ -43,7 +43,7 @@ class WordNet:
     """Senses of all parts of speech, and how often a word has each in the tagged corpus."""
 
     def __init__(self, folder: Path) -> None:
-        self.synsets = {(pos, one.offset): one for pos in PARTS_OF_SPEECH for one in read_synsets(folder, pos)}
+        self.synsets = {(pos, synset.offset): synset for pos in PARTS_OF_SPEECH for synset in read_synsets(folder, pos)}
         self.by_word: dict[str, list[Key]] = defaultdict(list)
         for pos in PARTS_OF_SPEECH:
             for line in read_lines(folder, f"index.{pos}"):
@@ -129,8 +129,8 @@ class Scorer:
         self, concepts: Sequence[Concept], wordnet: WordNet, labels: Mapping[str, Label], encode: Encode
     ) -> None:
         self.concepts, self.wordnet, self.encode = concepts, wordnet, encode
-        self.names = [PLAIN.sub("", one.english_names[0].lower()).replace("’", "'") for one in concepts]
-        self.keywords = [[word.lower() for word in one.keywords if word.isascii()] for one in concepts]
+        self.names = [PLAIN.sub("", row.english_names[0].lower()).replace("’", "'") for row in concepts]
+        self.keywords = [[word.lower() for word in row.keywords if word.isascii()] for row in concepts]
         self.sense = {row: key for row in range(len(concepts)) if (key := self._sense(row))}
         below: dict[Key, list[tuple[int, int]]] = defaultdict(list)
         for row, key in self.sense.items():
@@ -152,7 +152,7 @@ class Scorer:
         self._by_name = encode(self.names)
         self._by_keywords = encode([f"{name}: {words}" for name, words in zip(self.names, listed, strict=True)])
         self._by_gloss = encode([f"{name}: {gloss}" for name, gloss in zip(self.names, glosses, strict=True)])
-        number = {one.english_names[0]: row for row, one in enumerate(concepts)}
+        number = {concept.english_names[0]: row for row, concept in enumerate(concepts)}
         known = {word: [number[name] for name in label.concepts if name in number] for word, label in labels.items()}
         self.labels = {word: rows for word, rows in known.items() if rows or labels[word].kind == "-"}
         shown = sorted((rows[0], word) for word, rows in self.labels.items() if rows and not is_validation(word))
@@ -186,8 +186,8 @@ class Scorer:
         return None
 
     def _context(self, key: Key) -> set[str]:
-        near = [self.wordnet.synsets[one] for one, steps in self.wordnet.above(key).items() if steps < 3]
-        text = " ".join([near[0].gloss, *(word for one in near for word in one.words)])
+        near = [self.wordnet.synsets[above] for above, steps in self.wordnet.above(key).items() if steps < 3]
+        text = " ".join([near[0].gloss, *(word for synset in near for word in synset.words)])
         return set(re.findall("[a-z]+", text.lower()))
 
     def _glossed(self, word: str) -> str:
@@ -298,7 +298,7 @@ class Scorer:
         tables = [torch.from_numpy(data[word][1]) for word in fitted]
         # Which candidates are right, the last of all that none is.
         right = [torch.from_numpy(np.append(np.isin(data[w][0], self.labels[w]), not self.labels[w])) for w in fitted]
-        usable = torch.tensor([bool(one.any()) for one in right]).nonzero()[:, 0]
+        usable = torch.tensor([bool(row.any()) for row in right]).nonzero()[:, 0]
         optimizer = torch.optim.AdamW([*self.network.parameters(), self.none], RATE, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
         for _ in range(EPOCHS):

@@ -57,7 +57,7 @@ def read_labels(path: Path = LABELS) -> dict[tuple[str, str], Label]:
 def build_parser(embedder: Embedder, world: World, root: Path | None = None) -> PromptParser:
     """A parser of the concepts of the training pictures, with the table of words under `root`."""
     concepts = [_concept(pictures) for pictures in pictures_by_concept(world).values()]
-    names = [name for one in concepts for of_language in one.names.values() for name in of_language]
+    names = [name for concept in concepts for of_language in concept.names.values() for name in of_language]
     vectors = torch.cat([embedder.text(names[i : i + 64]) for i in range(0, len(names), 64)])
     return PromptParser(embedder, concepts, vectors, WordTable.load(root))
 
@@ -92,7 +92,7 @@ def build(
 
     rows: dict[tuple[str, str], Word] = {}
     glosses_of, ambiguous = chinese_words(), characters_of_several_readings()
-    groups = {one.english_names[0]: one.group for one in concepts}
+    groups = {concept.english_names[0]: concept.group for concept in concepts}
 
     def is_thing(text: str, language: str, label: Label) -> bool:
         """Whether a word, or of a Chinese one of its first two glosses, names something that one can see; a person only
@@ -116,29 +116,29 @@ def build(
             return "v"
         return "n" + wordnet.parts_of_speech(name.lower()).replace("n", "")
 
-    by_group = sorted(concepts, key=lambda one: not one.group)  # icons outside Unicode's groups last
+    by_group = sorted(concepts, key=lambda concept: not concept.group)  # icons outside Unicode's groups last
     named = [
-        (one.english_names[:1], lang, name, one)
-        for one in by_group
-        for lang, names in one.names.items()
+        (concept.english_names[0], concept.group, language, name)
+        for concept in by_group
+        for language, names in concept.names.items()
         for name in names
     ]
-    for concept, language, name, one in named:
-        enter(name, language, of_name(name, one.english_names[0]), concept, 1.0, "cldr")
+    for english, _, language, name in named:
+        enter(name, language, of_name(name, english), [english], 1.0, "cldr")
     for (language, text), label in labels.items():
         pos = (wordnet.parts_of_speech(text) or "n") if language == "en" else _jieba().get(text, "")
         pos = of_name(text, label.concepts[0]) if label.kind == "=" else pos
         score = {"=": 0.95, "~": 0.8, "-": 0.0}[label.kind]
         origin = "association" if label.kind == "~" and not is_thing(text, language, label) else "label"
         enter(text, language, pos, label.concepts, score, origin)
-    for concept, language, name, one in named:
+    for english, group, language, name in named:
         plain = PLAIN.sub("", name.lower())
-        if one.group == FLAGS:
+        if group == FLAGS:
             for flag in _flag_names(name):
-                enter(flag, language, "n", concept, 1.0, "cldr")
-        elif one.group == "symbols" and plain != name.lower():
-            enter(plain, language, of_name(plain, one.english_names[0]), concept, 0.9, "cldr")
-    drawable = [one for one in concepts if one.group not in ("", FLAGS)]
+                enter(flag, language, "n", [english], 1.0, "cldr")
+        elif group == "symbols" and plain != name.lower():
+            enter(plain, language, of_name(plain, english), [english], 0.9, "cldr")
+    drawable = [concept for concept in concepts if concept.group not in ("", FLAGS)]
     single = {word: label for (language, word), label in labels.items() if language == "en" and " " not in word}
     scorer = Scorer(drawable, wordnet, single, encode)
     print(f"scorer, labels of validation: {scorer.train()}")
@@ -155,9 +155,9 @@ def build(
         if word.isalpha() and ("en", word) not in rows:
             enter(word, "en", wordnet.parts_of_speech(word), (), 0.0, "wordfreq")
     keywords = defaultdict(list)
-    for one in drawable:
-        for word in one.keywords:
-            keywords[word].append(one.english_names[0])
+    for concept in drawable:
+        for word in concept.keywords:
+            keywords[word].append(concept.english_names[0])
     for word, names in keywords.items():
         known = word.isascii() or len(word) == 1 or word in glosses_of or ("zh", word) in rows
         if not known and len(names) <= 2:
@@ -242,7 +242,7 @@ def chinese_words() -> dict[str, list[str]]:
         if (len(word) > 2 and first.startswith("to ")) or (len(word) > 1 and word[-1] == "的"):
             continue  # 戴帽子 is 戴 and 帽子
         if re.fullmatch("[㐀-鿿]{1,6}", word) and not UNUSED_ENTRY.search(first):
-            glosses[word] += [part for one in entry["definitions"] for part in re.split("[;,] ", one)]
+            glosses[word] += [gloss for part in entry["definitions"] for gloss in re.split("[;,] ", part)]
     return {word: of for word, of in glosses.items() if zipf_frequency(word, "zh", minimum=0.0) >= LEAST_FREQUENT["zh"]}
 
 
