@@ -102,27 +102,41 @@ class Detector(ModelMixin, ConfigMixin):
                 value.copy_(taken)
         self.concepts.copy_(vectors * vectors.shape[1] ** 0.5)
 
-    def forward(self, pixels: Tensor) -> Detections:
-        """Premultiplied (B, 4, H, W) in [0, 1], laid on white; H and W are multiples of 32."""
+    def _maps(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """The fine and the coarse map of premultiplied (B, 4, H, W) in [0, 1], laid on white."""
         white = pixels[:, :3] + 1 - pixels[:, 3:]
         x = self.stem(((white - MEAN) / SPREAD).contiguous(memory_format=torch.channels_last))
         middle, fine = self.config["middle"], x
         for number, stage in enumerate(self.stages, 1):
             x = stage(x)
             fine = x if number == middle else fine
+        return fine, x
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Vectors (B, width) of pictures of one thing, as `forward` reads them; `whole` compares them with concepts."""
+        return self.whole(self.head(self._maps(pixels)[1]).mean((2, 3))).float()
+
+    def forward(self, pixels: Tensor) -> Detections:
+        """Premultiplied (B, 4, H, W) in [0, 1]; H and W are multiples of 32."""
+        fine, x = self._maps(pixels)
         joined = self.join(torch.cat([fine, F.interpolate(x, fine.shape[2:], mode="nearest")], 1))
         cells = self.places(joined).permute(0, 2, 3, 1).float()
         whole = self.whole(self.head(x).mean((2, 3)))
         return Detections(self._named(whole), self._named(cells[..., 1:]), cells[..., 0])
 
     def _named(self, vectors: Tensor) -> Tensor:
-        """(..., width) -> (..., C)."""
-        table = F.normalize(self.concepts.float(), dim=-1)
+        return self.named(vectors, self.concepts)
+
+    def named(self, vectors: Tensor, concepts: Tensor) -> Tensor:
+        """Log-probabilities (..., C) of vectors (..., width), by those of concepts (C, width)."""
+        table = F.normalize(concepts.float(), dim=-1)
         return (self.scale.float() * F.normalize(vectors.float(), dim=-1) @ table.T).log_softmax(-1)
 
-    def guided(self, logs: Tensor, vectors: Tensor) -> Tensor:
-        """Scores (..., C) of `whole`, with the pictures' vectors (..., 128) in the space."""
-        return logs + NEARNESS * vectors.float() @ F.normalize(self.centres.float(), dim=-1).T
+    def guided(self, logs: Tensor, vectors: Tensor, centres: Tensor | None = None) -> Tensor:
+        """Scores (..., C) of `whole`, with the pictures' vectors (..., 128) in the space; `centres` (C, 128) of other
+        concepts than its own."""
+        table = self.centres if centres is None else centres
+        return logs + NEARNESS * vectors.float() @ F.normalize(table.float(), dim=-1).T
 
 
 def peaks(detections: Detections) -> list[list[tuple[int, int]]]:

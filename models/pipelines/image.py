@@ -8,12 +8,17 @@ one picture (`models.prompts.layout`).
 its own seed, a text is read alone, and pictures are drawn one at a time (a single one) or BATCH at a time (the last
 batch padded): a picture is a function of its prompt, its seed and that shape, and of no other picture of the call.
 
+**Draw, read, redraw.** With `Sampling.redraws`, each drawing of a thing is read (`models.pipelines.reader`), alone. One
+that is read as another thing, though its reference drawing is read rightly, is drawn again, alone, from that reference
+under less and less noise (SDEdit, arXiv 2108.01073): below half of it the network knows what a hand looks like and not
+which. What is left at the end is the reference itself. What insults unasked is drawn again likewise, or refused.
+
 Shapes: N pictures of one call, B pictures of one batch, latents (N, 8, 16, 16), vectors (N, 128).
 """
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Self
@@ -28,12 +33,13 @@ from models.compose.collage import Drawings, fit_in
 from models.compose.masks import blend as blend_pixels
 from models.compose.masks import cells, small_box
 from models.data.grammar import Finish
-from models.data.pixels import SIZE, to_uint8
+from models.data.pixels import SIZE, to_tensor, to_uint8
 from models.dit import DiT
 from models.language import LanguageModel
 from models.lora import load_fast
 from models.messages import Refused
 from models.pipelines.conditioning import Blend, ConditionEncoder, Vectors, each, each_blend, each_vector, finish_of
+from models.pipelines.reader import DrawingReader, insult_unasked
 from models.prompts.parsed import Box, ParsedPrompt
 from models.prompts.parser import PromptParser, in_paint, led_away
 from models.references.credits import Credit
@@ -49,6 +55,8 @@ from models.weights import align, load_part
 
 BATCH = 8  # pictures drawn together; changing it changes every picture that is not drawn alone
 Encode = Callable[[np.ndarray], Tensor]  # one picture, premultiplied uint8 (128, 128, 4) -> clean latent (1, C, S, S)
+
+REDRAWN_FROM = (0.35, 0.2)  # noise levels of the reference: less keeps more of it, 0.5 brings the mistake back (LOG.md)
 
 JUMP = 0.01  # lambda: what a change costs in a place, in squared colour; a half and a quarter do as well (LOG.md)
 FASTER = 2.0  # kappa, the paper's own: with 4 it takes half the time and evens out less
@@ -68,6 +76,15 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Redraw:
+    """A thing that was drawn again, `tries` times, because it was read as something else; both by English names."""
+
+    name: str
+    read_as: str
+    tries: int
+
+
+@dataclass(frozen=True)
 class Pictures:
     """The next n pictures are done."""
 
@@ -77,6 +94,7 @@ class Pictures:
     batch: int  # the shape that they were drawn in: with seeds and settings it makes them again, bit for bit
     wanted: Tensor  # (n, 128), the semantic vectors that they were conditioned on
     credits: tuple[tuple[Credit, ...], ...]  # of each, the stored drawings that it was drawn from
+    redrawn: tuple[tuple[Redraw, ...], ...]  # of each, the things that were drawn again
 
 
 @dataclass(frozen=True)
@@ -134,9 +152,20 @@ class Start:
 
 
 @dataclass(frozen=True)
+class _Drawing:
+    """One thing: premultiplied uint8 (128, 128, 4), its latent (1, C, S, S), what it was drawn from, and how again."""
+
+    pixels: np.ndarray
+    latent: Tensor
+    references: tuple[Reference, ...]
+    redraw: Redraw | None = None
+
+
+@dataclass(frozen=True)
 class _Work:
     """A call's pictures and the drawings that make them: conditions, and pictures to start from. `seeds` and `vectors`
-    (N, 128) are the pictures' own; everything else has a row a drawing."""
+    (N, 128) are the pictures' own; everything else has a row a drawing. `concepts` are what readings are compared with,
+    None where a row does not show what its words say."""
 
     drawings: Drawings
     seeds: Sequence[int]
@@ -147,6 +176,7 @@ class _Work:
     finish: list[Finish]
     follows: list[bool]
     references: list[tuple[Reference, ...]]
+    concepts: list[int | None]
 
 
 class ImagePipeline(ConditionEncoder):
@@ -176,6 +206,7 @@ class ImagePipeline(ConditionEncoder):
         for network in filter(None, (language, vision, space, motion, autoencoder, dit, fast)):
             align(network)
         self.parser: PromptParser | None = None  # names the references; without it, prompts are read as they are
+        self.reader: DrawingReader | None = None  # without it, nothing is drawn again
 
     @classmethod
     @one_thread()
@@ -189,6 +220,7 @@ class ImagePipeline(ConditionEncoder):
         draws = autoencoder, dit, build_scheduler(DEFAULT_SCHEDULER), load_fast(dit, root), references
         pipeline = cls(e.tokenizer, e.language, e.vision, e.space, *draws, e.motion)
         pipeline.parser = PromptParser.load(pipeline.embedder, root, split)
+        pipeline.reader = DrawingReader.load(pipeline.embedder, pipeline.parser.concepts, references, root)
         return pipeline
 
     @torch.no_grad()
@@ -227,17 +259,29 @@ class ImagePipeline(ConditionEncoder):
         batch = sampling.batch or (1 if len(seeds) == 1 else BATCH)
         pictures = _chunks(range(len(seeds)), batch)
         calls = [_chunks(work.drawings.rows(some), batch) for some in pictures]
-        total, done = sum(map(len, calls)), 0
+        chunk_count, total, done = sum(map(len, calls)), 0, 0
         for some, chunks in zip(pictures, calls, strict=True):
-            pixels, latents = list[np.ndarray](), list[Tensor]()
+            drawings = list[_Drawing]()
             for rows in chunks:
+                latents = [drawing.latent for drawing in drawings]
                 for step in self._draw(work, rows + rows[-1:] * (batch - len(rows)), sampling):
+                    total, done = total or chunk_count * step.count, done + 1
                     image = self._preview(work, some, [*latents, step.clean[: len(rows)]]) if previews else None
-                    yield Progress(done * step.count + step.index + 1, total * step.count, image)
-                pixels.append(self._decode(step.latents, [work.finish[row] for row in rows]))
-                latents.append(step.latents[: len(rows)])
-                done += 1
-            yield self._finished(work, some, np.concatenate(pixels), torch.cat(latents), batch)
+                    yield Progress(done, total, image)
+                pixels = self._decode(step.latents, [work.finish[row] for row in rows])
+                latents += step.latents[: len(rows)].split(1)
+                for row, picture in zip(rows, pixels, strict=True):
+                    number = len(drawings)
+                    drawing = _Drawing(picture, latents[number], work.references[row])
+                    for event in self._checked(work, row, drawing, sampling):
+                        if isinstance(event, _Drawing):
+                            drawings.append(event)
+                            latents[number] = event.latent
+                            continue
+                        total, done = total + event.count * (event.index == 0), done + 1
+                        shown = [*latents[:number], event.clean, *latents[number + 1 :]]
+                        yield Progress(done, total, self._preview(work, some, shown) if previews else None)
+            yield self._finished(work, some, drawings, batch)
 
     def _resolve(
         self,
@@ -264,6 +308,8 @@ class ImagePipeline(ConditionEncoder):
         free = [refers and row is None and (start is None or room[number]) for number, row in enumerate(vectors)]
         layouts = [prompt.layout if one and not start else None for prompt, one in zip(parsed, free, strict=True)]
         drawings = Drawings.of(parsed, seeds, layouts)
+        if self.parser and (insult := [name for one in parsed if (name := insult_unasked(one, self.parser.concepts))]):
+            raise Refused("models.insult_unasked", name=insult[0])
         retrieved = self.retrieved(drawings.prompts, drawings.seeds, drawings.spread(free))
         pairs = zip(drawings.prompts, retrieved, strict=True)
         painted = [in_paint(prompt, reference.paint if reference else "") for prompt, reference in pairs]
@@ -278,8 +324,10 @@ class ImagePipeline(ConditionEncoder):
             if blend is not None and not layouts[number]:
                 meant[number] = blend.vector[0]
         finish, follows, new = list[Finish](), list[bool](), start is None
-        references = list[tuple[Reference, ...]]()
-        for blend, prompt, reference in zip(several, drawings.prompts, retrieved, strict=True):
+        references, concepts = list[tuple[Reference, ...]](), list[int | None]()
+        plain_rows = drawings.spread([row is None and start is None for row in vectors])
+        for blend, prompt, reference, plain in zip(several, drawings.prompts, retrieved, plain_rows, strict=True):
+            concepts.append(prompt.target.concept if prompt.target and plain and blend is None else None)
             usual = finish_of(prompt, new)
             finish.append(usual if blend is None else blend.finish if new else Finish.SHADED)
             follows.append(self.follows_reference(prompt) if blend is None else blend.follows_reference)
@@ -288,9 +336,10 @@ class ImagePipeline(ConditionEncoder):
         composed = ComposedCondition.of(wanted)
         if any(several):
             composed = ComposedCondition.cat([blend or composed.rows([i]) for i, blend in enumerate(several)])
-        return _Work(drawings, seeds, meant, composed, unwanted, start, finish, follows, references)
+        return _Work(drawings, seeds, meant, composed, unwanted, start, finish, follows, references, concepts)
 
-    def _draw(self, work: _Work, rows: list[int], sampling: Sampling) -> Iterator[Step]:
+    def _draw(self, work: _Work, rows: list[int], sampling: Sampling, again: Tensor | None = None) -> Iterator[Step]:
+        """`again` are clean latents that the rows are drawn again from, in place of references."""
         if sampling.fast and self.fast is None:
             raise Refused("models.no_fast_variant")
         network, refiner = (self.fast, None) if sampling.fast else (self.dit, self.fast)
@@ -301,6 +350,8 @@ class ImagePipeline(ConditionEncoder):
         start = None if work.start is None else work.start.rows(rows)
         latents, redraw = (None, None) if start is None else (start.latents, start.redraw)
         wanted, unwanted = work.wanted.rows(rows), work.unwanted.rows(rows)
+        if again is not None:
+            latents, wanted = again, wanted.scaled(0)
         config = self.dit.config
         seeds, shape = [work.drawings.seeds[row] for row in rows], (config.channels, config.size, config.size)
         renoise = seeded_noise(seeds, shape)
@@ -311,28 +362,78 @@ class ImagePipeline(ConditionEncoder):
         given = noise, wanted, unwanted, sampling, scheduler, latents, redraw
         return denoise(network, *given, renoise, hooks, refiner)
 
+    def _checked(self, work: _Work, row: int, drawing: _Drawing, sampling: Sampling) -> Iterator[Step | _Drawing]:
+        """The steps of drawing a row again, if it is, and the drawing to take. Refused where it insults unasked, and
+        there is nothing to draw it from that does not."""
+        reader, concept, prompt = self.reader, work.concepts[row], work.drawings.prompts[row]
+        if reader is None or not sampling.redraws or work.start is not None:
+            yield drawing
+            return
+        reading = reader.read(drawing.pixels, concept)
+        source = None
+        if reading.is_rude or not (reading.is_right or not sampling.reference_strength):
+            source = self._readable(reader, prompt, work.drawings.seeds[row], concept)
+        if source is None and reading.is_rude:
+            raise Refused("models.insult_drawn", prompt=prompt.text, name=reading.name)
+        if source is None:
+            yield drawing
+            return
+        reference, picture = source
+        clean, levels = self._encode(picture[None]), REDRAWN_FROM[: sampling.redraws - 1]
+        for tries, level in enumerate(levels, 1):
+            for step in self._draw(work, [row], Sampling(strength=level), clean):
+                yield step
+            (pixels,) = self._decode(step.latents, [work.finish[row]])
+            if reader.read(pixels, concept).is_fit:
+                yield _Drawing(pixels, step.latents, (reference,), Redraw(reading.target, reading.name, tries))
+                return
+        (pixels,) = to_uint8(sharp_alpha(to_tensor(picture[None])[0], *EDGE[work.finish[row]])[None])
+        yield _Drawing(pixels, clean, (reference,), Redraw(reading.target, reading.name, len(levels) + 1))
+
+    def _readable(
+        self, reader: DrawingReader, prompt: ParsedPrompt, seed: int, concept: int | None
+    ) -> tuple[Reference, np.ndarray] | None:
+        """What a drawing of a concept is drawn again from, and its picture (128, 128, 4): its reference in one
+        drawing's look, for a mean of several has their ghosts, or that drawing alone, the first of both that is read
+        rightly; None for neither."""
+        reference = None if concept is None else self._reference(prompt, seed)
+        if reference is None or self.references is None:
+            return None
+        looks = replace(reference, keeps_look=True)
+        alone = replace(looks, rows=looks.rows[:1], shares=(1.0,), neighbour=None)
+        for source in (looks, alone):
+            picture = self.references.drawing(source)
+            reading = reader.read(picture, concept)
+            # An artist's own index finger is one, however near it is to another one.
+            if reading.is_fit or (reading.is_right and source is alone):
+                return source, picture
+        return None
+
     def _decode(self, latents: Tensor, finish: Sequence[Finish]) -> np.ndarray:
         """Pictures (n, 128, 128, 4), premultiplied uint8, of the first n of the latents, post-processed."""
         decoded = self.autoencoder.decode(latents)[: len(finish)]
         return to_uint8(torch.stack([postprocessed(*pair) for pair in zip(decoded, finish, strict=True)]))
 
-    def _finished(self, work: _Work, some: list[int], pixels: np.ndarray, latents: Tensor, batch: int) -> Pictures:
+    def _finished(self, work: _Work, some: list[int], drawn: list[_Drawing], batch: int) -> Pictures:
         """The pictures `some`, of the drawings that make them."""
         drawings = work.drawings
-        laid = drawings.collages(some, pixels)
+        laid = drawings.collages(some, np.stack([one.pixels for one in drawn]))
         if work.start is not None:
             laid = work.start.rows(some).finish(laid)
-        latent_of = dict(zip((drawings.pictures[row] for row in drawings.rows(some)), latents.split(1), strict=True))
+        drawn_for = list(zip((drawings.pictures[row] for row in drawings.rows(some)), drawn, strict=True))
+        latent_of = {number: drawing.latent for number, drawing in drawn_for}
         whole = [
             self._encode(picture[None]) if drawings.layouts[number] else latent_of[number]
             for number, picture in zip(some, laid, strict=True)
         ]
         owed = {number: dict[Credit, None]() for number in some}
-        for row, drawn in zip(drawings.rows(some), pixels, strict=True):
-            credits_of = (self.credits(reference, drawn) for reference in work.references[row])
-            owed[drawings.pictures[row]] |= dict.fromkeys(chain.from_iterable(credits_of))
-        seeds, credits = tuple(work.seeds[i] for i in some), tuple(map(tuple, owed.values()))
-        return Pictures(laid, torch.cat(whole), seeds, batch, work.vectors[some], credits)
+        redrawn = {number: tuple(one.redraw for n, one in drawn_for if n == number and one.redraw) for number in some}
+        for number, drawing in drawn_for:
+            credits_of = (self.credits(reference, drawing.pixels) for reference in drawing.references)
+            owed[number] |= dict.fromkeys(chain.from_iterable(credits_of))
+        seeds = tuple(work.seeds[i] for i in some)
+        credits, again = tuple(map(tuple, owed.values())), tuple(redrawn.values())
+        return Pictures(laid, torch.cat(whole), seeds, batch, work.vectors[some], credits, again)
 
     def _preview(self, work: _Work, some: list[int], latents: list[Tensor]) -> np.ndarray | None:
         """The pictures `some`, premultiplied uint8 (n, 64, 64, 4), of what is there of their drawings so far; None

@@ -148,6 +148,10 @@ class ReferenceStore(FeatureExtractionMixin):
         gendered = self.figures.get((thing, gender), thing)
         return thing if (thing, style) in self.drawn and (gendered, style) not in self.drawn else gendered
 
+    def of_figure(self, figure: int) -> list[int]:
+        """The rows of all stored drawings of a figure, at least one."""
+        return sorted({*self.typical[figure], *(row for (number, _), row in self.drawn.items() if number == figure)})
+
     def drawing(self, reference: Reference) -> np.ndarray:
         """Premultiplied uint8 (128, 128, 4): what `retrieve` found."""
         drawing, _ = self._morphed(reference.rows, reference.shares, reference.keeps_look)

@@ -31,6 +31,7 @@ MAX_BATCH = 64
 MAX_SEED = 2**63 - 1
 REFINED_FROM = 0.5  # noise level from which the fast variant can take over: it was trained to there
 REFINER_STEPS = FAST_STEPS // 2
+REDRAWS = 3  # twice under noise, and then the reference itself
 REFERENCE_SHARE = 0.1  # of a reference in the noise that a picture begins with: with more the style is lost (LOG.md)
 
 
@@ -53,6 +54,9 @@ class Sampling:
     # How much a picture is drawn from reference drawings (`models.references`), in [0, 1]. 0 is the generator alone,
     # which draws several things at once instead of one by one.
     reference_strength: float = 1.0
+    # How often a drawing that is read as something else is drawn again, 0 to REDRAWS; 0 reads none. Measuring the
+    # generator takes 0: what the table counts must not be chosen by the reader.
+    redraws: int = 0
 
     def __post_init__(self) -> None:
         low, high = self.interval
@@ -65,6 +69,8 @@ class Sampling:
         for name, most in {"guidance": 100, "reference_strength": 1}.items():
             if not 0 <= (value := getattr(self, name)) <= most:
                 raise Refused(f"models.{name}", value=value)
+        if not 0 <= self.redraws <= REDRAWS:
+            raise Refused("models.redraws", redraws=self.redraws, most=REDRAWS)
         if self.batch is not None and not 1 <= self.batch <= MAX_BATCH:
             raise Refused("models.batch", batch=self.batch, most=MAX_BATCH)
 
