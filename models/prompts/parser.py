@@ -262,7 +262,7 @@ class PromptParser:
         parts = []
         for row, state in sorted(scene.states.items()):
             token, number = tokens[row], scene.drawn_as.get(row)
-            language: Language = "zh" if token.language == "zh" else "en"
+            language = token.name_language
             drawn_as = self._name(number, language) if number is not None else ""
             names = token.word.concepts if token.word else ()
             numbers = [self._scenes.number_of[name] for name in names if name in self._scenes.number_of]

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from models.data.grammar import Language
 from models.prompts.parsed import ANIMALS, PEOPLE, Concept, Entity, State
 from models.prompts.tokens import Token
 from models.prompts.words import DRAWN, NAMED
@@ -200,11 +199,9 @@ class _Pass:
         merged = {k: getattr(entity, k) + v if isinstance(v, tuple) else v for k, v in values.items()}
         self.scene.entities[number] = replace(entity, **merged)
 
-    def _on_transparent(self, row: int, value: str) -> None: ...
-
-    def _on_article(self, row: int, value: str) -> None: ...
-
     def _on_skip(self, row: int, value: str) -> None: ...
+
+    _on_transparent = _on_article = _on_skip
 
     def _on_not(self, row: int, value: str) -> bool:
         self.negated = not self._is_noun(row) or any(map(self._can_be_head, self._clause(row)))
@@ -311,7 +308,7 @@ class _Pass:
             (i for i, t in enumerate(near) if self._can_be_head(t) and self.reader.concept_of(t) is not None), None
         )
         stopped = any(token.language == "stop" or token.has("relation") for token in near[: _SCOPE - 2])
-        token, named = self.tokens[row], self.reader.concept_of(self.tokens[row])
+        named = self.reader.concept_of(self.tokens[row])
         named = self.reader.number_of.get(face) if named is None else named
         if self.negated:
             self._settle("left_out", row)
@@ -324,17 +321,14 @@ class _Pass:
         elif noun is not None or named is None or self._has(row + 1, "face"):
             self._modify(row, faces=(face,))
         else:
-            self._enter(
-                row, Entity(named, token.text, token.start, token.end, "zh" if token.language == "zh" else "en")
-            )
+            self._enter(row, self._entity(row, named))
         return True
 
     def _on_face(self, row: int, value: str) -> bool:
         """ "with a sad face", "with a smile": an expression of the thing before."""
-        token, named = self.tokens[row], self.reader.number_of.get(self.modifiers.get("faces", ("",))[-1])
+        named = self.reader.number_of.get(self.modifiers.get("faces", ("",))[-1])
         if self.last is None and not self.before and named is not None:  # "a sad face"
-            language: Language = "zh" if token.language == "zh" else "en"
-            self._enter(row, Entity(named, token.text, token.start, token.end, language))
+            self._enter(row, self._entity(row, named))
             return True
         if self.last is None or not (self.modifiers.get("faces") or self.relation == "with"):
             # 星星表情, 星星的表情: the sticker of it
@@ -433,23 +427,27 @@ class _Pass:
         return number is not None and self.reader.concepts[number].is_a("anyone")
 
     def _noun(self, row: int, concept: int) -> None:
-        token, meant = self.tokens[row], self.reader.concepts[concept]
-        assert token.word is not None
+        token = self.tokens[row]
         adjacent = self.last is not None and row > 0 and self.tokens[row - 1].end == self.scene.entities[self.last].end
         if adjacent and not (self.modifier_rows or self.joined or token.language == "emoji"):
             self._compound(row, concept)
             return
         first = min((row, *self.modifier_rows))
         modifiers = self._settle("drawn", row)
-        plural = modifiers.get("is_plural", False) or token.word.form == "s"
-        entity = Entity(
-            concept, token.text, self.tokens[first].start, token.end, "zh" if token.language == "zh" else "en",
-            is_plural=plural,
-            is_exact=token.text in meant.all_names or (token.word.form == "s" and token.word.base in meant.all_names),
-            skin=token.use("skin") or "", gender=token.gender,
+        if self.reader.concepts[concept].is_a("several"):
+            modifiers.pop("count", None)
+        self._enter(row, replace(self._entity(row, concept), start=self.tokens[first].start, **modifiers))
+
+    def _entity(self, row: int, concept: int) -> Entity:
+        """What a token names, as nothing else is said of it."""
+        token, names = self.tokens[row], self.reader.concepts[concept].all_names
+        plural = token.word is not None and token.word.form == "s"
+        exact = token.text in names or (token.word is not None and plural and token.word.base in names)
+        skin = token.use("skin") or ""
+        return Entity(
+            concept, token.text, token.start, token.end, token.name_language,
+            is_plural=plural, is_exact=exact, skin=skin, gender=token.gender,
         )  # fmt: skip
-        count = 1 if meant.is_a("several") else modifiers.get("count", 1)
-        self._enter(row, replace(entity, **{**modifiers, "count": count, "is_plural": plural}))
 
     def _enter(self, row: int, entity: Entity) -> None:
         """Add an entity, and join it to those before it."""
@@ -497,10 +495,10 @@ class _Pass:
                 self.scene.states[at] = "drawn" if is_named or not is_head else "left_out"
         self.scene.states[row] = "drawn" if is_head or concept == entity.concept else "left_out"
         if is_head:
+            whole = self._entity(row, concept)
             self.scene.entities[self.last] = replace(
-                entity, concept=concept, name=token.text, end=token.end, gender=token.gender or entity.gender,
-                is_exact=token.text in concepts[concept].all_names,
-                is_plural=token.word.form == "s" or entity.count > 1,
+                entity, concept=concept, name=whole.name, end=whole.end, gender=whole.gender or entity.gender,
+                is_exact=whole.is_exact, is_plural=whole.is_plural or entity.count > 1,
             )  # fmt: skip
             self.scene.drawn_as[row] = concept
 

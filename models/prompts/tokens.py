@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from models.data.grammar import Language
 from models.lexicon import closed_classes
 from models.prompts.words import Word, WordTable
 
@@ -76,6 +77,11 @@ class Token:
     @property
     def is_drawn(self) -> bool:
         return self.word is not None and self.word.is_drawn
+
+    @property
+    def name_language(self) -> Language:
+        """The language in which what it names is called."""
+        return "zh" if self.language == "zh" else "en"
 
 
 def tokenise(text: str, table: WordTable) -> list[Token]:
