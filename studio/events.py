@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, PlainSerializer
 
 from models.messages import Message
 from models.prompts.parsed import Reading
+from models.references.credits import Redraw
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Saved:
     media_type: str = "image/png"
     text: str = ""
     frames: int = 1
+    redrawn: tuple[Redraw, ...] = ()  # said once, when it is made
 
 
 @dataclass(frozen=True)

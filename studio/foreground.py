@@ -10,6 +10,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from models.messages import Message
+from models.references.credits import Redraw
 from studio.backends.base import Backend
 from studio.events import Failed, Progress, Saved, Unknown, not_drawn
 from studio.files import ready_folder, remove_empty
@@ -33,6 +35,7 @@ class Row:
     read_as: str = ""
     kind: str = "image"
     text: str = ""
+    redrawn: tuple[Redraw, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values only."""
@@ -71,6 +74,7 @@ def run(backend: Backend, jobs: list[Job], folder: Path, sink: Sink | None = Non
             for number, event in run_jobs(backend, jobs, sink or FolderSink(folder), previews=False):
                 if isinstance(event, Saved):
                     saved[number, event.index] = event
+                    sys.stderr.writelines(f"{Message('drawn.again', vars(thing))}\n" for thing in event.redrawn)
                 elif isinstance(event, Failed):
                     batch.problems.append(event.sentence)
                 elif isinstance(event, Progress):
@@ -89,7 +93,7 @@ def run(backend: Backend, jobs: list[Job], folder: Path, sink: Sink | None = Non
     for (number, _), event in sorted(saved.items()):
         job, progress = jobs[number], words.get(number, Progress(0, 0))
         facts = (job.request.title, job.id, event.score, event.seconds, progress.unknown, progress.read_as)
-        batch.rows.append(Row(event.path, event.seed, *facts, event.kind, event.text))
+        batch.rows.append(Row(event.path, event.seed, *facts, event.kind, event.text, event.redrawn))
     if not batch.rows:
         remove_empty(created)
     return batch

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from models.messages import DEFAULT, Message
-from models.references.credits import Credit
+from models.references.credits import Credit, Redraw
 from studio.clips import ClipFile
 from studio.events import Saved
 from studio.metadata.containers import bare, riff_chunk
@@ -41,6 +41,7 @@ class Artifact:
         known: of a caption, whether the model knows what is shown; else `text` says that it does not.
         credits: the stored drawings that it was drawn from.
         read_as: what was read of the prompt, "" where that is its very words.
+        redrawn: the things that were drawn again, because they were read as something else.
     """
 
     data: bytes
@@ -61,6 +62,7 @@ class Artifact:
     known: bool = True
     credits: tuple[Credit, ...] = ()
     read_as: str = ""
+    redrawn: tuple[Redraw, ...] = ()
 
     @property
     def medium(self) -> "Medium":
@@ -72,7 +74,7 @@ class Artifact:
 
     def saved(self, path: Path, seconds: float, cached: bool = False) -> Saved:
         """The event of its file: `seconds` since the job began; `cached` where it was there before."""
-        facts = (self.kind, self.media_type, self.text, self.frames)
+        facts = (self.kind, self.media_type, self.text, self.frames, self.redrawn)
         return Saved(str(path), self.index, self.seed, self.score, seconds, cached, *facts)
 
 

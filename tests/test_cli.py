@@ -55,6 +55,7 @@ def test_generate_makes_transparent_pictures_and_says_where(studio: Command, tmp
             "read_as",
             "kind",
             "text",
+            "redrawn",
         }
         with Image.open(row["path"]) as picture:
             assert (picture.mode, picture.size) == ("RGBA", (128, 128))

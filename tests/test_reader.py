@@ -12,10 +12,11 @@ from prompt_kit import knowing_pipe  # noqa: F401 - a fixture
 from tiny_parts import tiny_detector
 
 from models.messages import Refused
-from models.pipelines.image import REDRAWN_FROM, Pictures, Progress, Redraw
+from models.pipelines.image import REDRAWN_FROM, Pictures, Progress
 from models.pipelines.reader import INSULTS, DrawingReader, Reading, insult_unasked
 from models.pipelines.sticker import StickerPipeline
 from models.prompts.parsed import Concept, Entity, ParsedPrompt
+from models.references.credits import Redraw
 from models.references.store import SIDE, ReferenceStore
 from models.sampling.loop import REDRAWS, Sampling
 

@@ -42,7 +42,7 @@ from models.pipelines.conditioning import Blend, ConditionEncoder, Vectors, each
 from models.pipelines.reader import DrawingReader, insult_unasked
 from models.prompts.parsed import Box, ParsedPrompt
 from models.prompts.parser import PromptParser, in_paint, led_away
-from models.references.credits import Credit
+from models.references.credits import Credit, Redraw
 from models.references.store import Reference, ReferenceStore
 from models.runtime import native_dtype, one_thread
 from models.sampling.condition import ComposedCondition, Condition
@@ -73,15 +73,6 @@ class Progress:
     step: int
     total: int
     preview: np.ndarray | None = None  # of this batch, premultiplied uint8 (n, h, w, 4); None without `previews`
-
-
-@dataclass(frozen=True)
-class Redraw:
-    """A thing that was drawn again, `tries` times, because it was read as something else; both by English names."""
-
-    name: str
-    read_as: str
-    tries: int
 
 
 @dataclass(frozen=True)

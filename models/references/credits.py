@@ -1,4 +1,5 @@
-"""Whom pictures are owed to: the stored drawings that they were drawn from, as files say it and as people give credit.
+"""Whom pictures are owed to: the stored drawings that they were drawn from, as files say it and as people give credit;
+and which things of them were drawn again.
 
 What sets there are, who made them and under which licence is in one table, `models/data/packages.toml`.
 """
@@ -41,6 +42,15 @@ def credit(style: str, name: str, changed: str = REDRAWN, copied: bool = False) 
     if package is None:
         return Credit(style, name, changed=changed, copied=copied)
     return Credit(package.set, name, _PACKED.sub("", package.author), package.licence, changed, copied)
+
+
+@dataclass(frozen=True)
+class Redraw:
+    """A thing that was drawn again, `tries` times, because it was read as something else; both by English names."""
+
+    name: str
+    read_as: str
+    tries: int
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,8 @@ SHAPES = (1, 8)  # 8 is models.pipelines.image.BATCH, whose module imports torch
 SPACE = ("language", "vision", "space")
 PARTS = ("language", "vision", "space", "autoencoder", "dit", "wording", "prototypes")
 VIDEO = "video"  # models.pipelines.video.PART; optional
-CAPTIONER = ("captioner", "detector")  # PART of models.pipelines.caption and models.detector; optional
+DETECTOR = "detector"  # models.detector.PART; optional
+CAPTIONER = ("captioner", DETECTOR)  # PART of models.pipelines.caption and models.detector; optional
 DESCRIBED = (1, 16)  # SHAPES of models.pipelines.caption, whose module imports torch
 UPSCALER, SCALE = "upscaler", 4  # models.upscaler.PART and SCALE; optional
 VARIANT = "fast"  # draws with few steps, alone or the last ones; optional
@@ -151,9 +152,11 @@ class Embedded(Backend):
         )
 
     def digest(self) -> str:
-        """Of all parts that draw. The upscaler's digest is in the requests that need it."""
+        """Of all parts that draw, and of the one that reads drawings. The upscaler's digest is in the requests that
+        need it."""
         with weights_needed("model.weights_or_fake"):
-            return weights_digest((*PARTS, VARIANT) if _optional(VARIANT, self.root) else PARTS, self.root)
+            optional = [part for part in (VARIANT, DETECTOR) if _optional(part, self.root)]
+            return weights_digest((*PARTS, *optional), self.root)
 
     def space(self) -> str:
         with weights_needed():
@@ -208,11 +211,11 @@ class Embedded(Backend):
                 )
                 for event in events:
                     if isinstance(event, Pictures):
-                        drawn = zip(batch, event.pixels, event.wanted, event.credits, strict=True)
-                        for slot, pixels, wanted, credits in drawn:
+                        drawn = zip(batch, event.pixels, event.wanted, event.credits, event.redrawn, strict=True)
+                        for slot, pixels, wanted, credits, redrawn in drawn:
                             vector = pipeline.embedder.image(pixels[None])[0]  # alone: bits depend on the batch
                             score = round(float(vector @ wanted), 4)
-                            facts = {"seed": slot.seed, "score": score, "credits": credits}
+                            facts = {"seed": slot.seed, "score": score, "credits": credits, "redrawn": redrawn}
                             facts["read_as"] = conditions(slot.number).read_as
                             if (best := batches.chosen(slot, score, (pixels, vector, facts))) is not None:
                                 yield slot.number, self._artifact(requests[slot.number], event.batch, slot.index, *best)
@@ -267,7 +270,8 @@ class Embedded(Backend):
                 return fit(media.frames(event.data)[0]), event.credits
             assert isinstance(event, Progress)
             shown = {index: event.previews[0]} if event.previews else {}
-            yield replace(event, step=index * each + event.step, total=request.count * each, previews=shown)
+            drawn = min(event.step, request.steps or 1)  # what is drawn again takes no step of the clip
+            yield replace(event, step=index * each + drawn, total=request.count * each, previews=shown)
         raise AssertionError("drawing ends with a picture")
 
     def _captions(self, requests: Sequence[CaptionRequest], previews: bool) -> Iterator[tuple[int, Event]]:
@@ -381,11 +385,11 @@ def _animated(frames: np.ndarray, request: ClipRequest, **facts: Any) -> Artifac
 
 
 def _sampling(request: ImageRequest) -> "Sampling":
-    from models.sampling.loop import FAST_SAMPLING, Sampling
+    from models.sampling.loop import FAST_SAMPLING, REDRAWS, Sampling
 
     shares = {"strength": request.strength, "reference_strength": request.reference_strength}
     options: dict[str, Any] = {name: 1.0 if share is None else share for name, share in shares.items()}
-    options["batch"] = request.shape
+    options |= {"batch": request.shape, "redraws": REDRAWS}
     if request.scheduler == FAST:
         return replace(FAST_SAMPLING, **options)
     guided = (request.guided_from or 0.0, 1.0)

@@ -16,13 +16,23 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.references.credits import Credit
+from models.references.credits import Credit, Redraw
 from studio.media import Artifact, as_bytes, from_bytes
 from studio.planner import Job
 
 OWN = "studio"  # keyword of our record
 KEYWORDS = frozenset((OWN, "parameters"))
-SAME = ("index", "seed", "score", "how", "candidates", "known", "read_as", "credits")  # in the record and the artifact
+SAME = (
+    "index",
+    "seed",
+    "score",
+    "how",
+    "candidates",
+    "known",
+    "read_as",
+    "credits",
+    "redrawn",
+)  # in the record and the artifact
 
 DEPTH = 64  # levels of JSON that are followed
 LAST_LINE = 2**15  # characters of A1111's settings
@@ -45,7 +55,8 @@ class Origin(BaseModel):
     pictures this is, `how` what else it takes to make it again bit for bit. `vector` is its place in the semantic space
     named `space`: float16 as base64, finer than any two pictures that a person can tell apart.
     `candidates` are those of a caption that were not taken; it is not `known` where it says that the model can't tell.
-    `credits` are the stored drawings that it was drawn from, and those that pictures were which it was made from.
+    `credits` are the stored drawings that it was drawn from, and those that pictures were which it was made from;
+    `redrawn` the things that were drawn again.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
@@ -62,6 +73,7 @@ class Origin(BaseModel):
     known: bool = True
     read_as: str = ""
     credits: tuple[Credit, ...] = ()
+    redrawn: tuple[Redraw, ...] = ()
     request: dict[str, Any]
 
 
@@ -182,7 +194,8 @@ def parse_record(text: str) -> dict[str, Any]:
     except (ValidationError, RecursionError):
         return {}
     # Lists, as in JSON.
-    lists = {"candidates": list(map(list, record.candidates)), "credits": list(map(asdict, record.credits))}
+    lists: dict[str, Any] = {"candidates": list(map(list, record.candidates))}
+    lists |= {name: [asdict(row) for row in getattr(record, name)] for name in ("credits", "redrawn")}
     return {**record.model_dump(), **lists}
 
 

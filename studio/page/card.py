@@ -93,7 +93,7 @@ class CardHandlers:
         large = size if item.kind == "image" and size > max(item.width, item.height) else 0
         credits = credits_of_record(origin)
         about = {"problem": problem, "done": done, "large": large, "credits": credits, "owed": lines(credits)}
-        about["read_as"] = origin.get("read_as", "")
+        about |= {"read_as": origin.get("read_as", ""), "redrawn": origin.get("redrawn", ())}
         return render("card.card", item, request, apps, list(FORMATS), uses, styles, again, **about)
 
     def _mark(self, item: GalleryItem, do: str, value: str) -> None:
