@@ -125,6 +125,9 @@ def build(
     ]
     for english, _, language, name in named:
         enter(name, language, of_name(name, english), [english], 1.0, "cldr")
+    for flag, language, name in ((row[0], *row[2:]) for row in named if row[1] == FLAGS):
+        for text in _flag_names(name):
+            enter(text, language, "n", [flag], 1.0, "cldr")
     for (language, text), label in labels.items():
         pos = (wordnet.parts_of_speech(text) or "n") if language == "en" else _jieba().get(text, "")
         pos = of_name(text, label.concepts[0]) if label.kind == "=" else pos
@@ -133,10 +136,7 @@ def build(
         enter(text, language, pos, label.concepts, score, origin)
     for english, group, language, name in named:
         plain = PLAIN.sub("", name.lower())
-        if group == FLAGS:
-            for flag in _flag_names(name):
-                enter(flag, language, "n", [english], 1.0, "cldr")
-        elif group == "symbols" and plain != name.lower():
+        if group == "symbols" and plain != name.lower():
             enter(plain, language, of_name(plain, english), [english], 0.9, "cldr")
     drawable = [concept for concept in concepts if concept.group not in ("", FLAGS)]
     single = {word: label for (language, word), label in labels.items() if language == "en" and " " not in word}
@@ -288,11 +288,11 @@ def _head(gloss: str) -> str:
 
 
 def _flag_names(name: str) -> list[str]:
-    """What people call "flag: Japan" or 日本旗."""
+    """What people call "flag: Japan" or 日本旗; a country is drawn as its flag."""
     if country := name.removeprefix("flag of ") if name.startswith("flag of ") else "":
-        return [f"{country} flag", f"{country}'s flag", f"flag {country}"]
+        return [country, f"{country} flag", f"{country}'s flag", f"flag {country}"]
     country = name.removesuffix("旗") if name.endswith("旗") else ""
-    return [f"{country}{flag}" for flag in ("国旗", "的国旗", "的旗", "旗帜", "旗子")] if country else []
+    return [f"{country}{flag}" for flag in ("", "国旗", "的国旗", "的旗", "旗帜", "旗子")] if country else []
 
 
 def save(rows: Iterable[Word], root: Path) -> Path:
