@@ -40,6 +40,7 @@ DATA = Path(__file__).parents[1] / "data"
 LABELS, EMOJI = DATA / "labels.tsv", DATA / "emoji.json"
 COMMON = 25_000  # English words that have a row, whatever they say
 UNUSED_ENTRY = re.compile("surname|variant of")
+COUNTRY = "flag of "  # how the name of a country's flag begins
 KEYWORD = 0.8  # score of a keyword that one concept has
 LEAST_FREQUENT = {"en": 2.7, "zh": 3.0}  # Zipf frequency (log10 of occurrences in 10^9 words) of a word with a row
 
@@ -125,7 +126,7 @@ def build(
     ]
     for english, _, language, name in named:
         enter(name, language, of_name(name, english), [english], 1.0, "cldr")
-    for flag, language, name in ((row[0], *row[2:]) for row in named if row[1] == FLAGS):
+    for flag, language, name in ((row[0], *row[2:]) for row in named if row[0].startswith(COUNTRY)):
         for text in _flag_names(name):
             enter(text, language, "n", [flag], 1.0, "cldr")
     for (language, text), label in labels.items():
@@ -289,7 +290,8 @@ def _head(gloss: str) -> str:
 
 def _flag_names(name: str) -> list[str]:
     """What people call "flag: Japan" or 日本旗; a country is drawn as its flag."""
-    if country := name.removeprefix("flag of ") if name.startswith("flag of ") else "":
+    if name.startswith(COUNTRY):
+        country = name.removeprefix(COUNTRY)
         return [country, f"{country} flag", f"{country}'s flag", f"flag {country}"]
     country = name.removesuffix("旗") if name.endswith("旗") else ""
     return [f"{country}{flag}" for flag in ("", "国旗", "的国旗", "的旗", "旗帜", "旗子")] if country else []
