@@ -493,6 +493,8 @@ class _Pass:
             else:
                 is_named = entity.name in " ".join((*head.all_names, *head.keywords))
                 self.scene.states[at] = "drawn" if is_named or not is_head else "left_out"
+                if self.scene.states[at] == "left_out":
+                    del self.scene.drawn_as[at]
         self.scene.states[row] = "drawn" if is_head or concept == entity.concept else "left_out"
         if is_head:
             whole = self._entity(row, concept)

@@ -151,7 +151,9 @@ def build(
         enter(word, "en", wordnet.parts_of_speech(word), names, score, "scorer")
     for base in [text for (language, text), row in rows.items() if language == "en" and not row.form]:
         for form, text in _inflections(base, rows["en", base].pos):
-            rows.setdefault(("en", text), replace(rows["en", base], text=text, form=form))
+            row = rows.get(("en", text), rows["en", base])  # "hugs" is drawn as itself, and is a form of "hug"
+            if not row.form:
+                rows["en", text] = replace(row, text=text, base=base, form=form)
     for word in top_n_list("en", COMMON):  # words of which nothing is drawn are spelled right
         if word.isalpha() and ("en", word) not in rows:
             enter(word, "en", wordnet.parts_of_speech(word), (), 0.0, "wordfreq")
