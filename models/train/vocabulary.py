@@ -150,10 +150,12 @@ def build(
         names = [drawable[row].english_names[0] for row in ranked]
         enter(word, "en", wordnet.parts_of_speech(word), names, score, "scorer")
     for base in [text for (language, text), row in rows.items() if language == "en" and not row.form]:
-        for form, text in _inflections(base, rows["en", base].pos):
-            row = rows.get(("en", text), rows["en", base])  # "hugs" is drawn as itself, and is a form of "hug"
-            if not row.form:
-                rows["en", text] = replace(row, text=text, base=base, form=form)
+        lemma = rows["en", base]
+        for form, text in _inflections(base, lemma.pos):
+            inflected = rows.get(("en", text), lemma)  # "hugs" is drawn as itself, and is a form of "hug"
+            if not inflected.form:
+                pos = "".join(dict.fromkeys(inflected.pos + lemma.pos))
+                rows["en", text] = replace(inflected, text=text, base=base, form=form, pos=pos)
     for word in top_n_list("en", COMMON):  # words of which nothing is drawn are spelled right
         if word.isalpha() and ("en", word) not in rows:
             enter(word, "en", wordnet.parts_of_speech(word), (), 0.0, "wordfreq")
