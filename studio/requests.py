@@ -25,6 +25,7 @@ SEEDS = 2**32
 # Between the seeds of one picture's candidates: odd, so that no two are the same, and far from its neighbours' seeds.
 CANDIDATE_STRIDE = 0x9E3779B1
 PROMPT_LIMIT = 2_000  # characters; the model reads the first 31 tokens
+QUOTES = '"“”「」 '  # around a prompt that is read word for word
 MIX_LIMIT = 8  # things in one picture
 SUBTRACTED = -0.5  # weight of a part that is taken away
 # They turn text round on screen, so that a file name or a log line reads as something else.
@@ -52,7 +53,7 @@ def _text(value: object, info: Any) -> object:
     """Whitespace folded to single spaces; refuses what can't be seen, stored or read."""
     if not isinstance(value, str):
         return value
-    name = info.field_name
+    name = info.field_name.removesuffix("s")  # each of `texts`
     if len(value) > PROMPT_LIMIT:
         raise Refused("text.too_long", name=name, length=len(value), most=PROMPT_LIMIT)
     folded = " ".join(value.split())
@@ -541,8 +542,8 @@ def limits(field: FieldInfo) -> dict[str, Any]:
 
 
 def has_words(prompt: str) -> bool:
-    """Whether a prompt has a printable character that is no space."""
-    return any(c.isprintable() and not c.isspace() for c in prompt)
+    """Whether a prompt has a printable character that is no space and no quotation mark around nothing."""
+    return any(c.isprintable() and not c.isspace() for c in prompt.strip(QUOTES))
 
 
 def _message(error: ValidationError, kind: type[BaseModel]) -> Message:

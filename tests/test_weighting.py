@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from prompt_kit import shipped
 
 from models.pipelines.sticker import StickerPipeline
 from models.prompts.weighting import MOST, plain, segments, token_weights, weigh, weighted_states
@@ -84,6 +85,20 @@ def test_a_prompt_longer_than_the_model_reads_keeps_its_weights_in_place(pipe: S
     assert (
         bool(mask.all()) and not torch.equal(states[0, 1], before[0, 1]) and torch.equal(states[0, -1], before[0, -1])
     )
+
+
+def test_weights_keep_the_layout_and_size_its_boxes() -> None:
+    def boxes(prompt: str) -> list[tuple[int, int]]:
+        layout = shipped().parse(prompt).layout
+        return [(box.width, box.height) for box in layout.boxes] if layout else []
+
+    plain_boxes, weighed = boxes("a red balloon and a cat"), boxes("a (red:1.4) balloon and a (cat:0.5)")
+    assert weighed == [plain_boxes[0], tuple(side // 2 for side in plain_boxes[1])]
+    layout = shipped().parse("a (red:1.4) balloon and a cat").layout
+    assert layout and [run.weight for run in layout.prompts[0].segments if "red" in run.text] == [1.4]
+    assert boxes("a cat (with a hat:0)") == [] and boxes("a (cat:1) and a dog") == boxes("a cat and a dog")
+    states = {part.text: part.state for part in shipped().read("a cat (with a hat:0)").parts}
+    assert states["cat"] == "drawn" and states["hat"] == "left_out"
 
 
 def test_weights_change_the_picture_and_weight_one_does_not(pipe: StickerPipeline) -> None:

@@ -65,6 +65,15 @@ def within(box: Box, frame: Box) -> Box:
     return replace(box, left=at[0], top=at[1], width=width, height=height, z=frame.z + box.z, anchor="")
 
 
+def enlarged(box: Box, scale: float) -> Box:
+    """A box in another size, half to twice its own, around its middle and within the picture."""
+    scale = min(max(scale, 0.5), 2.0)
+    width, height = (min(round(scale * side), SIZE) for side in (box.width, box.height))
+    left, top = box.left + (box.width - width) // 2, box.top + (box.height - height) // 2
+    left, top = min(max(left, 0), SIZE - width), min(max(top, 0), SIZE - height)
+    return replace(box, left=left, top=top, width=width, height=height) if scale != 1 else box
+
+
 def arrange(scene: Scene, concepts: Sequence[Concept]) -> list[tuple[int, Box]]:
     """The rows of a scene's entities, in order, with their boxes; [] of a single thing as large as the picture. Of more
     than MOST things the first ones."""

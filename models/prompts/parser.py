@@ -9,15 +9,16 @@ several things is drawn from its own prompt. Guidance away from what is not draw
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from models.assets import prompt_list
 from models.data.colours import COLOURS, colour_words
 from models.data.grammar import (
     NUMBERS,
@@ -32,7 +33,7 @@ from models.data.grammar import (
     style_of,
     styled,
 )
-from models.prompts.layout import BACKDROP, BALLOON, COSTUME, FEATURES, SPEAKER, WHOLE, arrange, within
+from models.prompts.layout import BACKDROP, BALLOON, COSTUME, FEATURES, SPEAKER, WHOLE, arrange, enlarged, within
 from models.prompts.parsed import (
     ANIMALS,
     PEOPLE,
@@ -48,7 +49,7 @@ from models.prompts.parsed import (
 )
 from models.prompts.scene import Scene, SceneReader
 from models.prompts.tokens import Token, tokenise
-from models.prompts.weighting import QUOTED, Segment, plain, segments
+from models.prompts.weighting import MOST, QUOTED, Segment, plain, segments
 from models.prompts.words import WordTable
 from models.space import Embedder
 from models.weights import load_table, of_split, save_table
@@ -60,6 +61,9 @@ FACE_SHARE = 0.4  # of a blend with an expression: with more a robot is an emoji
 FEATURES_STYLE = "fluent flat"  # whose eyes and mouths are plainest: dark, large, on one colour
 SUM = " + "  # between two things that are one
 OFFERED = 3  # prompts in the place of one that names nothing
+MEANINGLESS = ("zxcv", "qwrt", "N/A", "か")  # words that mean nothing to the space
+NEAR = 0.35  # likeness beyond that of MEANINGLESS from which a concept is near: nonsense stays below it
+MARGIN = 12  # concepts that are looked at: icons outside Unicode are not drawn
 _STYLE_WORDS = [
     (len(word), name, re.compile(rf"(?<![a-z\d]){re.escape(word)}(?![a-z\d])", re.IGNORECASE))
     for name, style in STYLES.items()
@@ -117,29 +121,33 @@ class PromptParser:
         if SUM in text:
             return self._sum(prompt, style)
         tokens, lettering = _lettering(text, tokenise(text, self.table))
+        each = [run.weight for run in runs for _ in run.text]
+        silent = [token for token in tokens if not each[token.start]]  # a weight of 0 takes a word away
+        tokens = [token for token in tokens if each[token.start]]
         scene = self._scenes.read(tokens)
-        parts = tuple(self._parts(text, tokens, scene))
-        literal = text != prompt or not scene.entities
+        gone = [Part(text[token.start : token.end], token.start, "left_out") for token in silent]
+        parts = tuple(sorted([*self._parts(text, tokens, scene), *gone], key=lambda part: part.start))
         drawing = self._drawn(text, scene, style, lettering, language_of(text))
         exact = all(part.state == "drawn" for part in parts) and all(entity.is_exact for entity in scene.entities)
-        encoded = prompt if literal or exact else drawing.encoded
+        shown = [
+            (one.concept, each[entity.end - 1]) for entity in scene.entities for one in (entity, self.face_of(entity))
+        ]
+        weights: dict[int | str, float] = dict(shown)
+        weights |= {colour: each[token.start] for token in tokens if (colour := token.use("colour"))}
+        drawing = _weighed(drawing, weights)
+        encoded = prompt if exact or not scene.entities else drawing.encoded
         description = prompt if exact and scene.entities else drawing.description
-        silent = "".join(run.text for run in runs if run.weight)  # a weight of 0 takes a word away
-        target = drawing.target if silent == text else None
         return replace(
             drawing,
             text=prompt,
             encoded=encoded,
-            segments=tuple(segments(encoded)),
+            segments=tuple(segments(prompt)) if encoded == prompt else drawing.segments or tuple(segments(encoded)),
             description=description,
-            literal=literal,
-            target=target,
+            literal=not scene.entities,
             entities=tuple(scene.entities),
             relations=tuple(scene.relations),
             parts=parts,
             lettering=lettering,
-            layout=None if text != prompt else drawing.layout,
-            blend=() if text != prompt else drawing.blend,
         )
 
     def _drawn(self, text: str, scene: Scene, style: str, lettering: str, language: Language) -> ParsedPrompt:
@@ -267,7 +275,7 @@ class PromptParser:
             names = token.word.concepts if token.word else ()
             numbers = [self._scenes.number_of[name] for name in names if name in self._scenes.number_of]
             if state != "drawn" and not numbers:
-                numbers = self.nearest(token.text, OFFERED)
+                numbers = self._near(token.text)
             near = [self._name(near_number, language) for near_number in numbers]
             nearest = tuple(name for name in dict.fromkeys(near) if name and name != drawn_as)
             typed = text[token.start : token.end]
@@ -280,10 +288,28 @@ class PromptParser:
 
     def nearest(self, text: str, count: int) -> list[int]:
         """The concepts whose names lie nearest to a text in the space."""
-        cosines = self.vectors @ self.embedder.text([text])[0]
-        best = torch.full((len(self.concepts),), -1.0).scatter_reduce(0, self._owners, cosines, "amax")
+        best = self._likeness(text)
         drawable = [number for number in best.argsort(descending=True).tolist() if self.concepts[number].group]
         return drawable[:count]
+
+    def _likeness(self, text: str) -> Tensor:
+        """The greatest cosine between a text and the names of each concept, (concepts,)."""
+        cosines = self.vectors @ self.embedder.text([text])[0]
+        return torch.full((len(self.concepts),), -1.0).scatter_reduce(0, self._owners, cosines, "amax")
+
+    @cached_property
+    def _hubs(self) -> Tensor:
+        """The likeness of each concept to words that mean nothing, (concepts,): a few lie near to all of them, as in
+        every such space (contextual calibration, arXiv 2102.09690)."""
+        return torch.stack([self._likeness(word) for word in MEANINGLESS]).mean(0)
+
+    def _near(self, text: str) -> list[int]:
+        """The concepts that a word means more or less; [] where none is near, or it is in neither language."""
+        if not re.search(r"[a-z\u3400-\u9fff]", text.lower()):
+            return []
+        likeness = self._likeness(text) - self._hubs
+        near = [n for n in likeness.argsort(descending=True)[:MARGIN].tolist() if self.concepts[n].group]
+        return [number for number in near if likeness[number] >= NEAR][:OFFERED]
 
     def read(self, text: str, negative: str = "") -> Reading:
         """What becomes of each word of a prompt beside a negative one. Refused where a weight is out of range."""
@@ -300,13 +326,16 @@ class PromptParser:
 
     def instead(self, text: str) -> tuple[str, ...]:
         """Prompts to take in the place of one that names nothing that can be drawn: the things nearest in meaning to
-        its words; () of a prompt that names something, or is read word for word."""
+        its words, then the most used; () of a prompt that names something, or is read word for word."""
         parsed = self.parse(text)
         if not self.concepts or parsed.entities or parsed.lettering or QUOTED.fullmatch(text):
             return ()
         language = language_of(text)
         near = [name for part in parsed.parts for name in part.nearest]
-        names = dict.fromkeys([*near, *(self._name(number, language) for number in self.nearest(plain(text), OFFERED))])
+        used = self.table.look_up(sign.replace("\ufe0f", "") for sign in prompt_list("frequent")).values()
+        easy = [self._scenes.number_of.get(word.concepts[0]) for word in used] or self.nearest(plain(text), OFFERED)
+        easy = [number for number in easy if number is not None and not self.concepts[number].is_somebody]
+        names = dict.fromkeys([*near, *(self._name(number, language) for number in easy)])
         return tuple(islice((article(name) if language == "en" else name for name in names if name), OFFERED))
 
     # --- Files ---
@@ -335,6 +364,26 @@ def load_concepts(root: Path | None = None, split: str = "") -> list[Concept]:
         )
         for row in rows
     ]
+
+
+def _weighed(drawing: ParsedPrompt, weights: Mapping[int | str, float]) -> ParsedPrompt:
+    """A drawing whose caption has the weights of its concept and its paint; of several each thing's box grows with its
+    weight."""
+    if all(weight == 1 for weight in weights.values()):
+        return drawing
+    blend = tuple((share, _weighed(part, weights)) for share, part in drawing.blend)
+    layout, target = drawing.layout, drawing.target
+    if layout is not None:
+        scales = [weights.get(part.target.concept, 1.0) if part.target else 1.0 for part in layout.prompts]
+        boxes = tuple(enlarged(box, scale) for box, scale in zip(layout.boxes, scales, strict=True))
+        layout = replace(layout, prompts=tuple(_weighed(part, weights) for part in layout.prompts), boxes=boxes)
+    if target is None:
+        return replace(drawing, layout=layout, blend=blend)
+    weight, paint = weights.get(target.concept, 1.0), weights.get(target.paint, 1.0)
+    colour = colour_words((target.paint,), language_of(drawing.encoded)) if target.paint in COLOURS else ""
+    before, _, after = drawing.encoded.partition(colour) if colour else (drawing.encoded, "", "")
+    pieces = (Segment(before, weight), Segment(colour, min(weight * paint, MOST)), Segment(after, weight))
+    return replace(drawing, layout=layout, blend=blend, segments=tuple(piece for piece in pieces if piece.text))
 
 
 def _lettering(text: str, tokens: list[Token]) -> tuple[list[Token], str]:

@@ -28,7 +28,7 @@ _PARTS |= {
     "\u2642": ("gender", "man"),
 }
 _DRESS = "[\ufe0f\U0001f3fb-\U0001f3ff]"  # a variation selector, a skin tone
-_SIGN = "[\u203c-\u3299\U0001f000-\U0001faff]"
+_SIGN = "[\u203c-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff]"
 _UNIT = re.compile(  # "u.s." and the "st." of "st. helena" are units
     r"(?P<stop>[,，.。;；、!！?？:：()\n+])"
     r"|(?P<emoji>[0-9#*]\ufe0f?\u20e3|[\U0001f1e6-\U0001f1ff]{2}|\U0001f3f4[\U000e0020-\U000e007f]+"
