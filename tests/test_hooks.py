@@ -23,8 +23,9 @@ from models.references.store import SIDE, ReferenceStore
 from models.sampling.condition import ComposedCondition, Condition
 from models.sampling.guidance import (
     ALIKE,
+    DETAIL_PULL,
+    DETAILS_FROM,
     REFERENCE_PULL,
-    REFERENCE_UNTIL,
     SYMMETRIC_UNTIL,
     LatentMirror,
     guidance_hooks,
@@ -151,14 +152,11 @@ def test_a_step_leads_nearer_to_the_reference_in_its_rows_alone() -> None:
     references[1] = 0
     hook = reference_guidance(references, torch.tensor([True, True, False]))
     assert hook is not None
-    sigma = REFERENCE_UNTIL + 0.25
-    answer = hook(sigma, x, velocity)
-    before, after = x - sigma * velocity, x - sigma * answer
-    assert torch.allclose(
-        after[0] - references[0], (1 - REFERENCE_PULL * sigma) * (before[0] - references[0]), atol=1e-5
-    )
-    assert torch.equal(answer[1:], velocity[1:])
-    assert torch.equal(hook(REFERENCE_UNTIL, x, velocity), velocity)
+    for sigma, pull in ((DETAILS_FROM + 0.25, REFERENCE_PULL * (DETAILS_FROM + 0.25)), (DETAILS_FROM, DETAIL_PULL)):
+        answer = hook(sigma, x, velocity)
+        before, after = x - sigma * velocity, x - sigma * answer
+        assert torch.allclose(after[0] - references[0], (1 - pull) * (before[0] - references[0]), atol=1e-5)
+        assert torch.equal(answer[1:], velocity[1:])
 
 
 def test_no_reference_hook_without_a_reference() -> None:

@@ -4,8 +4,9 @@ Alignment: artists agree on what a pencil looks like and not on where it points,
 a cross. Each drawing is brought to one box, mirrored where only its mirror image agrees with the others, and left out
 where it does not agree at all. The most typical drawing agrees most with all others.
 
-Morphing: dense optical flow maps each drawing to the first. Shapes are averaged, then the colours at places that belong
-together (Beier and Neely, SIGGRAPH 1992). A mean without flow shows two pairs of wings. `LOG.md` has what was measured.
+Morphing: dense optical flow maps each drawing to the first, which leads. Its shape goes half of the way to those of the
+others (Beier and Neely, SIGGRAPH 1992), and its large areas take the mean colours of all. Its lines and outline stay
+its own: a mean of lines is haze, and a mean without flow shows two pairs of wings. `LOG.md` has what was measured.
 
 Paint: hues of things, black and white, and skin tones. Sets draw each gesture and person in the yellow of emoji and in
 the five tones of Unicode's modifiers (UTS 51, 2.4). The store keeps the yellow ones, and skin is painted on request.
@@ -112,6 +113,9 @@ def _placed(cut: np.ndarray, box: np.ndarray, side: int) -> np.ndarray:
 COLOUR, GROUND = 0.5, 0.35  # weights of lightness and of what is clear: edges count on white and on black
 OTHER_PARTS = 0.18  # disagreement after the flow from which a drawing has other parts: three in four lie below it
 BLUR, SMOOTH = 1.5, 3.0  # pixels, of the pictures before and of the flow after: lines differ, parts are to agree
+# Share of the first drawing, least and most: with more, pictures are copies of it; with less, its lines are bent.
+LEAD = 0.45, 0.65
+BENT, TINTED = 8.0, 10.0  # pixels, of the blur of the change of shape and of colours: so the first keeps its lines
 
 
 def morphed(
@@ -121,8 +125,8 @@ def morphed(
     one alone, where no other agrees with it.
 
     Args:
-        shares: of each drawing in the shape, and in the colours, K positive numbers.
-        keeps_look: colours and lines are the first one's, and only the shape is everyone's.
+        shares: K positive numbers, of each drawing in shape and colours; that of the first is brought into LEAD.
+        keeps_look: whether the colours are the first one's, too.
     """
     agreeing, placed = aligned(drawings, shares)
     if len(agreeing) < 2 or 0 not in agreeing:
@@ -130,15 +134,29 @@ def morphed(
     lead = placed[agreeing.index(0)]
     flows = {row: _flow(lead, one) for row, one in zip(agreeing, placed, strict=True)}
     warped = {row: _warped(one, flows[row]) for row, one in zip(agreeing, placed, strict=True)}
-    agreed = {row: one for row, one in zip(agreeing, placed, strict=True) if row == 0 or _agree(lead, warped[row])}
+    agreed = [row for row in agreeing if row == 0 or _agree(lead, warped[row])]
+    if len(agreed) < 2:
+        return lead, (0,)
     weights = np.array([shares[row] for row in agreed], np.float64)
-    weights /= weights.sum()
+    weights, is_first = weights / weights.sum(), np.array(agreed) == 0
+    first = LEAD[0] + (LEAD[1] - LEAD[0]) * weights[is_first]
+    weights = np.where(is_first, first, (1 - first) * weights / weights[~is_first].sum())
     shape: np.ndarray = sum(share * flows[row] for share, row in zip(weights, agreed, strict=True))
+    shape = cv2.GaussianBlur(shape, (0, 0), BENT)
     if keeps_look:
         return _warped(lead, -shape), tuple(agreed)
-    warps = (_warped(one, flows[row] - shape) for row, one in agreed.items())
-    mean: np.ndarray = sum(share * warp for share, warp in zip(weights, warps, strict=True))
-    return mean.round().astype(np.uint8), tuple(agreed)
+    mean: np.ndarray = sum(share * warped[row].astype(np.float32) for share, row in zip(weights, agreed, strict=True))
+    return _warped(_tinted(lead, mean), -shape), tuple(agreed)
+
+
+def _tinted(picture: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The picture in the colours of the other, as far as they differ over large areas."""
+    own, its = (part.astype(np.float32) for part in (picture, other))
+    alpha, both = own[..., 3:], own[..., 3:] * its[..., 3:]
+    change = both * (its[..., :3] / np.maximum(its[..., 3:], 1) - own[..., :3] / np.maximum(alpha, 1))
+    near = [cv2.GaussianBlur(part, (0, 0), TINTED) for part in (change, both)]
+    colours = own[..., :3] + alpha * near[0] / np.maximum(near[1], 1)[..., None]
+    return np.concatenate([np.clip(colours, 0, alpha), alpha], -1).round().astype(np.uint8)
 
 
 def _agree(first: np.ndarray, second: np.ndarray) -> bool:

@@ -60,7 +60,10 @@ def combined(outputs: Tensor, scale: float | Tensor) -> Tensor:
 
 
 REFERENCE_PULL = 1.0  # share of the way to the reference, times the noise level
-REFERENCE_UNTIL = 0.5  # noise level, not included: below it a reference has no details to give
+# Noise level, included, from which down lines inside a shape are drawn, and the share of the way from there. The
+# network draws such lines from what it knows of similar things ("thumbs up" with another finger), the reference has the
+# right ones (LOG.md).
+DETAILS_FROM, DETAIL_PULL = 0.5, 0.75
 SYMMETRIC_UNTIL = 0.3  # noise level: below it a leaf or a highlight may stand on one side
 
 
@@ -154,16 +157,16 @@ def reference_guidance(references: Tensor, follow: Tensor, strength: float = 1.0
     """Moves the clean latents of rows that `follow` (B,) their reference towards it; the others stay equal to the bit.
     None where there is no such row.
 
-    As ILVR (arXiv 2108.02938) does to a reference picture, and the further the more noise there is: of noise alone
-    nothing is known but the reference, and what has been drawn since is to stay. In training a picture is drawn from
-    other artists' drawings of the thing, so the network takes a reference for a rough one.
+    As ILVR (arXiv 2108.02938) does to a reference picture. Above DETAILS_FROM the further the more noise there is: of
+    noise alone nothing is known but the reference, and what has been drawn since is to stay. Below it by DETAIL_PULL:
+    in training a picture is drawn from other artists' drawings of the thing, so the network takes a reference for a
+    rough one, and gives it other lines.
     """
     rows = (references.flatten(1).any(1) & follow.to(references.device)).view(-1, 1, 1, 1)
 
     def hook(sigma: float, x: Tensor, velocity: Tensor) -> Tensor:
-        if sigma <= REFERENCE_UNTIL:
-            return velocity
-        nearer = (x - sigma * velocity).lerp(references.to(x.dtype), REFERENCE_PULL * sigma * strength)
+        pull = REFERENCE_PULL * sigma if sigma > DETAILS_FROM else DETAIL_PULL
+        nearer = (x - sigma * velocity).lerp(references.to(x.dtype), pull * strength)
         return torch.where(rows, (x - nearer) / sigma, velocity)
 
     return hook if rows.any() else None
