@@ -114,7 +114,7 @@ COLOUR, GROUND = 0.5, 0.35  # weights of lightness and of what is clear: edges c
 OTHER_PARTS = 0.18  # disagreement after the flow from which a drawing has other parts: three in four lie below it
 BLUR, SMOOTH = 1.5, 3.0  # pixels, of the pictures before and of the flow after: lines differ, parts are to agree
 # Share of the first drawing, least and most: with more, pictures are copies of it; with less, its lines are bent.
-LEAD = 0.45, 0.65
+LEAD = 0.25, 0.5
 BENT, TINTED = 8.0, 10.0  # pixels, of the blur of the change of shape and of colours: so the first keeps its lines
 
 
