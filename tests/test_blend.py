@@ -140,7 +140,8 @@ def test_wrong_blends_say_what_is_wrong(pipe: StickerPipeline, prompts: list[str
 
 def test_two_of_which_one_has_a_face_are_laid_and_others_blended(pipe: StickerPipeline) -> None:
     assert pipe.together(["cat", "house"]) == ("cat + house", None)
-    for texts in (["cat", "cat"], ["house", "house"], ["(cat:1.2)", "house"], ['"cat"', "house"], ["cat"] * 3):
+    assert pipe.together(["(cat:1.2)", "house"]) == ("(cat:1.2) + house", None)
+    for texts in (["cat", "cat"], ["house", "house"], ['"cat"', "house"], ["cat"] * 3):
         prompt, blend = pipe.together(texts)
         assert prompt == "" and blend is not None
         assert torch.equal(blend.vector, pipe.blend([(1.0, text) for text in texts]).vector)
