@@ -114,27 +114,26 @@ class Detector(ModelMixin, ConfigMixin):
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Vectors (B, width) of pictures of one thing, as `forward` reads them; `whole` compares them with concepts."""
-        return self.whole(self.head(self._maps(pixels)[1]).mean((2, 3))).float()
+        return self._whole_vectors(self._maps(pixels)[1])
+
+    def _whole_vectors(self, coarse: Tensor) -> Tensor:
+        return self.whole(self.head(coarse).mean((2, 3))).float()
 
     def forward(self, pixels: Tensor) -> Detections:
         """Premultiplied (B, 4, H, W) in [0, 1]; H and W are multiples of 32."""
         fine, x = self._maps(pixels)
         joined = self.join(torch.cat([fine, F.interpolate(x, fine.shape[2:], mode="nearest")], 1))
         cells = self.places(joined).permute(0, 2, 3, 1).float()
-        whole = self.whole(self.head(x).mean((2, 3)))
-        return Detections(self._named(whole), self._named(cells[..., 1:]), cells[..., 0])
+        return Detections(self.named(self._whole_vectors(x)), self.named(cells[..., 1:]), cells[..., 0])
 
-    def _named(self, vectors: Tensor) -> Tensor:
-        return self.named(vectors, self.concepts)
-
-    def named(self, vectors: Tensor, concepts: Tensor) -> Tensor:
-        """Log-probabilities (..., C) of vectors (..., width), by those of concepts (C, width)."""
-        table = F.normalize(concepts.float(), dim=-1)
+    def named(self, vectors: Tensor, concepts: Tensor | None = None) -> Tensor:
+        """Log-probabilities (..., C) of vectors (..., width); `concepts` (C, width) in place of its own."""
+        table = F.normalize((self.concepts if concepts is None else concepts).float(), dim=-1)
         return (self.scale.float() * F.normalize(vectors.float(), dim=-1) @ table.T).log_softmax(-1)
 
     def guided(self, logs: Tensor, vectors: Tensor, centres: Tensor | None = None) -> Tensor:
-        """Scores (..., C) of `whole`, with the pictures' vectors (..., 128) in the space; `centres` (C, 128) of other
-        concepts than its own."""
+        """Scores (..., C) of `whole`, with the pictures' vectors (..., 128) in the space; `centres` (C, 128) in place
+        of its own."""
         table = self.centres if centres is None else centres
         return logs + NEARNESS * vectors.float() @ F.normalize(table.float(), dim=-1).T
 

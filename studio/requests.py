@@ -53,7 +53,7 @@ def _text(value: object, info: Any) -> object:
     """Whitespace folded to single spaces; refuses what can't be seen, stored or read."""
     if not isinstance(value, str):
         return value
-    name = "text" if info.field_name == "texts" else info.field_name  # each of them is one
+    name = info.field_name
     if len(value) > PROMPT_LIMIT:
         raise Refused("text.too_long", name=name, length=len(value), most=PROMPT_LIMIT)
     folded = " ".join(value.split())

@@ -45,9 +45,7 @@ _AMOUNT = re.compile(r"\s*(\d{0,4})(-?)(\d{0,4})\$\$")
 FILES = 10_000
 FILE_BYTES = 4 * 2**20
 COMMENT = re.compile(r"(?:^|\s)#.*")
-LIST_NAME = re.compile(
-    r"(?=.{1,80}$)[^\W_]+(?:[-_/][^\W_]+)*"
-)  # of a list that is written here: no path out of the folder
+LIST_NAME = re.compile(r"(?=.{1,80}$)[^\W_]+(?:[-_/][^\W_]+)*")  # no path leads out of the folder
 WEIGHT = re.compile(r"\s*(\d{1,6}(?:\.\d{1,6})?|\.\d{1,6})::")
 
 

@@ -171,7 +171,7 @@ def test_an_insult_is_drawn_by_its_name_alone() -> None:
     def drawn(text: str, number: int) -> str:
         return insult_unasked(ParsedPrompt(text, text, entities=(Entity(number),)), concepts)
 
-    assert [drawn(text, 0) for text in ("a middle finger", "竖中指", "红色的中指")] == ["", "", ""]
+    assert [drawn(text, 0) for text in ("a Middle Finger", "竖中指", "红色的中指", "🖕")] == [""] * 4
     assert drawn("some rude hand", 0) == "middle finger" and drawn("some rude hand", 1) == ""
 
 

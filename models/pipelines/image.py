@@ -300,8 +300,9 @@ class ImagePipeline(ConditionEncoder):
         free = [refers and row is None and (start is None or room[number]) for number, row in enumerate(vectors)]
         layouts = [prompt.layout if one and not start else None for prompt, one in zip(parsed, free, strict=True)]
         drawings = Drawings.of(parsed, seeds, layouts)
-        if self.parser and (insult := [name for one in parsed if (name := insult_unasked(one, self.parser.concepts))]):
-            raise Refused("models.insult_unasked", name=insult[0])
+        for prompt in parsed:
+            if self.parser and (insult := insult_unasked(prompt, self.parser.concepts)):
+                raise Refused("models.insult_unasked", name=insult)
         retrieved = self.retrieved(drawings.prompts, drawings.seeds, drawings.spread(free))
         pairs = zip(drawings.prompts, retrieved, strict=True)
         painted = [in_paint(prompt, reference.paint if reference else "") for prompt, reference in pairs]
@@ -396,7 +397,7 @@ class ImagePipeline(ConditionEncoder):
         for source in (looks, alone):
             picture = self.references.drawing(source)
             reading = reader.read(picture, concept)
-            # An artist's own index finger is one, however near it is to another one.
+            # A stored index finger is what it is, however near to another finger it is read.
             if reading.is_fit or (reading.is_right and source is alone):
                 return source, picture
         return None
@@ -409,7 +410,7 @@ class ImagePipeline(ConditionEncoder):
     def _finished(self, work: _Work, some: list[int], drawn: list[_Drawing], batch: int) -> Pictures:
         """The pictures `some`, of the drawings that make them."""
         drawings = work.drawings
-        laid = drawings.collages(some, np.stack([one.pixels for one in drawn]))
+        laid = drawings.collages(some, np.stack([drawing.pixels for drawing in drawn]))
         if work.start is not None:
             laid = work.start.rows(some).finish(laid)
         drawn_for = list(zip((drawings.pictures[row] for row in drawings.rows(some)), drawn, strict=True))
@@ -419,12 +420,13 @@ class ImagePipeline(ConditionEncoder):
             for number, picture in zip(some, laid, strict=True)
         ]
         owed = {number: dict[Credit, None]() for number in some}
-        redrawn = {number: tuple(one.redraw for n, one in drawn_for if n == number and one.redraw) for number in some}
+        redrawn = {number: list[Redraw]() for number in some}
         for number, drawing in drawn_for:
+            redrawn[number] += [drawing.redraw] if drawing.redraw else []
             credits_of = (self.credits(reference, drawing.pixels) for reference in drawing.references)
             owed[number] |= dict.fromkeys(chain.from_iterable(credits_of))
         seeds = tuple(work.seeds[i] for i in some)
-        credits, again = tuple(map(tuple, owed.values())), tuple(redrawn.values())
+        credits, again = tuple(map(tuple, owed.values())), tuple(map(tuple, redrawn.values()))
         return Pictures(laid, torch.cat(whole), seeds, batch, work.vectors[some], credits, again)
 
     def _preview(self, work: _Work, some: list[int], latents: list[Tensor]) -> np.ndarray | None:

@@ -9,7 +9,7 @@ A drawing is read alone, so what is read depends on no other picture.
 
 import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +34,8 @@ RUDE = 0.02
 
 @dataclass(frozen=True)
 class Reading:
-    """What a drawing is read as, by an English name; whether that is what was asked for, by its own ("" for nothing);
-    whether it insults."""
+    """What a drawing is read as, by an English name; the English name of what it is to show ("" for nothing);
+    whether both are the same; whether it insults."""
 
     name: str
     target: str
@@ -129,13 +129,13 @@ def _words(name: str) -> frozenset[str]:
     return frozenset(re.findall(r"\w+", name.lower()))
 
 
-# Concepts that insult, by an English name, and the words that ask for them.
-INSULTS: dict[str, re.Pattern[str]] = {
-    name: re.compile(words, re.IGNORECASE) for name, words in CONCEPTS["insults"].items()
-}
+# Concepts that insult, by an English name, and the words in small letters that ask for them.
+INSULTS: dict[str, list[str]] = CONCEPTS["insults"]
 
 
 def insult_unasked(prompt: ParsedPrompt, concepts: Sequence[Concept]) -> str:
     """The name of an insult that a prompt would be drawn as and does not name itself; "" for none."""
-    named: Iterable[str] = (name for entity in prompt.entities for name in concepts[entity.concept].english_names)
-    return next((name for name in named if name in INSULTS and not INSULTS[name].search(prompt.text)), "")
+    text = prompt.text.lower()
+    named = (name for entity in prompt.entities for name in concepts[entity.concept].english_names)
+    insults = (name for name in named if name in INSULTS)
+    return next((name for name in insults if not any(words in text for words in INSULTS[name])), "")

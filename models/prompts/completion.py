@@ -9,7 +9,6 @@ from collections import Counter
 from functools import cache
 from itertools import chain, islice
 
-from models.assets import prompt_list
 from models.data.grammar import Language, article, language_of
 from models.lexicon import LEXICONS, closed_classes
 from models.prompts.parsed import Reading
@@ -49,18 +48,11 @@ def _begun_word(text: str, language: Language) -> str:
     return ""
 
 
-def _rank(table: WordTable) -> dict[str, int]:
-    """The place of a concept among the most used emoji."""
-    signs = [sign.replace("\ufe0f", "") for sign in prompt_list("frequent")]
-    used = table.look_up(signs)
-    return {used[sign].concepts[0]: place for place, sign in enumerate(signs) if sign in used}
-
-
 @cache
 def completions(language: Language) -> dict[str, None]:
     """The words of a language, those of one or two words first, the most used of them first."""
     lexicon, is_word, table = LEXICONS[language], _WORDS[language].fullmatch, WordTable.load()
-    rank = _rank(table)
+    rank = table.most_used()
     words = {word: rank.get(concept, LAST) for word, concept in table.names(language).items()}
     words |= dict.fromkeys([*lexicon.colours.values(), *chain.from_iterable(lexicon.moods.values())], LAST)
     ranked = {word.lower(): (word.count(" ") > 1, place, len(word), word) for word, place in words.items()}
@@ -76,7 +68,7 @@ def members(kind: str, language: Language) -> list[str]:
         if kind in words:
             return list(dict.fromkeys(chain.from_iterable(lexicon.table(name).values())))
     known = read_json(part_folder("wording") / "wording.json")["known"]
-    kinds, rank = {kind, word.base if word else kind, kind.removesuffix("s")}, _rank(table)
+    kinds, rank = {kind, word.base if word else kind, kind.removesuffix("s")}, table.most_used()
     things = [row for row in known if kinds & {*row["keywords"]} and row["group"] and language in row["names"]]
     group = Counter(row["group"] for row in things).most_common(1)
     ranked = sorted(things, key=lambda row: rank.get(row["names"]["en"][0], LAST))

@@ -65,7 +65,7 @@ def within(box: Box, frame: Box) -> Box:
     return replace(box, left=at[0], top=at[1], width=width, height=height, z=frame.z + box.z, anchor="")
 
 
-def enlarged(box: Box, scale: float) -> Box:
+def scaled(box: Box, scale: float) -> Box:
     """A box in another size, half to twice its own, around its middle and within the picture."""
     scale = min(max(scale, 0.5), 2.0)
     width, height = (min(round(scale * side), SIZE) for side in (box.width, box.height))
@@ -147,6 +147,8 @@ class _Arrangement:
         first, second, entity = self.of[group[0]], self.of[thing], self.entities[thing]
         if relation in ("in", "on", "at", "below", "beside", "above", "in front of") and second.is_a("scenery"):
             return "scene"
+        if relation in ("in", "at") and second.group == FLAGS:
+            return "left of"  # a country holds nobody
         if relation in ("in", "at") and second.is_a("weather"):
             return "below"
         if relation in ("wear", "with", "in") and second.worn_at:

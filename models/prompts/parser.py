@@ -18,7 +18,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.assets import prompt_list
 from models.data.colours import COLOURS, colour_words
 from models.data.grammar import (
     NUMBERS,
@@ -33,7 +32,7 @@ from models.data.grammar import (
     style_of,
     styled,
 )
-from models.prompts.layout import BACKDROP, BALLOON, COSTUME, FEATURES, SPEAKER, WHOLE, arrange, enlarged, within
+from models.prompts.layout import BACKDROP, BALLOON, COSTUME, FEATURES, SPEAKER, WHOLE, arrange, scaled, within
 from models.prompts.parsed import (
     ANIMALS,
     PEOPLE,
@@ -130,7 +129,9 @@ class PromptParser:
         drawing = self._drawn(text, scene, style, lettering, language_of(text))
         exact = all(part.state == "drawn" for part in parts) and all(entity.is_exact for entity in scene.entities)
         shown = [
-            (one.concept, each[entity.end - 1]) for entity in scene.entities for one in (entity, self.face_of(entity))
+            (shape.concept, each[entity.end - 1])
+            for entity in scene.entities
+            for shape in (entity, self.face_of(entity))
         ]
         weights: dict[int | str, float] = dict(shown)
         weights |= {colour: each[token.start] for token in tokens if (colour := token.use("colour"))}
@@ -332,10 +333,11 @@ class PromptParser:
             return ()
         language = language_of(text)
         near = [name for part in parsed.parts for name in part.nearest]
-        used = self.table.look_up(sign.replace("\ufe0f", "") for sign in prompt_list("frequent")).values()
-        easy = [self._scenes.number_of.get(word.concepts[0]) for word in used] or self.nearest(plain(text), OFFERED)
-        easy = [number for number in easy if number is not None and not self.concepts[number].is_somebody]
-        names = dict.fromkeys([*near, *(self._name(number, language) for number in easy)])
+        number_of = self._scenes.number_of
+        easy = [number_of[name] for name in self.table.most_used() if name in number_of]
+        easy = easy or self.nearest(plain(text), OFFERED)
+        things = (self._name(number, language) for number in easy if not self.concepts[number].is_somebody)
+        names = dict.fromkeys([*near, *things])
         return tuple(islice((article(name) if language == "en" else name for name in names if name), OFFERED))
 
     # --- Files ---
@@ -375,7 +377,7 @@ def _weighed(drawing: ParsedPrompt, weights: Mapping[int | str, float]) -> Parse
     layout, target = drawing.layout, drawing.target
     if layout is not None:
         scales = [weights.get(part.target.concept, 1.0) if part.target else 1.0 for part in layout.prompts]
-        boxes = tuple(enlarged(box, scale) for box, scale in zip(layout.boxes, scales, strict=True))
+        boxes = tuple(scaled(box, scale) for box, scale in zip(layout.boxes, scales, strict=True))
         layout = replace(layout, prompts=tuple(_weighed(part, weights) for part in layout.prompts), boxes=boxes)
     if target is None:
         return replace(drawing, layout=layout, blend=blend)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.assets import prompt_list
 from models.weights import listed_parts, part_folder
 
 PART, FILE = "words", "words.sqlite"
@@ -85,6 +86,12 @@ class WordTable:
                 concepts = tuple(self._names[int(number)] for number in numbers.split())
                 rows[text] = Word(text, language, pos, base or text, form, concepts, *rest)
         return rows
+
+    def most_used(self) -> dict[str, int]:
+        """The concepts of the most used emoji, with their places among them, the first 0."""
+        signs = [sign.replace("\ufe0f", "") for sign in prompt_list("frequent")]
+        used = self.look_up(signs)
+        return {used[sign].concepts[0]: place for place, sign in enumerate(signs) if sign in used}
 
     def names(self, language: str) -> dict[str, str]:
         """Words and phrases that name a concept or a kind of it, each with the concept."""

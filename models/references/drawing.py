@@ -4,7 +4,7 @@ Alignment: artists agree on what a pencil looks like and not on where it points,
 a cross. Each drawing is brought to one box, mirrored where only its mirror image agrees with the others, and left out
 where it does not agree at all. The most typical drawing agrees most with all others.
 
-Morphing: dense optical flow maps each drawing to the first, which leads. Its shape goes half of the way to those of the
+Morphing: dense optical flow maps each drawing to the first, which leads. Its shape goes most of the way to those of the
 others (Beier and Neely, SIGGRAPH 1992), and its large areas take the mean colours of all. Its lines and outline stay
 its own: a mean of lines is haze, and a mean without flow shows two pairs of wings. `LOG.md` has what was measured.
 
@@ -126,7 +126,7 @@ def morphed(
 
     Args:
         shares: K positive numbers, of each drawing in shape and colours; that of the first is brought into LEAD.
-        keeps_look: whether the colours are the first one's, too.
+        keeps_look: whether the colours are those of the first, too.
     """
     agreeing, placed = aligned(drawings, shares)
     if len(agreeing) < 2 or 0 not in agreeing:
@@ -151,12 +151,12 @@ def morphed(
 
 def _tinted(picture: np.ndarray, other: np.ndarray) -> np.ndarray:
     """The picture in the colours of the other, as far as they differ over large areas."""
-    own, its = (part.astype(np.float32) for part in (picture, other))
-    alpha, both = own[..., 3:], own[..., 3:] * its[..., 3:]
-    change = both * (its[..., :3] / np.maximum(its[..., 3:], 1) - own[..., :3] / np.maximum(alpha, 1))
+    (colours, alpha), (others, other_alpha) = (np.split(one.astype(np.float32), [3], -1) for one in (picture, other))
+    both = alpha * other_alpha
+    change = both * (others / np.maximum(other_alpha, 1) - colours / np.maximum(alpha, 1))
     near = [cv2.GaussianBlur(part, (0, 0), TINTED) for part in (change, both)]
-    colours = own[..., :3] + alpha * near[0] / np.maximum(near[1], 1)[..., None]
-    return np.concatenate([np.clip(colours, 0, alpha), alpha], -1).round().astype(np.uint8)
+    tinted = colours + alpha * near[0] / np.maximum(near[1], 1)[..., None]
+    return np.concatenate([np.clip(tinted, 0, alpha), alpha], -1).round().astype(np.uint8)
 
 
 def _agree(first: np.ndarray, second: np.ndarray) -> bool:

@@ -67,9 +67,9 @@ class Reference:
 
     Attributes:
         rows: the drawings, of which the first leads.
-        shares: of each of them in the shape; and in the colours, unless the look is kept (`models.references.drawing`).
+        shares: of each of them in the shape; and in the colours, unless they are kept (`models.references.drawing`).
         neighbour: the drawing in the style asked for that is averaged with it, None for none.
-        keeps_look: whether colours and lines are the first drawing's.
+        keeps_look: whether the colours are the first drawing's, as the lines always are.
         mirrored: whether it is turned.
         paint: the colour or skin tone that it is painted in, "" for its own (`models.references.drawing`).
         is_exact: whether it shows the thing in the style that was asked for, or none was: reference guidance keeps to

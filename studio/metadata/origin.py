@@ -22,17 +22,8 @@ from studio.planner import Job
 
 OWN = "studio"  # keyword of our record
 KEYWORDS = frozenset((OWN, "parameters"))
-SAME = (
-    "index",
-    "seed",
-    "score",
-    "how",
-    "candidates",
-    "known",
-    "read_as",
-    "credits",
-    "redrawn",
-)  # in the record and the artifact
+# In the record and the artifact.
+SAME = ("index", "seed", "score", "how", "candidates", "known", "read_as", "credits", "redrawn")
 
 DEPTH = 64  # levels of JSON that are followed
 LAST_LINE = 2**15  # characters of A1111's settings
