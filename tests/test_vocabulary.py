@@ -13,7 +13,7 @@ from models.train.scorer import Label, Scorer, WordNet, is_validation
 from models.train.vocabulary import read_labels, save
 from models.weights import WeightsError
 
-# physical entity > feline > cat > tabby, and physical entity > rock > granite, basalt.
+# physical entity > feline > cat > tabby; physical entity > rock > granite, basalt; physical entity > person > guard.
 NOUNS = """\
 00000001 03 n 01 physical_entity 0 002 ~ 00000100 n 0000 ~ 00000400 n 0000 | something one can touch
 00000100 05 n 01 feline 0 002 @ 00000001 n 0000 ~ 00000200 n 0000 | any of various mammals
@@ -22,6 +22,9 @@ NOUNS = """\
 00000400 27 n 01 rock 0 003 @ 00000001 n 0000 ~ 00000500 n 0000 ~ 00000600 n 0000 | a hard mineral
 00000500 27 n 01 granite 0 001 @ 00000400 n 0000 | a plutonic igneous rock
 00000600 27 n 01 basalt 0 001 @ 00000400 n 0000 | a dark rock
+00000700 18 n 01 person 0 002 @ 00000001 n 0000 ~ 00000800 n 0000 | a human being
+00000800 18 n 02 guard 0 rook 0 001 @ 00000700 n 0000 | somebody who watches
+00000900 05 n 01 rook 0 001 @ 00000001 n 0000 | a bird
 """
 INDEX = """\
 physical_entity n 1 1 ~ 1 1 00000001
@@ -32,6 +35,9 @@ moggie n 1 1 @ 1 1 00000300
 rock n 1 2 @ ~ 1 1 00000400
 granite n 1 1 @ 1 1 00000500
 basalt n 1 1 @ 1 1 00000600
+person n 1 2 @ ~ 1 1 00000700
+guard n 1 1 @ 1 1 00000800
+rook n 2 1 @ 2 2 00000900 00000800
 """
 DANCE = "00000902 30 v 01 dance 0 000 00 | move in rhythm\n"
 
@@ -59,6 +65,7 @@ def test_senses_lie_below_others_and_what_is_above_all_says_nothing(wordnet: Wor
     assert share == 1 and wordnet.above(tabby)[cat] == 1 and cat not in wordnet.above(granite)
     assert wordnet.information(tabby) > wordnet.information(cat) > wordnet.information((granite[0], 1)) == 0
     assert wordnet.is_a("moggie", "feline") and not wordnet.is_a("rock", "feline")
+    assert wordnet.is_person("guard") and not wordnet.is_person("rook"), "which is a bird, too"
     assert (wordnet.parts_of_speech("dance"), wordnet.parts_of_speech("cat")) == ("v", "n")
 
 

@@ -95,6 +95,12 @@ class WordNet:
         nouns = [key for key, share in self.senses(word)[:2] if key[0] == "noun" and share > 0.1]
         return any(kind in self.synsets[upper].words for key in nouns for upper in self.above(key))
 
+    def is_person(self, word: str) -> bool:
+        """Whether nearly all uses of a word are of persons."""
+        nouns = [(key, share) for key, share in self.senses(word) if key[0] == "noun"]
+        people = (s for key, s in nouns if any("person" in self.synsets[upper].words for upper in self.above(key)))
+        return sum(people) > 0.9
+
     def information(self, sense: Key) -> float:
         """0 of what is above all nouns, 1 of what nothing is below."""
         return -math.log(self._below[sense] / self._nouns) / math.log(self._nouns)

@@ -27,7 +27,7 @@ import typer
 from models.data.text import wordnet_folder
 from models.data.world import Picture, World, data_folder, pictures_by_concept
 from models.lexicon import closed_classes
-from models.prompts.parsed import FACES, FLAGS, PEOPLE, Concept
+from models.prompts.parsed import FACES, FLAGS, PEOPLE, PLACES, Concept
 from models.prompts.parser import PromptParser, load_concepts
 from models.prompts.words import FILE, PART, SCHEMA, Word, WordTable
 from models.space import Embedder
@@ -40,6 +40,8 @@ DATA = Path(__file__).parents[1] / "data"
 LABELS, EMOJI = DATA / "labels.tsv", DATA / "emoji.json"
 COMMON = 25_000  # English words that have a row, whatever they say
 UNUSED_ENTRY = re.compile("surname|variant of")
+PERSON = "person"  # what is drawn for a person of whom nothing else is
+SIGNS = "symbols"  # CLDR's group
 COUNTRY = "flag of "  # how the name of a country's flag begins
 KEYWORD = 0.8  # score of a keyword that one concept has
 LEAST_FREQUENT = {"en": 2.7, "zh": 3.0}  # Zipf frequency (log10 of occurrences in 10^9 words) of a word with a row
@@ -124,8 +126,9 @@ def build(
         for language, names in concept.names.items()
         for name in names
     ]
-    for english, _, language, name in named:
-        enter(name, language, of_name(name, english), [english], 1.0, "cldr")
+    for english, group, language, name in named:
+        if group != SIGNS or (language, name) not in labels:
+            enter(name, language, of_name(name, english), [english], 1.0, "cldr")
     for flag, language, name in ((row[0], *row[2:]) for row in named if row[0].startswith(COUNTRY)):
         for text in _flag_names(name):
             enter(text, language, "n", [flag], 1.0, "cldr")
@@ -137,10 +140,13 @@ def build(
         enter(text, language, pos, label.concepts, score, origin)
     for english, group, language, name in named:
         plain = PLAIN.sub("", name.lower())
-        if group == "symbols" and plain != name.lower():
+        if group == SIGNS and plain != name.lower():
             enter(plain, language, of_name(plain, english), [english], 0.9, "cldr")
     drawable = [concept for concept in concepts if concept.group not in ("", FLAGS)]
     single = {word: label for (language, word), label in labels.items() if language == "en" and " " not in word}
+    somebody = [row for row in drawable if row.is_a("role", "anyone", "several") or row.is_activity]
+    somebody += [row for row in drawable if wordnet.is_a(row.english_names[0], "person")]
+    people = {row.english_names[0] for row in somebody if row.group == PEOPLE}
     scorer = Scorer(drawable, wordnet, single, encode)
     print(f"scorer, labels of validation: {scorer.train()}")
     unlabelled = [word for word in english_words(wordnet) if ("en", word) not in rows]
@@ -148,6 +154,8 @@ def build(
     for word, candidates in zip(unlabelled, scorer.features(unlabelled), strict=True):
         ranked, score = scorer.ranked(*candidates)
         names = [drawable[row].english_names[0] for row in ranked]
+        if groups[names[0]] in (PLACES, SIGNS) and wordnet.is_person(word):  # a bank guard is a guard, and no bank
+            names = [name for name in names if name in people] or [PERSON, *names]
         enter(word, "en", wordnet.parts_of_speech(word), names, score, "scorer")
     for base in [text for (language, text), row in rows.items() if language == "en" and not row.form]:
         lemma = rows["en", base]
