@@ -205,7 +205,7 @@ def events(clip_backend: Embedded, task: str, **fields: object) -> list[Progress
 def test_a_clip_from_words_is_the_picture_of_its_words_moved(
     clip_backend: Embedded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.pipelines.video.room", lambda _: (1.0, np.zeros(2)))  # as if it needed none
+    monkeypatch.setattr("models.pipelines.video.with_room", lambda picture, *_: picture)  # as if it needed none
     settings = {"frames": 3, "fps": 4, "loop": False}
     clips = [event for event in events(clip_backend, "clip", count=2, **settings) if isinstance(event, Artifact)]
     output = [(clip.frames, clip.seconds, clip.seed, clip.index, len(clip.vector)) for clip in clips]
@@ -235,7 +235,7 @@ def test_a_clip_is_refused_once_its_generator_is_another(clip_backend: Embedded)
 def test_a_clip_goes_on_and_its_vector_is_that_of_the_whole(clip_backend: Embedded, tmp_path: Path) -> None:
     (first,) = (event for event in events(clip_backend, "clip", frames=4, fps=5) if isinstance(event, Artifact))
     (file := tmp_path / "first.webp").write_bytes(first.data)
-    given = {"image": {"path": str(file)}, "extend": True, "frames": 4, "loop": False}
+    given = {"image": {"path": str(file)}, "extend": True, "frames": 4, "loop": False, "prompt": "a star jumps"}
     longer, wilder = (events(clip_backend, "clip", **given, motion_strength=strength)[-1] for strength in (1.0, 2.0))
     assert isinstance(longer, Artifact) and isinstance(wilder, Artifact) and longer.data != wilder.data
     assert (longer.frames, longer.seconds) == (7, 1.4)

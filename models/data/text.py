@@ -186,7 +186,7 @@ def caption_words(world: World) -> frozenset[str]:
     texts += [form for row in clips.MOTIONS.values() for pair in row.en for form in pair]
     tables = (
         *(CONCEPTS, grammar.SKIN_EN, grammar.NUMBERS, grammar.LANGUAGES, grammar.OPPOSITE, grammar.GROUNDS),
-        *(grammar.SCENE_TEMPLATES, captions.TEMPLATES, captions.EMPTY_WORDS, clips.MOTION_TEMPLATES, clips.SYNONYMS),
+        *(grammar.SCENE_TEMPLATES, captions.TEMPLATES, captions.EMPTY_WORDS, clips.MOTION_WORDS),
     )
     texts += [text for table in tables for text in _strings(table)]
     texts += [

@@ -12,7 +12,7 @@ generator: programs iterate it, and stop it by closing it.
 Shapes: B clips, T frames, latents (B, T, C, S, S); pixels premultiplied uint8 (T, 128, 128, 4).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -23,18 +23,18 @@ import torch
 from torch import Tensor
 
 from models.autoencoder import Autoencoder, preview
-from models.data.clips import FRAMES
-from models.data.pixels import SIZE, put, resized, to_tensor, to_uint8
+from models.compose.motion import SMALLEST, leads_away, moved_frames, moved_poses, reached, with_room
+from models.data.clips import FRAMES, Move
+from models.data.pixels import to_tensor, to_uint8
 from models.dit import DiT
 from models.pipelines.image import ImagePipeline, Pictures
 from models.prompts.parser import parse_literally
-from models.prompts.still import plain_motion, still_prompt
+from models.prompts.still import named_moves, plain_motion, still_prompt
 from models.sampling.condition import Condition
 from models.video import Frames, VideoDiT, clip_settings, frame_times, moved, reach
 from models.weights import load_part
 
 PART = "video"
-SMALLEST = 0.7  # of a drawn picture, so that it has room to move
 SHARED = 0.5  # of the noise's variance is the same in all frames (PYoCo, arXiv 2305.10474, the mixed noise model)
 
 
@@ -107,11 +107,15 @@ class ClipPipeline:
             loop: whether the last frame runs into the first.
             strength: of the motion, 1 is normal.
         """
+        first, drawn = (self.first(prompt, seed), True) if picture is None else (picture, room)
+        moves = named_moves(prompt, loop)
+        if moves and last is None and not first[..., 3].all() and not self._moves_apart(prompt, moves):
+            yield from self._moved(first, moved_poses(moves, count, fps, strength), leads_away(moves), drawn, previews)
+            return
         p, autoencoder, sampling = self.pictures, self.pictures.autoencoder, self.sampling
         condition = p.encode_condition([parse_literally(plain_motion(prompt))])
         settings = torch.tensor([loop]), torch.tensor([fps]), torch.tensor([strength])
-        first = self.first(prompt, seed) if picture is None else picture
-        first = self._with_room(first, condition, count, *settings) if room or picture is None else first
+        first = self._with_room(first, condition, count, *settings) if drawn else first
         frames, left_out, fading = planned_frames(
             self.video, autoencoder, to_tensor(first), condition, *settings, count=count, drafted=sampling.drafted
         )
@@ -125,36 +129,39 @@ class ClipPipeline:
             yield ClipStep(step, sampling.steps, self._preview(latents) if previews else None)
         yield DrawnClip(to_uint8(autoencoder.decode(latents[0]) * fading[0]), first)
 
+    def _moved(
+        self, first: np.ndarray, poses: np.ndarray, away: bool, drawn: bool, previews: bool
+    ) -> Iterator[ClipStep | DrawnClip]:
+        """The first frame itself in all poses, with room for them where it is `drawn`."""
+        if drawn:
+            first = with_room(first, reached(first, poses), SMALLEST * away)
+        frames, total = moved_frames(first, poses), self.sampling.steps
+        yield ClipStep(0, total, frames[:, ::2, ::2] if previews else None)
+        yield ClipStep(total, total, frames[:, ::2, ::2] if previews else None)
+        yield DrawnClip(frames, first)
+
+    def _moves_apart(self, prompt: str, moves: Sequence[Move]) -> bool:
+        """Whether there are several things, and a motion for each: that is not a motion of the whole picture."""
+        parser = self.pictures.parser
+        return len(moves) > 1 and parser is not None and parser.parse(still_prompt(prompt)).layout is not None
+
     def first(self, prompt: str, seed: int) -> np.ndarray:
         """The picture of a prompt, premultiplied uint8 (128, 128, 4)."""
         events = self.pictures.steps([still_prompt(prompt)], [seed])
         return next(event.pixels[0] for event in events if isinstance(event, Pictures))
 
     def _with_room(self, picture: np.ndarray, condition: Condition, count: int, *settings: Tensor) -> np.ndarray:
-        """The picture, smaller and moved aside as far as it takes to stay in sight; with a ground, as it is."""
+        """The picture with room for its plan; with a ground, as it is."""
         if picture[..., 3].all():
             return picture
         pixels, times, autoencoder = to_tensor(picture), frame_times(count, settings[0]), self.pictures.autoencoder
         latents = autoencoder.encode(pixels.to(autoencoder.dtype)).float()
         plan = self.video.planner(latents, condition.states, condition.mask, clip_settings(*settings))
-        scale, corner = room(reach(pixels[:, 3:], plan, times, settings[0])[0].numpy())
-        canvas, side = np.zeros_like(picture), round(SIZE * scale)
-        put(canvas, resized(picture, side, side), *np.round(SIZE * corner).astype(int))
-        return canvas
+        return with_room(picture, reach(pixels[:, 3:], plan, times, settings[0])[0].numpy(), SMALLEST)
 
     def _preview(self, latents: Tensor) -> np.ndarray | None:
         rows = self.pictures.autoencoder.config.preview
         return to_uint8(preview(latents[0], rows)) if rows else None
-
-
-def room(reached: np.ndarray) -> tuple[float, np.ndarray]:
-    """Scale (SMALLEST to 1) and upper left corner (x, y), in sides of the frame, at which a picture stays in sight.
-
-    `reached` (T, 2, 2) of `models.video.reach`. What moves further than that leaves the frame, but not at first.
-    """
-    low, high = reached[:, 0].min(0), reached[:, 1].max(0)
-    scale = float(np.clip(1 / max((high - low).max(), 1), SMALLEST, 1))
-    return scale, np.clip((1 - scale) / 2, *np.sort([-scale * low, 1 - scale * high], 0))
 
 
 def clip_noise(generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:
