@@ -1,8 +1,8 @@
 """A picture moved as a whole by the motions that its prompt names: every frame is the picture itself, sampled once.
 
 So a clip is as sharp as its picture, steady, and has any number of frames. The picture is enlarged once, by a whole odd
-factor, so that its pixels are pixels of the enlarged one. Things go far by whole pixels: a frame that is only shifted is
-the picture bit for bit. Where they go near, whole pixels would be seen, and they go by pixels of the enlarged one.
+factor, so that its pixels are pixels of the enlarged one. Things go far by whole pixels: a frame that is only shifted
+is the picture bit for bit. Where they go near, whole pixels would be seen, and they go by pixels of the enlarged one.
 
 Shapes: T frames; pictures premultiplied uint8 (128, 128, 4); poses (T, POSE) of `models.data.clips`, in sides of what
 is seen of the picture, about its middle.
