@@ -158,6 +158,10 @@ class Layout:
     boxes: tuple[Box, ...]
     background: tuple[str, ...] = ()
 
+    @property
+    def drawings(self) -> "list[tuple[ParsedPrompt, Box]]":
+        return list(zip(self.prompts, self.boxes, strict=True))
+
 
 State = Literal["drawn", "left_out", "unknown"]
 

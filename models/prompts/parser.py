@@ -9,10 +9,9 @@ several things is drawn from its own prompt. Guidance away from what is not draw
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -126,49 +125,40 @@ class PromptParser:
         scene = self._scenes.read(tokens)
         gone = [Part(text[token.start : token.end], token.start, "left_out") for token in silent]
         parts = tuple(sorted([*self._parts(text, tokens, scene), *gone], key=lambda part: part.start))
-        drawing = self._drawn(text, scene, style, lettering, language_of(text))
-        exact = all(part.state == "drawn" for part in parts) and all(entity.is_exact for entity in scene.entities)
-        shown = [
-            (shape.concept, each[entity.end - 1])
-            for entity in scene.entities
-            for shape in (entity, self.face_of(entity))
-        ]
-        weights: dict[int | str, float] = dict(shown)
-        weights |= {colour: each[token.start] for token in tokens if (colour := token.use("colour"))}
-        drawing = _weighed(drawing, weights)
-        encoded = prompt if exact or not scene.entities else drawing.encoded
-        description = prompt if exact and scene.entities else drawing.description
+        drawing = replace(parse_literally(prompt), description=text, background=scene.background)
+        if scene.entities:
+            drawing = self._drawn(scene, style, lettering, language_of(text))
+            weights: dict[int | str, float] = {colour: each[t.start] for t in tokens if (colour := t.use("colour"))}
+            for entity in scene.entities:
+                weights |= dict.fromkeys((entity.concept, self.face_of(entity).concept), each[entity.end - 1])
+            drawing = _weighed(drawing, weights)
+            if all(part.state == "drawn" for part in parts) and all(entity.is_exact for entity in scene.entities):
+                drawing = replace(drawing, encoded=prompt, segments=tuple(runs), description=prompt)
         return replace(
             drawing,
             text=prompt,
-            encoded=encoded,
-            segments=tuple(segments(prompt)) if encoded == prompt else drawing.segments or tuple(segments(encoded)),
-            description=description,
-            literal=not scene.entities,
             entities=tuple(scene.entities),
             relations=tuple(scene.relations),
             parts=parts,
             lettering=lettering,
         )
 
-    def _drawn(self, text: str, scene: Scene, style: str, lettering: str, language: Language) -> ParsedPrompt:
-        """How a scene is drawn: as one drawing, or several in boxes."""
-        if not scene.entities:
-            return ParsedPrompt(
-                text, text, description=text, style=style, background=scene.background, lettering=lettering
-            )
-        drawings: list[tuple[ParsedPrompt, Box]] = []
+    def _drawn(self, scene: Scene, style: str, lettering: str, language: Language) -> ParsedPrompt:
+        """How a scene with entities is drawn: as one drawing, or several in boxes."""
         boxes = arrange(scene, self.concepts)
-        for number, box in boxes or [(0, WHOLE)]:
-            drawings += self._thing(scene, number, box, style, language)
+        drawings = [
+            drawing
+            for number, box in boxes or [(0, WHOLE)]
+            for drawing in self._thing(scene, number, box, style, language)
+        ]
         if lettering:
             drawings = self._lettered(scene, drawings, lettering, style)
-        description = self.describe(scene.entities, style, language)
         if len(drawings) == 1 and not boxes and not scene.background and not lettering:
-            return replace(drawings[0][0], style=style)
+            return drawings[0][0]
+        description = self.describe(scene.entities, style, language)
         layout = Layout(tuple(drawing for drawing, _ in drawings), tuple(box for _, box in drawings), scene.background)
-        return ParsedPrompt(
-            text, description, description=description, style=style, background=scene.background, layout=layout
+        return replace(
+            parse_literally(description), literal=False, style=style, background=scene.background, layout=layout
         )
 
     def _thing(
@@ -176,26 +166,23 @@ class PromptParser:
     ) -> list[tuple[ParsedPrompt, Box]]:
         """The drawings of an entity: itself, and what is laid on it."""
         entity, concept = scene.entities[number], self.concepts[scene.entities[number].concept]
-        other = next((other for subject, other in scene.blends if subject == number), None)
-        if other is not None and self.concepts[other].is_a("role"):  # an astronaut with a cat's face
-            in_costume = self.face_of(entity), replace(entity, concept=other, name="", is_exact=False)
-            places = [within(place, box) for place in COSTUME]
-            return [
-                (self.drawing(figure, style, language), place) for figure, place in zip(in_costume, places, strict=True)
-            ]
-        close_up = box.close_up or other is not None or entity.faces
+        other = next((replace(entity, concept=other, name="") for of, other in scene.blends if of == number), None)
+        if other and self.concepts[other.concept].is_a("role"):  # an astronaut with a cat's face
+            figures = zip((self.face_of(entity), other), COSTUME, strict=True)
+            return [(self.drawing(figure, style, language), within(place, box)) for figure, place in figures]
+        close_up = box.close_up or other or entity.faces
         drawing = self.drawing(self.face_of(entity) if close_up else entity, style, language)
-        if other is not None:
-            blended = self.drawing(replace(entity, concept=other, name="", is_exact=False), style, language)
-            return [(replace(drawing, blend=((0.5, blended), (0.5, drawing)), target=None), box)]
-        if not entity.faces or concept.is_face or concept.group == PEOPLE:
+        has_expression = entity.faces and not concept.is_face and concept.group != PEOPLE
+        if not other and not has_expression:
             return [(drawing, box)]
-        expression = Entity(self._scenes.number_of.get(entity.faces[-1], entity.concept))
-        if concept.has_eyes or (style and style_of(style).finish is Finish.INK):
-            face = self.drawing(expression, style, language)
-            return [(replace(drawing, blend=((FACE_SHARE, face), (1 - FACE_SHARE, drawing)), target=None), box)]
-        face = self.drawing(expression, FEATURES_STYLE, "en")
-        return [(drawing, box), (face, replace(box if box != WHOLE else FEATURES, anchor="face", z=box.z + 1))]
+        share, shown = 0.5, other
+        if shown is None:
+            share, shown = FACE_SHARE, Entity(self._scenes.number_of.get(entity.faces[-1], entity.concept))
+            if not concept.has_eyes and not (style and style_of(style).finish is Finish.INK):
+                face = self.drawing(shown, FEATURES_STYLE, "en")
+                return [(drawing, box), (face, replace(box if box != WHOLE else FEATURES, anchor="face", z=box.z + 1))]
+        blend = (share, self.drawing(shown, style, language)), (1 - share, drawing)
+        return [(replace(drawing, blend=blend, target=None), box)]
 
     def _lettered(
         self, scene: Scene, drawings: list[tuple[ParsedPrompt, Box]], words: str, style: str
@@ -331,14 +318,13 @@ class PromptParser:
         parsed = self.parse(text)
         if not self.concepts or parsed.entities or parsed.lettering or QUOTED.fullmatch(text):
             return ()
-        language = language_of(text)
+        language, number_of = language_of(text), self._scenes.number_of
         near = [name for part in parsed.parts for name in part.nearest]
-        number_of = self._scenes.number_of
-        easy = [number_of[name] for name in self.table.most_used() if name in number_of]
-        easy = easy or self.nearest(plain(text), OFFERED)
-        things = (self._name(number, language) for number in easy if not self.concepts[number].is_somebody)
-        names = dict.fromkeys([*near, *things])
-        return tuple(islice((article(name) if language == "en" else name for name in names if name), OFFERED))
+        used = [number_of[name] for name in self.table.most_used() if name in number_of]
+        used = used or self.nearest(plain(text), OFFERED)
+        things = [self._name(number, language) for number in used if not self.concepts[number].is_somebody]
+        names = [name for name in dict.fromkeys([*near, *things]) if name][:OFFERED]
+        return tuple(map(article, names) if language == "en" else names)
 
     # --- Files ---
 
@@ -376,8 +362,9 @@ def _weighed(drawing: ParsedPrompt, weights: Mapping[int | str, float]) -> Parse
     blend = tuple((share, _weighed(part, weights)) for share, part in drawing.blend)
     layout, target = drawing.layout, drawing.target
     if layout is not None:
-        scales = [weights.get(part.target.concept, 1.0) if part.target else 1.0 for part in layout.prompts]
-        boxes = tuple(scaled(box, scale) for box, scale in zip(layout.boxes, scales, strict=True))
+        boxes = tuple(
+            scaled(box, weights.get(part.target.concept, 1.0) if part.target else 1.0) for part, box in layout.drawings
+        )
         layout = replace(layout, prompts=tuple(_weighed(part, weights) for part in layout.prompts), boxes=boxes)
     if target is None:
         return replace(drawing, layout=layout, blend=blend)
@@ -407,7 +394,8 @@ _NEXT = re.compile(rf"(?=[{_BETWEEN.strip()}])")
 
 
 def beside(prompt: ParsedPrompt, negative: str, parser: PromptParser | None) -> ParsedPrompt:
-    """The prompt as it is drawn beside a negative prompt; without a parser, guidance alone hears that."""
+    """The prompt as it is drawn beside a negative prompt: without the things that it names, unless nothing would be
+    left. Without a parser, guidance alone hears that."""
     runs = segments(negative)
     if parser is None:
         return replace(prompt, away=(Clause(tuple(runs)),))
@@ -416,30 +404,22 @@ def beside(prompt: ParsedPrompt, negative: str, parser: PromptParser | None) -> 
         first, *others = _NEXT.split(run.text)
         clause_runs[-1].append(Segment(first, run.weight))
         clause_runs += [[Segment(text, run.weight)] for text in others]
-    return _without(prompt, tuple(_read_clause(runs, parser) for runs in clause_runs), parser)
-
-
-def in_paint(prompt: ParsedPrompt, paint: str) -> ParsedPrompt:
-    """The prompt of a drawing whose reference has a paint ("" for none): where that covers an unwanted colour, with the
-    paint's in its words, and with no such colour to lead away from."""
-    if not (paint and prompt.target and prompt.target.unwanted):
-        return prompt
-    language = language_of(prompt.encoded)
-    unwanted = "|".join(colour_words((colour,), language) for colour in prompt.target.unwanted)
-    noun = re.sub(
-        rf"\b(?:an?|{unwanted})\b *|(?:{unwanted})的", "", prompt.encoded
-    )  # but an orange is one in any colour
-    noun, colour = noun or prompt.encoded, colour_words((paint,), language)
-    painted = f"{colour}的{noun}" if language == "zh" else article(f"{colour} {noun}")
-    away = tuple(clause for clause in prompt.away if not clause.colours)
-    return replace(prompt, encoded=painted, segments=tuple(segments(painted)), away=away)
-
-
-def led_away(prompt: ParsedPrompt) -> ParsedPrompt:
-    """What guidance leads away from: what of a negative prompt is not done yet."""
-    runs = [run for clause in prompt.away for run in clause.segments]
-    runs[:1] = [replace(first, text=first.text.lstrip(_BETWEEN)) for first in runs[:1]]
-    return ParsedPrompt("", "", tuple(runs))
+    clauses = tuple(_read_clause(runs, parser) for runs in clause_runs)
+    if prompt.layout is None:
+        return _uncoloured(prompt, clauses, parser)
+    named = _concepts(clauses)
+    drawn = [(part, box, part.target.concept if part.target else None) for part, box in prompt.layout.drawings]
+    remaining = [row for row in drawn if row[2] not in named] or drawn
+    gone = {concept for _, _, concept in drawn} - {concept for _, _, concept in remaining}
+    left = tuple(clause for clause in clauses if not clause.concepts & gone)
+    done = _concepts(set(clauses) - set(left))
+    prompts = tuple(_uncoloured(part, left, parser) for part, _, _ in remaining)
+    entities = tuple(entity for entity in prompt.entities if entity.concept not in done)
+    if len(prompts) == 1 < len(drawn) and not prompt.layout.background:
+        return replace(prompts[0], entities=entities)
+    description = parser.describe(entities, prompt.style, language_of(prompt.text)) if done else prompt.description
+    layout = Layout(prompts, tuple(box for _, box, _ in remaining), prompt.layout.background)
+    return replace(prompt, entities=entities, description=description, layout=layout, away=clauses)
 
 
 def _read_clause(runs: Sequence[Segment], parser: PromptParser) -> Clause:
@@ -452,34 +432,36 @@ def _read_clause(runs: Sequence[Segment], parser: PromptParser) -> Clause:
     return Clause(tuple(runs), frozenset(concepts), () if concepts or parsed.background else colours)
 
 
-def _without(prompt: ParsedPrompt, negative: tuple[Clause, ...], parser: PromptParser) -> ParsedPrompt:
-    """The prompt without the things that the negative prompt names, unless nothing would be left; and where it asks
-    for no colour, with the colours that its reference drawing is not to have. People keep theirs: skin and hair."""
-    layout, target = prompt.layout, prompt.target
-    if layout is None:
-        if target is not None and not target.paint and parser.concepts[target.concept].group != PEOPLE:
-            colours = dict.fromkeys(colour for clause in negative for colour in clause.colours)
-            target = replace(target, unwanted=tuple(colours))
-        return replace(prompt, target=target, away=negative)
-    named, drawn = _named(negative), list(zip(layout.prompts, layout.boxes, strict=True))
-    remaining = [(drawing, box) for drawing, box in drawn if not _drawn(drawing) & named] or drawn
-    gone = named & _drawn(prompt) if len(remaining) < len(drawn) else set[int]()
-    left = tuple(clause for clause in negative if not clause.concepts & gone)
-    prompts = tuple(_without(drawing, left, parser) for drawing, _ in remaining)
-    gone = _named(set(negative) - set(left))
-    entities = tuple(entity for entity in prompt.entities if entity.concept not in gone)
-    if len(prompts) == 1 < len(drawn) and not layout.background:
-        return replace(prompts[0], entities=entities)
-    description = parser.describe(entities, prompt.style, language_of(prompt.text)) if gone else prompt.description
-    laid = Layout(prompts, tuple(box for _, box in remaining), layout.background)
-    return replace(prompt, entities=entities, description=description, layout=laid, away=negative)
+def _concepts(clauses: Iterable[Clause]) -> frozenset[int]:
+    return frozenset().union(*(clause.concepts for clause in clauses))
 
 
-def _named(clauses: Collection[Clause]) -> set[int]:
-    return {concept for clause in clauses for concept in clause.concepts}
+def _uncoloured(drawing: ParsedPrompt, clauses: tuple[Clause, ...], parser: PromptParser) -> ParsedPrompt:
+    """One drawing with the colours that its reference is not to have, where it asks for none. People keep theirs: skin
+    and hair."""
+    target = drawing.target
+    if target is not None and not target.paint and parser.concepts[target.concept].group != PEOPLE:
+        colours = dict.fromkeys(colour for clause in clauses for colour in clause.colours)
+        target = replace(target, unwanted=tuple(colours))
+    return replace(drawing, target=target, away=clauses)
 
 
-def _drawn(prompt: ParsedPrompt) -> set[int]:
-    """Concepts that are drawn for a prompt: for "dog" its face."""
-    drawings = (prompt, *(prompt.layout.prompts if prompt.layout else ()))
-    return {drawing.target.concept for drawing in drawings if drawing.target}
+def in_paint(prompt: ParsedPrompt, paint: str) -> ParsedPrompt:
+    """The prompt of a drawing whose reference has a paint ("" for none): where that covers an unwanted colour, with the
+    paint's in its words, and with no such colour to lead away from."""
+    if not (paint and prompt.target and prompt.target.unwanted):
+        return prompt
+    language = language_of(prompt.encoded)
+    unwanted = "|".join(colour_words((colour,), language) for colour in prompt.target.unwanted)
+    noun = re.sub(rf"\b(?:an?|{unwanted})\b *|(?:{unwanted})的", "", prompt.encoded) or prompt.encoded  # an orange
+    colour = colour_words((paint,), language)
+    painted = f"{colour}的{noun}" if language == "zh" else article(f"{colour} {noun}")
+    away = tuple(clause for clause in prompt.away if not clause.colours)
+    return replace(prompt, encoded=painted, segments=tuple(segments(painted)), away=away)
+
+
+def led_away(prompt: ParsedPrompt) -> ParsedPrompt:
+    """What guidance leads away from: what of a negative prompt is not done yet."""
+    runs = [run for clause in prompt.away for run in clause.segments]
+    runs[:1] = [replace(first, text=first.text.lstrip(_BETWEEN)) for first in runs[:1]]
+    return ParsedPrompt("", "", tuple(runs))

@@ -6,9 +6,9 @@ which has no spaces, is cut into its likeliest words. An emoji is a token.
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from string import ascii_lowercase
 
 from models.data.grammar import Language
 from models.lexicon import closed_classes
@@ -29,14 +29,16 @@ _PARTS |= {
 }
 _DRESS = "[\ufe0f\U0001f3fb-\U0001f3ff]"  # a variation selector, a skin tone
 _SIGN = "[\u203c-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff]"
+_STOP = re.compile(r"[,，.。;；、!！?？:：()\n+]")
 _UNIT = re.compile(  # "u.s." and the "st." of "st. helena" are units
-    r"(?P<stop>[,，.。;；、!！?？:：()\n+])"
+    rf"(?P<stop>{_STOP.pattern})"
     r"|(?P<emoji>[0-9#*]\ufe0f?\u20e3|[\U0001f1e6-\U0001f1ff]{2}|\U0001f3f4[\U000e0020-\U000e007f]+"
     rf"|{_SIGN}{_DRESS}*(?:\u200d{_SIGN}{_DRESS}*)*)"
     r"|(?P<zh>[\u3400-\u9fff]|(?<![a-z\d])[a-z]{1,3}(?=[\u3400-\u9fff]))"
     r"|(?P<en>&|(?:[a-z]\.){2,}|[^\W_\u3400-\u9fff]+(?:['’][^\W_\u3400-\u9fff]+)*(?:(?<=\b\w\w)\.(?= \w))?)"
 )
 
+_JOINT = re.compile(r"[\s\-'_\"“”]*")  # between units of a run
 _SEVERAL = re.compile(r"[\s\-_\"“”\u3400-\u9fff]")  # in a phrase of several units
 
 
@@ -88,43 +90,35 @@ def tokenise(text: str, table: WordTable) -> list[Token]:
     """The tokens of a text, in order; what lies between them is spaces and marks that say nothing."""
     low = text.lower() if len(text.lower()) == len(text) else text
     low = low.replace("’", "'")
-    units = [(match.lastgroup or "", *match.span()) for match in _UNIT.finditer(low)]
-    spans = [span for run in _runs(units, low) for span in _spans(run)]
+    runs = _runs(low)
+    spans = [
+        (first[1], last[2])
+        for run in runs
+        for place, first in enumerate(run)
+        for last in run[place : place + LONGEST.get(first[0], 1)]
+    ]
     keys = {span: _key(low, *span) for span in spans}
     rows = table.look_up(form for key in keys.values() for form in _forms(key))
-    tokens: list[Token] = []
-    for language, start, end in units:
-        if language == "stop":
-            tokens.append(Token(low[start:end], start, end, "stop", closed_classes().get(low[start:end], ())))
-    for run in _runs(units, low):
-        spans = _cut(run, lambda span: _cost(keys[span], rows))
-        tokens += [_token(low, span, rows) for span in spans]
-    return _corrected(sorted(tokens, key=lambda token: token.start), table)
+    pieces = [span for run in runs for span in _cut(run, lambda span: _cost(keys[span], rows))]
+    return _corrected([_token(low, span, rows) for span in pieces], table)
 
 
 Unit = tuple[str, int, int]
 Span = tuple[int, int]
 
 
-def _runs(units: Sequence[Unit], low: str) -> Iterator[list[Unit]]:
-    """Units of one language with nothing but spaces and hyphens between them."""
-    number, previous = 0, ("", 0, 0)
-    numbered = []
-    for unit in units:
-        joined = unit[0] == previous[0] != "emoji" and re.fullmatch(r"[\s\-'_\"“”]*", low[previous[2] : unit[1]])
-        number += not joined
-        numbered.append((number, unit))
-        previous = unit
-    for _, group in groupby(numbered, key=lambda pair: pair[0]):
-        run = [unit for _, unit in group]
-        if run[0][0] != "stop":
-            yield run
-
-
-def _spans(run: Sequence[Unit]) -> Iterator[Span]:
-    longest = LONGEST.get(run[0][0], 1)
-    for first in range(len(run)):
-        yield from ((run[first][1], last[2]) for last in run[first : first + longest])
+def _runs(low: str) -> list[list[Unit]]:
+    """Units of one language with nothing but spaces and hyphens between them; a mark or an emoji stands alone."""
+    runs: list[list[Unit]] = []
+    for match in _UNIT.finditer(low):
+        unit = match.lastgroup or "", *match.span()
+        previous = runs[-1][-1] if runs else ("", 0, 0)
+        joined = unit[0] in LONGEST and unit[0] == previous[0] and _JOINT.fullmatch(low, previous[2], unit[1])
+        if joined:
+            runs[-1].append(unit)
+        else:
+            runs.append([unit])
+    return runs
 
 
 def _key(low: str, start: int, end: int) -> str:
@@ -161,6 +155,7 @@ def _token(low: str, span: Span, rows: dict[str, Word]) -> Token:
     word = rows.get(form)
     is_chinese = "\u3400" <= key[0] <= "\u9fff"
     language = word.language if word and word.language == "emoji" else "zh" if is_chinese else "en"
+    language = "stop" if _STOP.fullmatch(key) else language
     uses = list(closed_classes().get(form, ()))
     if word and word.base != form:
         inflected = ("measure",) * (word.form == "s") + ("relation", "says", "state") * ("v" in word.pos)
@@ -185,32 +180,24 @@ def _cut(run: Sequence[Unit], cost: Callable[[Span], float]) -> list[Span]:
 
 def _corrected(tokens: list[Token], table: WordTable) -> list[Token]:
     """Tokens with a word of the table in the place of one that differs from it by one letter, and is none itself."""
-    unknown = [t for t in tokens if t.language == "en" and not t.word and not t.uses and len(t.text) in MISTYPED]
-    if not unknown:
-        return tokens
-    edits = {token.text: _edits(token.text) for token in unknown if token.text.isascii() and token.text.isalpha()}
+    unknown = {t.text for t in tokens if t.language == "en" and not t.word and not t.uses and len(t.text) in MISTYPED}
+    edits = {text: _edits(text) for text in unknown if text.isascii() and text.isalpha()}
     rows = table.look_up(edit for some in edits.values() for edit in some)
-    repaired = {}
-    for text, some in edits.items():
-        known = [edit for edit in some if edit[0] == text[0]]  # a slip of the hand seldom hits the first letter
-        known = [edit for edit in known if edit in closed_classes() or (edit in rows and rows[edit].language == "en")]
-        # What is drawn is likelier than another word.
-        worth = {
-            edit: (
-                edit in closed_classes() or rows[edit].is_drawn,
-                (rows[edit].frequency if edit in rows else CLOSED) - _unlikelihood(text, edit),
-            )
-            for edit in known
-        }
-        if known:
-            word = max(known, key=worth.__getitem__)
-            repaired[text] = word, closed_classes().get(word, ()), rows.get(word)
-    return [
-        Token(repaired[t.text][0], t.start, t.end, "en", *repaired[t.text][1:], t.text)
-        if t in unknown and t.text in repaired
-        else t
-        for t in tokens
-    ]
+    known = {text: [e for e in some if e in closed_classes() or e in rows] for text, some in edits.items()}
+
+    def worth(typed: str, word: str) -> tuple[bool, float]:
+        """What is drawn is likelier than another word."""
+        frequency = rows[word].frequency if word in rows else CLOSED
+        return word in closed_classes() or rows[word].is_drawn, frequency - _unlikelihood(typed, word)
+
+    repaired = []
+    for token in tokens:
+        if words := known.get(token.text):
+            word = max(words, key=lambda edit: worth(token.text, edit))
+            uses = closed_classes().get(word, ())
+            token = replace(token, text=word, uses=uses, word=rows.get(word), typed=token.text)
+        repaired.append(token)
+    return repaired
 
 
 def _unlikelihood(typed: str, word: str) -> float:
@@ -223,11 +210,11 @@ def _unlikelihood(typed: str, word: str) -> float:
 
 
 def _edits(word: str) -> list[str]:
-    """Words at one deletion, transposition, replacement or insertion (P. Norvig, How to write a spelling corrector)."""
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    halves = [(word[:i], word[i:]) for i in range(len(word) + 1)]
+    """Words at one deletion, transposition, replacement or insertion (P. Norvig, How to write a spelling corrector),
+    which begin as it does: a slip of the hand seldom hits the first letter."""
+    halves = [(word[:i], word[i:]) for i in range(1, len(word) + 1)]
     deleted = [a + b[1:] for a, b in halves if b]
     swapped = [a + b[1] + b[0] + b[2:] for a, b in halves if len(b) > 1]
-    replaced = [a + c + b[1:] for a, b in halves if b for c in letters]
-    inserted = [a + c + b for a, b in halves for c in letters]
+    replaced = [a + c + b[1:] for a, b in halves if b for c in ascii_lowercase]
+    inserted = [a + c + b for a, b in halves for c in ascii_lowercase]
     return list(dict.fromkeys([*deleted, *swapped, *replaced, *inserted]))
