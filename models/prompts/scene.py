@@ -74,8 +74,6 @@ class _Pass:
     """One pass over the tokens of a prompt. A method `_on_CLASS(row, value)` reads a word of a closed class; False says
     that the word is not used in that class here."""
 
-    NOUNS_FIRST = ("transparent", "cute")  # words of these classes are nouns where they can be
-
     def __init__(self, reader: SceneReader, tokens: Sequence[Token]) -> None:
         self.reader, self.scene = reader, Scene()
         end = tokens[-1].end if tokens else 0
@@ -98,16 +96,15 @@ class _Pass:
         )
         for row, token in enumerate(self.tokens):
             if token.language == "stop":
-                self._end_clause(token)
-            elif not any(self._read(row, kind, value) for kind, value in token.uses):
+                self._say_of_last()
+                self.of_background, self.in_list = False, self.last is not None
+            elif token.language == "emoji" or not any(self._read(row, *use) for use in token.uses):
                 self._content(row)
         self._end()
 
     def _read(self, row: int, kind: str, value: str) -> bool:
         handler = getattr(self, f"_on_{kind}", None)
-        if handler is None or (kind in self.NOUNS_FIRST and self._is_noun(row)):
-            return False
-        return handler(row, value) is not False
+        return handler is not None and handler(row, value) is not False
 
     # --- Looking around ---
 
@@ -142,14 +139,12 @@ class _Pass:
         token, word = self.tokens[row], self.tokens[row].word
         if word is None or "v" not in word.pos or self.tokens[row - 1].has("article"):
             return False
-        if token.language == "zh":
-            return word.pos[0] == "v"
         if word.form in ("ing", "ed"):
             return word.base != word.text
         subject = None if self.last is None else self.scene.entities[self.last]
         if subject is None or token.start - subject.end > 1:
             return False
-        return "n" not in word.pos or word.form == ("" if subject.is_plural else "s")
+        return word.form == ("" if subject.is_plural else "s")
 
     def _is_adjective(self, row: int) -> bool:
         """Whether a word is said of the next noun: broken, dancing."""
@@ -161,7 +156,10 @@ class _Pass:
     # --- What is said of things ---
 
     def _say(self, row: int, **values: Any) -> None:
-        """Note what a token says of a thing; sequences add up."""
+        """Note what a token says of a thing; sequences add up. What is denied is left out."""
+        if self.negated:
+            self.scene.states[row] = "left_out"
+            return
         for name, value in values.items():
             self.said[name] = self.said.get(name, ()) + value if isinstance(value, tuple) else value
         self.said_by.append(row)
@@ -192,13 +190,16 @@ class _Pass:
 
     def _on_skip(self, row: int, value: str) -> None: ...
 
-    _on_transparent = _on_de = _on_skip
+    _on_transparent = _on_style = _on_de = _on_skip
 
     def _on_article(self, row: int, value: str) -> None:
         self._say_of_last()
 
-    def _on_cute(self, row: int, value: str) -> None:
+    def _on_cute(self, row: int, value: str) -> bool:
+        if self._is_noun(row):
+            return False  # a baby
         self.scene.states[row] = "drawn"  # every sticker is
+        return True
 
     def _on_not(self, row: int, value: str) -> None:
         self.negated = True
@@ -208,14 +209,9 @@ class _Pass:
         self._settle("drawn" if self.scene.background else "left_out", row)
         self.of_background = not self.scene.background  # "a gradient from red to blue"
 
-    def _on_style(self, row: int, value: str) -> None:
-        self.relation = "" if self.relation == "in" else self.relation
-
     def _on_colour(self, row: int, value: str) -> bool:
         token, before, following = (self.tokens[at] for at in (row, row - 1, row + 1))
-        if self.negated:
-            self.scene.states[row] = "left_out"
-        elif self.of_background:
+        if self.of_background:
             self.scene.background = (*self.scene.background, value)[:2]
             self._settle("drawn", row, *(at for at in range(row) if self.tokens[at].has("background")))
         elif (
@@ -243,11 +239,8 @@ class _Pass:
     def _on_small(self, row: int, value: str) -> None:
         self._say(row, is_small=True)
 
-    def _on_skin(self, row: int, value: str) -> bool:
-        if self.tokens[row].language == "emoji":
-            return False
+    def _on_skin(self, row: int, value: str) -> None:
         self._say(row, skin=value)
-        return True
 
     def _on_gender(self, row: int, value: str) -> bool:
         if self.concepts[row] is not None:
@@ -259,10 +252,6 @@ class _Pass:
         """A mood, which is drawn as its face where nobody is in it."""
         if self.last is None and self._is_noun(row):
             return False
-        if self.negated:
-            self._settle("left_out", row)
-            self.negated = False
-            return True
         self._say(row, faces=(face,))
         named = self.concepts[row] if self.concepts[row] is not None else self.reader.number_of.get(face)
         self.spare += [] if named is None else [(row, named)]
@@ -277,7 +266,7 @@ class _Pass:
             self._enter(row, named)
             return True
         if not is_said and (self.relation != "with" or self.last is None):  # 星星表情, 星星的表情: the sticker of it
-            return self.last is not None and self.tokens[row].start - self.scene.entities[self.last].end <= 1
+            return self.last is not None
         self._say(row, faces=() if is_said else ("smiling face",))
         self._say_of_last()
         return True
@@ -286,8 +275,6 @@ class _Pass:
         """What is said of the eyes or hair of something is not said of all of it, and not drawn."""
         of_next = self.tokens[row + 1].has("de") and self._leads(row + 1)
         if self.last is None and not self.before and not of_next:
-            return False
-        if self.relation not in ("with", "of", "") and self.tokens[row].language == "en":
             return False
         self._settle("left_out", row)
         self.negated = False
@@ -315,8 +302,7 @@ class _Pass:
         if self.last is None and self.before and token.language == "en":
             self.last = self.before[-1][1]
         pos = word.pos[:1] if word else ""
-        named = (self.concepts[at] is not None or self.tokens[at].has("part", "face") for at in self._clause(row))
-        if not (token.has("side") or any(named)):
+        if all(self.concepts[at] is None for at in self._clause(row)):
             if pos and pos in "vna":  # "a cat reads"
                 self.scene.states[row] = "left_out"
             return True
@@ -383,13 +369,12 @@ class _Pass:
 
     def _entity(self, row: int, concept: int) -> Entity:
         """What a token names, as nothing else is said of it."""
-        token, names = self.tokens[row], self.reader.concepts[concept].all_names
-        plural = token.word is not None and token.word.form == "s"
-        exact = token.text in names or (token.word is not None and plural and token.word.base in names)
-        skin = token.use("skin") or ""
+        token, word, names = self.tokens[row], self.tokens[row].word, self.reader.concepts[concept].all_names
+        is_exact = not names.isdisjoint((token.text, word.base if word else ""))
         return Entity(
             concept, token.text, token.start, token.end, token.name_language,
-            is_plural=plural, is_exact=exact, skin=skin, gender=token.gender,
+            skin=token.use("skin") or "", gender=token.gender,
+            is_plural=word is not None and word.form == "s", is_exact=is_exact,
         )  # fmt: skip
 
     def _enter(self, row: int, concept: int) -> None:
@@ -440,13 +425,6 @@ class _Pass:
         )  # fmt: skip
         scene.states[row], scene.drawn_as[row] = "drawn", concept
 
-    # --- Ends ---
-
-    def _end_clause(self, stop: Token) -> None:
-        self.of_background, self.in_list = False, self.last is not None
-        self._say_of_last()
-        self.joined = self.joined or stop.has("and")
-
     def _end(self) -> None:
         scene = self.scene
         words = [row for row, t in enumerate(self.tokens) if t.language != "stop" and not t.has("article", "colour")]
@@ -458,8 +436,6 @@ class _Pass:
             self.said = {name: value for name, value in self.said.items() if name not in ("faces", "count")}
             self._enter(row, number)
         self._settle("left_out")
-        if len(scene.entities) > 1:
-            scene.relations += [(GROUP, relation, thing) for relation, thing in self.before]
         # A relation of the last of several that stand side by side is one of all: "a cat and a dog in a box".
         objects = {thing for _, _, thing in scene.relations}
         roots = [number for number in range(len(scene.entities)) if number not in objects]
