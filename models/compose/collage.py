@@ -93,7 +93,7 @@ def collage(layout: Layout, drawn: Iterator[np.ndarray]) -> np.ndarray:
     drawings = {text: next(drawn) for text in _different(layout)}
     side = len(next(iter(drawings.values())))
     canvas, things = resized(ground(layout.background), side, side).copy(), np.zeros((side, side, 4), np.uint8)
-    for text, place in sorted(zip(layout.prompts, layout.boxes, strict=True), key=lambda pair: pair[1].z):
+    for text, place in sorted(layout.drawings, key=lambda pair: pair[1].z):
         if place.anchor in ("middle", "face"):
             _put_in_middle(things, drawings[text], place)
             continue

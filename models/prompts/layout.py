@@ -31,7 +31,8 @@ def _read(row: dict[str, Any] | list[dict[str, Any]]) -> Any:
     return Box(left, top, width, height, **{name: value for name, value in row.items() if name != "box"})
 
 
-_TABLE = _read(tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")))
+_ROWS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+_TABLE = {name: _read(row) for name, row in _ROWS.items() if name != "same"}
 WHOLE, SMALL, BACKDROP, FEATURES = itemgetter("whole", "small", "backdrop", "features")(_TABLE)
 STAGE, SPEAKER, BALLOON, COSTUME, AROUND = itemgetter("stage", "speaker", "balloon", "costume", "around")(_TABLE)
 PAIR: dict[str, Boxes] = _TABLE["pair"]
@@ -40,16 +41,7 @@ for _name, _opposite in (("left of", "right of"), ("above", "below"), ("in front
 IN_SCENE: dict[int, Boxes] = _TABLE["in_scene"]
 GRID: dict[int, Boxes] = {1: (WHOLE,)} | _TABLE["grid"]
 MOST = max(GRID)  # things of one picture
-# The rows of PAIR for relations that have none of their own.
-_PAIRS = {
-    "hold": "in the hand",
-    "hug": "in the arms",
-    "beside": "left of",
-    "at": "on",
-    "of": "left of",
-    "like": "left of",
-    "wear": "on the body",
-}
+_PAIRS: dict[str, str] = _ROWS["same"]
 
 
 def within(box: Box, frame: Box) -> Box:
@@ -77,13 +69,10 @@ def scaled(box: Box, scale: float) -> Box:
 def arrange(scene: Scene, concepts: Sequence[Concept]) -> list[tuple[int, Box]]:
     """The rows of a scene's entities, in order, with their boxes; [] of a single thing as large as the picture. Of more
     than MOST things the first ones."""
-    entities = scene.entities
-    if len(entities) == 1 and entities[0].count == 1:
-        return [(0, SMALL)] if entities[0].is_small else []
-    if not entities:
-        return []
-    placed = _Arrangement(scene, concepts).boxes
-    return sorted(placed, key=lambda pair: pair[0])
+    first, *others = scene.entities
+    if first.count == 1 and not others:
+        return [(0, SMALL)] if first.is_small else []
+    return sorted(_Arrangement(scene, concepts).boxes, key=itemgetter(0))
 
 
 class _Arrangement:

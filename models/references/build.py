@@ -99,14 +99,14 @@ def _related(
 ) -> dict[tuple[int, str], Picture]:
     """The nearest neighbours of things, and of their women and men, by figure and style."""
     numbers = {concept: number for number, concept in enumerate(concepts)}
-    related = {(numbers[concept], style): picture for (concept, style), picture in neighbours.items()}
-    theirs = {
+    same: dict[int, list[int]] = {}  # the figures of a thing
+    for (thing, _), figure in figures.items():
+        same.setdefault(thing, []).append(figure)
+    return {
         (figure, style): picture
-        for (thing, _), figure in figures.items()
-        for (number, style), picture in related.items()
-        if number == thing
+        for (concept, style), picture in neighbours.items()
+        for figure in (numbers[concept], *same.get(numbers[concept], ()))
     }
-    return related | theirs
 
 
 def _typical_drawings(world: World, pictures: Sequence[Picture]) -> list[Picture]:
