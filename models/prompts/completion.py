@@ -42,9 +42,6 @@ def _begun_word(text: str, language: Language) -> str:
         if (language == "zh" or len(end) >= LETTERS) and any(word.startswith(end) for word in words):
             return end
     return ""
-        if (language == "zh" or len(end) >= LETTERS) and any(word.startswith(end) for word in words):
-            return end
-    return ""
 
 
 @cache

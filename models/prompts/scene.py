@@ -314,18 +314,20 @@ class _Pass:
     def _on_side(self, row: int, side: str) -> None:
         """Where something stands: "on the left" of the picture, or in Chinese of what 在 stands before."""
         relations, relation = self.scene.relations, SIDES.get(side, side)
-        if self.last is None and not self.relation:
-            self._say(row, side=side)
-        elif self.tokens[row].language == "en":
-            if self.last is not None and not self.relation:
+        if self.tokens[row].language == "en":
+            if self.last is None:
+                self._say(row, side=side)
+            elif not self.relation:
                 self.scene.entities[self.last] = replace(self.scene.entities[self.last], side=side)
         elif relations and relations[-1][1:] == ("at", self.last):
             relations[-1] = (relations[-1][0], relation, relations[-1][2])
-        elif self.before and self.before[-1][0] == "at":
+        elif self.before and self.before[-1][0] == "at":  # 在盒子里的小狗
             self.before[-1] = (relation, self.before[-1][1])
         elif self.last is not None and self.tokens[row + 1].has("de"):  # 月亮上的兔子, 房子左边有一棵树
             self.before.append((relation, self.last))
             self.last = None
+        elif self.last is None and not self.relation:
+            self._say(row, side=side)
 
     # --- Words of open classes ---
 
