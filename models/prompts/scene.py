@@ -97,7 +97,8 @@ class _Pass:
         for row, token in enumerate(self.tokens):
             if token.language == "stop":
                 self._say_of_last()
-                self.of_background, self.in_list = False, self.last is not None
+                self.of_background = self.negated = False
+                self.in_list = self.last is not None
             elif token.language == "emoji" or not any(self._read(row, *use) for use in token.uses):
                 self._content(row)
         self._end()
@@ -130,9 +131,8 @@ class _Pass:
     def _is_noun(self, row: int) -> bool:
         """Whether a word that is of a closed class too names a thing here."""
         word = self.tokens[row].word
-        return (
-            self.concepts[row] is not None and word is not None and "n" in word.pos and not self._can_be_head(row + 1)
-        )
+        can_be = word is not None and "n" in word.pos and self.concepts[row] is not None
+        return can_be and not self._can_be_head(row + 1)
 
     def _is_verb(self, row: int) -> bool:
         """Whether a word that is a noun too is a verb here, by agreement: "a clock ticks", "two kittens play"."""
@@ -252,6 +252,9 @@ class _Pass:
         """A mood, which is drawn as its face where nobody is in it."""
         if self.last is None and self._is_noun(row):
             return False
+        if self.negated:  # "a cat that is not sad in a box" is in one
+            self.scene.states[row], self.negated = "left_out", False
+            return True
         self._say(row, faces=(face,))
         named = self.concepts[row] if self.concepts[row] is not None else self.reader.number_of.get(face)
         self.spare += [] if named is None else [(row, named)]
@@ -260,10 +263,8 @@ class _Pass:
     def _on_face(self, row: int, value: str) -> bool:
         """ "with a sad face", "with a smile": an expression of the thing before."""
         is_said = "faces" in self.said
-        named = self.reader.number_of.get(self.said["faces"][-1]) if is_said else None
-        if self.last is None and named is not None:  # "a sad face"
-            del self.said["faces"]
-            self._enter(row, named)
+        if self.last is None and is_said and self.said["faces"][-1] in self.reader.number_of:  # "a sad face"
+            self._enter(row, self.reader.number_of[self.said.pop("faces")[-1]])
             return True
         if not is_said and (self.relation != "with" or self.last is None):  # 星星表情, 星星的表情: the sticker of it
             return self.last is not None
