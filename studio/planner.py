@@ -257,8 +257,20 @@ def _clip(request: ClipRequest, can: Capabilities) -> ClipRequest:
         raise Refused("model.size", sizes=can.size, size=request.size, why="")
     if fixed["size"]:
         check_size(fixed["size"], can)
-    request = request.model_copy(update=_continued(request, can))
+    request = request.model_copy(update={**_smooth(request, can), **_continued(request, can)})
     return request.model_copy(update={**fixed, **_within(request, can, "frames", "fps", "motion_strength", "count")})
+
+
+def _smooth(request: ClipRequest, can: Capabilities) -> dict[str, Any]:
+    """Slow motions have smaller steps, where neither frames nor rate are given and the model moves pictures by them."""
+    from models.compose.motion import SMOOTH
+    from models.prompts.still import named_moves
+
+    if not can.video or request.extend or request.frames is not None or request.fps is not None:
+        return {}
+    if not any(move.speed == "slow" for move in named_moves(request.prompt)):
+        return {}
+    return {"fps": SMOOTH, "frames": round(can.frames.usual * SMOOTH / can.fps.usual)}
 
 
 def _continued(request: ClipRequest, can: Capabilities) -> dict[str, Any]:

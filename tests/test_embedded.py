@@ -30,6 +30,7 @@ from studio import media
 from studio.backends.base import run, run_batch
 from studio.backends.embedded import Embedded, phrase
 from studio.capabilities import FAST
+from studio.clips import ClipFile
 from studio.events import Progress, Vector
 from studio.media import Artifact
 from studio.planner import plan_with, resolve
@@ -223,6 +224,27 @@ def test_progress_goes_to_its_end_and_shows_what_moves(clip_backend: Embedded) -
     assert steps == sorted(steps) and steps[-1] == progress[-1].total == 2 * (2 + 4)
     shown = media.frames(progress[-1].previews[1])
     assert len(shown) == 3 and not np.array_equal(*map(np.asarray, shown[:2]))
+
+
+def test_what_a_verb_is_drawn_as_is_said_and_what_leads_away_plays_once(clip_backend: Embedded) -> None:
+    *steps, dancing = events(clip_backend, "clip", prompt="a star dances", frames=3)
+    assert isinstance(dancing, Artifact) and "waving and bouncing" in dancing.read_as
+    assert {event.read_as for event in steps if isinstance(event, Progress)} == {dancing.read_as}
+    plays = {}
+    for verb in ("spins", "slides left"):
+        (*_, clip) = events(clip_backend, "clip", prompt=f"a star {verb}", frames=3)
+        assert isinstance(clip, Artifact)
+        plays[verb] = ClipFile.open("", clip.data).plays
+    assert plays == {"spins": 0, "slides left": 1}
+
+
+def test_slow_motions_have_smaller_steps_where_no_rate_is_given(clip_backend: Embedded) -> None:
+    can = clip_backend.capabilities()
+    slow, lengths = "a star spins slowly", []
+    for fields in ({"prompt": slow}, {"prompt": slow, "fps": 8}, {"prompt": "a star spins"}):
+        query = resolve(make_request("clip", **fields), can)
+        lengths.append((query.frames, query.fps))
+    assert lengths == [(32, 16), (16, 8), (16, 8)]
 
 
 def test_a_clip_is_refused_once_its_generator_is_another(clip_backend: Embedded) -> None:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from models.compose.motion import SMALLEST, moved_frames, moved_poses, reached, 
 from models.data.clips import FRAMES, MOTION_WORDS, MOTIONS, REST, make_clip
 from models.data.pixels import to_tensor
 from models.dit import DiT
+from models.pipelines.reader import Reading
 from models.pipelines.sticker import StickerPipeline
 from models.pipelines.video import (
     ClipPipeline,
@@ -342,6 +344,7 @@ def test_a_checkpoint_measures_and_draws(task: VideoTask) -> None:
 
 
 PICTURE = fixture_world().pixels[0]
+GROUND = PICTURE + (255 - PICTURE[..., 3:])  # on white: the network moves it apart from its ground
 
 
 @pytest.fixture(scope="module")
@@ -366,28 +369,28 @@ def test_the_same_seed_draws_the_same_clip(pipeline: ClipPipeline) -> None:
 
 
 def test_settings_and_given_frames_matter(pipeline: ClipPipeline) -> None:
-    plain = drawn(pipeline, picture=PICTURE)
-    assert np.array_equal(plain.first, PICTURE)
+    plain = drawn(pipeline, picture=GROUND)
+    assert np.array_equal(plain.first, GROUND)
     changes = ({"loop": True}, {"fps": 16.0}, {"strength": 1.5}, {"last": PICTURE[:, ::-1]})
     for change in changes:
-        assert not np.array_equal(drawn(pipeline, picture=PICTURE, **change).frames, plain.frames)
+        assert not np.array_equal(drawn(pipeline, picture=GROUND, **change).frames, plain.frames)
 
 
-@pytest.mark.parametrize("prompt", ["a star", "a star spins"])
+@pytest.mark.parametrize("last", [None, PICTURE])
 def test_only_a_drawn_picture_is_given_room(
-    pipeline: ClipPipeline, monkeypatch: pytest.MonkeyPatch, prompt: str
+    pipeline: ClipPipeline, monkeypatch: pytest.MonkeyPatch, last: np.ndarray | None
 ) -> None:
     far = np.array([[[0.0, 0.0], [1.0, 1.0]], [[-0.3, 0.0], [1.0, 1.3]]])
     monkeypatch.setattr("models.pipelines.video.reached", lambda *_: far)
     monkeypatch.setattr("models.pipelines.video.reach", lambda *_: torch.from_numpy(far)[None])
-    assert np.array_equal(drawn(pipeline, picture=PICTURE, prompt=prompt).first, PICTURE)
-    smaller = drawn(pipeline, picture=PICTURE, room=True, prompt=prompt).first
+    assert np.array_equal(drawn(pipeline, picture=PICTURE, last=last).first, PICTURE)
+    smaller = drawn(pipeline, picture=PICTURE, room=True, last=last).first
     assert smaller[..., 3].any() and not smaller[100:, :, 3].any() and not smaller[:, :28, 3].any()
 
 
-@pytest.mark.parametrize("prompt", ["a star", "a star spins"])
-def test_steps_are_reported_with_previews(pipeline: ClipPipeline, prompt: str) -> None:
-    *steps, _ = pipeline.steps(prompt, 1, picture=PICTURE, count=3, previews=True)
+@pytest.mark.parametrize("picture", [PICTURE, GROUND])
+def test_steps_are_reported_with_previews(pipeline: ClipPipeline, picture: np.ndarray) -> None:
+    *steps, _ = pipeline.steps("a star spins", 1, picture=picture, count=3, previews=True)
     numbers = [step.step for step in steps if isinstance(step, ClipStep)]
     assert numbers == sorted(numbers) and (numbers[0], numbers[-1]) == (0, ClipSampling().steps)
     assert all(
@@ -401,6 +404,32 @@ def test_motions_that_lead_away_do_not_loop() -> None:
     assert named_motions("a rocket flies up") == ["slide up"] and not can_loop("a rocket flies up")
     result = {"a cat slides left": False, "小猫落下": False, "a cat slides left and spins": False, "a candle": True}
     assert {text: can_loop(text) for text in result} == result
+
+
+class Readings:
+    """Reads the first frame as `first`, and the others as `others`."""
+
+    def __init__(self, first: Reading, others: Reading) -> None:
+        self.first, self.others = first, others
+
+    def read_frames(self, drawings: np.ndarray, concept: int | None) -> list[Reading]:
+        return [self.first, *[self.others] * (len(drawings) - 1)]
+
+
+def test_frames_that_turn_into_something_else_are_the_moved_first_frame(
+    pipeline: ClipPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right, wrong = Reading("thumbs up", "thumbs up", True, False), Reading("fist", "thumbs up", False, False)
+    rude = replace(wrong, name="middle finger", is_rude=True)
+    monkeypatch.setattr(pipeline.pictures, "parser", SimpleNamespace(parse=lambda _: SimpleNamespace(target=None)))
+    clips = {}
+    for first, others in ((right, right), (right, wrong), (wrong, wrong), (wrong, rude), (rude, rude)):
+        monkeypatch.setattr(pipeline.pictures, "reader", Readings(first, others))
+        clips[first, others] = drawn(pipeline, picture=GROUND).frames
+    network, warped = clips[right, right], clips[right, wrong]
+    assert not np.array_equal(warped, network)
+    assert np.array_equal(clips[wrong, rude], warped)
+    assert np.array_equal(clips[wrong, wrong], network) and np.array_equal(clips[rude, rude], network)
 
 
 # --- The picture moved as a whole -------------------------------------------------------------------------------------
@@ -463,6 +492,12 @@ def test_moves_are_done_at_once() -> None:
     assert np.allclose(both[:, :2], slid[:, :2]) and np.allclose(both[:, 2], turned[:, 2])
 
 
+def test_what_says_nothing_of_motion_moves_as_is_typical_and_that_is_said() -> None:
+    assert [move.motion for move in named_moves("a red heart", loop=True)] == ["pulse"]
+    assert [move.motion for move in named_moves("a house")] == ["float"]
+    assert read_motion("a house", loop=True) == "a house, floating"
+
+
 def test_verbs_are_drawn_as_the_nearest_motions_and_said() -> None:
     for motions, said in MOTION_WORDS["nearest"].items():
         rows = [(verb.split("/")[1], "a cat {}") for verb in said["en"]] + [(verb, "一只猫{}") for verb in said["zh"]]
@@ -471,7 +506,7 @@ def test_verbs_are_drawn_as_the_nearest_motions_and_said() -> None:
             assert [move.motion for move in named_moves(text)] == motions.split(" + "), text
             assert read_motion(text, loop=False) not in ("", text)
     assert read_motion("a cat jumps", loop=True) == "" and read_motion("a cat slides left", loop=True).endswith("once")
-    assert named_moves("一个放大镜") == () and still_prompt("a waving hand") == "a waving hand"
+    assert named_motions("一个放大镜") == [] and still_prompt("a waving hand") == "a waving hand"
 
 
 # --- The motion head --------------------------------------------------------------------------------------------------

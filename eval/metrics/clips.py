@@ -28,7 +28,6 @@ from models.data.clips import (
     MOTIONS,
     PLAIN_TRIES,
     Clip,
-    Move,
     Track,
     centroids,
     direction_of,
@@ -224,14 +223,12 @@ def shuffled(clips: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
 
 
 def warped(prompts: Sequence[ClipPrompt]) -> np.ndarray:
-    """A control without a network: the whole picture, moved by the law of the motion that the text names; still where
-    it names none."""
+    """A control without a network: the whole picture, moved by the law of the motion that the text names."""
     clips = []
     for prompt in prompts:
-        move, *_ = (*named_moves(prompt.text, prompt.loop), None)
-        track = Track(0, SIZE, SIZE / 2, SIZE / 2, move or Move("slide left"))
+        track = Track(0, SIZE, SIZE / 2, SIZE / 2, named_moves(prompt.text, prompt.loop)[0])
         times = np.arange(FRAMES) / (FRAMES if prompt.loop else FRAMES - 1)
-        poses = pose(track.move, times * bool(move), FRAMES / prompt.fps)
+        poses = pose(track.move, times, FRAMES / prompt.fps)
         clips.append(np.stack([posed(given(prompt), track, numbers) for numbers in poses]))
     return np.stack(clips)
 

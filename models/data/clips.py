@@ -82,8 +82,9 @@ _TABLE: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("motions
 # By language. a: subject with article, s: without; verb: "spins", ing: "spinning", both with their speed.
 MOTION_TEMPLATES: dict[str, dict[str, Any]] = {language: _TABLE[language] for language in LANGUAGES}
 # Words of prompts. heard: of captions' motions, and no caption has them; nearest: of other motions, and those that are
-# drawn for them; names: of things, with a motion's words in them; nouns: no motions at all.
-MOTION_WORDS = _TABLE
+# drawn for them; typical: of things whose motion nobody names, and otherwise: of all others; names: of things, with a
+# motion's words in them; nouns: no motions at all.
+MOTION_WORDS: dict[str, Any] = _TABLE
 MOTIONS = {name: _motion(**row) for name, row in _TABLE.pop("motions").items()}
 
 SPEEDS: dict[Speed, float] = {"slow": 0.5, "normal": 1.0, "fast": 2.0}

@@ -76,20 +76,28 @@ class DrawingReader:
     def _rude(self) -> Tensor:
         return torch.tensor([name in INSULTS for name in self.names])
 
-    @torch.no_grad()
     def read(self, drawing: np.ndarray, concept: int | None) -> Reading:
         """Premultiplied uint8 (128, 128, 4), of which the concept of that number was asked; None asked for none, and
         every reading is right."""
+        return self.read_frames(drawing[None], concept)[0]
+
+    @torch.no_grad()
+    def read_frames(self, drawings: np.ndarray, concept: int | None) -> list[Reading]:
+        """The same of the frames of a clip (T, 128, 128, 4), together: they are one work."""
         thing = None if concept is None else self._classes(concept)
-        vector, place = self._vectors(drawing[None])
+        vector, place = self._vectors(drawings)
         rows, centres = self.detector.concepts.data, self.detector.centres
         if thing and thing.imprinted:
             rows, centres = (torch.cat(pair) for pair in zip((rows, centres), thing.imprinted, strict=True))
-        scores = self.detector.guided(self.detector.named(vector, rows), place, centres)[0]
-        best, target = int(scores.argmax()), thing.name if thing else ""
-        rude = float(scores.softmax(-1)[: len(self.names)][self._rude].sum())
-        is_right, is_rude = thing is None or bool(thing.rows[best]), rude >= RUDE and target not in INSULTS
-        return Reading([*self.names, target][best], target, is_right, is_rude)
+        scores = self.detector.guided(self.detector.named(vector, rows), place, centres)
+        target, names = thing.name if thing else "", [*self.names, thing.name if thing else ""]
+        rude = scores.softmax(-1)[:, : len(self.names)][:, self._rude].sum(-1)
+        return [
+            Reading(
+                names[best], target, thing is None or bool(thing.rows[best]), share >= RUDE and target not in INSULTS
+            )
+            for best, share in zip(scores.argmax(-1).tolist(), rude.tolist(), strict=True)
+        ]
 
     def _vectors(self, drawings: np.ndarray) -> tuple[Tensor, Tensor]:
         """In the detector's table (n, width), and in the space (n, 128)."""

@@ -109,7 +109,7 @@ class ClipPipeline:
         """
         first, drawn = (self.first(prompt, seed), True) if picture is None else (picture, room)
         moves = named_moves(prompt, loop)
-        if moves and last is None and not first[..., 3].all() and not self._moves_apart(prompt, moves):
+        if last is None and not first[..., 3].all() and not self._moves_apart(prompt, moves):
             yield from self._moved(first, moved_poses(moves, count, fps, strength), leads_away(moves), drawn, previews)
             return
         p, autoencoder, sampling = self.pictures, self.pictures.autoencoder, self.sampling
@@ -127,7 +127,24 @@ class ClipPipeline:
         denoised = denoise_clip(self.video, p.dit, noise, condition, frames, left_out, sampling)
         for step, latents in enumerate(denoised, 1):
             yield ClipStep(step, sampling.steps, self._preview(latents) if previews else None)
-        yield DrawnClip(to_uint8(autoencoder.decode(latents[0]) * fading[0]), first)
+        clip = to_uint8(autoencoder.decode(latents[0]) * fading[0])
+        if self._reads_worse(clip, prompt):
+            plan = self.video.planner(frames.first, condition.states, condition.mask, frames.settings)
+            warped, fading = moved(to_tensor(first), plan, frames.times, frames.loop)
+            clip = to_uint8((warped * fading)[0])
+        yield DrawnClip(clip, first)
+
+    def _reads_worse(self, clip: np.ndarray, prompt: str) -> bool:
+        """Whether the frames of a clip (T, 128, 128, 4) lose what its first frame shows, or any insults unlike it."""
+        reader, parser = self.pictures.reader, self.pictures.parser
+        if reader is None or parser is None:
+            return False
+        target = parser.parse(still_prompt(prompt)).target
+        first, *others = reader.read_frames(clip, target.concept if target else None)
+        wrong = sum(not reading.is_right for reading in others)
+        return (not first.is_rude and any(reading.is_rude for reading in others)) or (
+            first.is_right and wrong > len(others) / 2
+        )
 
     def _moved(
         self, first: np.ndarray, poses: np.ndarray, away: bool, drawn: bool, previews: bool

@@ -68,10 +68,15 @@ def _any_form() -> re.Pattern[str]:
 def named_motions(text: str) -> list[str]:
     """The motions that a text names, the one with the most words first; where it names none of the table, those that
     are nearest in meaning to its verb: a cat that dances waves and bounces."""
-    forms, nouns = _caption_forms(), set(MOTION_WORDS["nouns"])
-    words = [found[0].casefold() for found in _any_form().finditer(plain_motion(text))]
-    named = [forms[word] for word in sorted(words, key=len, reverse=True) if word not in nouns]
+    forms = _caption_forms()
+    named = [forms[word] for word in sorted(_words_of_motion(text), key=len, reverse=True)]
     return list(dict.fromkeys(named or _nearest_motions(text)))
+
+
+def _words_of_motion(text: str) -> list[str]:
+    """Those of captions that a text has, in their order."""
+    words = (found[0].casefold() for found in _any_form().finditer(plain_motion(text)))
+    return [word for word in words if word not in MOTION_WORDS["nouns"]]
 
 
 def _nearest_motions(text: str) -> list[str]:
@@ -89,6 +94,12 @@ def _nearest() -> dict[str, list[str]]:
 
 
 @cache
+def _typical() -> list[tuple[re.Pattern[str], list[str]]]:
+    """Words of things, and how they move where nothing is said of it."""
+    return [(_pattern(words), motions.split(" + ")) for motions, words in MOTION_WORDS["typical"].items()]
+
+
+@cache
 def _pattern_of_nearest() -> re.Pattern[str]:
     return _pattern(_nearest())
 
@@ -99,11 +110,13 @@ def can_loop(text: str) -> bool:
 
 
 def named_moves(text: str, loop: bool = False) -> tuple[Move, ...]:
-    """The motions that a text names with its speed, at most two, which are done at once; () where it names none.
-    They `loop` where all of them can."""
+    """The motions that a text names with its speed, at most two, which are done at once; where it names none, those
+    that are typical of its thing. They `loop` where all of them can."""
     speed: Speed = next((speed for speed, pattern in _speeds().items() if pattern.search(text)), "normal")
     loop = loop and can_loop(text)
-    return tuple(Move(name, speed, loop) for name in named_motions(text)[:TOGETHER])
+    typical = (motions for pattern, motions in _typical() if pattern.search(text))
+    motions = named_motions(text) or next(typical, MOTION_WORDS["otherwise"])
+    return tuple(Move(name, speed, loop) for name in motions[:TOGETHER])
 
 
 @cache
@@ -113,13 +126,10 @@ def _speeds() -> dict[Speed, re.Pattern[str]]:
 
 
 def read_motion(text: str, loop: bool) -> str:
-    """The text with what it is drawn as, where a verb is drawn as another motion, or where what is to `loop` plays
-    once; "" elsewhere."""
+    """The text with what it is drawn as, where that is no motion that it names, or where what is to `loop` plays once;
+    "" elsewhere."""
     moves, once = named_moves(text), loop and not can_loop(text)
-    is_nearest = bool(moves) and not _caption_forms().keys() & {
-        found[0].casefold() for found in _any_form().finditer(plain_motion(text))
-    }
-    if not is_nearest and not once:
+    if _words_of_motion(text) and not once:
         return ""
     language = language_of(text)
     sentence, joint, suffix = MOTION_TEMPLATES[language]["read"]

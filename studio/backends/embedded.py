@@ -237,41 +237,48 @@ class Embedded(Backend):
     def _clips(self, request: ClipRequest) -> Iterator[Event]:
         """First the picture of each clip, drawn or given, then its motion; the preview moves as well."""
         from models.pipelines.video import ClipStep
-        from models.prompts.still import can_loop
+        from models.prompts.still import can_loop, read_motion
 
         if request.video != _optional(VIDEO, self.root):
             raise Refused("model.video_replaced")
         pipeline, drawing = self._clip_pipeline, 0 if request.image else request.steps or 1
         each = drawing + pipeline.sampling.steps
-        ends = ClipEnds.of(request, can_loop(request.prompt))
+        comes_back, read_as = can_loop(request.prompt), read_motion(plain(request.prompt), request.loop)
+        ends = ClipEnds.of(request, comes_back)
         options: dict[str, Any] = {"count": request.frames, "fps": request.fps, "loop": ends.loop, "last": ends.last}
         options |= {"strength": request.motion_strength, "room": ends.first is None}
         for index, seed in enumerate(request.seeds()):
             given = ends.first
-            picture, credits = (yield from self._still(request, index, each)) if given is None else (given, ())
+            picture, origin = given, dict[str, Any]()
+            if picture is None:
+                still = yield from self._still(request, index, each, read_as)
+                picture, origin = fit(media.frames(still.data)[0]), {"credits": still.credits, "redrawn": still.redrawn}
             for event in pipeline.steps(plain(request.prompt), seed, picture=picture, previews=True, **options):
                 if isinstance(event, ClipStep):
                     shown = {} if event.preview is None else {index: _animated(event.preview, request).data}
-                    yield Progress(index * each + drawing + event.step, request.count * each, shown)
+                    step = index * each + drawing + event.step
+                    yield Progress(step, request.count * each, shown, read_as=read_as)
                     continue
                 frames = ends.joined(event.frames)
                 vector = pipeline.pictures.embedder.clip([frames])[0]
-                facts = {**self._facts(request, 1, vector), "index": index, "seed": seed, "credits": credits}
-                yield _animated(frames, request, **facts)
+                facts = {**self._facts(request, 1, vector), "index": index, "seed": seed, "read_as": read_as, **origin}
+                # What leads away plays once: it would jump back.
+                yield _animated(frames, request.model_copy(update={"loop": request.loop and comes_back}), **facts)
 
-    def _still(self, request: ClipRequest, index: int, each: int) -> Generator[Event, None, tuple[np.ndarray, Any]]:
-        """Draws the first picture of clip `index`; returns it (128, 128, 4) and its credits."""
+    def _still(self, request: ClipRequest, index: int, each: int, read_as: str) -> Generator[Event, None, Artifact]:
+        """Draws the first picture of clip `index`, and returns it."""
         from models.prompts.still import still_prompt
 
         fields = {name: getattr(request, name) for name in WordedRequest.model_fields if name not in ("task", "image")}
         fields |= {"prompt": still_prompt(request.prompt), "seed": request.seeds()[index], "count": 1}
         for _, event in self._images([ImageRequest(**fields)], True):
             if isinstance(event, Artifact):
-                return fit(media.frames(event.data)[0]), event.credits
+                return event
             assert isinstance(event, Progress)
             shown = {index: event.previews[0]} if event.previews else {}
             drawn = min(event.step, request.steps or 1)  # what is drawn again takes no step of the clip
-            yield replace(event, step=index * each + drawn, total=request.count * each, previews=shown)
+            said, total = read_as or event.read_as, request.count * each
+            yield replace(event, step=index * each + drawn, total=total, previews=shown, read_as=said)
         raise AssertionError("drawing ends with a picture")
 
     def _captions(self, requests: Sequence[CaptionRequest], previews: bool) -> Iterator[tuple[int, Event]]:

@@ -34,7 +34,9 @@ class VideoHandlers(MakeHandlers):
     wanted = Filter(kind=TASK)
 
     def fields(self, given: dict[str, Any]) -> dict[str, Any]:
-        fields = super().fields(given) | {name: int(given[name]) for name in ("frames", "fps")}
+        fields = super().fields(given)
+        if any(given[name] != getattr(self.context.can, name).usual for name in ("frames", "fps")):  # else planned
+            fields |= {name: int(given[name]) for name in ("frames", "fps")}
         fields["motion_strength"] = float(given["motion_strength"])
         fields |= {name: bool(given[name]) for name in SWITCHES}
         return fields | {name: {"path": given[name]} for name in PICTURES if given[name]}
