@@ -147,8 +147,6 @@ class _Arrangement:
             return "on the front"
         if relation in ("with", "on", "printed on") and _is_print(first, second, explicit=relation == "printed on"):
             return "printed on"
-        if relation == "with" and second.group == FLAGS and first.group == PLACES:
-            return "on top"
         if relation == "with" and (entity.count > 1 or entity.is_plural) and _is_held(second):
             return "around"
         if relation == "with":

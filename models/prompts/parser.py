@@ -61,7 +61,6 @@ SUM = " + "  # between two things that are one
 OFFERED = 3  # prompts in the place of one that names nothing
 MEANINGLESS = ("zxcv", "qwrt", "N/A", "か")  # words that mean nothing to the space
 NEAR = 0.35  # likeness beyond that of MEANINGLESS from which a concept is near: nonsense stays below it
-MARGIN = 12  # concepts that are looked at: icons outside Unicode are not drawn
 _STYLE_WORDS = [
     (len(word), name, re.compile(rf"(?<![a-z\d]){re.escape(word)}(?![a-z\d])", re.IGNORECASE))
     for name, style in STYLES.items()
@@ -102,6 +101,7 @@ class PromptParser:
         self.embedder, self.concepts, self.vectors, self.table = embedder, tuple(concepts), vectors, table
         counts = [sum(map(len, concept.names.values())) for concept in concepts]
         self._owners = torch.arange(len(concepts)).repeat_interleave(torch.tensor(counts, dtype=torch.long))
+        self._is_drawable = torch.tensor([bool(concept.group) for concept in concepts], dtype=torch.bool)
         self._scenes = SceneReader(concepts)
         self.parse = lru_cache(REMEMBERED)(self._parse)
 
@@ -258,14 +258,12 @@ class PromptParser:
         parts = []
         for row, state in sorted(scene.states.items()):
             token, number = tokens[row], scene.drawn_as.get(row)
-            language = token.name_language
-            drawn_as = self._name(number, language) if number is not None else ""
-            names = token.word.concepts if token.word else ()
-            numbers = [self._scenes.number_of[name] for name in names if name in self._scenes.number_of]
+            numbers = self._scenes.concepts_of(token)
             if state != "drawn" and not numbers:
                 numbers = self._near(token.text)
-            near = [self._name(near_number, language) for near_number in numbers]
-            nearest = tuple(name for name in dict.fromkeys(near) if name and name != drawn_as)
+            near = dict.fromkeys(self._name(other, token.name_language) for other in numbers)
+            drawn_as = "" if number is None else self._name(number, token.name_language)
+            nearest = tuple(name for name in near if name not in ("", drawn_as))
             typed = text[token.start : token.end]
             parts.append(Part(typed, token.start, state, drawn_as, nearest, token.text if token.typed else ""))
         return parts
@@ -276,13 +274,12 @@ class PromptParser:
 
     def nearest(self, text: str, count: int) -> list[int]:
         """The concepts whose names lie nearest to a text in the space."""
-        best = self._likeness(text)
-        drawable = [number for number in best.argsort(descending=True).tolist() if self.concepts[number].group]
-        return drawable[:count]
+        return self._likeness(text).argsort(descending=True)[:count].tolist()
 
     def _likeness(self, text: str) -> Tensor:
-        """The greatest cosine between a text and the names of each concept, (concepts,)."""
-        cosines = self.vectors @ self.embedder.text([text])[0]
+        """The greatest cosine between a text and the names of each concept, (concepts,); -1 of icons outside Unicode,
+        which are not drawn."""
+        cosines = (self.vectors @ self.embedder.text([text])[0]).where(self._is_drawable[self._owners], -1.0)
         return torch.full((len(self.concepts),), -1.0).scatter_reduce(0, self._owners, cosines, "amax")
 
     @cached_property
@@ -296,8 +293,7 @@ class PromptParser:
         if not re.search(r"[a-z\u3400-\u9fff]", text.lower()):
             return []
         likeness = self._likeness(text) - self._hubs
-        near = [n for n in likeness.argsort(descending=True)[:MARGIN].tolist() if self.concepts[n].group]
-        return [number for number in near if likeness[number] >= NEAR][:OFFERED]
+        return [n for n in likeness.argsort(descending=True)[:OFFERED].tolist() if likeness[n] >= NEAR]
 
     def read(self, text: str, negative: str = "") -> Reading:
         """What becomes of each word of a prompt beside a negative one. Refused where a weight is out of range."""

@@ -61,9 +61,13 @@ class SceneReader:
     def concept_of(self, token: Token, least: float = DRAWN) -> int | None:
         """The number of what a token names with a score of at least `least`; None where that is nothing that can be
         drawn."""
-        if token.word is None or token.word.score < least:
-            return None
-        return next((self.number_of[name] for name in token.word.concepts if name in self.number_of), None)
+        named = self.concepts_of(token) if token.word is not None and token.word.score >= least else []
+        return named[0] if named else None
+
+    def concepts_of(self, token: Token) -> list[int]:
+        """The numbers of what a token names, and of the next nearest."""
+        names = token.word.concepts if token.word is not None else ()
+        return [self.number_of[name] for name in names if name in self.number_of]
 
     def read(self, tokens: Sequence[Token]) -> Scene:
         """The scene that the tokens describe."""
@@ -79,16 +83,16 @@ class _Pass:
         end = tokens[-1].end if tokens else 0
         self.tokens = [*tokens, Token("", end, end, "stop")]  # which stands before the first one, too, at row -1
         self.concepts = [reader.concept_of(token) for token in self.tokens]
-        self.said: dict[str, Any] = {}  # fields of an Entity, of the next noun or the thing before
-        self.said_by: list[int] = []  # rows of the tokens that say it
-        self.does: tuple[int, int] | None = None  # likewise what a person does: a row and a concept
+        self.modifiers: dict[str, Any] = {}  # fields of an Entity, of the next noun or the thing before
+        self.modifier_rows: list[int] = []  # rows of the tokens that say it
+        self.activity: tuple[int, int] | None = None  # likewise what a person does: a row and a concept
         self.relation = ""  # between what came before and the next noun
         self.last: int | None = None  # the entity that was named last
         self.before: list[tuple[str, int]] = []  # relations and objects whose subject follows
         self.joined = self.negated = False  # whether "and", "no" stands before the next noun
         self.of_background = False  # whether colours are those of the background
         self.in_list = False  # whether a punctuation mark stands behind the last thing
-        self.spare: list[tuple[int, int]] = []  # rows and concepts, drawn where nothing else is
+        self.fallbacks: list[tuple[int, int]] = []  # rows and concepts, drawn where nothing else is
         self.has_things = any(
             token.word.origin != "association" and self._names_thing(row) and not token.has("part", "says", *_FUNCTION)
             for row, token in enumerate(tokens)
@@ -96,7 +100,7 @@ class _Pass:
         )
         for row, token in enumerate(self.tokens):
             if token.language == "stop":
-                self._say_of_last()
+                self._modify_last()
                 self.of_background = self.negated = False
                 self.in_list = self.last is not None
             elif token.language == "emoji" or not any(self._read(row, *use) for use in token.uses):
@@ -155,45 +159,47 @@ class _Pass:
 
     # --- What is said of things ---
 
-    def _say(self, row: int, **values: Any) -> None:
+    def _modify(self, row: int, **values: Any) -> None:
         """Note what a token says of a thing; sequences add up. What is denied is left out."""
         if self.negated:
             self.scene.states[row] = "left_out"
             return
         for name, value in values.items():
-            self.said[name] = self.said.get(name, ()) + value if isinstance(value, tuple) else value
-        self.said_by.append(row)
+            self.modifiers[name] = self.modifiers.get(name, ()) + value if isinstance(value, tuple) else value
+        self.modifier_rows.append(row)
 
     def _settle(self, state: State, *rows: int) -> dict[str, Any]:
         """What was said and the tokens `rows` are drawn or left out. Returns what was said."""
-        self.scene.states.update(dict.fromkeys((*self.said_by, *rows), state))
-        said, self.said, self.said_by = self.said, {}, []
-        return said
+        self.scene.states.update(dict.fromkeys((*self.modifier_rows, *rows), state))
+        modifiers, self.modifiers, self.modifier_rows = self.modifiers, {}, []
+        return modifiers
 
-    def _with_said(self, entity: Entity) -> Entity:
+    def _modified(self, entity: Entity) -> Entity:
         """The entity with what was said of it; sequences add up."""
-        kind, said = self.reader.concepts[entity.concept], self._settle("drawn")
+        kind, modifiers = self.reader.concepts[entity.concept], self._settle("drawn")
         if kind.is_a("several"):
-            said.pop("count", None)
-        if self.does is not None:
-            self.scene.states[self.does[0]] = "drawn" if kind.is_a("anyone") else "left_out"
+            modifiers.pop("count", None)
+        if self.activity is not None:
+            self.scene.states[self.activity[0]] = "drawn" if kind.is_a("anyone") else "left_out"
             if kind.is_a("anyone"):  # a dancing girl
-                said |= {"concept": self.does[1], "is_exact": False}
-            self.does = None
-        return replace(entity, **{k: getattr(entity, k) + v if isinstance(v, tuple) else v for k, v in said.items()})
+                modifiers |= {"concept": self.activity[1], "is_exact": False}
+            self.activity = None
+        return replace(
+            entity, **{k: getattr(entity, k) + v if isinstance(v, tuple) else v for k, v in modifiers.items()}
+        )
 
-    def _say_of_last(self) -> None:
+    def _modify_last(self) -> None:
         """What waits for a noun is said of the thing before: "a cat is happy", "a cat in grey and white"."""
-        if self.last is not None and (self.said_by or self.does):
-            self.relation = "" if self.said_by else self.relation
-            self.scene.entities[self.last] = self._with_said(self.scene.entities[self.last])
+        if self.last is not None and (self.modifier_rows or self.activity):
+            self.relation = "" if self.modifier_rows else self.relation
+            self.scene.entities[self.last] = self._modified(self.scene.entities[self.last])
 
     def _on_skip(self, row: int, value: str) -> None: ...
 
     _on_transparent = _on_style = _on_de = _on_skip
 
     def _on_article(self, row: int, value: str) -> None:
-        self._say_of_last()
+        self._modify_last()
 
     def _on_cute(self, row: int, value: str) -> bool:
         if self._is_noun(row):
@@ -205,7 +211,7 @@ class _Pass:
         self.negated = True
 
     def _on_background(self, row: int, value: str) -> None:
-        self.scene.background = tuple(self.said.get("colours", self.scene.background)[:2])
+        self.scene.background = tuple(self.modifiers.get("colours", self.scene.background)[:2])
         self._settle("drawn" if self.scene.background else "left_out", row)
         self.of_background = not self.scene.background  # "a gradient from red to blue"
 
@@ -222,30 +228,30 @@ class _Pass:
         ):
             return False
         else:
-            self._say(row, colours=(value,))
+            self._modify(row, colours=(value,))
         return True
 
     def _on_stuff(self, row: int, value: str) -> bool:
         """Made of it: in its colour."""
         if self.relation != "of" and not self.tokens[row + 1].has("made_of"):
             return False
-        self._say(row, colours=(value,))
+        self._modify(row, colours=(value,))
         self.relation = ""
         return True
 
     def _on_count(self, row: int, value: str) -> None:
-        self._say(row, count=int(value), is_plural=True)
+        self._modify(row, count=int(value), is_plural=True)
 
     def _on_small(self, row: int, value: str) -> None:
-        self._say(row, is_small=True)
+        self._modify(row, is_small=True)
 
     def _on_skin(self, row: int, value: str) -> None:
-        self._say(row, skin=value)
+        self._modify(row, skin=value)
 
     def _on_gender(self, row: int, value: str) -> bool:
         if self.concepts[row] is not None:
             return False  # somebody
-        self._say(row, gender=value)
+        self._modify(row, gender=value)
         return True
 
     def _on_state(self, row: int, face: str) -> bool:
@@ -255,21 +261,21 @@ class _Pass:
         if self.negated:  # "a cat that is not sad in a box" is in one
             self.scene.states[row], self.negated = "left_out", False
             return True
-        self._say(row, faces=(face,))
+        self._modify(row, faces=(face,))
         named = self.concepts[row] if self.concepts[row] is not None else self.reader.number_of.get(face)
-        self.spare += [] if named is None else [(row, named)]
+        self.fallbacks += [] if named is None else [(row, named)]
         return True
 
     def _on_face(self, row: int, value: str) -> bool:
         """ "with a sad face", "with a smile": an expression of the thing before."""
-        is_said = "faces" in self.said
-        if self.last is None and is_said and self.said["faces"][-1] in self.reader.number_of:  # "a sad face"
-            self._enter(row, self.reader.number_of[self.said.pop("faces")[-1]])
+        has_mood = "faces" in self.modifiers
+        if self.last is None and has_mood and self.modifiers["faces"][-1] in self.reader.number_of:  # "a sad face"
+            self._enter(row, self.reader.number_of[self.modifiers.pop("faces")[-1]])
             return True
-        if not is_said and (self.relation != "with" or self.last is None):  # 星星表情, 星星的表情: the sticker of it
+        if not has_mood and (self.relation != "with" or self.last is None):  # 星星表情, 星星的表情: the sticker of it
             return self.last is not None
-        self._say(row, faces=() if is_said else ("smiling face",))
-        self._say_of_last()
+        self._modify(row, faces=() if has_mood else ("smiling face",))
+        self._modify_last()
         return True
 
     def _on_part(self, row: int, value: str) -> bool:
@@ -299,7 +305,7 @@ class _Pass:
         if self.last is None and not self.before and word and word.score >= NAMED and "n" in word.pos:
             return False  # a cook
         if not self.tokens[row + 1].has("colour"):  # "a white to orange gradient"
-            self._say_of_last()
+            self._modify_last()
         if self.last is None and self.before and token.language == "en":
             self.last = self.before[-1][1]
         pos = word.pos[:1] if word else ""
@@ -317,7 +323,7 @@ class _Pass:
         relations, relation = self.scene.relations, SIDES.get(side, side)
         if self.tokens[row].language == "en":
             if self.last is None:
-                self._say(row, side=side)
+                self._modify(row, side=side)
             elif not self.relation:
                 self.scene.entities[self.last] = replace(self.scene.entities[self.last], side=side)
         elif relations and relations[-1][1:] == ("at", self.last):
@@ -328,7 +334,7 @@ class _Pass:
             self.before.append((relation, self.last))
             self.last = None
         elif self.last is None and not self.relation:
-            self._say(row, side=side)
+            self._modify(row, side=side)
 
     # --- Words of open classes ---
 
@@ -355,17 +361,17 @@ class _Pass:
             self.scene.states[row] = "unknown" if word is None else "left_out"
             self.relation = "" if word and word.pos[:1] == "n" else self.relation  # listening to music
             if number is not None and concept is not None:
-                self.spare.append((row, number))
-                self.does = (row, number) if concept.is_activity and not self._names_thing(row) else self.does
+                self.fallbacks.append((row, number))
+                self.activity = (row, number) if concept.is_activity and not self._names_thing(row) else self.activity
 
     def _describes(self, row: int, other: int) -> bool:
         """Whether a word of a list names a thing of it again, or is one of its keywords."""
         keywords = self.reader.concepts[other].keywords
-        return not self.said_by and (self.concepts[row] == other or self.tokens[row].text in keywords)
+        return not self.modifier_rows and (self.concepts[row] == other or self.tokens[row].text in keywords)
 
     def _noun(self, row: int, concept: int) -> None:
         is_adjacent = self.last is not None and self.tokens[row - 1].end == self.scene.entities[self.last].end
-        if is_adjacent and not self.said_by and self.tokens[row].language != "emoji":
+        if is_adjacent and not self.modifier_rows and self.tokens[row].language != "emoji":
             self._compound(row, concept)
         else:
             self._enter(row, concept)
@@ -383,8 +389,8 @@ class _Pass:
     def _enter(self, row: int, concept: int) -> None:
         """Add an entity, and join it to those before it."""
         relations, number = self.scene.relations, len(self.scene.entities)
-        first = self.tokens[min((row, *self.said_by))]
-        entity = self._with_said(replace(self._entity(row, concept), start=first.start))
+        first = self.tokens[min((row, *self.modifier_rows))]
+        entity = self._modified(replace(self._entity(row, concept), start=first.start))
         self.scene.entities.append(entity)
         self.scene.states[row], self.scene.drawn_as[row] = "drawn", entity.concept
         if self.relation and self.last is not None:
@@ -433,10 +439,10 @@ class _Pass:
         words = [row for row, t in enumerate(self.tokens) if t.language != "stop" and not t.has("article", "colour")]
         if len(words) == 1:  # "no", "please": what is nearest is drawn, however sure that is
             number = self.reader.concept_of(self.tokens[words[0]], 0)
-            self.spare += [] if number is None else [(words[0], number)]
-        if self.spare and not scene.entities:
-            row, number = max(self.spare, key=lambda pair: getattr(self.tokens[pair[0]].word, "score", 0.0))
-            self.said = {name: value for name, value in self.said.items() if name not in ("faces", "count")}
+            self.fallbacks += [] if number is None else [(words[0], number)]
+        if self.fallbacks and not scene.entities:
+            row, number = max(self.fallbacks, key=lambda pair: getattr(self.tokens[pair[0]].word, "score", 0.0))
+            self.modifiers = {name: value for name, value in self.modifiers.items() if name not in ("faces", "count")}
             self._enter(row, number)
         self._settle("left_out")
         # A relation of the last of several that stand side by side is one of all: "a cat and a dog in a box".
