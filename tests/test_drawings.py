@@ -24,8 +24,8 @@ from models.data.pixels import resized
 from models.data.world import Picture, World, pictures_by_concept
 from models.pipelines.sticker import StickerPipeline
 from models.references.build import build_references, nearest_neighbours
-from models.references.drawing import LEAD, aligned, morphed, typical
-from models.references.store import NEIGHBOUR_SHARE, SIDE, STRIP, Atlas, ReferenceStore, packed, unpacked
+from models.references.drawing import LEAD, aligned, clear, emphasised, morphed, typical
+from models.references.store import NEIGHBOUR_SHARE, SIDE, STRIP, Atlas, Reference, ReferenceStore, packed, unpacked
 
 
 def mean_drawing(drawings: np.ndarray) -> np.ndarray:
@@ -312,10 +312,30 @@ def test_a_drawing_without_a_share_is_no_source() -> None:
     lines = np.zeros((128, 128, 4), np.uint8)
     lines[:, 10:14] = 255
     store = ReferenceStore(np.stack([bottle(14), lines, bottle(22)])[:, ::2, ::2], [[0, 1, 2]])
-    found = [store.retrieve(0, seed) for seed in range(3)]
-    assert {one.rows[0] for one in found} == {0, 1, 2} and all(len(one.rows) == 3 for one in found)
-    for one in found:
+    for rows in [(0, 1, 2), (1, 0, 2), (2, 0, 1)]:
+        one = Reference(rows, (0.4, 0.3, 0.3))
         assert set(store.drawn_from(one)) == ({1} if one.rows[0] == 1 else {0, 2})
+
+
+def test_a_drawing_of_fewer_lines_than_the_others_does_not_lead() -> None:
+    striped, faint, empty = bottle(14), bottle(14), bottle(14, (250, 250, 250))
+    striped[64:116:8, 28:100, :3] = 0
+    faint[64:116:8, 28:100, :3] //= 2
+    assert clear([striped, empty, faint]) == [0, 2] and clear([empty] * 3) == [0, 1, 2] and clear([empty]) == [0]
+    assert clear([striped, empty]) == [0, 1], "two lead at least"
+    store = ReferenceStore(np.stack([striped, empty, faint])[:, ::2, ::2], [[0, 1, 2]])
+    assert [store.retrieve(0, seed).rows[0] for seed in range(4)] == [0, 2, 0, 2]
+
+
+def test_lines_inside_are_stronger_and_flat_areas_and_outlines_stay() -> None:
+    flat = bottle(14)
+    flat[flat[..., 3] > 0] = (200, 150, 100, 255)
+    assert np.array_equal(emphasised(flat), flat)
+    lined = flat.copy()
+    lined[88:91, 40:88, :3] -= 30
+    strong = emphasised(lined)
+    assert np.ptp(strong[..., 0][80:100, 44:84]) > 1.3 * np.ptp(lined[..., 0][80:100, 44:84])
+    assert np.array_equal(strong[..., 3], flat[..., 3]) and np.array_equal(strong[:40], flat[:40])
 
 
 # --- The atlas --------------------------------------------------------------------------------------------------------

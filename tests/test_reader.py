@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from prompt_kit import knowing_pipe  # noqa: F401 - a fixture
 from tiny_parts import tiny_detector
 
@@ -46,10 +47,11 @@ def unread_afterwards(pipe: StickerPipeline) -> Iterator[None]:
 
 
 def sources(pipe: StickerPipeline, prompt: str) -> set[bytes]:
-    assert pipe.references
-    looks = [replace(reference, keeps_look=True) for seed in SEEDS if (reference := pipe._reference(prompt, seed))]
-    alone = [replace(one, rows=one.rows[:1], shares=(1.0,), neighbour=None) for one in looks]
-    return {pipe.references.drawing(one).tobytes() for one in looks + alone}
+    target = pipe.parse(prompt).target
+    assert pipe.references and target
+    found = [reference for seed in SEEDS if (reference := pipe._reference(prompt, seed))]
+    looks = [one for reference in found for one in pipe.references.in_one_look(reference, target.concept)]
+    return {pipe.references.drawing(one).tobytes() for one in looks}
 
 
 def events(pipe: StickerPipeline, prompts: list[str], **settings: Any) -> list[Progress | Pictures]:
@@ -157,12 +159,26 @@ def test_a_thing_of_no_class_becomes_one_by_its_stored_drawings(reader: DrawingR
     assert reader.read(drawing, None).is_right
 
 
+def test_a_class_none_of_whose_drawings_is_read_rightly_becomes_one_by_them(reader: DrawingReader) -> None:
+    from models.references.drawing import enlarged
+
+    drawing = enlarged(reader.references.pictures[0])
+    with torch.no_grad():
+        vectors = reader._vectors(drawing[None])
+        near = [vector[0] + 0.2 * vector[0].norm() * F.normalize(torch.randn(128), dim=0) for vector in vectors]
+        reader.detector.concepts.data[1], reader.detector.centres[1] = near
+        assert reader._named(vectors, reader._class_of(0, False))[0].name == "box", "its class is there"
+    assert reader.read(drawing, 0).is_fit
+    reader.detector.concepts.data[0], reader.detector.centres[0] = vectors[0][0], vectors[1][0]
+    assert reader._class_of(0, True).imprinted is None, "a class that is read needs no other"
+
+
 def test_names_with_the_same_words_and_more_are_right_and_insults_are_never_another_things(
     reader: DrawingReader,
 ) -> None:
     classes = SimpleNamespace(config={"names": [["reverse red ball", ""], ["ball pen", ""], ["red", ""]]})
     reader.detector.config["names"] = classes.config["names"]
-    assert reader._class_of(0).rows.tolist() == [True, False, True, True]
+    assert reader._class_of(0, False).rows.tolist() == [True, False, True, True]
 
 
 def test_an_insult_is_drawn_by_its_name_alone() -> None:

@@ -26,7 +26,7 @@ from models.pipelines.image import Pictures
 from models.pipelines.sticker import StickerPipeline
 from models.prompts.parsed import BLACK_AND_WHITE
 from models.references.build import OUTLINES, PREFERRED, TYPICAL, TrainingReferences, build_references, representatives
-from models.references.drawing import typical
+from models.references.drawing import emphasised, typical
 from models.references.store import FILE, SIDE, Reference, ReferenceStore
 from models.sampling.condition import ComposedCondition, Condition
 from models.sampling.guidance import guidance_hooks
@@ -53,7 +53,7 @@ def drawn(pipe: StickerPipeline, prompts: list[str], seeds: list[int], **setting
 
 
 def kept(world: World, picture: Picture) -> np.ndarray:
-    return resized(*small([world.pixels[picture.index]]), 128, 128)
+    return emphasised(resized(*small([world.pixels[picture.index]]), 128, 128))
 
 
 def test_prototypes_are_of_the_families_drawings_that_are_filled_those_that_agree(built: ReferenceStore) -> None:

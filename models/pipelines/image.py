@@ -18,7 +18,7 @@ Shapes: N pictures of one call, B pictures of one batch, latents (N, 8, 16, 16),
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, Self
@@ -386,19 +386,16 @@ class ImagePipeline(ConditionEncoder):
     def _readable(
         self, reader: DrawingReader, prompt: ParsedPrompt, seed: int, concept: int | None
     ) -> tuple[Reference, np.ndarray] | None:
-        """What a drawing of a concept is drawn again from, and its picture (128, 128, 4): its reference in one
-        drawing's look, for a mean of several has their ghosts, or that drawing alone, the first of both that is read
-        rightly; None for neither."""
+        """What a drawing of a concept is drawn again from, and its picture (128, 128, 4): the first of its reference in
+        one look and of single drawings that is read rightly; None for none."""
         reference = None if concept is None else self._reference(prompt, seed)
-        if reference is None or self.references is None:
+        if reference is None or self.references is None or concept is None or prompt.target is None:
             return None
-        looks = replace(reference, keeps_look=True)
-        alone = replace(looks, rows=looks.rows[:1], shares=(1.0,), neighbour=None)
-        for source in (looks, alone):
+        for source in self.references.in_one_look(reference, concept, prompt.target.gender):
             picture = self.references.drawing(source)
             reading = reader.read(picture, concept)
             # A stored index finger is what it is, however near to another finger it is read.
-            if reading.is_fit or (reading.is_right and source is alone):
+            if reading.is_fit or (reading.is_right and len(source.rows) == 1):
                 return source, picture
         return None
 

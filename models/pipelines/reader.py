@@ -2,7 +2,8 @@
 
 The detector names the drawing, and the semantic space guides it. A thing that its training held out is no class of it
 ("thumbs up" is read as "call me hand", or worse): it becomes one by its stored drawings, whose mean vector is its row
-of the table (weight imprinting, Qi et al., arXiv 1712.07136).
+of the table (weight imprinting, Qi et al., arXiv 1712.07136). So does a class none of whose stored drawings it reads
+rightly.
 
 A drawing is read alone, so what is read depends on no other picture.
 """
@@ -84,12 +85,17 @@ class DrawingReader:
     @torch.no_grad()
     def read_frames(self, drawings: np.ndarray, concept: int | None) -> list[Reading]:
         """The same of the frames of a clip (T, 128, 128, 4), together: they are one work."""
-        thing = None if concept is None else self._classes(concept)
-        vector, place = self._vectors(drawings)
-        rows, centres = self.detector.concepts.data, self.detector.centres
-        if thing and thing.imprinted:
-            rows, centres = (torch.cat(pair) for pair in zip((rows, centres), thing.imprinted, strict=True))
-        scores = self.detector.guided(self.detector.named(vector, rows), place, centres)
+        vectors = self._vectors(drawings)
+        if concept is None:
+            return self._named(vectors, None)
+        readings = self._named(vectors, self._classes(concept, False))
+        if all(reading.is_fit for reading in readings):
+            return readings
+        again = self._named(vectors, self._classes(concept, True))
+        return [first if first.is_fit else second for first, second in zip(readings, again, strict=True)]
+
+    def _named(self, vectors: tuple[Tensor, Tensor], thing: "_Class | None") -> list[Reading]:
+        scores = self._scores(vectors, thing.imprinted if thing else None)
         target, names = thing.name if thing else "", [*self.names, thing.name if thing else ""]
         rude = scores.softmax(-1)[:, : len(self.names)][:, self._rude].sum(-1)
         return [
@@ -99,15 +105,22 @@ class DrawingReader:
             for best, share in zip(scores.argmax(-1).tolist(), rude.tolist(), strict=True)
         ]
 
+    def _scores(self, vectors: tuple[Tensor, Tensor], imprinted: "tuple[Tensor, ...] | None" = None) -> Tensor:
+        """(n, C), or (n, C + 1) with a class that is imprinted."""
+        rows, centres = self.detector.concepts.data, self.detector.centres
+        if imprinted:
+            rows, centres = (torch.cat(pair) for pair in zip((rows, centres), imprinted, strict=True))
+        return self.detector.guided(self.detector.named(vectors[0], rows), vectors[1], centres)
+
     def _vectors(self, drawings: np.ndarray) -> tuple[Tensor, Tensor]:
         """In the detector's table (n, width), and in the space (n, 128)."""
         with torch.autocast("cpu", enabled=False):
             return self.detector.embed(to_tensor(drawings)), self.embedder.image(drawings).clone()
 
     @torch.no_grad()
-    def _class_of(self, concept: int) -> "_Class":
+    def _class_of(self, concept: int, tries: bool) -> "_Class":
         """What readings of a concept are right: its name, names with the same words and more or fewer, and the row that
-        is imprinted where the detector has none of its name."""
+        is imprinted where the detector has none of its name, or `tries` all stored drawings and reads none rightly."""
         names = self.concepts[concept].english_names
         wanted = [_words(name) for name in names]
         insults = any(name in INSULTS for name in names)
@@ -115,12 +128,13 @@ class DrawingReader:
             (name in INSULTS) == insults and any(words <= _words(name) or _words(name) <= words for words in wanted)
             for name in self.names
         ]
-        imprinted = None
-        if not {*names} & {*self.names}:
+        rows, imprinted, is_class = torch.tensor([*alike, True]), None, bool({*names} & {*self.names})
+        if tries or not is_class:
             stored = self.references.of_figure(concept)
-            vectors, places = self._vectors(np.stack([enlarged(self.references.pictures[row]) for row in stored]))
-            imprinted = tuple(F.normalize(part, dim=-1).mean(0, keepdim=True) for part in (vectors, places))
-        return _Class(names[0], torch.tensor([*alike, True]), imprinted)
+            vectors = self._vectors(np.stack([enlarged(self.references.pictures[row]) for row in stored]))
+            if not (is_class and rows[self._scores(vectors).argmax(-1)].any()):
+                imprinted = tuple(F.normalize(part, dim=-1).mean(0, keepdim=True) for part in vectors)
+        return _Class(names[0], rows, imprinted)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ Pictures are premultiplied uint8 (SIDE, SIDE, 4).
 
 import io
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -32,7 +32,7 @@ from models.data.colours import PAINTS, colour_shares, main_colours
 from models.data.grammar import stream
 from models.data.pixels import SAME_DRAWING, premultiply, thumbs, unpremultiply
 from models.prompts.parsed import GENDERS
-from models.references.drawing import enlarged, morphed, painted
+from models.references.drawing import clear, emphasised, enlarged, morphed, painted
 from models.sampling.guidance import LatentMirror
 from models.weights import (
     WeightsError,
@@ -116,6 +116,7 @@ class ReferenceStore(FeatureExtractionMixin):
         self.typical = [[row] for row in range(len(pictures))] if typical is None else typical
         self.drawn, self.neighbours, self.two_sided = drawn or {}, neighbours or {}, frozenset(two_sided)
         self.figures = figures or {}
+        self._leads = lru_cache(_KEPT)(self._clear)
         self._morphed = lru_cache(_KEPT)(self._morph)  # of a reference that is looked at, repainted and credited
 
     def __repr__(self) -> str:
@@ -123,17 +124,30 @@ class ReferenceStore(FeatureExtractionMixin):
 
     def retrieve(self, thing: int, seed: int = 0, style: str = "", gender: str = "", paint: str = "") -> Reference:
         """Which drawings a picture of a thing, by its number, is drawn from; style, gender and paint are "" for none.
-        Consecutive seeds take one typical drawing after another to lead, and then their mirror images; the seed also
-        decides the shares. In a style that lacks the thing all seeds take the same: another one made little
-        difference, and a little for the worse."""
+        Consecutive seeds take one typical drawing of clear lines after another to lead, and then their mirror images;
+        the seed also decides the shares. In a style that lacks the thing all seeds take the same: another one made
+        little difference, and a little for the worse."""
         figure = self.figure(thing, gender, style)
         in_style, typical = self.drawn.get((figure, style)), self.typical[figure]
         if style and in_style is None:
             return Reference((typical[0],), neighbour=self.neighbours.get((figure, style)), paint=paint, is_exact=False)
-        leads = typical if in_style is None else (in_style,)
+        leads = self._leads(figure) if in_style is None else (in_style,)
         turn, place = divmod(seed % (len(leads) * (2 if figure in self.two_sided else 1)), len(leads))
         rows = (leads[place], *(row for row in typical if row != leads[place]))
         return Reference(rows, _shares(len(rows), figure, seed), None, in_style is not None, bool(turn), paint)
+
+    def _clear(self, figure: int) -> list[int]:
+        """The typical rows of a figure whose lines are clear enough for them to lead."""
+        rows = self.typical[figure]
+        return [rows[number] for number in clear([self.pictures[row] for row in rows])]
+
+    def in_one_look(self, reference: Reference, thing: int, gender: str = "") -> Iterator[Reference]:
+        """The reference in the look of its leading drawing, for a mean of several has their ghosts (so a neighbour's is
+        none of them); each of its drawings alone; then the thing's other typical ones."""
+        looks = replace(reference, keeps_look=True, neighbour=None)
+        yield looks
+        for row in dict.fromkeys([*reference.rows, *self.typical[self.figure(thing, gender)]]):
+            yield replace(looks, rows=(row,), shares=(1.0,))
 
     def repainted(self, reference: Reference, unwanted: Collection[str]) -> Reference:
         """The reference painted in the largest of its drawing's other colours, if one of the main ones is unwanted."""
@@ -167,7 +181,8 @@ class ReferenceStore(FeatureExtractionMixin):
         return [*(reference.rows[place] for place in places), *neighbour]
 
     def _morph(self, rows: tuple[int, ...], *how: Any) -> tuple[np.ndarray, tuple[int, ...]]:
-        return morphed(np.stack([enlarged(self.pictures[row]) for row in rows]), *how)
+        drawing, places = morphed(np.stack([enlarged(self.pictures[row]) for row in rows]), *how)
+        return emphasised(drawing), places
 
     @cached_property
     def sources(self) -> dict[int, tuple[int, str, str]]:
