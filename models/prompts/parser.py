@@ -206,7 +206,7 @@ class PromptParser:
         others = [entity for entity in entities if entity not in eyed]
         description = SUM.join(prompt.description for prompt in parsed)
         whole = replace(parse_literally(text), description=description, literal=False, entities=tuple(entities))
-        if len(parsed) != 2 or len(eyed) != 1 or len(others) != 1 or any(prompt.literal for prompt in parsed):
+        if len(parsed) != 2 or len(eyed) != 1 or len(others) != 1:
             return whole
         drawn = self.drawing(others[0], style, "en"), self.drawing(self.face_of(eyed[0]), style, "en")
         return replace(whole, layout=Layout(drawn, (BACKDROP, replace(BACKDROP, z=1, anchor="middle"))))

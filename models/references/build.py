@@ -85,13 +85,12 @@ def _mirror(world: World, autoencoder: Autoencoder) -> LatentMirror:
 
 def _gendered(named: Mapping[str, Sequence[Picture]]) -> dict[tuple[int, str], list[Picture]]:
     """By number and gender the pictures that show a woman, or a man, of things that other pictures show without."""
-    by_gender = {
+    return {
         (number, gender): [picture for picture in pictures if picture.gender == gender]
         for number, pictures in enumerate(named.values())
         for gender in GENDERS
-        if any(picture.gender != gender for picture in pictures)
+        if {gender} < {picture.gender for picture in pictures}
     }
-    return {cell: pictures for cell, pictures in by_gender.items() if pictures}
 
 
 def _related(

@@ -47,6 +47,7 @@ from models.weights import (
 PART = "prototypes"  # the folder of the shipped part: its name is part of the model's digest
 FILE = "prototypes.safetensors"
 NAMES_PART = "wording"  # the part whose numbers the things have
+TENSORS = {"avif", "typical", "typical_counts", "drawn", "neighbours", "two_sided", "figures"}  # in it, at least
 NEIGHBOUR_SHARE = 0.5  # of a nearest neighbour's drawing: more loses the thing, less the style (LOG.md)
 
 SIDE = 64  # pixels
@@ -239,10 +240,7 @@ class ReferenceStore(FeatureExtractionMixin):
         with safe_open(path, framework="pt") as file:
             styles = json.loads((file.metadata() or {}).get("styles", "[]"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-        if (
-            missing := {"avif", "typical", "typical_counts", "drawn", "neighbours", "two_sided", "figures"}
-            - tensors.keys()
-        ):
+        if missing := TENSORS - tensors.keys():
             raise WeightsError("models.references_version", path=path, missing=min(missing))
         rows = iter(tensors["typical"].tolist())
         return cls(
