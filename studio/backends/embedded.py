@@ -267,7 +267,7 @@ class Embedded(Backend):
 
     def _still(self, request: ClipRequest, index: int, each: int, read_as: str) -> Generator[Event, None, Artifact]:
         """Draws the first picture of clip `index`, and returns it."""
-        from models.prompts.still import still_prompt
+        from models.prompts.still import named_motions, still_prompt
 
         fields = {name: getattr(request, name) for name in WordedRequest.model_fields if name not in ("task", "image")}
         fields |= {"prompt": still_prompt(request.prompt), "seed": request.seeds()[index], "count": 1}
@@ -277,8 +277,8 @@ class Embedded(Backend):
             assert isinstance(event, Progress)
             shown = {index: event.previews[0]} if event.previews else {}
             drawn = min(event.step, request.steps or 1)  # what is drawn again takes no step of the clip
-            said, total = read_as or event.read_as, request.count * each
-            yield replace(event, step=index * each + drawn, total=total, previews=shown, read_as=said)
+            unknown = tuple(one for one in event.unknown if not named_motions(one.word))  # those are seen in the motion
+            yield Progress(index * each + drawn, request.count * each, shown, unknown, read_as or event.read_as)
         raise AssertionError("drawing ends with a picture")
 
     def _captions(self, requests: Sequence[CaptionRequest], previews: bool) -> Iterator[tuple[int, Event]]:
