@@ -365,7 +365,7 @@ class ImagePipeline(ConditionEncoder):
         reading = reader.read(drawing.pixels, concept)
         source = None
         if reading.is_rude or not (reading.is_right or not sampling.reference_strength):
-            source = self._readable(reader, prompt, work.drawings.seeds[row], concept)
+            source = self._readable(reader, prompt, work.drawings.seeds[row], concept, reading.is_rude)
         if source is None and reading.is_rude:
             raise Refused("models.insult_drawn", prompt=prompt.text, name=reading.name)
         if source is None:
@@ -384,14 +384,18 @@ class ImagePipeline(ConditionEncoder):
         yield _Drawing(pixels, clean, (reference,), Redraw(reading.target, reading.name, len(levels) + 1))
 
     def _readable(
-        self, reader: DrawingReader, prompt: ParsedPrompt, seed: int, concept: int | None
+        self, reader: DrawingReader, prompt: ParsedPrompt, seed: int, concept: int | None, is_rude: bool
     ) -> tuple[Reference, np.ndarray] | None:
         """What a drawing of a concept is drawn again from, and its picture (128, 128, 4): the first of its reference in
-        one look and of single drawings that is read rightly; None for none."""
+        one look and of single drawings that is read rightly; None for none. A style's own drawing is left for those of
+        other styles only where what was drawn from it insults."""
         reference = None if concept is None else self._reference(prompt, seed)
         if reference is None or self.references is None or concept is None or prompt.target is None:
             return None
+        keeps_style = reference.keeps_look and not is_rude
         for source in self.references.in_one_look(reference, concept, prompt.target.gender):
+            if keeps_style and source.rows[0] != reference.rows[0]:
+                return None
             picture = self.references.drawing(source)
             reading = reader.read(picture, concept)
             # A stored index finger is what it is, however near to another finger it is read.
