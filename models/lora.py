@@ -3,8 +3,9 @@
 While it is trained a layer's weight W is W + B A, W frozen, B from zero, so that it begins as the network itself.
 What is kept are A and B, under the names that `diffusers` and `peft` use; to draw, they are added to the weights once.
 
-The fast variant of the generator, four steps without guidance instead of sixteen with it, is the generator with such
-changes: a part of its own that knows which generator it changes (`models.train.fast` says how it is taught).
+Two parts are such changes, each with the digest of the generator that it changes: "release" (`models.train.image`)
+teaches it the pictures of all splits, for users; "fast" (`models.train.fast`) makes of it the fast variant, four steps
+without guidance instead of sixteen with it.
 
 Shapes: W (out, in), A (rank, in), B (out, rank).
 """
@@ -16,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from models.dit import DiT
-from models.weights import align, fits, part_folder
+from models.weights import align, fits, load_part, part_folder, record_dependencies, record_part
 
-PART = "fast"
+FAST, RELEASE = "fast", "release"  # parts
 FILE = "pytorch_lora_weights.safetensors"  # as diffusers calls such a file
 DOWN, UP = "lora_A.weight", "lora_B.weight"
 
@@ -95,11 +96,32 @@ def _matched(network: Any, tensors: dict[str, Tensor]) -> Iterator[tuple[nn.Line
         yield layer, up, down
 
 
+def save_changes(part: str, network: nn.Module, root: Path, dependencies: dict[str, str]) -> None:
+    """Save the changes of a network that `attach` was at as a part under `root`, in bf16; `dependencies` are the
+    digests of the parts that it changes."""
+    (root / part).mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in changes(network).items()}
+    save_file(tensors, root / part / FILE)
+    record_dependencies(root / part, dependencies)
+    record_part(part, root)
+
+
+def load_generator(root: Path | None = None, dtype: torch.dtype = torch.float32, split: str = "") -> DiT:
+    """The generator of all pictures: with the changes of part "release", where they fit. With a `split` (that of the
+    training pictures), the generator alone."""
+    dit = load_part(DiT, "dit", root)
+    if not split and fits(RELEASE, root):
+        fold(dit, load_file(part_folder(RELEASE, root) / FILE))
+    dit = nn.Module.to(dit, dtype)
+    align(dit)
+    return dit
+
+
 def load_fast(dit: DiT, root: Path | None = None) -> DiT | None:
-    """`dit` with the changes that ship beside it; None where none do, or those of another generator."""
-    if not fits(PART, root):
+    """`dit` with the changes that make the fast variant; None where there are none, or those of another generator."""
+    if not fits(FAST, root):
         return None
     fast = copy.deepcopy(dit)
-    fold(fast, load_file(part_folder(PART, root) / FILE))
+    fold(fast, load_file(part_folder(FAST, root) / FILE))
     align(fast)
     return fast

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from waiting import TIMEOUT
 
 from models.dit import DiT
-from models.lora import FILE, PART, attach, begin_from, changes, fold, load_fast
+from models.lora import FAST, FILE, RELEASE, attach, begin_from, changes, fold, load_fast, load_generator
 from models.messages import Refused
 from models.pipelines.image import Pictures
 from models.pipelines.sticker import StickerPipeline
@@ -47,13 +47,13 @@ from models.train.fast import (
     lite2,
     transport,
 )
-from models.train.image import NO_VECTOR
+from models.train.image import NO_VECTOR, ReleaseTask
 from models.train.loop import Length, Recipe, TaskOptions, Trainer
 from models.weights import load_part, record_part, save_part
 from studio.backends.base import run
 from studio.backends.embedded import VARIANT, Embedded
 from studio.backends.fake import Fake
-from studio.capabilities import FAST, Capabilities
+from studio.capabilities import Capabilities
 from studio.media import Artifact
 from studio.metadata.files import read
 from studio.metadata.restore import restore
@@ -63,6 +63,7 @@ from studio.planner import job_id, resolve
 from studio.requests import ImageRequest, make_request
 
 RECIPE = Recipe(FastTask, batch_size=lambda _: 4, warmup=1, lr=1e-2)
+RELEASE_RECIPE = replace(RECIPE, task=ReleaseTask)
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +201,7 @@ def test_the_student_trains_on_its_trajectory(task: FastTask) -> None:
 
 
 def test_an_exported_variant_draws_in_four_steps(parts: Path, trained: Path, tmp_path: Path) -> None:
-    tensors = load_file(trained / "export" / PART / FILE)
+    tensors = load_file(trained / "export" / FAST / FILE)
     assert all(tensor.dtype == torch.bfloat16 for tensor in tensors.values())
     assert any(tensor.any() for name, tensor in tensors.items() if "lora_B" in name)
     plain = StickerPipeline.assemble(parts, torch.float32)
@@ -221,8 +222,8 @@ def test_an_exported_variant_draws_in_four_steps(parts: Path, trained: Path, tmp
 def beside(parts: Path, trained: Path, out: Path) -> Path:
     """A copy of the parts with the run's changes among them."""
     shutil.copytree(parts, out, ignore=shutil.ignore_patterns("cache"))
-    shutil.copytree(trained / "export" / PART, out / PART)
-    record_part(PART, out)
+    shutil.copytree(trained / "export" / FAST, out / FAST)
+    record_part(FAST, out)
     return out
 
 
@@ -238,11 +239,31 @@ def test_changes_of_another_generator_do_not_load(parts: Path, trained: Path, tm
 
 def test_a_file_of_other_names_is_refused(parts: Path, tmp_path: Path) -> None:
     root = save_tiny_parts(tmp_path)
-    (root / PART).mkdir()
-    save_file({"x.lora_A.weight": torch.ones(1, 2), "x.lora_B.weight": torch.ones(2, 1)}, root / PART / FILE)
-    record_part(PART, root)
+    (root / FAST).mkdir()
+    save_file({"x.lora_A.weight": torch.ones(1, 2), "x.lora_B.weight": torch.ones(2, 1)}, root / FAST / FILE)
+    record_part(FAST, root)
     with pytest.raises(ValueError, match="no layer 'x'"):
         load_fast(load_part(DiT, "dit", root), root)
+
+
+def test_users_draw_with_the_release_and_the_table_without(parts: Path, tmp_path: Path) -> None:
+    root, x = save_tiny_parts(tmp_path), inputs(load_part(DiT, "dit", parts))
+    plain = load_generator(root)(*x)
+    release, options = RELEASE_RECIPE, TaskOptions("tiny", 3, fixture_world(), RECIPE.batch_size, root, parts / "cache")
+    run = Trainer(release, options, tmp_path / "run", Length(steps=3), precision="no")
+    run.run()
+    held_out = {picture.index for picture in fixture_world().pictures if picture.split != "train"}
+    assert held_out <= {picture.index for picture in run.task.pictures}
+    shutil.copytree(tmp_path / "run/export" / RELEASE, root / RELEASE)
+    record_part(RELEASE, root)
+    assert torch.equal(load_generator(root, split="train")(*x), plain)
+    with run.averaged() as learned:
+        target = learned(*x)
+    change, rounding = (plain - target).abs().mean(), (load_generator(root)(*x) - target).abs().mean()
+    assert change > 1e-4 and rounding < 0.05 * change  # the changes are stored in bf16
+    (root / RELEASE / "made_with.json").write_text(json.dumps({"dit": "another"}))
+    record_part(RELEASE, root)
+    assert torch.equal(load_generator(root)(*x), plain), "changes of another generator are left out"
 
 
 # --- Polishing --------------------------------------------------------------------------------------------------------
@@ -492,8 +513,8 @@ def test_a_run_draws_nearer_to_real_pictures_and_leaves_changes(options: TaskOpt
     run.run()
     for name, unlike in before.items():
         assert task.paths[name].unlike < 0.9 * unlike, name
-    learned = load_file(tmp_path / "export" / PART / FILE)
-    shipped = load_file((options.parts or Path()) / PART / FILE)
+    learned = load_file(tmp_path / "export" / FAST / FILE)
+    shipped = load_file((options.parts or Path()) / FAST / FILE)
     assert learned.keys() >= shipped.keys() - {"warp_in"}
 
 
@@ -587,7 +608,7 @@ def test_enlarged_pictures_restore_no_sampling_settings(tmp_path: Path) -> None:
 
 def test_the_variant_is_available_where_it_ships(tmp_path: Path) -> None:
     parts = save_tiny_parts(tmp_path)
-    assert VARIANT == PART
+    assert VARIANT == FAST
     without = Embedded(str(parts))
     assert FAST not in without.capabilities().schedulers
     with pytest.raises(Refused, match="has no fast variant; leave fast out"):
@@ -619,8 +640,8 @@ def test_a_variant_of_another_generator_is_ignored(tmp_path: Path) -> None:
     root = save_tiny_parts(tmp_path)
     give_variant(root, 0.05)
     assert FAST in Embedded(str(root)).capabilities().schedulers
-    (root / PART / "made_with.json").write_text(json.dumps({"dit": "another"}))
-    record_part(PART, root)
+    (root / FAST / "made_with.json").write_text(json.dumps({"dit": "another"}))
+    record_part(FAST, root)
     backend = Embedded(str(root))
     assert FAST not in backend.capabilities().schedulers
     request = resolve(make_request("image", prompt="a cat", seed=1, steps=1), backend.capabilities())

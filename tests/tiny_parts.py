@@ -20,7 +20,7 @@ from models.captioner import FEATURES, Captioner, CaptionerConfig, PictureEncode
 from models.detector import Detector
 from models.dit import DiT
 from models.language import LanguageConfig, LanguageModel
-from models.lora import FILE, PART, attach, changes
+from models.lora import FAST, FILE, attach, changes
 from models.prompts.parser import PromptParser
 from models.prompts.words import WordTable
 from models.references import store
@@ -122,6 +122,6 @@ def give_variant(root: Path, change: float, rank: int = 2) -> None:
     dit = load_part(DiT, "dit", root)
     dit.warp_in = None  # nobody asks it for what is warped
     attach(dit, rank)
-    (root / PART).mkdir(exist_ok=True)
-    save_file({name: tensor + change for name, tensor in changes(dit).items()}, root / PART / FILE)
-    record_part(PART, root)
+    (root / FAST).mkdir(exist_ok=True)
+    save_file({name: tensor + change for name, tensor in changes(dit).items()}, root / FAST / FILE)
+    record_part(FAST, root)

@@ -36,7 +36,7 @@ from models.data.grammar import Finish
 from models.data.pixels import SIZE, to_tensor, to_uint8
 from models.dit import DiT
 from models.language import LanguageModel
-from models.lora import load_fast
+from models.lora import load_fast, load_generator
 from models.messages import Refused
 from models.pipelines.conditioning import Blend, ConditionEncoder, Vectors, each, each_blend, each_vector, finish_of
 from models.pipelines.reader import DrawingReader, insult_unasked
@@ -204,10 +204,10 @@ class ImagePipeline(ConditionEncoder):
     @one_thread()
     def assemble(cls, root: Path | None = None, dtype: torch.dtype | None = None, split: str = "") -> Self:
         """The parts under `root` (None: the shipped ones), verified by their sha256. `dtype` None takes the one this
-        CPU is fast in; text and space are always read in fp32, so that vectors are comparable between machines. Names
-        and references are those of all pictures, or of those of a `split`."""
+        CPU is fast in; text and space are always read in fp32, so that vectors are comparable between machines. Names,
+        references and generator are those of all pictures, or of those of a `split`."""
         dtype, e = dtype or native_dtype(), Embedder.load(root)
-        autoencoder, dit = load_part(Autoencoder, "autoencoder", root, dtype), load_part(DiT, "dit", root, dtype)
+        autoencoder, dit = load_part(Autoencoder, "autoencoder", root, dtype), load_generator(root, dtype, split)
         references = ReferenceStore.load(root, split)
         draws = autoencoder, dit, build_scheduler(DEFAULT_SCHEDULER), load_fast(dit, root), references
         pipeline = cls(e.tokenizer, e.language, e.vision, e.space, *draws, e.motion)

@@ -43,12 +43,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from efficientnet_lite_pytorch import EfficientNet
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.data.stored import progress
 from models.dit import DiT
-from models.lora import FILE, PART, attach, begin_from, changes, load_fast
+from models.lora import FAST, FILE, attach, begin_from, load_fast, save_changes
 from models.pipelines.sticker import StickerPipeline
 from models.references.store import PART as PROTOTYPES
 from models.references.store import ReferenceStore
@@ -59,7 +59,7 @@ from models.sampling.loop import FAST_SAMPLING, REFINER_STEPS, Sampling, begun, 
 from models.sampling.schedulers import DEFAULT_SCHEDULER, build_scheduler, set_steps
 from models.train.image import IMAGE_VECTOR, NO_VECTOR, TEXT_VECTOR, ImageTask, Mix, Samples
 from models.train.loop import TaskOptions
-from models.weights import listed_parts, load_part, part_digests, part_folder, record_dependencies, record_part
+from models.weights import listed_parts, load_part, part_digests, part_folder
 
 SIDE = 192  # pixels; it was trained at 260, which costs twice the time
 BLOCKS = (10, 14, 19)  # of 23: ends of stages 3, 4 and 5, at 1/16, 1/16 and 1/32 of the side
@@ -162,12 +162,7 @@ class FastTask(ImageTask):
         return pipeline
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        """The changes in half precision, and the digest of the generator that they belong to."""
-        (folder / PART).mkdir(parents=True, exist_ok=True)
-        tensors = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in changes(model).items()}
-        save_file(tensors, folder / PART / FILE)
-        record_dependencies(folder / PART, part_digests(("dit",), self.options.parts))
-        record_part(PART, folder)
+        save_changes(FAST, model, folder, part_digests(("dit",), self.options.parts))
 
 
 # --- Perceptual loss --------------------------------------------------------------------------------------------------
@@ -328,7 +323,7 @@ class PolishTask(FastTask):
         if before is None:
             raise ValueError("there is no fast variant of this generator to polish; train recipe fast first")
         self.before = before.requires_grad_(False)
-        begin_from(self.model, load_file(part_folder(PART, options.parts) / FILE))
+        begin_from(self.model, load_file(part_folder(FAST, options.parts) / FILE))
         self.extract = self.extractor().to(self.device)
         self.autoencoder.requires_grad_(False)
         styles = sorted({picture.style for picture in self.pictures})

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +32,7 @@ from models.data.stored import progress, stored
 from models.data.variety import NO_WARP, STAGED, VIEWS, likewise, staged, view
 from models.data.world import Picture, Sampler, evenly
 from models.dit import DiT, velocity_to
+from models.lora import RELEASE, attach, save_changes
 from models.pipelines.image import Pictures
 from models.pipelines.sticker import StickerPipeline
 from models.prompts.parser import PART as WORDING
@@ -271,11 +272,14 @@ class ImageTask(Task):
         self.autoencoder.to(memory_format=torch.channels_last)
         width = self.embedder.language.config.hidden_size
         self.model = DiT(**{**preset("dit", options.preset), "context": width})
-        self.pictures = self.world.split("train")
-        self.sampler, self.references = Sampler(self.pictures, self.mix.groups), TrainingReferences(self.world)
+        self.references = TrainingReferences(self.world)
         self.views = [number for number in range(VIEWS) if self.mix.views[number]]
-        self.first_scene = len(self.views) * len(self.pictures)  # its row; before it every picture, view by view
-        self.scenes = min(self.pool, 2 * len(self.pictures))
+        self._train_on(self.world.split("train"))
+
+    def _train_on(self, pictures: list[Picture]) -> None:
+        self.pictures, self.sampler = pictures, Sampler(pictures, self.mix.groups)
+        self.first_scene = len(self.views) * len(pictures)  # its row; before it every picture, view by view
+        self.scenes = min(self.pool, 2 * len(pictures))
 
     @cached_property
     def encoded(self) -> Encoded:
@@ -394,8 +398,8 @@ class ImageTask(Task):
 
     @cached_property
     def _validation(self) -> dict[str, Encoded]:
-        pictures = evenly(self.world.split("val"), VALIDATION)
-        scenes = [make_scene(self.world, seed, "val") for seed in range(-(-len(pictures) // 3))]
+        pictures = evenly(self.options.world.split("val"), VALIDATION)
+        scenes = [make_scene(self.options.world, seed, "val") for seed in range(-(-len(pictures) // 3))]
         items: dict[str, list[Item]] = {
             "val": [
                 Item(self.world.pixels[p.index], _captions(p), draft=self.references.reference(p, 0)) for p in pictures
@@ -451,6 +455,30 @@ class ImageTask(Task):
 
     def export(self, model: nn.Module, folder: Path) -> None:
         save_part(model, "dit", folder, part_digests(FROZEN, self.options.parts))
+
+
+class ReleaseTask(ImageTask):
+    """Recipe "release": low-rank changes (`models.lora`) that teach the generator the pictures of all splits.
+
+    The table measures the generator without them; users draw with them, so that no common thing is held back from them.
+    The loss on `val` tells how well those pictures are known, and no longer what happens to unknown ones.
+    """
+
+    rank = 32  # of the changes
+    rehearsed = 3  # one in so many of the known pictures: about as many as the new ones, so that nothing is forgotten
+    pool = 4000
+
+    def __init__(self, options: TaskOptions) -> None:
+        super().__init__(replace(options, world=options.world.released()))
+        self.options = options
+        known = {picture.index for picture in options.world.split("train")}
+        rehearsed = set(sorted(known)[:: self.rehearsed])
+        self._train_on([p for p in self.pictures if p.index not in known or p.index in rehearsed])
+        self.model = load_part(DiT, "dit", options.parts)
+        attach(self.model, self.rank)
+
+    def export(self, model: nn.Module, folder: Path) -> None:
+        save_changes(RELEASE, model, folder, part_digests(("dit",), self.options.parts))
 
 
 def _captions(picture: Picture, number: int = 0) -> list[str]:

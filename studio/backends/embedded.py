@@ -67,6 +67,7 @@ DETECTOR = "detector"  # models.detector.PART; optional
 CAPTIONER = ("captioner", DETECTOR)  # PART of models.pipelines.caption and models.detector; optional
 DESCRIBED = (1, 16)  # SHAPES of models.pipelines.caption, whose module imports torch
 UPSCALER, SCALE = "upscaler", 4  # models.upscaler.PART and SCALE; optional
+RELEASE = "release"  # changes of the generator by pictures of all splits; optional
 VARIANT = "fast"  # draws with few steps, alone or the last ones; optional
 
 
@@ -155,7 +156,7 @@ class Embedded(Backend):
         """Of all parts that draw, and of the one that reads drawings. The upscaler's digest is in the requests that
         need it."""
         with weights_needed("model.weights_or_fake"):
-            optional = [part for part in (VARIANT, DETECTOR) if _optional(part, self.root)]
+            optional = [part for part in (RELEASE, VARIANT, DETECTOR) if _optional(part, self.root)]
             return weights_digest((*PARTS, *optional), self.root)
 
     def space(self) -> str:
