@@ -465,8 +465,9 @@ class ReleaseTask(ImageTask):
     """
 
     rank = 32  # of the changes
-    rehearsed = 3  # one in so many of the known pictures: about as many as the new ones, so that nothing is forgotten
-    pool = 4000
+    rehearsed = 6  # one in so many of the known pictures, half as many as there are new ones: nothing is forgotten
+    mix = Mix(views=(0.6, 0.0, 0.0, 0.4))
+    pool = 2000
 
     def __init__(self, options: TaskOptions) -> None:
         super().__init__(replace(options, world=options.world.released()))
