@@ -75,7 +75,8 @@ class Captioner(Backend):
         silence()
         import transformers
 
-        path, options = self.model.path, {"local_files_only": True, "trust_remote_code": False}
+        path = self.model.path
+        options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         with loading(path):
             model: Any = transformers.AutoModelForImageTextToText.from_pretrained(
                 path, dtype=runtime.dtype(), use_safetensors=True, **options
