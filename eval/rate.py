@@ -6,7 +6,6 @@ reads.
 """
 
 import argparse
-import io
 import json
 import random
 from collections import defaultdict
@@ -27,14 +26,14 @@ from eval.context import Context
 from eval.report import refusing, rendered
 from eval.rows import MissingError, Row, mean_row, share_row
 from eval.score import PictureFolder
-from models.data.pixels import read_picture
 from models.data.stored import whole
 from models.data.world import data_folder
 from models.messages import DEFAULT, Message, languages
+from models.ratings import blind_png
 
 EACH = 30  # pictures of a folder, of which as many pairs are made
 STARS = range(1, 6)
-SIDE, NAME = 256, 40  # pixels, letters of a rater's name
+NAME = 40  # letters of a rater's name
 TEXTS = ("title", "name", "begin", "stars", "pair", "done", "failed")
 
 Task = dict[str, Any]  # task (its name), pictures
@@ -92,10 +91,7 @@ def app(ratings: Ratings) -> Starlette:
         match = ratings.pictures.get(request.path_params["name"])
         if not match:
             return Response(status_code=404)
-        shown, file = read_picture(match[1]).convert("RGBA"), io.BytesIO()
-        shown.thumbnail((SIDE, SIDE))
-        shown.save(file, "PNG")  # without the metadata of its origin
-        return Response(file.getvalue(), media_type="image/png")
+        return Response(blind_png(match[1]), media_type="image/png")
 
     async def following(request: Request) -> Response:
         return JSONResponse(ratings.next(request.query_params.get("rater", "")[:NAME]))

@@ -93,6 +93,7 @@ class Capabilities(Frozen):
     count: Range = Range(least=1, most=64, usual=1)
     best_of: Range = Range(least=1, most=16, usual=1)  # candidates for each picture
     ranker: str = ""  # the semantic space by which the best of them is chosen, where it is not the model's own
+    rewards: bool = False  # whether a reward that was learned from ratings can choose it instead
     reference_strength: Range = Range(least=0, most=1, usual=1)  # of stored drawings in a picture
     shapes: tuple[int, ...] = (1,)  # how many pictures it draws together: the bits of a picture depend on it
     lacks: tuple[str, ...] = ()  # fields of requests that it has no use for

@@ -72,8 +72,8 @@ class Rebuilt:
 def rebuild(root: Path) -> Rebuilt:
     """Make the database of the home `root` again from its files; the old one takes another name when all is done.
 
-    Jobs are in no file: they are saved from the old database as far as it can be read. Nothing is deleted, and a
-    rebuild that is stopped changes nothing. Refused where the new one can't be written.
+    Jobs and ratings are in no file: they are saved from the old database as far as it can be read. Nothing is deleted,
+    and a rebuild that is stopped changes nothing. Refused where the new one can't be written.
     """
     path, new = root / DATABASE, root / f"new-{DATABASE}"
     remove(new)  # of a rebuild that was stopped
@@ -96,9 +96,12 @@ def rebuild(root: Path) -> Rebuilt:
     return result
 
 
+IN_NO_FILE = ("settings", "jobs", "ratings", "downloads")  # tables
+
+
 def _salvage(old: Path, new: Path) -> None:
-    """Copy settings and jobs, as many as can be read, into a new database of the old one's version."""
-    steps, rows = migrations("home"), dict[str, list[dict[str, Any]]](settings=[], jobs=[])
+    """Copy the tables IN_NO_FILE, as much as can be read, into a new database of the old one's version."""
+    steps, rows = migrations("home"), {name: list[dict[str, Any]]() for name in IN_NO_FILE}
     version, unreadable = len(steps), (sqlite3.Error, UnicodeDecodeError)  # SQLite may quote damaged bytes
     if not old.is_file():
         return

@@ -129,7 +129,8 @@ def _image(request: ImageRequest, can: Capabilities) -> ImageRequest | EnlargeRe
         raise Refused("model.words_only", model=can.title)
     best_of = _within(request, can, "best_of")["best_of"]
     drawn_from = _within(request, can, "reference_strength")["reference_strength"]
-    several = {"best_of": best_of, "ranker": can.ranker or None} if best_of > 1 else {"best_of": None, "ranker": None}
+    ranker = (settings.ranker() if can.rewards and best_of > 1 else can.ranker) or None
+    several = {"best_of": best_of, "ranker": ranker} if best_of > 1 else {"best_of": None, "ranker": None}
     several["reference_strength"] = None if drawn_from == can.reference_strength.usual else drawn_from
     size = None if request.size == can.size else request.size  # named or not, the model's own size gives the same job
     if size is not None:

@@ -269,7 +269,7 @@ class ImageRequest(WordedRequest):
     best_of: Whole | None = Field(
         default=None, description="Draw so many for each picture and keep the one nearest to the request."
     )
-    ranker: Planned[Text] = None  # the semantic space that measures `best_of`
+    ranker: Planned[Text] = None  # the semantic space, or the digest of the reward, that measures `best_of`
     reference_strength: Number | None = Field(
         default=None, description="How much is drawn from stored drawings, 0 to 1; 0 is the generator alone."
     )

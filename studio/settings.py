@@ -90,6 +90,16 @@ def memory() -> str:
     return os.environ.get("STUDIO_MEMORY") or str(chosen(home()).get("memory", ""))
 
 
+def ranker() -> str:
+    """The digest of the reward that chooses the best of several; "" where no ratings choose it."""
+    return str(chosen(home()).get("ranker", ""))
+
+
+def rewards(root: Path | None = None) -> Path:
+    """Where rewards are that were learned from ratings."""
+    return (root or home()) / "rewards"
+
+
 def device() -> str:
     """Where models compute, as torch calls it: cpu, cuda, cuda:1, xpu, mps; "" lets the studio choose."""
     return os.environ.get("STUDIO_DEVICE", "")

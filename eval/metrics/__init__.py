@@ -49,4 +49,5 @@ METRICS = {
     "reading": Metric("eval.metrics.space:reading_rows", ("parser",)),
     "nouns": Metric("eval.metrics.space:noun_rows", ("parser",)),
     "ratings": Metric("eval.rate:rating_rows"),
+    "preference": Metric("eval.preference:preference_rows", ("image", "fast", "embeddings")),
 }

@@ -17,7 +17,7 @@ from models.prompts.weighting import QUOTED, plain
 from models.runtime import silence
 from models.sampling.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, GUIDED_FROM, SCHEDULERS
 from models.weights import WeightsError, fits, weights_digest, weights_root
-from studio import media
+from studio import media, settings
 from studio.backends.base import Backend, Event, Handler, per_request
 from studio.backends.inputs import (
     Batches,
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from models.pipelines.image import ImagePipeline
     from models.pipelines.video import ClipPipeline
     from models.prompts.parser import PromptParser
+    from models.reward import Reward
     from models.sampling.loop import Sampling
     from models.space import Embedder
     from models.upscaler import Upscaler
@@ -150,6 +151,7 @@ class Embedded(Backend):
             count=Range(least=1, most=64, usual=1),
             shapes=SHAPES,
             edits=True,
+            rewards=True,
         )
 
     def digest(self) -> str:
@@ -196,6 +198,7 @@ class Embedded(Backend):
         pipeline, batches = self._loaded(), Batches(requests)
         conditions = functools.cache(lambda number: conditioning(pipeline, requests[number]))
         unknown = functools.cache(lambda number: self._unknown(requests[number]))
+        rewards = [self._reward(request) for request in requests]
         try:
             for k, batch in enumerate(batches.batches):
                 rows = [conditions(slot.number) for slot in batch]
@@ -218,7 +221,11 @@ class Embedded(Backend):
                             score = round(float(vector @ wanted), 4)
                             facts = {"seed": slot.seed, "score": score, "credits": credits, "redrawn": redrawn}
                             facts["read_as"] = conditions(slot.number).read_as
-                            if (best := batches.chosen(slot, score, (pixels, vector, facts))) is not None:
+                            reward, rank = rewards[slot.number], score
+                            if reward:
+                                rude = self._is_rude(pixels, requests[slot.number].prompt)
+                                rank = reward.of(pixels, vector.numpy(), float(vector @ wanted), rude)["reward"]
+                            if (best := batches.chosen(slot, rank, (pixels, vector, facts))) is not None:
                                 yield slot.number, self._artifact(requests[slot.number], event.batch, slot.index, *best)
                         continue
                     previewed = () if event.preview is None else event.preview
@@ -281,6 +288,24 @@ class Embedded(Backend):
             unknown = tuple(one for one in event.unknown if not named_motions(one.word))  # those are seen in the motion
             yield Progress(index * each + drawn, request.count * each, shown, unknown, read_as or event.read_as)
         raise AssertionError("drawing ends with a picture")
+
+    def _reward(self, request: ImageRequest) -> "Reward | None":
+        """What chooses the best of several, None for the cosine alone. Refused where it is of another space."""
+        if request.ranker is None:
+            return None
+        from models.reward import Reward
+
+        reward = Reward.load(settings.rewards(), request.ranker)
+        if reward.about.get("space") != self.space():
+            raise Refused("model.ranker_replaced")
+        return reward
+
+    def _is_rude(self, pixels: np.ndarray, prompt: str) -> bool:
+        """Whether a picture insults, and its prompt does not name that."""
+        from models.reward import names_insult
+
+        reader = self._loaded().reader
+        return reader is not None and not names_insult(prompt) and reader.read(pixels, None).is_rude
 
     def _captions(self, requests: Sequence[CaptionRequest], previews: bool) -> Iterator[tuple[int, Event]]:
         """The best candidate of each; for a picture that the captioner does not know, a sentence that says so."""

@@ -21,7 +21,7 @@ COMMANDS = {  # by module
     "files": ("info", "verify", "strip", "frames", "export"),
     "models": ("models",),
     "home": (
-        *("queue", "cancel", "retry", "pause", "resume", "search", "index", "duplicates"),
+        *("queue", "cancel", "retry", "pause", "resume", "search", "index", "duplicates", "ratings"),
         *("doctor", "rebuild", "styles", "mcp", "open"),
     ),
 }

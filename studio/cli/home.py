@@ -12,11 +12,12 @@ from models.messages import Refused
 from studio import maintenance, settings
 from studio.backends.base import open_backend
 from studio.cli.base import FILE, HOME, MODEL, SHARED, Common, command, leave, request_options, warn
-from studio.files import make_folder, why
+from studio.files import make_folder, why, write_whole
 from studio.folders import Folders, Step, index_gallery
 from studio.foreground import bar_on_stderr
 from studio.home import Home
 from studio.queue import Queue, QueuedJob, State
+from studio.ratings import Ratings
 from studio.requests import PICTURES, SearchRequest
 from studio.studio import Studio
 from studio.worker import alone, trouble
@@ -179,6 +180,30 @@ def duplicates(common: Common, to_bin: bool) -> None:
     common.print_rows(rows, lambda row: "\t".join([row["best"], *row["others"]]))
     if not rows:
         warn("There are none.", program="")
+
+
+@command(*HOME)
+@click.argument("action", type=click.Choice(("count", "export", "undo", "learn", "stop")), default="count")
+@click.argument("file", required=False, type=FILE)
+def ratings(common: Common, action: str, file: Path | None) -> None:
+    """Count the ratings of pairs (on the page's Rate tab); export FILE writes them as JSON Lines; undo removes the
+    latest; learn learns from them, and from then on the best of several is chosen by that; stop ends this.
+    """
+    rated = Ratings(Home(common.root))
+    if (action == "export") != (file is not None):
+        raise Refused("cli.ratings_file")
+    if file is not None:
+        write_whole(file, "".join(rated.lines()).encode())
+    document: dict[str, Any] = {"file": str(file)} if file else {}
+    if action == "undo":
+        document = {"removed": rated.undo()}
+    elif action == "learn":
+        digest, about = rated.learn()
+        document = {"reward": digest, **about}
+    elif action == "stop":
+        rated.stop()
+    document = {**document, **rated.counts()}
+    common.print_document(document, "\n".join(f"{name}\t{value}" for name, value in document.items()))
 
 
 # --- The home's files ---------------------------------------------------------------------------------------------
