@@ -47,7 +47,7 @@ def in_order(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return {**PRESSED, **queue}, {**QUIET, **queue, "trigger_mode": "always_last"}
 
 
-@dataclass
+@dataclass(eq=False)
 class PageContext:
     """The page as it is being built. `model` is the backend's name."""
 

@@ -33,6 +33,7 @@ from studio.page.html import new_router, reader, render, text
 from studio.page.making import list_form
 from studio.page.series import Series, SeriesStore
 from studio.planner import resolve
+from studio.ratings import Ratings
 from studio.requests import has_words, make_request
 
 Text = Annotated[str, Query(max_length=2_000)]
@@ -111,6 +112,8 @@ def router(context: PageContext) -> APIRouter:
         if path is None:
             raise Rejected(404, "page.picture_damaged")
         data, suffix = export_file(path, use, outline, context.larger, context.can.enlarges)
+        if use != LARGE:  # which the card also shows
+            Ratings(context.studio.store).download([digest])
         named = attachment(f"{digest[:16]}-{use}{suffix}")
         return Response(data, media_type=TYPES[suffix], headers={**UNCACHED, **named})
 

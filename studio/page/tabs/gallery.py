@@ -26,6 +26,7 @@ from studio.page.context import PageContext
 from studio.page.html import error_text, has_text, label, new_router, render, script, style_name, text
 from studio.page.polling import GALLERY, fingerprint
 from studio.page.routes import zip_response
+from studio.ratings import Ratings
 
 ORDER = 70
 ZIP_PICTURES = 1000  # in one zip
@@ -137,6 +138,7 @@ class GalleryHandlers:
 
     def zip(self, change: Change) -> Response:
         """The files of pictures."""
+        Ratings(self.context.studio.store).download(self.gallery.known(change.pictures))
         return zip_response(self.files(change.pictures), f"studio-{time.strftime('%Y%m%d-%H%M%S')}.zip")
 
     def files(self, digests: Sequence[str]) -> list[tuple[str, Path]]:
