@@ -60,7 +60,7 @@ def save_part(
             (copy.save_config if hasattr(copy, "save_config") else copy.config.save_pretrained)(fresh)
             config = Path(fresh) / "config.json"  # unescaped: what holds names in Chinese is a third shorter
             config.write_text(json.dumps(read_json(config), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            save_file(_in_8_bits(model.state_dict()), Path(fresh) / INT8)
+            save_file(to_8_bits(model.state_dict()), Path(fresh) / INT8)
         else:
             copy = _copy(model)
             copy.load_state_dict(model.state_dict())
@@ -83,7 +83,7 @@ def _copy(model: Any) -> Any:
     return type(model)(model.config)
 
 
-def _in_8_bits(tensors: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
+def to_8_bits(tensors: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
     """Matrices in 8 bits, each row (what an output reads) by a scale of its own; small tensors in bf16."""
     import torch
 
@@ -99,7 +99,7 @@ def _in_8_bits(tensors: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
 
 
 def from_8_bits(stored: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
-    """Tensors of a part, in fp32: the inverse of `_in_8_bits`. `stored` loses its scales."""
+    """Tensors of a part, in fp32: the inverse of `to_8_bits`. `stored` loses its scales."""
     scales = {name: stored.pop(name + SCALE) for name in list(stored) if name + SCALE in stored}
     return {
         name: (tensor.flatten(1) * scales[name]).view(tensor.shape) if name in scales else tensor.float()

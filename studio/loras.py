@@ -1,4 +1,5 @@
-"""LoRAs that a prompt names, as in A1111: `a cat <lora:sketch:0.8>` draws with that share of the file `sketch`."""
+"""LoRAs that a prompt names, as in A1111: `a cat <lora:sketch:0.8>` draws with that share of the file `sketch`. An
+adapter in a folder, as `peft` writes them, has the folder's name."""
 
 import re
 from pathlib import Path
@@ -6,6 +7,7 @@ from pathlib import Path
 from models.messages import Refused, did_you_mean
 from studio import settings
 from studio.disk.models import Digests, LocalModel, below, read_header
+from studio.files import sha256
 from studio.requests import Lora
 
 FOLDER = "loras"  # in the home
@@ -50,10 +52,18 @@ def resolved(prompt: str) -> tuple[Lora, ...]:
     return tuple(Lora(name=name, weight=weight, sha256=digests.of(there[name])) for name, weight in weights.items())
 
 
+def unchanged(lora: Lora) -> Path:
+    """The file of a resolved request's LoRA; Refused where it is not there any more, or another."""
+    path = files().get(lora.name)
+    if path is None or sha256(path) != lora.sha256:
+        raise Refused("lora.changed", name=lora.name)
+    return path
+
+
 def files() -> dict[str, Path]:
     """The LoRAs that are there, by name: in the home's folder, and in the folders with models."""
     home = settings.home() / FOLDER
-    return {model.path.stem: model.path for model in _models() if model.kind == "lora" or model.path.parent == home}
+    return {model.name: model.path for model in _models() if model.kind == "lora" or model.path.parent == home}
 
 
 def nets() -> dict[str, LocalModel]:

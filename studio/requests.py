@@ -346,7 +346,8 @@ class ImageRequest(WordedRequest):
         """Equal sampling settings and the same kind of start."""
         edit = (self.image is not None, self.strength, self.mask is not None or self.expand is not None)
         guidance = (self.guidance, self.guided_from or 0.0)
-        return (self.model, self.shape, self.steps, *guidance, self.scheduler, self.reference_strength, *edit)
+        sampling = (self.shape, self.steps, *guidance, self.scheduler, self.reference_strength)
+        return (self.model, *sampling, *edit, *(self.loras or ()))
 
 
 class ClipRequest(WordedRequest):

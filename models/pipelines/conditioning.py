@@ -61,6 +61,7 @@ class ConditionEncoder:
     dit: Any
     parser: PromptParser | None  # without it, prompts are read as they are
     references: ReferenceStore | None
+    is_adapted: bool
 
     @property
     def embedder(self) -> Embedder:
@@ -203,6 +204,8 @@ class ConditionEncoder:
 
     def follows_reference(self, prompt: Text) -> bool:
         """Whether reference guidance applies to a prompt: it asks for no style, or for one that has drawn the thing."""
+        if self.is_adapted:
+            return False
         parsed = self.parse(prompt)
         if not parsed.style:
             return bool(parsed.text)

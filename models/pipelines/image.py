@@ -16,6 +16,7 @@ which. What is left at the end is the reference itself. What insults unasked is 
 Shapes: N pictures of one call, B pictures of one batch, latents (N, 8, 16, 16), vectors (N, 128).
 """
 
+import copy
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ from models.data.grammar import Finish
 from models.data.pixels import SIZE, to_tensor, to_uint8
 from models.dit import DiT
 from models.language import LanguageModel
-from models.lora import load_fast, load_generator
+from models.lora import adapted, load_fast, load_generator
 from models.messages import Refused
 from models.pipelines.conditioning import Blend, ConditionEncoder, Vectors, each, each_blend, each_vector, finish_of
 from models.pipelines.reader import DrawingReader, insult_unasked
@@ -199,6 +200,9 @@ class ImagePipeline(ConditionEncoder):
             align(network)
         self.parser: PromptParser | None = None  # names the references; without it, prompts are read as they are
         self.reader: DrawingReader | None = None  # without it, nothing is drawn again
+        # With a user's adapter: its pictures decide what drawings look like, so references guide no step, and what is
+        # read as another thing is not drawn again from one.
+        self.is_adapted = False
 
     @classmethod
     @one_thread()
@@ -213,6 +217,14 @@ class ImagePipeline(ConditionEncoder):
         pipeline = cls(e.tokenizer, e.language, e.vision, e.space, *draws, e.motion)
         pipeline.parser = PromptParser.load(pipeline.embedder, root, split)
         pipeline.reader = DrawingReader.load(pipeline.embedder, pipeline.parser.concepts, references, root)
+        return pipeline
+
+    def with_adapters(self, adapters: Sequence[tuple[dict[str, Tensor], float]]) -> Self:
+        """The pipeline with a user's adapters (`models.lora.load_adapter`), each at a weight. All parts but generator
+        and fast variant are shared with this one, which stays as it is. ValueError where an adapter does not fit."""
+        pipeline = copy.copy(self)
+        pipeline.dit, pipeline.fast = (adapted(network, adapters) for network in (self.dit, self.fast))
+        pipeline.is_adapted = True
         return pipeline
 
     @torch.no_grad()
@@ -321,7 +333,7 @@ class ImagePipeline(ConditionEncoder):
         plain_rows = drawings.spread([row is None and start is None for row in vectors])
         for blend, prompt, reference, plain in zip(several, drawings.prompts, retrieved, plain_rows, strict=True):
             concepts.append(prompt.target.concept if prompt.target and plain and blend is None else None)
-            usual = finish_of(prompt, new)
+            usual = finish_of(prompt, new and not self.is_adapted)
             finish.append(usual if blend is None else blend.finish if new else Finish.SHADED)
             follows.append(self.follows_reference(prompt) if blend is None else blend.follows_reference)
             drawn = ((reference,) if reference else ()) if blend is None else blend.references
@@ -364,7 +376,8 @@ class ImagePipeline(ConditionEncoder):
             return
         reading = reader.read(drawing.pixels, concept)
         source = None
-        if reading.is_rude or not (reading.is_right or not sampling.reference_strength):
+        is_wrong = not (reading.is_right or self.is_adapted or not sampling.reference_strength)
+        if reading.is_rude or is_wrong:
             source = self._readable(reader, prompt, work.drawings.seeds[row], concept, reading.is_rude)
         if source is None and reading.is_rude:
             raise Refused("models.insult_drawn", prompt=prompt.text, name=reading.name)

@@ -266,15 +266,18 @@ class ImageTask(Task):
     pool = 24_000  # encoded scenes, at most twice the pictures
 
     def __init__(self, options: TaskOptions) -> None:
-        self.options, self.world, self.device = options, options.world, options.device
-        self.embedder = Embedder.load(options.parts)
-        self.autoencoder = load_part(Autoencoder, "autoencoder", options.parts, native_dtype())
-        self.autoencoder.to(memory_format=torch.channels_last)
+        self._load_frozen(options)
         width = self.embedder.language.config.hidden_size
         self.model = DiT(**{**preset("dit", options.preset), "context": width})
         self.references = TrainingReferences(self.world)
         self.views = [number for number in range(VIEWS) if self.mix.views[number]]
         self._train_on(self.world.split("train"))
+
+    def _load_frozen(self, options: TaskOptions) -> None:
+        self.options, self.world, self.device = options, options.world, options.device
+        self.embedder = Embedder.load(options.parts)
+        self.autoencoder = load_part(Autoencoder, "autoencoder", options.parts, native_dtype())
+        self.autoencoder.to(memory_format=torch.channels_last)
 
     def _train_on(self, pictures: list[Picture]) -> None:
         self.pictures, self.sampler = pictures, Sampler(pictures, self.mix.groups)
@@ -446,9 +449,14 @@ class ImageTask(Task):
             pipeline.parser, pipeline.references = PromptParser.load(e, parts), ReferenceStore.load(parts)
         return pipeline
 
+    @property
+    def sheet_prompts(self) -> Sequence[str]:
+        """Those of `assets/prompts/sheet.txt` without blends."""
+        return [line for line in prompt_list("sheet") if " + " not in line]
+
     def sheet(self, model: nn.Module) -> Image.Image:
-        """The prompts of `assets/prompts/sheet.txt`, blends left out, eight a row, always from the same seeds."""
-        prompts = [line for line in prompt_list("sheet") if " + " not in line]
+        """The `sheet_prompts`, eight a row, always from the same seeds."""
+        prompts = self.sheet_prompts
         events = self.pipeline(model).steps(prompts, range(len(prompts)), self.sampling)
         pixels = [picture for event in events if isinstance(event, Pictures) for picture in event.pixels]
         return grid(to_tensor(np.stack(pixels)), columns=8)
@@ -479,7 +487,7 @@ class ReleaseTask(ImageTask):
         attach(self.model, self.rank)
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        save_changes(RELEASE, model, folder, part_digests(("dit",), self.options.parts))
+        save_changes(RELEASE, model, folder, part_digests(("dit",), self.options.parts), int8=True)
 
 
 def _captions(picture: Picture, number: int = 0) -> list[str]:

@@ -26,7 +26,6 @@ from studio.backends.runtime import Returned, first_line, loading, running, step
 from studio.capabilities import Capabilities
 from studio.disk.models import LocalModel, read_header
 from studio.events import Progress
-from studio.files import sha256
 from studio.media import on_ground
 from studio.requests import ClipRequest, ImageRequest, Lora, sides
 
@@ -284,9 +283,7 @@ class Adapters:
 
 
 def _load_lora(pipeline: Any, lora: Lora, adapter: str) -> None:
-    path = loras.files().get(lora.name)
-    if path is None or sha256(path) != lora.sha256:
-        raise Refused("lora.changed", name=lora.name)
+    path = loras.unchanged(lora)
     options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "adapter_name": adapter}
     try:
         pipeline.load_lora_weights(str(path.parent), weight_name=path.name, **options)

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -17,7 +17,7 @@ from models.prompts.weighting import QUOTED, plain
 from models.runtime import silence
 from models.sampling.schedulers import DEFAULT_SCHEDULER, FAST_STEPS, GUIDANCE, GUIDED_FROM, SCHEDULERS
 from models.weights import WeightsError, fits, weights_digest, weights_root
-from studio import media, settings
+from studio import loras, media, settings
 from studio.backends.base import Backend, Event, Handler, per_request
 from studio.backends.inputs import (
     Batches,
@@ -39,6 +39,7 @@ from studio.requests import (
     EmbedRequest,
     EnlargeRequest,
     ImageRequest,
+    Lora,
     Picture,
     ReadRequest,
     WordedRequest,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from models.space import Embedder
     from models.upscaler import Upscaler
 
+R = TypeVar("R", bound=WordedRequest)
 SHAPES = (1, 8)  # 8 is models.pipelines.image.BATCH, whose module imports torch
 SPACE = ("language", "vision", "space")
 PARTS = ("language", "vision", "space", "autoencoder", "dit", "wording", "prototypes")
@@ -69,6 +71,7 @@ CAPTIONER = ("captioner", DETECTOR)  # PART of models.pipelines.caption and mode
 DESCRIBED = (1, 16)  # SHAPES of models.pipelines.caption, whose module imports torch
 UPSCALER, SCALE = "upscaler", 4  # models.upscaler.PART and SCALE; optional
 RELEASE = "release"  # changes of the generator by pictures of all splits; optional
+ADAPTED = 4  # pipelines with adapters that stay in memory
 VARIANT = "fast"  # draws with few steps, alone or the last ones; optional
 
 
@@ -126,6 +129,7 @@ class Embedded(Backend):
         self._pipeline: ImagePipeline | None = None
         self._parser: PromptParser | None = None  # without the pipeline, with a tenth of its weights
         self._enlarge = Enlarger(self.root)
+        self._adapted: dict[tuple[Lora, ...], ImagePipeline] = {}
 
     def capabilities(self) -> Capabilities:
         """The styles of its training data, and ranges in which it was tried."""
@@ -152,6 +156,7 @@ class Embedded(Backend):
             shapes=SHAPES,
             edits=True,
             rewards=True,
+            loras=True,
         )
 
     def digest(self) -> str:
@@ -193,9 +198,10 @@ class Embedded(Backend):
 
         if any(request.variant and request.variant != _optional(VARIANT, self.root) for request in requests):
             raise Refused("model.variant_replaced")
+        requests = [_without_loras(request) for request in requests]
         for request in requests:
             self._refuse_unknown(request)
-        pipeline, batches = self._loaded(), Batches(requests)
+        pipeline, batches = self._with_loras(requests[0].loras or ()), Batches(requests)
         conditions = functools.cache(lambda number: conditioning(pipeline, requests[number]))
         unknown = functools.cache(lambda number: self._unknown(requests[number]))
         rewards = [self._reward(request) for request in requests]
@@ -249,6 +255,7 @@ class Embedded(Backend):
 
         if request.video != _optional(VIDEO, self.root):
             raise Refused("model.video_replaced")
+        request, drawn_as = _without_loras(request), request
         pipeline, drawing = self._clip_pipeline, 0 if request.image else request.steps or 1
         each = drawing + pipeline.sampling.steps
         comes_back, read_as = can_loop(request.prompt), read_motion(plain(request.prompt), request.loop)
@@ -259,7 +266,7 @@ class Embedded(Backend):
             given = ends.first
             picture, origin = given, dict[str, Any]()
             if picture is None:
-                still = yield from self._still(request, index, each, read_as)
+                still = yield from self._still(drawn_as, index, each, read_as)
                 picture, origin = fit(media.frames(still.data)[0]), {"credits": still.credits, "redrawn": still.redrawn}
             for event in pipeline.steps(plain(request.prompt), seed, picture=picture, previews=True, **options):
                 if isinstance(event, ClipStep):
@@ -278,7 +285,7 @@ class Embedded(Backend):
         from models.prompts.still import named_motions, still_prompt
 
         fields = {name: getattr(request, name) for name in WordedRequest.model_fields if name not in ("task", "image")}
-        fields |= {"prompt": still_prompt(request.prompt), "seed": request.seeds()[index], "count": 1}
+        fields |= {"prompt": still_prompt(loras.words(request.prompt)), "seed": request.seeds()[index], "count": 1}
         for _, event in self._images([ImageRequest(**fields)], True):
             if isinstance(event, Artifact):
                 return event
@@ -397,6 +404,34 @@ class Embedded(Backend):
         assert self._pipeline is not None
         return self._pipeline
 
+    def _with_loras(self, wanted: tuple[Lora, ...]) -> "ImagePipeline":
+        """The pipeline with a request's adapters; the last ones stay in memory, 50 MB each. Refused where one has
+        changed, is of another model, or does not fit."""
+        wanted = tuple(lora for lora in wanted if lora.weight)
+        if not wanted:
+            return self._loaded()
+        if wanted not in self._adapted:
+            adapters = [(self._adapter(lora), lora.weight) for lora in wanted]
+            try:
+                pipeline = self._loaded().with_adapters(adapters)
+            except ValueError as error:
+                raise Refused("lora.no_fit", path=wanted[0].name, problem=str(error)) from error
+            self._adapted = {**dict(list(self._adapted.items())[1 - ADAPTED :]), wanted: pipeline}
+        return self._adapted[wanted]
+
+    def _adapter(self, lora: Lora) -> dict[str, "Tensor"]:
+        from models.lora import ADAPTER, GENERATOR, adapter_base, load_adapter
+
+        path = loras.unchanged(lora)
+        if path.name != ADAPTER:
+            raise Refused("lora.other_model", name=lora.name, path=str(path), model=self.capabilities().title)
+        if adapter_base(path.parent) != weights_digest((GENERATOR,), self.root):
+            raise Refused("lora.other_base", name=lora.name, path=str(path.parent))
+        try:
+            return load_adapter(path.parent)
+        except (ValueError, OSError, KeyError) as error:
+            raise Refused("lora.no_fit", path=str(path), problem=str(error)) from error
+
     @functools.cached_property
     def _clip_pipeline(self) -> "ClipPipeline":
         from models.pipelines.video import ClipPipeline
@@ -410,6 +445,11 @@ class Embedded(Backend):
 
         with weights_needed():
             return CaptionPipeline.assemble(self.root, self._loaded().embedder)
+
+
+def _without_loras(request: R) -> R:
+    """The request with its words alone: what they name is in `loras`."""
+    return request.model_copy(update={"prompt": loras.words(request.prompt)}) if request.loras else request
 
 
 def _animated(frames: np.ndarray, request: ClipRequest, **facts: Any) -> Artifact:

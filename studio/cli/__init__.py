@@ -20,6 +20,7 @@ COMMANDS = {  # by module
     "batch": ("batch", "set", "grid"),
     "files": ("info", "verify", "strip", "frames", "export"),
     "models": ("models",),
+    "learn": ("learn", "adapters"),
     "home": (
         *("queue", "cancel", "retry", "pause", "resume", "search", "index", "duplicates", "ratings"),
         *("doctor", "rebuild", "styles", "mcp", "open"),

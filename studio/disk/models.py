@@ -33,6 +33,7 @@ ENDINGS = (".safetensors", ".gguf", *PICKLES[:3])  # of single files that are li
 GENERATOR = "model.diffusion_model."  # before the generator's tensors, in a checkpoint with text encoder and VAE
 INDEXES = ("model_index.json", "modular_model_index.json")
 OPEN_CLIP = ("open_clip_config.json", "open_clip_model.safetensors")
+ADAPTERS = ("adapter_model.safetensors", "pytorch_lora_weights.safetensors")  # of peft and diffusers, in folders
 BACKENDS = {"diffusers": "diffusers", "checkpoint": "diffusers", "open_clip": "open_clip", "captioner": "transformers"}
 DECIDING = {".json", ".txt", ".model", ".jinja", ".safetensors"}  # files that decide what a model makes
 JSON_BYTES = 32 << 20  # the index of a model in a thousand shards takes one
@@ -174,7 +175,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def describe(path: Path, kind: str = "", family: str = "") -> LocalModel | None:
     """A file or folder; None where it is no model. `kind` and `family` are what the folder above it is for."""
-    model = LocalModel(path.name if path.is_dir() else path.stem, path, kind, family)
+    name = path.parent.name if path.name in ADAPTERS else path.name if path.is_dir() else path.stem
+    model = LocalModel(name, path, kind, family)
     try:
         return _folder(model) if path.is_dir() else _file(model)
     except Refused as refusal:

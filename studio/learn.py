@@ -1,0 +1,305 @@
+"""Learning from a user's pictures: an adapter of the studio's generator (`models.train.style`), trained in minutes.
+
+A training run is a folder of the home: the pictures as they are learned, their captions, the trainer's state and
+sheets, and `status.json`, which the page polls. A run that ended in any way goes on with the same call. Runs train one
+after the other: the lock of the home's folder is their queue. What is learned goes into the folder of LoRAs, whole or
+not at all, and is drawn with where a prompt names it: `a cat <lora:NAME>`.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import psutil
+import yaml
+
+from models.data.pixels import fit, without_ground
+from models.messages import Message, Refused
+from studio import loras
+from studio.backends.base import open_backend, run
+from studio.clips import picture_of
+from studio.files import PART, make_folder, ready_folder, sha256, why, write_whole
+from studio.media import Artifact
+from studio.planner import resolve
+from studio.requests import make_request
+
+FOLDER, STATUS, CARD = "learning", "status.json", "README.md"
+EXAMPLES = "examples.json"  # of a run: {digest, pictures: [{file, sha256, caption}]}
+LEAST, MOST = 5, 50  # pictures
+MINUTES = 4.0
+CHECKPOINT = 1.0  # minutes between two sheets
+NAME = re.compile(r"\w[\w .-]{0,39}")  # of an adapter: a folder, and a word between the marks of a prompt
+RUNNING = ("waiting", "preparing", "training")
+
+
+@dataclass(frozen=True)
+class Status:
+    """Of a run: waiting for another, preparing, training, done, stopped, failed (with a message)."""
+
+    state: str = "preparing"
+    progress: float = 0.0  # of the training, 0 to 1
+    seconds: float = 0.0  # of training so far
+    message: str = ""
+    pid: int = 0
+    updated: float = 0.0
+
+    @property
+    def is_running(self) -> bool:
+        return self.state in RUNNING and psutil.pid_exists(self.pid)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture to learn from: its file, premultiplied uint8 (128, 128, 4), and what it shows, in words ("": not yet
+    known)."""
+
+    path: Path
+    pixels: np.ndarray
+    caption: str
+
+
+class TrainingRun:
+    """The run that learns the adapter `name` in the home `root`."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.root, self.name, self.folder = root, name, root / FOLDER / name
+
+    @property
+    def status(self) -> Status | None:
+        """None where there is no run of that name. One whose process is gone was stopped."""
+        try:
+            status = Status(**json.loads((self.folder / STATUS).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+        return status if status.is_running or status.state not in RUNNING else replace(status, state="stopped")
+
+    def report(self, **values: Any) -> None:
+        status = replace(self.status or Status(), pid=os.getpid(), updated=time.time(), **values)
+        make_folder(self.folder)
+        write_whole(self.folder / STATUS, json.dumps(asdict(status)).encode(), "--home")
+
+    @property
+    def sheet(self) -> Path | None:
+        """The latest sheet of what is learned."""
+        return max(self.folder.glob("sheet-*.png"), default=None)
+
+    @property
+    def adapter(self) -> Path:
+        """Where what is learned goes."""
+        return self.root / loras.FOLDER / self.name
+
+
+def runs(root: Path) -> list[TrainingRun]:
+    """All of a home, the latest first."""
+    named = [TrainingRun(root, folder.name) for folder in (root / FOLDER).glob("*") if folder.is_dir()]
+    return sorted((one for one in named if one.status), key=lambda one: -(one.status or Status()).updated)
+
+
+# --- Pictures ---------------------------------------------------------------------------------------------------------
+
+
+def read_pictures(files: Sequence[Path]) -> list[Picture]:
+    """The pictures of files without their ground, each once, with the captions of the text files beside them. Refused
+    for one that can't be read, and where fewer than LEAST or more than MOST are left."""
+    if len(files) > MOST:
+        raise Refused("learn.too_many", count=len(files), most=MOST)
+    pictures: dict[bytes, Picture] = {}
+    for path in files:
+        pixels = fit(without_ground(picture_of(path)))
+        if not pixels[..., 3].any():
+            raise Refused("picture.transparent", path=str(path))
+        pictures.setdefault(pixels.tobytes(), Picture(path, pixels, _caption_beside(path)))
+    if len(pictures) < LEAST:
+        raise Refused("learn.too_few", count=len(pictures), files=len(files), least=LEAST)
+    return list(pictures.values())
+
+
+def _caption_beside(path: Path) -> str:
+    try:
+        return " ".join(path.with_suffix(".txt").read_text(encoding="utf-8").split())
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        raise Refused("learn.caption", path=str(path.with_suffix(".txt")), problem=str(error)) from error
+
+
+def described(pictures: Sequence[Picture]) -> list[Picture]:
+    """The pictures, those without a caption with the captioner's."""
+    backend, known = open_backend("embedded"), list[Picture]()
+    for picture in pictures:
+        caption = picture.caption
+        if not caption:
+            request = resolve(make_request("caption", image={"path": str(picture.path)}), backend.capabilities())
+            caption = next(event.text for event in run(backend, request) if isinstance(event, Artifact))
+        known.append(replace(picture, caption=caption))
+    return known
+
+
+# --- Training ---------------------------------------------------------------------------------------------------------
+
+
+def check_name(root: Path, name: str) -> None:
+    """Refused where an adapter can't be called so, or another run trains it now."""
+    if not NAME.fullmatch(name) or name.endswith((" ", ".")):
+        raise Refused("learn.name", name=name)
+    training = TrainingRun(root, name).status
+    if training and training.is_running and training.pid != os.getpid():
+        raise Refused("learn.running", name=name)
+
+
+def learn(
+    root: Path,
+    name: str,
+    pictures: Sequence[Picture],
+    minutes: float = MINUTES,
+    report: Callable[[Status], None] = lambda status: None,
+    weights: Path | None = None,
+) -> Path:
+    """Train the adapter `name` in this process -> its folder. Ctrl-C and SIGTERM stop it, and what was learned so far
+    is there. With the pictures and captions of an earlier run that goes on; with others it begins anew. Refused where
+    the weights under `weights` (None: the shipped ones) are missing, the disk is full or the name is taken."""
+    check_name(root, name)
+    training = TrainingRun(root, name)
+    if not 0 < minutes <= 24 * 60:
+        raise Refused("learn.minutes", minutes=f"{minutes:g}")
+    ready_folder(training.folder, 200, "--home")
+
+    def note(**values: Any) -> None:
+        training.report(**values)
+        report(training.status or Status())
+
+    try:
+        note(state="waiting", progress=0.0, seconds=0.0, message="")
+        with filelock.FileLock(root / FOLDER / ".lock"):
+            note(state="preparing")
+            finished = _trained(training, described(pictures), minutes, note, weights)
+            note(state="done" if finished else "stopped")
+    except KeyboardInterrupt:
+        note(state="stopped")
+        raise
+    except Refused as refusal:
+        note(state="failed", message=str(refusal))
+        raise
+    except OSError as error:
+        note(state="failed", message=str(error))
+        raise Refused(why(error, training.folder, "--home")) from error
+    return training.adapter
+
+
+def _trained(
+    training: TrainingRun, pictures: Sequence[Picture], minutes: float, note: Callable[..., None], weights: Path | None
+) -> bool:
+    """Whether it trained to its end, and was not stopped."""
+    from models.train import style
+    from models.train.checkpoint import STATE
+
+    examples = [style.Example(picture.path.stem, picture.pixels, picture.caption) for picture in pictures]
+    world = style.examples_world(examples)
+    if not _same(training, world.digest):
+        for old in [*training.folder.glob("sheet-*.png"), *training.folder.glob("*.safetensors")]:
+            old.unlink()
+        (training.folder / "stats.jsonl").unlink(missing_ok=True)
+        _store(training, pictures, world.digest)
+    trainer = style.style_trainer(world, training.folder, minutes, CHECKPOINT, note, weights)
+    if (training.folder / STATE).exists():
+        trainer.resume()
+    trainer.run()
+    _publish(training, pictures, trainer.state.step, trainer.state.seconds)
+    return trainer.length.progress(trainer.state.step, trainer.state.seconds) >= 1
+
+
+def _same(training: TrainingRun, digest: str) -> bool:
+    try:
+        stored = json.loads((training.folder / EXAMPLES).read_text(encoding="utf-8"))
+        return bool(stored["digest"] == digest)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _store(training: TrainingRun, pictures: Sequence[Picture], digest: str) -> None:
+    rows = [{"file": one.path.name, "sha256": sha256(one.path), "caption": one.caption} for one in pictures]
+    content = {"digest": digest, "pictures": rows}
+    write_whole(training.folder / EXAMPLES, json.dumps(content, ensure_ascii=False, indent=1).encode(), "--home")
+
+
+# --- Adapters ---------------------------------------------------------------------------------------------------------
+
+
+def _publish(training: TrainingRun, pictures: Sequence[Picture], steps: int, seconds: float) -> None:
+    """Put what was learned so far, with its card, into the folder of LoRAs, in place of an earlier one."""
+    from models.lora import adapter_base
+
+    learned, folder = training.folder / "export", training.adapter
+    card = {
+        "library_name": "peft", "tags": ["studio128", "lora"], "base_model": adapter_base(learned),
+        "word": training.name, "steps": steps, "minutes": round(seconds / 60, 1),
+        "pictures": [{"file": one.path.name, "sha256": sha256(one.path), "caption": one.caption} for one in pictures],
+    }  # fmt: skip
+    part = folder.with_name(f"{PART}{os.getpid()}-{uuid.uuid4().hex}")
+    shutil.copytree(learned, part)
+    front = yaml.safe_dump(card, allow_unicode=True, sort_keys=False)
+    text = Message("learn.card", {"name": training.name, "count": len(pictures)}).text("en")
+    (part / CARD).write_text(f"---\n{front}---\n\n{text}\n", encoding="utf-8")
+    if training.sheet:
+        shutil.copy(training.sheet, part / "sheet.png")
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A learned adapter: its name, folder, and what its card says."""
+
+    name: str
+    path: Path
+    card: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as `--json` prints them."""
+        size = sum(file.stat().st_size for file in self.path.iterdir())
+        facts = {key: self.card.get(key) for key in ("base_model", "steps", "minutes")}
+        return {"name": self.name, "path": str(self.path), "bytes": size, **facts, "pictures": self.card["pictures"]}
+
+
+def adapters(root: Path) -> Iterator[Adapter]:
+    """Those in a home, by name."""
+    for path in sorted((root / loras.FOLDER).glob(f"*/{CARD}")):
+        with contextlib.suppress(OSError, ValueError, yaml.YAMLError, IndexError):
+            card = yaml.safe_load(path.read_text(encoding="utf-8").split("---\n")[1])
+            if isinstance(card, dict) and isinstance(card.get("pictures"), list):
+                yield Adapter(path.parent.name, path.parent, card)
+
+
+def adapter_named(root: Path, name: str) -> Adapter:
+    """Refused where there is none of that name."""
+    there = {adapter.name: adapter for adapter in adapters(root)}
+    if name not in there:
+        raise Refused("learn.unknown", name=name, names=list(there))
+    return there[name]
+
+
+def remove(root: Path, name: str) -> None:
+    """Delete an adapter and its run. Refused where there is none of that name, or it is trained now."""
+    check_name(root, name)
+    shutil.rmtree(adapter_named(root, name).path)
+    shutil.rmtree(TrainingRun(root, name).folder, ignore_errors=True)
+
+
+def export(root: Path, name: str, out: Path) -> Path:
+    """Copy an adapter's folder into `out` -> its path. Refused where there is one of that name already."""
+    adapter, target = adapter_named(root, name), out / name
+    if target.exists():
+        raise Refused("learn.exported", path=str(target))
+    ready_folder(out, 10)
+    shutil.copytree(adapter.path, target)
+    return target
