@@ -50,12 +50,18 @@ class Status:
     progress: float = 0.0  # of the training, 0 to 1
     seconds: float = 0.0  # of training so far
     message: str = ""
+    minutes: float = MINUTES  # of training in all
     pid: int = 0
     updated: float = 0.0
 
     @property
     def is_running(self) -> bool:
         return self.state in RUNNING and psutil.pid_exists(self.pid)
+
+    @property
+    def sentence(self) -> Message:
+        """The state, in words."""
+        return Message(f"learn.{self.state}")
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,8 @@ class TrainingRun:
         return status if status.is_running or status.state not in RUNNING else replace(status, state="stopped")
 
     def report(self, **values: Any) -> None:
-        status = replace(self.status or Status(), pid=os.getpid(), updated=time.time(), **values)
+        """Store what has changed of the status; it is this process's unless a `pid` is given."""
+        status = replace(self.status or Status(), **{"pid": os.getpid(), "updated": time.time(), **values})
         make_folder(self.folder)
         write_whole(self.folder / STATUS, json.dumps(asdict(status)).encode(), "--home")
 
@@ -97,6 +104,15 @@ class TrainingRun:
     def adapter(self) -> Path:
         """Where what is learned goes."""
         return self.root / loras.FOLDER / self.name
+
+    @property
+    def is_learned(self) -> bool:
+        return (self.adapter / CARD).is_file()
+
+    @property
+    def uploads(self) -> Path:
+        """Pictures that the page was given, with their captions."""
+        return self.folder / "pictures"
 
 
 def runs(root: Path) -> list[TrainingRun]:
@@ -118,13 +134,14 @@ def read_pictures(files: Sequence[Path]) -> list[Picture]:
         pixels = fit(without_ground(picture_of(path)))
         if not pixels[..., 3].any():
             raise Refused("picture.transparent", path=str(path))
-        pictures.setdefault(pixels.tobytes(), Picture(path, pixels, _caption_beside(path)))
+        pictures.setdefault(pixels.tobytes(), Picture(path, pixels, caption_beside(path)))
     if len(pictures) < LEAST:
         raise Refused("learn.too_few", count=len(pictures), files=len(files), least=LEAST)
     return list(pictures.values())
 
 
-def _caption_beside(path: Path) -> str:
+def caption_beside(path: Path) -> str:
+    """The text of the file beside a picture, "" without one; Refused where it can't be read."""
     try:
         return " ".join(path.with_suffix(".txt").read_text(encoding="utf-8").split())
     except FileNotFoundError:
@@ -179,7 +196,7 @@ def learn(
         report(training.status or Status())
 
     try:
-        note(state="waiting", progress=0.0, seconds=0.0, message="")
+        note(state="waiting", progress=0.0, seconds=0.0, message="", minutes=minutes)
         with filelock.FileLock(root / FOLDER / ".lock"):
             note(state="preparing")
             finished = _trained(training, described(pictures), minutes, note, weights)
@@ -289,10 +306,12 @@ def adapter_named(root: Path, name: str) -> Adapter:
 
 
 def remove(root: Path, name: str) -> None:
-    """Delete an adapter and its run. Refused where there is none of that name, or it is trained now."""
+    """Delete an adapter and its run. Refused where there is neither of that name, or it is trained now."""
     check_name(root, name)
-    shutil.rmtree(adapter_named(root, name).path)
-    shutil.rmtree(TrainingRun(root, name).folder, ignore_errors=True)
+    training = TrainingRun(root, name)
+    if training.status is None or training.is_learned:
+        shutil.rmtree(adapter_named(root, name).path)
+    shutil.rmtree(training.folder, ignore_errors=True)
 
 
 def export(root: Path, name: str, out: Path) -> Path:

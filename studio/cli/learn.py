@@ -42,7 +42,7 @@ def learn(common: Common, files: Sequence[Path], word: str, minutes: float, capt
         task = bar.add_task("", total=1.0)
 
         def show(status: learning.Status) -> None:
-            bar.update(task, completed=status.progress, description=str(Message(f"learn.{status.state}")))
+            bar.update(task, completed=status.progress, description=str(status.sentence))
 
         try:
             folder = learning.learn(common.root, word, pictures, minutes, show)
