@@ -11,12 +11,13 @@ import gradio as gr
 import numpy as np
 import pytest
 from page_kit import HOSTILE, client_of, stays_text, turn_to
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from queue_kit import Entry, keep
 from series_kit import spoken
 
 from studio.home import Home
 from studio.page.context import PageContext
+from studio.page.routes import router as page_router
 from studio.page.tabs.rate import OPEN_PAIRS, RateHandlers, handlers_of, router
 from studio.ratings import Ratings
 from studio.studio import Studio
@@ -28,8 +29,9 @@ def fill(home: Home, prompt: str = "a cat", count: int = 6) -> list[str]:
     """Pictures of one prompt -> sha256."""
     names = list[str]()
     for n in range(count):
-        file, vector = io.BytesIO(), np.random.default_rng(n).standard_normal(128)
-        Image.new("RGBA", (32, 32), (40 * n, 90, 7, 255)).save(file, "PNG")
+        file, info, vector = io.BytesIO(), PngImagePlugin.PngInfo(), np.random.default_rng(n).standard_normal(128)
+        info.add_text("parameters", "secret-model")
+        Image.new("RGBA", (32, 32), (40 * n, 90, 7, 255)).save(file, "PNG", pnginfo=info)
         place = tuple(vector / np.linalg.norm(vector))
         entry = Entry(
             f"secret-job{n}", 0, 987654321 + n, prompt, "", "secret-model", "secret-digest", space="s", vector=place
@@ -88,6 +90,16 @@ def test_an_answer_counts_once_and_is_of_the_picture_on_that_side(handlers: Rate
 def test_words_from_outside_stay_words(handlers: RateHandlers) -> None:
     fill(handlers.context.studio.store, HOSTILE[0], 2)
     assert stays_text(handlers.show(), HOSTILE[0])
+
+
+def test_what_is_downloaded_is_better_than_what_is_not(handlers: RateHandlers) -> None:
+    names = fill(handlers.context.studio.store, count=3)
+    client = client_of(page_router(handlers.context))
+    assert client.get(f"/downloads/{names[0]}/png?shown=1").status_code == 200 and handlers.ratings.weak() == []
+    answer = client.get(f"/downloads/{names[1]}/file")
+    assert answer.content == handlers.context.studio.gallery.get(names[1]).path.read_bytes()
+    assert client.get(f"/downloads/{'0' * 64}/file").status_code == 404
+    assert {better for _, better, _ in handlers.ratings.weak()} == {names[1]} and len(handlers.ratings.weak()) == 2
 
 
 # --- With a browser ---------------------------------------------------------------------------------------------------

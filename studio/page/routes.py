@@ -17,7 +17,7 @@ from models.messages import Refused
 from models.prompts.completion import complete
 from models.prompts.weighting import plain
 from models.references.credits import Credit, as_file
-from studio.api.gallery import FOREVER
+from studio.api.gallery import FOREVER, file_response
 from studio.api.routing import Rejected
 from studio.batch.plan import safe_name
 from studio.clips import picture_of
@@ -52,7 +52,7 @@ class ListText(BaseModel):
 
 
 def router(context: PageContext) -> APIRouter:
-    router, store = new_router(), context.series
+    router, store, ratings = new_router(), context.series, Ratings(context.studio.store)
 
     @router.get("/news")
     def news(job: Jobs = ()) -> dict[str, Any]:
@@ -104,16 +104,27 @@ def router(context: PageContext) -> APIRouter:
             raise HTTPException(404, "no such clip")
         return Response(sheet(open_clip(path))[0], media_type="image/png", headers=FOREVER)
 
+    @router.get("/downloads/{digest}/file")
+    def stored_file(digest: str) -> Response:
+        """The file itself, byte for byte."""
+        try:
+            response = file_response(context.studio.gallery.get(digest))
+        except KeyError as error:
+            raise Rejected(404, "page.picture_damaged") from error
+        ratings.download([digest])
+        return response
+
     @router.get("/downloads/{digest}/{use}")
-    def download(digest: str, use: str, outline: bool = False) -> Response:
+    def download(digest: str, use: str, outline: bool = False, shown: bool = False) -> Response:
+        """A picture made ready for `use`; one that is only `shown` does not count as downloaded."""
         path = context.file(digest, "image", "clip")
         if use not in USES:
             raise HTTPException(404, "nothing that a picture can be made ready for")
         if path is None:
             raise Rejected(404, "page.picture_damaged")
         data, suffix = export_file(path, use, outline, context.larger, context.can.enlarges)
-        if use != LARGE:  # which the card also shows
-            Ratings(context.studio.store).download([digest])
+        if not shown:
+            ratings.download([digest])
         named = attachment(f"{digest[:16]}-{use}{suffix}")
         return Response(data, media_type=TYPES[suffix], headers={**UNCACHED, **named})
 
