@@ -40,7 +40,7 @@ const draw = () => {
   if (!picture) return; // a clip is shown as it is
   const large = enlarge && seen.large ? enlarge.dataset.enlarge : '';
   const plain = large || dialog().dataset.src, outlined = large || `/downloads/${dialog().dataset.picture}/png`;
-  const src = on ? `${outlined}?outline=1` : plain;
+  const src = on ? `${outlined}?outline=1&shown=1` : large ? `${large}?shown=1` : plain; // what is shown is no download
   if (picture.getAttribute('src') === src) return;
   if (large) say(enlarge.dataset.busy);
   picture.onload = () => say('');
