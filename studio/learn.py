@@ -265,7 +265,7 @@ def _publish(training: TrainingRun, pictures: Sequence[Picture], steps: int, sec
     part = folder.with_name(f"{PART}{os.getpid()}-{uuid.uuid4().hex}")
     shutil.copytree(learned, part)
     front = yaml.safe_dump(card, allow_unicode=True, sort_keys=False)
-    text = Message("learn.card", {"name": training.name, "count": len(pictures)}).text("en")
+    text = Message("learn.card", {"name": training.name, "count": len(pictures)}).text()
     (part / CARD).write_text(f"---\n{front}---\n\n{text}\n", encoding="utf-8")
     if training.sheet:
         shutil.copy(training.sheet, part / "sheet.png")

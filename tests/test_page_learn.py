@@ -50,7 +50,7 @@ def pressed(**data: str) -> gr.EventData:
 
 def test_a_training_gets_the_pictures_with_their_captions(handlers: LearnHandlers) -> None:
     files = uploads(handlers)
-    lines = handlers.uploaded(files)
+    lines = handlers.caption_lines(files)
     assert lines.splitlines()[0] == "0.png: "
     notice, shown, timer = handlers.begin(files, lines.replace("0.png: ", "0.png: a red cat"), "ink", 2)
     ((folder, word, *options),) = handlers.commands  # type: ignore[attr-defined]

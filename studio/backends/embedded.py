@@ -196,6 +196,8 @@ class Embedded(Backend):
         """One batch after the other; a request's prompt is read when its first batch begins."""
         from models.pipelines.image import Pictures
 
+        if not requests:
+            return
         if any(request.variant and request.variant != _optional(VARIANT, self.root) for request in requests):
             raise Refused("model.variant_replaced")
         requests = [_without_loras(request) for request in requests]

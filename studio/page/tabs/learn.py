@@ -31,7 +31,7 @@ class LearnHandlers:
     def __init__(self, context: PageContext) -> None:
         self.context, self.root = context, context.studio.home
 
-    def uploaded(self, paths: Sequence[str] | None) -> str:
+    def caption_lines(self, paths: Sequence[str] | None) -> str:
         """The lines of the captions: a name for each picture, whose caption is not known yet."""
         return "".join(f"{Path(path).name}: \n" for path in paths or ())
 
@@ -129,8 +129,8 @@ def build(context: PageContext) -> None:
             with gr.Column(scale=7, min_width=320):
                 runs = gr.HTML(js_on_load=LISTEN, elem_id="learn-runs")
         timer = gr.Timer(EVERY, active=False)
-    files.upload(handlers.uploaded, files, captions, **PRESSED)
-    files.clear(handlers.uploaded, files, captions, **PRESSED)
+    files.upload(handlers.caption_lines, files, captions, **PRESSED)
+    files.clear(handlers.caption_lines, files, captions, **PRESSED)
     describe.click(handlers.describe, [files, captions, word], [captions, notice], **PRESSED)
     begin.click(handlers.begin, [files, captions, word, minutes], [notice, runs, timer], **PRESSED)
     runs.select(handlers.press, None, [notice, runs, timer], **PRESSED)
