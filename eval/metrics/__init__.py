@@ -50,4 +50,5 @@ METRICS = {
     "nouns": Metric("eval.metrics.space:noun_rows", ("parser",)),
     "ratings": Metric("eval.rate:rating_rows"),
     "preference": Metric("eval.preference:preference_rows", ("image", "fast", "embeddings")),
+    "style": Metric("eval.style:style_rows", ("image",), final=True),
 }

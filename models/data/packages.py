@@ -53,6 +53,8 @@ _TABLE = tomllib.loads(Path(__file__).with_name("packages.toml").read_text(encod
 PACKAGES = tuple(Package(**row) for row in _TABLE["packages"])
 FRESH = Package(**_TABLE["fresh"])
 FRESH_LOCK: dict[str, dict[str, str]] = {FRESH.name: _TABLE["fresh_lock"]}
+STYLED = Package(**_TABLE["styled"])
+STYLED_LOCK: dict[str, dict[str, str]] = {STYLED.name: _TABLE["styled_lock"]}
 ANIMATED_LOCK: dict[str, dict[str, str]] = json.loads(Path(__file__).with_name("animated.json").read_text("utf-8"))
 ANIMATED = tuple(
     Package(name, "animation", "MIT", "Microsoft (Fluent Emoji), packed by LobeHub", "fluent 3d", "fluent")
