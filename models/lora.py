@@ -191,12 +191,17 @@ def load_adapter(folder: Path) -> dict[str, Tensor]:
     return tensors
 
 
+@torch.no_grad()
 def adapted(network: DiT | None, adapters: Iterable[tuple[dict[str, Tensor], float]]) -> DiT | None:
     """A copy of a network with the changes of adapters, each at a weight; None of None. ValueError as in `fold`."""
     if network is None:
         return None
-    network = copy.deepcopy(network)
-    for tensors, weight in adapters:
-        fold(network, tensors, weight)
+    weights: dict[Tensor, Tensor] = {}  # fp32: several adapters are rounded once
+    for tensors, share in adapters:
+        for layer, up, down in _matched(network, tensors):
+            weights[layer.weight] = weights.get(layer.weight, layer.weight.float()).addmm(up, down, alpha=share)
+    # The copy takes the changed weights from the table of what is copied, in place of copies of the old ones.
+    copied = {id(old): nn.Parameter(new.to(old.dtype), old.requires_grad) for old, new in weights.items()}
+    network = copy.deepcopy(network, copied)
     align(network)
     return network
