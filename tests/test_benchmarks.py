@@ -35,7 +35,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 
 def test_every_benchmark_is_run_here() -> None:
     files = {path.stem for path in FOLDER.glob("*.py")} - {"timing"}
-    assert files == {"start", "picture", "clip", "memory", "pipelines", "search", "pixels", "reading"}
+    assert files == {"start", "picture", "clip", "memory", "pipelines", "search", "pixels", "reading", "adapter"}
 
 
 def test_a_start_is_measured_against_the_import_of_torch(benchmark: Callable[..., str]) -> None:
@@ -67,6 +67,10 @@ def test_pipeline_benchmarks(benchmark: Callable[..., str], pipelines: Callable[
 def test_reading_is_measured_beside_embedding(benchmark: Callable[..., str]) -> None:
     figures = json.loads(benchmark("reading", "--repeats", 1, "--json"))
     assert figures["a prompt read, ms"] > 0 and figures["a text embedded, ms"] > 0
+
+
+def test_a_swap_of_adapters_is_measured_beside_copies(benchmark: Callable[..., str]) -> None:
+    assert len(json.loads(benchmark("adapter", "--repeats", 1, "--json"))) == 3
 
 
 def test_a_search_is_measured_beside_a_sort(benchmark: Callable[..., str]) -> None:
