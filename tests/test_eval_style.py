@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from eval_kit import drawn_context, save_tiny_judge
 from fixture_world import fixture_world
-from tiny_parts import save_tiny_parts, short_runs  # noqa: F401 - a fixture
+from tiny_parts import own_precision, save_tiny_parts, short_runs  # noqa: F401 - fixtures
 
 from eval import sets, style
 from eval.style import coded_styles, judged, measured, neon, pixels

@@ -3,19 +3,18 @@
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from conftest import refusal, sentence_of
 from peft import PeftModel
 from PIL import Image, ImageDraw
 from queue_kit import ask_of as ask
 from queue_kit import picture
-from tiny_parts import awaken, save_tiny_parts, short_runs  # noqa: F401 - a fixture
+from tiny_parts import awaken, own_precision, save_tiny_parts, short_runs  # noqa: F401 - fixtures
 
 from models.data.pixels import png, without_ground
 from models.dit import DiT
@@ -41,14 +40,6 @@ def drawing(number: int, ground: str | None = None) -> Image.Image:
 def examples(count: int = 5) -> list[Example]:
     read = [learn.fit(drawing(number)) for number in range(count)]
     return [Example(f"{number}", pixels, "a cat") for number, pixels in enumerate(read)]
-
-
-@pytest.fixture(autouse=True)
-def own_precision() -> Iterator[None]:
-    """The trainer takes this machine's; other tests of this process train in another one."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from fixture_world import fixture_world
 from safetensors.torch import save_file
 
@@ -42,6 +43,14 @@ def short_runs() -> Iterator[None]:
         patch.setattr("models.train.image.PROBES", 8)
         patch.setattr("models.train.image.prompt_list", lambda name: prompt_list(name)[:9])
         yield
+
+
+@pytest.fixture(autouse=True)
+def own_precision() -> Iterator[None]:
+    """The trainer takes this machine's; other tests of this process train in another one."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def awaken(network: torch.nn.Module) -> None:
