@@ -5,7 +5,6 @@ import functools
 import json
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from accelerate.state import AcceleratorState
 from fixture_world import fixture_world
 from safetensors.torch import load_file, save_file
+from tiny_parts import own_precision  # noqa: F401 - a fixture
 from training_kit import in_two_processes
 
 from models.autoencoder import Autoencoder
@@ -237,15 +236,6 @@ def test_two_processes_share_an_encoding(tmp_path: Path) -> None:
 # --- Where bf16 is emulated -------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def no_precision_yet() -> Iterator[None]:
-    """accelerate keeps one precision a process."""
-    AcceleratorState._reset_state(True)
-    yield
-    AcceleratorState._reset_state(True)
-
-
-@pytest.mark.usefixtures("no_precision_yet")
 @pytest.mark.parametrize(("native", "answer"), [(torch.float32, "no"), (torch.bfloat16, "bf16")])
 def test_training_is_at_the_precision_that_the_machine_is_fast_in(
     native: torch.dtype, answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
