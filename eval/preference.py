@@ -12,25 +12,37 @@ the sum of three numbers, each standardised over the training pictures.
 He chooses the picture that he likes more, and in a tenth of the pairs, drawn at random, the other one. None of the
 formulas is a feature of the reward (`models/reward.py`), but those are statistics of the same kinds: a person's taste
 may lie further from them.
+
+The adapter is trained as `studio learn preferences` trains it, by the reward of the first seed, and stays in the cache.
+A second rater likes a picture the more, the emptier it is: with what is learned from him the alarm has to ring.
 """
 
 import hashlib
+import time
 import zlib
 from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from eval.context import Context
-from eval.rows import Row, missing_where, share_row
+from eval.generator import StickerGenerator
+from eval.rows import SEED, MissingError, Row, missing_where, share_row
+from eval.style import judged
 from models.assets import assets
+from models.lora import load_adapter
 from models.messages import Refused
+from models.pipelines.sticker import StickerPipeline
 from models.reward import Comparisons, Reward, features, learn
+from models.train import preference
 
 EACH, TEST_PROMPTS, RATINGS, NOISE = 8, 100, 200, 0.1
 SEEDS = range(5)  # of raters, pairs and training
-GOAL = 0.75
+GOAL, ADAPTER_GOAL, LONGEST = 0.75, 0.7, 15.0
+LEARNED, MINUTES = 100, 8.0  # prompts whose candidates are drawn, and training
 
 
 def prompts() -> tuple[list[str], list[str]]:
@@ -98,6 +110,85 @@ def preference_rows(context: Context) -> Iterator[Row]:
     """Accuracy of the learned reward on other prompts, and how often the best of 8 beats the first."""
     train, test = (Pictures(context, names) for names in prompts())
     yield from measured(train, test, context.origin(fast=True))
+
+
+@missing_where(Refused)
+def adapter_rows(context: Context) -> Iterator[Row]:
+    """Whether the rater prefers what is drawn with the adapter that learned from him, and whether the alarm rings."""
+    if context.cache is None:
+        raise MissingError("an adapter is trained in a cache")
+    train, rng = Pictures(context, prompts()[0]), np.random.default_rng(0)
+    rater = SimulatedRater(train.pixels)
+    pairs = random_pairs(len(train.pixels), RATINGS, rng)
+    reward = _learned(train, pairs, choices(rater.utility(train.pixels), pairs, NOISE, rng), 0)
+    adapter = Adapter(context, reward, context.cache / "preferences")
+    yield from adapter.rows(rater)
+    emptier = _learned(train, pairs, choices(emptiness(train.pixels), pairs, 0.0, rng), 0)
+    planted = Adapter(context, emptier, context.cache / "preferences").comparison
+    read = ("read rightly with it", planted.read), ("without it", planted.read_before)
+    rise = [float(heads["reward"].mean()) for heads in (planted.heads_before, planted.heads)]
+    about = f"a rater who likes emptiness; his reward {rise[0]:.2f} before, {rise[1]:.2f} after"
+    yield share_row("the alarm rings", np.array([planted.is_hacked]), goal=1.0, against=read, note=about)
+
+
+def _unreported(**status: Any) -> None:
+    """Progress that nobody watches."""
+
+
+def emptiness(pixels: np.ndarray) -> np.ndarray:
+    """(N,) the transparent share of premultiplied uint8 (N, H, W, 4)."""
+    return 1 - pixels[..., 3].astype(float).mean((1, 2)) / 255
+
+
+class Adapter:
+    """What is learned from a reward, and drawings of the test's prompts by the fast variant with it and without it."""
+
+    def __init__(self, context: Context, reward: Reward, cache: Path) -> None:
+        self.context, self.reward = context, reward
+        names, self.test = prompts()
+        self.names = names[:LEARNED]
+        parts = context.parts.digests(StickerGenerator.parts)
+        key = hashlib.sha256(f"{reward.weights.tobytes()!r} {self.names} {MINUTES} {parts}".encode()).hexdigest()[:16]
+        self.folder = cache / key
+        self.pipeline = StickerPipeline.assemble(context.parts.root)
+
+    @cached_property
+    def minutes(self) -> float:
+        """How long it took, candidates and encoding included; trained where that is not known."""
+        took = self.folder / "minutes"
+        if not took.is_file():
+            started = time.monotonic()
+            track = self.context.track(range(len(self.names)), "candidates")
+            pixels = np.concatenate([preference.draw(self.pipeline, self.names[number], number) for number in track])
+            drawn = preference.judged(self.pipeline, self.reward, self.names, pixels)
+            trained = preference.preference_trainer(
+                drawn, self.pipeline, self.reward, self.folder, MINUTES, MINUTES, _unreported, self.context.parts.root
+            )
+            trained.run()
+            took.write_text(f"{(time.monotonic() - started) / 60:.2f}\n", encoding="utf-8")
+        return float(took.read_text(encoding="utf-8"))
+
+    @cached_property
+    def comparison(self) -> preference.Comparison:
+        self.minutes  # noqa: B018 - trains it
+        changed = self.pipeline.with_adapters([(load_adapter(self.folder / "export"), 1.0)], of_style=False)
+        return preference.compared(self.pipeline, changed, self.reward, self.test, SEED)
+
+    def rows(self, rater: SimulatedRater) -> Iterator[Row]:
+        """Whether the rater prefers its drawings, and whether they still show what was said."""
+        origin: Any = {"seeds": f"noise {SEED}, {SEED + 1}, ...", "parts": StickerGenerator.parts}
+        shown = self.comparison
+        before, after = rater.utility(shown.pixels_before), rater.utility(shown.pixels)
+        wins = (after > before) + 0.5 * (after == before)
+        about = "simulated rater without noise, ties halved"
+        yield share_row("preferred to the base's picture", wins, goal=ADAPTER_GOAL, note=about, **origin)
+        named = [judged(self.context.parts.judge, pixels, self.test) for pixels in (shown.pixels, shown.pixels_before)]
+        beside = (("base", float(named[1].mean())), ("chance", 1 / len(self.test)))
+        yield share_row(f"named among {len(self.test)} by the judge", named[0], against=beside, **origin)
+        base = (("base", shown.read_before),)
+        yield Row("read rightly by the detector", shown.read, len(self.test), against=base, **origin)
+        yield share_row("no alarm", np.array([not shown.is_hacked]), goal=1.0)
+        yield Row("minutes to learn it", self.minutes, 1, unit="min", goal=LONGEST, lower_is_better=True)
 
 
 class Pictures:

@@ -5,8 +5,9 @@ What is stored are A and B, under the names of `diffusers` and `peft`; to draw, 
 
 Two parts are such changes, each with the digest of the generator that it changes: "release" (`models.train.image`)
 teaches it the pictures of all splits, for users; "fast" (`models.train.fast`) makes of it the fast variant, four steps
-without guidance instead of sixteen with it. An adapter is what a user taught it (`models.train.style`): a folder as
-`peft` writes it. It is added to generator and fast variant alike, as LCM-LoRA (arXiv 2311.05556) adds styles.
+without guidance instead of sixteen with it. An adapter is what a user taught it, a style (`models.train.style`) or
+what is preferred (`models.train.preference`): a folder as `peft` writes it. It is added to generator and fast variant
+alike, as LCM-LoRA (arXiv 2311.05556) adds styles.
 
 Shapes: W (out, in), A (rank, in), B (out, rank).
 """
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -42,6 +44,7 @@ FILE = "pytorch_lora_weights.safetensors"  # as diffusers calls such a file
 DOWN, UP = "lora_A.weight", "lora_B.weight"
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"  # as peft calls them
 PEFT = "base_model.model."  # before the names of layers in an adapter
+LEARNED, STYLE = "studio128.learned", "style"  # an entry of an adapter's header; without it, it is a style
 
 
 class LowRank(nn.Module):
@@ -148,9 +151,9 @@ def load_fast(dit: DiT, root: Path | None = None) -> DiT | None:
 # --- Adapters ---------------------------------------------------------------------------------------------------------
 
 
-def save_adapter(network: nn.Module, folder: Path, base: str) -> None:
+def save_adapter(network: nn.Module, folder: Path, base: str, learned: str = STYLE) -> None:
     """Write the changes of a network that `attach` was at as an adapter of `peft`, in bf16. `base` names the network
-    without them."""
+    without them; `learned` says what they are."""
     from peft import LoraConfig
 
     tensors = {PEFT + name: tensor.to(torch.bfloat16).contiguous() for name, tensor in changes(network).items()}
@@ -162,7 +165,7 @@ def save_adapter(network: nn.Module, folder: Path, base: str) -> None:
         base_model_name_or_path=base, inference_mode=True,
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / ADAPTER, {"format": "pt", "modelspec.architecture": "studio128/lora"})
+    save_file(tensors, folder / ADAPTER, {"format": "pt", "modelspec.architecture": "studio128/lora", LEARNED: learned})
     config.target_modules = sorted(layers)  # the library has a set here, whose order differs between processes
     (folder / ADAPTER_CONFIG).write_text(
         json.dumps(config.to_dict(), indent=2, default=sorted) + "\n", encoding="utf-8"
@@ -172,6 +175,12 @@ def save_adapter(network: nn.Module, folder: Path, base: str) -> None:
 def adapter_base(folder: Path) -> str:
     """What an adapter says that it belongs to."""
     return str(read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path", ""))
+
+
+def is_style(folder: Path) -> bool:
+    """Whether an adapter decides what drawings look like."""
+    with safe_open(folder / ADAPTER, "pt") as file:
+        return (file.metadata() or {}).get(LEARNED, STYLE) == STYLE
 
 
 def load_adapter(folder: Path) -> dict[str, Tensor]:

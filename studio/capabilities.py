@@ -100,6 +100,7 @@ class Capabilities(Frozen):
     needs: tuple[str, ...] = ()  # fields that must be set
     memory: bool = False  # whether --memory decides how it is kept
     loras: bool | None = None  # whether it draws with those that prompts name; None: such marks are words to it
+    base: str = ""  # digest of the generator that adapters change
     controls: bool = False  # whether it takes --control, with a network that reads that picture
     control_strength: Range = Range(least=0, most=2, usual=1)
     pictures: bool = True  # takes --like and --mix

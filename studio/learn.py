@@ -7,16 +7,20 @@ not at all, and is drawn with where a prompt names it: `a cat <lora:NAME>`.
 """
 
 import contextlib
+import functools
 import json
 import os
 import re
 import shutil
+import subprocess
+import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 import numpy as np
@@ -25,7 +29,7 @@ import yaml
 
 from models.data.pixels import fit, without_ground
 from models.messages import Message, Refused
-from studio import loras
+from studio import loras, settings
 from studio.backends.base import open_backend, run
 from studio.clips import picture_of
 from studio.files import PART, make_folder, ready_folder, sha256, why, write_whole
@@ -33,18 +37,21 @@ from studio.media import Artifact
 from studio.planner import resolve
 from studio.requests import make_request
 
+if TYPE_CHECKING:
+    from models.train.style import StyleTrainer
+
 FOLDER, STATUS, CARD = "learning", "status.json", "README.md"
-EXAMPLES = "examples.json"  # of a run: {digest, pictures: [{file, sha256, caption}]}
+EXAMPLES = "examples.json"  # of a run: {digest, pictures: [{file, sha256, caption}], ...}
 LEAST, MOST = 5, 50  # pictures
 MINUTES = 4.0
 CHECKPOINT = 1.0  # minutes between two sheets
 NAME = re.compile(r"\w[\w .-]{0,39}")  # of an adapter: a folder, and a word between the marks of a prompt
-RUNNING = ("waiting", "preparing", "training")
+RUNNING = ("waiting", "preparing", "drawing", "training")
 
 
 @dataclass(frozen=True)
 class Status:
-    """Of a run: waiting for another, preparing, training, done, stopped, failed (with a message)."""
+    """Of a run: waiting for another, preparing, drawing, training, done, stopped, failed (with a message)."""
 
     state: str = "preparing"
     progress: float = 0.0  # of the training, 0 to 1
@@ -110,6 +117,33 @@ class TrainingRun:
         return (self.adapter / CARD).is_file()
 
     @property
+    def is_of_ratings(self) -> bool:
+        """Whether it learns from ratings (`studio.preferences`), and not from pictures."""
+        return self.name == loras.PREFERENCES
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether what it learns from is there, and it has not come to its end."""
+        has_source = self.is_of_ratings or self.uploads.is_dir()
+        return has_source and self.status is not None and self.status.state in ("stopped", "failed")
+
+    def begin(self, minutes: float) -> None:
+        """Begin the training in another process, or go on with it. Refused where it is going on."""
+        check_free(self.root, self.name)
+        self.report(state="waiting", progress=0.0, message="", minutes=minutes)
+        self.report(pid=self.process("--minutes", f"{minutes:g}").pid)
+
+    def process(self, *options: str) -> subprocess.Popen[bytes]:
+        """`studio learn` of this run's source, with its messages in `log.txt`."""
+        source = [self.name] if self.is_of_ratings else [str(self.uploads), "--word", self.name]
+        command = [sys.executable, "-m", "studio", "learn", *source, "--home", str(self.root)]
+        with (self.folder / "log.txt").open("wb") as log:
+            files: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": log}
+            process = subprocess.Popen([*command, *options], start_new_session=True, **files)
+        threading.Thread(target=process.wait, daemon=True).start()  # no zombie is left
+        return process
+
+    @property
     def uploads(self) -> Path:
         """Pictures that the page was given, with their captions."""
         return self.folder / "pictures"
@@ -166,12 +200,38 @@ def described(pictures: Sequence[Picture]) -> list[Picture]:
 
 
 def check_name(root: Path, name: str) -> None:
-    """Refused where an adapter can't be called so, or another run trains it now."""
+    """Refused where what pictures show can't be called so, or another run trains it now."""
+    if name == loras.PREFERENCES:
+        raise Refused("learn.reserved", name=name)
+    check_free(root, name)
+
+
+def check_free(root: Path, name: str) -> None:
+    """Refused where no adapter can be called so, or another run trains it now."""
     if not NAME.fullmatch(name) or name.endswith((" ", ".")):
         raise Refused("learn.name", name=name)
     training = TrainingRun(root, name).status
     if training and training.is_running and training.pid != os.getpid():
         raise Refused("learn.running", name=name)
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What a run learns from.
+
+    Attributes:
+        digest: of all of it: a run of another digest begins anew.
+        facts: what the card lists, `pictures` among them.
+        about: what the card says.
+        trainer: of a folder, minutes, minutes between two sheets, and what gets the progress.
+        check: called with the trainer at the end; Refused where what was learned is not to be used.
+    """
+
+    digest: str
+    facts: Mapping[str, Any]
+    about: Message
+    trainer: Callable[[Path, float, float, Callable[..., None]], "StyleTrainer"]
+    check: Callable[["StyleTrainer"], None] = lambda trainer: None
 
 
 def learn(
@@ -182,10 +242,22 @@ def learn(
     report: Callable[[Status], None] = lambda status: None,
     weights: Path | None = None,
 ) -> Path:
-    """Train the adapter `name` in this process -> its folder. Ctrl-C and SIGTERM stop it, and what was learned so far
-    is there. With the pictures and captions of an earlier run that goes on; with others it begins anew. Refused where
-    the weights under `weights` (None: the shipped ones) are missing, the disk is full or the name is taken."""
+    """Train the adapter `name` from pictures, as `train`, by the weights under `weights` (None: the shipped ones)."""
     check_name(root, name)
+    return train(root, name, lambda run, note: _of_pictures(name, described(pictures), weights), minutes, report)
+
+
+def train(
+    root: Path,
+    name: str,
+    prepare: Callable[[TrainingRun, Callable[..., None]], TrainingSet],
+    minutes: float,
+    report: Callable[[Status], None] = lambda status: None,
+) -> Path:
+    """Train the adapter `name` in this process -> its folder. Ctrl-C and SIGTERM stop it, and what was learned so far
+    is there. With the training set of an earlier run that goes on; with another it begins anew. `prepare` gets the run,
+    and what notes its progress. Refused where the weights are missing, the disk is full or the name is taken."""
+    check_free(root, name)
     training = TrainingRun(root, name)
     if not 0 < minutes <= 24 * 60:
         raise Refused("learn.minutes", minutes=f"{minutes:g}")
@@ -199,7 +271,7 @@ def learn(
         note(state="waiting", progress=0.0, seconds=0.0, message="", minutes=minutes)
         with filelock.FileLock(root / FOLDER / ".lock"):
             note(state="preparing")
-            finished = _trained(training, described(pictures), minutes, note, weights)
+            finished = _trained(training, prepare(training, note), minutes, note)
             note(state="done" if finished else "stopped")
     except KeyboardInterrupt:
         note(state="stopped")
@@ -213,25 +285,34 @@ def learn(
     return training.adapter
 
 
-def _trained(
-    training: TrainingRun, pictures: Sequence[Picture], minutes: float, note: Callable[..., None], weights: Path | None
-) -> bool:
-    """Whether it trained to its end, and was not stopped."""
+def _of_pictures(name: str, pictures: Sequence[Picture], weights: Path | None) -> TrainingSet:
     from models.train import style
-    from models.train.checkpoint import STATE
 
     examples = [style.Example(picture.path.stem, picture.pixels, picture.caption) for picture in pictures]
     world = style.examples_world(examples)
-    if not _same(training, world.digest):
+    rows = [{"file": one.path.name, "sha256": sha256(one.path), "caption": one.caption} for one in pictures]
+    about = Message("learn.card", {"name": name, "count": len(pictures)})
+    return TrainingSet(
+        world.digest, {"pictures": rows}, about, functools.partial(style.style_trainer, world, root=weights)
+    )
+
+
+def _trained(training: TrainingRun, given: TrainingSet, minutes: float, note: Callable[..., None]) -> bool:
+    """Whether it trained to its end, and was not stopped."""
+    from models.train.checkpoint import STATE
+
+    if not _same(training, given.digest):
         for old in [*training.folder.glob("sheet-*.png"), *training.folder.glob("*.safetensors")]:
             old.unlink()
         (training.folder / "stats.jsonl").unlink(missing_ok=True)
-        _store(training, pictures, world.digest)
-    trainer = style.style_trainer(world, training.folder, minutes, CHECKPOINT, note, weights)
+        content = json.dumps({"digest": given.digest, **given.facts}, ensure_ascii=False, indent=1)
+        write_whole(training.folder / EXAMPLES, content.encode(), "--home")
+    trainer = given.trainer(training.folder, minutes, CHECKPOINT, note)
     if (training.folder / STATE).exists():
         trainer.resume()
     trainer.run()
-    _publish(training, pictures, trainer.state.step, trainer.state.seconds)
+    given.check(trainer)
+    _publish(training, given, trainer.state.step, trainer.state.seconds)
     return trainer.length.progress(trainer.state.step, trainer.state.seconds) >= 1
 
 
@@ -243,30 +324,22 @@ def _same(training: TrainingRun, digest: str) -> bool:
         return False
 
 
-def _store(training: TrainingRun, pictures: Sequence[Picture], digest: str) -> None:
-    rows = [{"file": one.path.name, "sha256": sha256(one.path), "caption": one.caption} for one in pictures]
-    content = {"digest": digest, "pictures": rows}
-    write_whole(training.folder / EXAMPLES, json.dumps(content, ensure_ascii=False, indent=1).encode(), "--home")
-
-
 # --- Adapters ---------------------------------------------------------------------------------------------------------
 
 
-def _publish(training: TrainingRun, pictures: Sequence[Picture], steps: int, seconds: float) -> None:
+def _publish(training: TrainingRun, given: TrainingSet, steps: int, seconds: float) -> None:
     """Put what was learned so far, with its card, into the folder of LoRAs, in place of an earlier one."""
     from models.lora import adapter_base
 
     learned, folder = training.folder / "export", training.adapter
     card = {
         "library_name": "peft", "tags": ["studio128", "lora"], "base_model": adapter_base(learned),
-        "word": training.name, "steps": steps, "minutes": round(seconds / 60, 1),
-        "pictures": [{"file": one.path.name, "sha256": sha256(one.path), "caption": one.caption} for one in pictures],
+        "word": training.name, "steps": steps, "minutes": round(seconds / 60, 1), **given.facts,
     }  # fmt: skip
     part = folder.with_name(f"{PART}{os.getpid()}-{uuid.uuid4().hex}")
     shutil.copytree(learned, part)
     front = yaml.safe_dump(card, allow_unicode=True, sort_keys=False)
-    text = Message("learn.card", {"name": training.name, "count": len(pictures)}).text()
-    (part / CARD).write_text(f"---\n{front}---\n\n{text}\n", encoding="utf-8")
+    (part / CARD).write_text(f"---\n{front}---\n\n{given.about.text()}\n", encoding="utf-8")
     if training.sheet:
         shutil.copy(training.sheet, part / "sheet.png")
     shutil.rmtree(folder, ignore_errors=True)
@@ -285,7 +358,17 @@ class Adapter:
         """Plain values, as `--json` prints them."""
         size = sum(file.stat().st_size for file in self.path.iterdir())
         facts = {key: self.card.get(key) for key in ("base_model", "steps", "minutes")}
-        return {"name": self.name, "path": str(self.path), "bytes": size, **facts, "pictures": self.card["pictures"]}
+        learned = {key: self.card[key] for key in ("pictures", "pairs") if key in self.card}
+        return {"name": self.name, "path": str(self.path), "bytes": size, **facts, **learned}
+
+    @property
+    def source(self) -> Message:
+        """What it was learned from, and for how long."""
+        pairs, pictures = self.card.get("pairs"), len(self.card["pictures"])
+        minutes = {"minutes": self.card.get("minutes")}
+        if pairs is None:
+            return Message("learn.from", {"count": pictures, **minutes})
+        return Message("learn.from_pairs", {"count": pairs, **minutes})
 
 
 def adapters(root: Path) -> Iterator[Adapter]:
@@ -307,8 +390,10 @@ def adapter_named(root: Path, name: str) -> Adapter:
 
 def remove(root: Path, name: str) -> None:
     """Delete an adapter and its run. Refused where there is neither of that name, or it is trained now."""
-    check_name(root, name)
+    check_free(root, name)
     training = TrainingRun(root, name)
+    if name == loras.PREFERENCES:
+        settings.choose(root, preferences=None)
     if training.status is None or training.is_learned:
         shutil.rmtree(adapter_named(root, name).path)
     shutil.rmtree(training.folder, ignore_errors=True)

@@ -11,6 +11,7 @@ from studio.files import sha256
 from studio.requests import Lora
 
 FOLDER = "loras"  # in the home
+PREFERENCES = "preferences"  # the adapter that is learned from ratings
 MOST = 10.0  # of a weight
 _TAG = re.compile(r"\s*<lora:([^:<>]+)(?::([^:<>]*))?(?::[^<>]*)?>")
 
@@ -24,6 +25,13 @@ def marked(prompt: str, name: str, weight: float) -> str:
     """The prompt with a LoRA at a weight, which replaces its earlier mark; without it at weight 0."""
     others = _TAG.sub(lambda tag: "" if tag[1].strip() == name else tag[0], prompt).strip()
     return f"{others} <lora:{name}:{weight:g}>".strip() if weight else others
+
+
+def preferred(prompt: str, base: str) -> str:
+    """The prompt with the mark of PREFERENCES, where that is in use for the generator of digest `base`; unchanged where
+    it names a weight of its own, 0 too."""
+    in_use = bool(base) and settings.preferences() == base and (settings.home() / FOLDER / PREFERENCES).is_dir()
+    return marked(prompt, PREFERENCES, 1.0) if in_use and PREFERENCES not in named(prompt) else prompt
 
 
 def named(prompt: str) -> dict[str, float]:

@@ -27,7 +27,6 @@ from studio.requests import (
     ClipRequest,
     EnlargeRequest,
     ImageRequest,
-    Lora,
     MediaRequest,
     Picture,
     Request,
@@ -141,7 +140,7 @@ def _image(request: ImageRequest, can: Capabilities) -> ImageRequest | EnlargeRe
         return _enlarge(_only_enlarged(request, can), can)
     request = request.model_copy(update=_edit(request, can))
     fixed = {"style": can.style(request.style), **_sampling(request, can), **_within(request, can, "count")}
-    fixed["loras"] = _loras(request, can)
+    fixed |= _loras(request, can)
     fixed |= _control(request, can)
     if request.shape is not None and request.shape not in can.shapes:
         raise Refused("model.shape", shapes=list(can.shapes), shape=request.shape)
@@ -176,10 +175,15 @@ def _check_fields(request: MediaRequest, can: Capabilities) -> None:
             raise Refused("model.needs", model=can.title, name=name)
 
 
-def _loras(request: ImageRequest | ClipRequest, can: Capabilities) -> tuple[Lora, ...] | None:
+def _loras(request: ImageRequest | ClipRequest, can: Capabilities) -> dict[str, Any]:
+    """The prompt with all that it draws with, and what the files of that hold."""
     if can.loras is False and loras.named(request.prompt):
         raise Refused("model.lacks", model=can.title, name="lora")
-    return (can.loras and loras.resolved(request.prompt)) or None
+    if not can.loras:
+        return {"loras": None}
+    is_drawn = request.task == "image" or request.image is None
+    prompt = loras.preferred(request.prompt, can.base) if is_drawn else request.prompt
+    return {"prompt": prompt, "loras": loras.resolved(prompt) or None}
 
 
 def _control(request: ImageRequest, can: Capabilities) -> dict[str, Any]:
@@ -253,7 +257,7 @@ def _mask(mask: Picture | None, image: Picture) -> Picture | None:
 def _clip(request: ClipRequest, can: Capabilities) -> ClipRequest:
     fixed = {"style": can.style(request.style), "shape": 1, "video": can.video or None, **_sampling(request, can)}
     _check_fields(request, can)
-    fixed |= {"loras": _loras(request, can), "size": None if request.size == can.size else request.size}
+    fixed |= {**_loras(request, can), "size": None if request.size == can.size else request.size}
     if fixed["size"] and not can.sides:  # what enlarges pictures does not enlarge clips
         raise Refused("model.size", sizes=can.size, size=request.size, why="")
     if fixed["size"]:

@@ -95,6 +95,11 @@ def ranker() -> str:
     return str(chosen(home()).get("ranker", ""))
 
 
+def preferences() -> str:
+    """The digest of the generator that draws with what was learned from ratings; "" where none does."""
+    return str(chosen(home()).get("preferences", ""))
+
+
 def rewards(root: Path | None = None) -> Path:
     """Where rewards are that were learned from ratings."""
     return (root or home()) / "rewards"

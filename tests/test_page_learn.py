@@ -27,11 +27,11 @@ def handlers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LearnHandlers:
     idle = [sys.executable, "-c", "import time; time.sleep(60)"]
     commands: list[list[str]] = []
 
-    def run(folder: Path, word: str, *options: str) -> subprocess.Popen[bytes]:
-        commands.append([str(folder), word, *options])
+    def run(run: learn.TrainingRun, *options: str) -> subprocess.Popen[bytes]:
+        commands.append([str(run.uploads), run.name, *options])
         return subprocess.Popen(idle)
 
-    monkeypatch.setattr(handlers, "_run", run)
+    monkeypatch.setattr(learn.TrainingRun, "process", run)
     monkeypatch.setattr(handlers, "commands", commands, raising=False)
     return handlers
 
@@ -85,6 +85,20 @@ def test_what_will_not_do_is_said_and_nothing_begins(handlers: LearnHandlers) ->
     assert not handlers.commands and not learn.runs(handlers.root)  # type: ignore[attr-defined]
     with spoken("zh"):
         assert "太少了" in handlers.begin(files[:2], "", "ink", 2)[0] and "还没有学过什么" in handlers.show()[0]
+
+
+def test_preferences_go_on_without_pictures_and_say_how_to_avoid_them(handlers: LearnHandlers) -> None:
+    run = learn.TrainingRun(handlers.root, "preferences")
+    run.report(state="stopped", minutes=8.0)
+    run.adapter.mkdir(parents=True)
+    (run.adapter / learn.CARD).write_text("card")
+    shown = handlers.show()[0]
+    assert "&lt;lora:preferences:0&gt;" in shown and 'data-own="resume"' in shown
+    handlers.press(pressed(own="resume", run="preferences"))
+    assert handlers.commands[0][1:] == ["preferences", "--minutes", "8"]  # type: ignore[attr-defined]
+    assert run.status is not None
+    os.kill(run.status.pid, 9)
+    assert "learned from ratings" in handlers.begin(uploads(handlers), "", "preferences", 2)[0]
 
 
 def test_a_sheet_is_that_of_its_run_alone(handlers: LearnHandlers) -> None:

@@ -15,7 +15,9 @@ from PIL import Image, PngImagePlugin
 from queue_kit import Entry, keep
 from series_kit import spoken
 
+from studio import settings
 from studio.home import Home
+from studio.learn import TrainingRun
 from studio.page.context import PageContext
 from studio.page.routes import router as page_router
 from studio.page.tabs.rate import OPEN_PAIRS, RateHandlers, handlers_of, router
@@ -90,6 +92,33 @@ def test_an_answer_counts_once_and_is_of_the_picture_on_that_side(handlers: Rate
 def test_words_from_outside_stay_words(handlers: RateHandlers) -> None:
     fill(handlers.context.studio.store, HOSTILE[0], 2)
     assert stays_text(handlers.show(), HOSTILE[0])
+
+
+def test_the_generator_is_trained_in_the_learn_tab_and_one_press_stops_its_use(
+    handlers: RateHandlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = list[tuple[str, ...]]()
+
+    def process(run: TrainingRun, *options: str) -> SimpleNamespace:
+        begun.append((run.name, *options))
+        return SimpleNamespace(pid=1)
+
+    monkeypatch.setattr(TrainingRun, "process", process)
+    assert "nothing to learn from yet" in handlers.press(pressed(own="teach"))[0] and not begun
+    monkeypatch.setattr(handlers.ratings, "learn", lambda: None)
+    assert handlers.press(pressed(own="teach"))[1]["selected"] == "learn" and begun == [
+        ("preferences", "--minutes", "8")
+    ]
+    assert "being learned now" in handlers.press(pressed(own="teach"))[0]
+    settings.choose(handlers.context.studio.home, preferences="base")
+    assert "drawn as you prefer" in handlers.show()
+    assert "not used any more" in handlers.press(pressed(own="stop"))[0]
+    assert not settings.chosen(handlers.context.studio.home)
+
+
+def test_a_prompt_is_shown_without_its_marks(handlers: RateHandlers) -> None:
+    fill(handlers.context.studio.store, "a cat <lora:preferences:1>", 2)
+    assert "<b>a cat</b>" in handlers.show()
 
 
 def test_what_is_downloaded_is_better_than_what_is_not(handlers: RateHandlers) -> None:

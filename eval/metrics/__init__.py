@@ -50,5 +50,6 @@ METRICS = {
     "nouns": Metric("eval.metrics.space:noun_rows", ("parser",)),
     "ratings": Metric("eval.rate:rating_rows"),
     "preference": Metric("eval.preference:preference_rows", ("image", "fast", "embeddings")),
+    "adapter": Metric("eval.preference:adapter_rows", ("image", "fast", "embeddings"), final=True),
     "style": Metric("eval.style:style_rows", ("image",), final=True),
 }

@@ -200,8 +200,8 @@ class ImagePipeline(ConditionEncoder):
             align(network)
         self.parser: PromptParser | None = None  # names the references; without it, prompts are read as they are
         self.reader: DrawingReader | None = None  # without it, nothing is drawn again
-        # With a user's adapter: its pictures decide what drawings look like, so references guide no step, and what is
-        # read as another thing is not drawn again from one.
+        # With an adapter of a style: its pictures decide what drawings look like, so references guide no step, and what
+        # is read as another thing is not drawn again from one.
         self.is_adapted = False
 
     @classmethod
@@ -219,12 +219,13 @@ class ImagePipeline(ConditionEncoder):
         pipeline.reader = DrawingReader.load(pipeline.embedder, pipeline.parser.concepts, references, root)
         return pipeline
 
-    def with_adapters(self, adapters: Sequence[tuple[dict[str, Tensor], float]]) -> Self:
-        """The pipeline with a user's adapters (`models.lora.load_adapter`), each at a weight. All parts but generator
-        and fast variant are shared with this one, which stays as it is. ValueError where an adapter does not fit."""
+    def with_adapters(self, adapters: Sequence[tuple[dict[str, Tensor], float]], *, of_style: bool = True) -> Self:
+        """The pipeline with a user's adapters (`models.lora.load_adapter`), each at a weight; `of_style` where one
+        of them is a style. All parts but generator and fast variant are shared with this one, which stays as it is.
+        ValueError where an adapter does not fit."""
         pipeline = copy.copy(self)
         pipeline.dit, pipeline.fast = (adapted(network, adapters) for network in (self.dit, self.fast))
-        pipeline.is_adapted = True
+        pipeline.is_adapted = of_style
         return pipeline
 
     @torch.no_grad()

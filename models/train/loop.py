@@ -58,6 +58,7 @@ class Task(Protocol):
 
     def after_step(self, model: nn.Module) -> None:
         """Called after each optimiser step, without gradients; nothing by default."""
+        return
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Figures on the validation split, which take seconds; called with the averaged weights."""

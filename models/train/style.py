@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from models.data.variety import mirrored
 from models.data.world import Picture, World
-from models.lora import GENERATOR, attach, load_generator, save_adapter
+from models.lora import GENERATOR, STYLE, attach, load_generator, save_adapter
 from models.pipelines.sticker import StickerPipeline
 from models.sampling.loop import Sampling
 from models.train.image import IMAGE_VECTOR, NO_VECTOR, TEXT_VECTOR, Encoded, ImageTask, Item, Mix, Samples, encode_all
@@ -56,8 +56,9 @@ def examples_world(examples: Sequence[Example]) -> World:
 class StyleTask(ImageTask):
     """Recipe "style"."""
 
-    rank = 16
+    rank, learned = 16, STYLE
     sampling = Sampling(steps=8)
+    copies = 2 * DRAFTS  # rows of a picture
     mix = Mix(drop_text=0.1, drop_vector=0.2, drop_draft=0.1, time_mean=0.0, time_std=1.3, draft_shift=0.0, high=0.0)
 
     def __init__(self, options: TaskOptions) -> None:
@@ -70,7 +71,7 @@ class StyleTask(ImageTask):
     def encoded(self) -> Encoded:
         """All pictures with their drafts, in memory."""
         with self._encoder() as reader:
-            encoded = encode_all(2 * DRAFTS * len(self.pictures), self.item, reader)
+            encoded = encode_all(self.copies * len(self.pictures), self.item, reader)
         return encoded.to(self.device)
 
     @property
@@ -89,13 +90,20 @@ class StyleTask(ImageTask):
     def item(self, row: int) -> Item:
         """A picture with one of its drafts; in odd rows both are mirrored."""
         view, row = divmod(row, len(self.pictures))
-        picture, (seed, turned) = self.pictures[row], divmod(view, 2)
-        pixels, prompt = self.world.pixels[picture.index], self._pipeline.parse(picture.names["en"])
-        (reference,) = self._pipeline.retrieved([prompt], [seed], [True])
-        draft = self._pipeline.references.drawing(reference) if reference and self._pipeline.references else None
+        seed, turned = divmod(view, 2)
+        item = self.drawn(self.pictures[row], seed)
         if turned:
-            pixels, draft = mirrored(pixels), None if draft is None else mirrored(draft)
-        return Item(pixels, [prompt.words or prompt.text], draft=draft)
+            draft = None if item.draft is None else mirrored(item.draft)
+            return item._replace(pixels=mirrored(item.pixels), draft=draft)
+        return item
+
+    def drawn(self, picture: Picture, seed: int) -> Item:
+        """A picture with the draft that a request with its caption and this seed is drawn from."""
+        pipeline = self.pipeline(self.model)
+        prompt, references = pipeline.parse(picture.names["en"]), pipeline.references
+        (reference,) = pipeline.retrieved([prompt], [seed], [True])
+        draft = references.drawing(reference) if reference and references else None
+        return Item(self.world.pixels[picture.index], [prompt.words or prompt.text], draft=draft)
 
     def draws(self, rng: np.random.Generator, count: int) -> Samples:
         mix, kind = self.mix, rng.random(count)
@@ -109,7 +117,7 @@ class StyleTask(ImageTask):
         return {"learned": self._held_out_loss(model, self.encoded, draft=True)}
 
     def export(self, model: nn.Module, folder: Path) -> None:
-        save_adapter(model, folder, weights_digest((GENERATOR,), self.options.parts))
+        save_adapter(model, folder, weights_digest((GENERATOR,), self.options.parts), self.learned)
 
 
 class StyleTrainer(Trainer):

@@ -70,6 +70,7 @@ DETECTOR = "detector"  # models.detector.PART; optional
 CAPTIONER = ("captioner", DETECTOR)  # PART of models.pipelines.caption and models.detector; optional
 DESCRIBED = (1, 16)  # SHAPES of models.pipelines.caption, whose module imports torch
 UPSCALER, SCALE = "upscaler", 4  # models.upscaler.PART and SCALE; optional
+GENERATOR = "dit"  # models.lora.GENERATOR, which adapters change
 RELEASE = "release"  # changes of the generator by pictures of all splits; optional
 ADAPTED = 4  # pipelines with adapters that stay in memory
 VARIANT = "fast"  # draws with few steps, alone or the last ones; optional
@@ -157,6 +158,7 @@ class Embedded(Backend):
             edits=True,
             rewards=True,
             loras=True,
+            base=_optional(GENERATOR, self.root),
         )
 
     def digest(self) -> str:
@@ -413,16 +415,18 @@ class Embedded(Backend):
         if not wanted:
             return self._loaded()
         if wanted not in self._adapted:
-            adapters = [(self._adapter(lora), lora.weight) for lora in wanted]
+            adapters = [self._adapter(lora) for lora in wanted]
+            weighted = [(tensors, lora.weight) for (tensors, _), lora in zip(adapters, wanted, strict=True)]
             try:
-                pipeline = self._loaded().with_adapters(adapters)
+                pipeline = self._loaded().with_adapters(weighted, of_style=any(is_style for _, is_style in adapters))
             except ValueError as error:
                 raise Refused("lora.no_fit", path=wanted[0].name, problem=str(error)) from error
             self._adapted = {**dict(list(self._adapted.items())[1 - ADAPTED :]), wanted: pipeline}
         return self._adapted[wanted]
 
-    def _adapter(self, lora: Lora) -> dict[str, "Tensor"]:
-        from models.lora import ADAPTER, GENERATOR, adapter_base, load_adapter
+    def _adapter(self, lora: Lora) -> tuple[dict[str, "Tensor"], bool]:
+        """Its changes, and whether it is a style."""
+        from models.lora import ADAPTER, adapter_base, is_style, load_adapter
 
         path = loras.unchanged(lora)
         if path.name != ADAPTER:
@@ -430,7 +434,7 @@ class Embedded(Backend):
         if adapter_base(path.parent) != weights_digest((GENERATOR,), self.root):
             raise Refused("lora.other_base", name=lora.name, path=str(path.parent))
         try:
-            return load_adapter(path.parent)
+            return load_adapter(path.parent), is_style(path.parent)
         except (ValueError, OSError, KeyError) as error:
             raise Refused("lora.no_fit", path=str(path), problem=str(error)) from error
 

@@ -1,31 +1,40 @@
 """`studio learn` and `studio adapters`: a style or a thing learned from pictures, and what was learned."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from models.messages import Message, Refused
-from studio import inputs
+from studio import inputs, preferences
 from studio import learn as learning
 from studio.cli.base import FILE, HOME, Common, command, leave, warn
 from studio.cli.generate import readings
 from studio.files import write_whole
 from studio.foreground import STOPPED, bar_on_stderr
+from studio.loras import PREFERENCES
+from studio.preferences import MINUTES
 
 
 @command(*HOME)
-@click.argument("files", nargs=-1, required=True, type=FILE, metavar="DIR|FILE...")
-@click.option("--word", required=True, metavar="NAME", help="What to call it: prompts say <lora:NAME>.")
-@click.option("--minutes", type=float, default=learning.MINUTES, show_default=True, help="How long to train.")
+@click.argument("files", nargs=-1, required=True, type=FILE, metavar="DIR|FILE...|preferences")
+@click.option("--word", metavar="NAME", help="What to call it: prompts say <lora:NAME>.")
+@click.option("--minutes", type=float, help=f"How long to train; {learning.MINUTES:g}, of preferences {MINUTES:g}.")
 @click.option("--captions", is_flag=True, help="Only write a text file beside each picture, to be edited.")
-def learn(common: Common, files: Sequence[Path], word: str, minutes: float, captions: bool) -> None:
-    """Learn a style, or a thing, from 5 to 50 pictures, on this machine.
+def learn(common: Common, files: Sequence[Path], word: str | None, minutes: float | None, captions: bool) -> None:
+    """Learn a style, or a thing, from 5 to 50 pictures, on this machine; or, without --word, what the ratings of the
+    Rate tab prefer.
 
     What a picture shows is said by the text file beside it (cat.txt beside cat.png), else by the captioner. Stopped
     with Ctrl-C, what was learned so far is there; the same command goes on.
     """
+    given = minutes if minutes is not None else MINUTES if word is None else learning.MINUTES
+    if word is None:
+        if [str(file) for file in files] != [PREFERENCES]:
+            raise Refused("learn.no_word")
+        _learn(common, PREFERENCES, lambda show: preferences.learn(common.root, given, show))
+        return
     pictures = learning.read_pictures(
         [path for file in files for path in (inputs.pictures_in(file) if file.is_dir() else [file])]
     )
@@ -38,6 +47,11 @@ def learn(common: Common, files: Sequence[Path], word: str, minutes: float, capt
         return
     if known := [part["text"] for reading in readings([word], "embedded") for part in _drawn(reading)]:
         warn(Message("learn.known_word", {"name": word, "words": known}))
+    _learn(common, word, lambda show: learning.learn(common.root, word, pictures, given, show))
+
+
+def _learn(common: Common, name: str, train: Callable[[Callable[[learning.Status], None]], Path]) -> None:
+    """Train with a bar, and print what was learned."""
     with bar_on_stderr() as bar:
         task = bar.add_task("", total=1.0)
 
@@ -45,20 +59,16 @@ def learn(common: Common, files: Sequence[Path], word: str, minutes: float, capt
             bar.update(task, completed=status.progress, description=str(status.sentence))
 
         try:
-            folder = learning.learn(common.root, word, pictures, minutes, show)
+            folder = train(show)
         except KeyboardInterrupt:
             leave(STOPPED)
-    row = learning.adapter_named(common.root, word).as_dict()
-    common.print_document(row, str(Message("learn.learned", {"name": word, "path": str(folder)})))
+    about = "learn.preferred" if name == PREFERENCES else "learn.learned"
+    row = learning.adapter_named(common.root, name).as_dict()
+    common.print_document(row, str(Message(about, {"name": name, "path": str(folder)})))
 
 
 def _drawn(reading: Any) -> list[dict[str, str]]:
     return [{"text": part.text} for part in reading.parts if part.state == "drawn"]
-
-
-def _adapter_line(row: dict[str, Any]) -> str:
-    count = Message("learn.from", {"count": len(row["pictures"]), "minutes": row["minutes"]})
-    return f"{row['name']}\t{count}\t{row['path']}"
 
 
 def _caption_line(row: dict[str, str]) -> str:
@@ -71,10 +81,9 @@ def _caption_line(row: dict[str, str]) -> str:
 def adapters(common: Common, do: str, names: Sequence[str]) -> None:
     """List what was learned; export NAME: copy it into --out DIR, a folder that peft loads; remove NAME: delete it."""
     if do == "list":
-        rows = [adapter.as_dict() for adapter in learning.adapters(common.root)]
-        common.print_rows(
-            rows, lambda row: f"{row['name']}\t{len(row['pictures'])}\t{row['minutes']} min\t{row['path']}"
-        )
+        there = {adapter.name: adapter for adapter in learning.adapters(common.root)}
+        rows = [adapter.as_dict() for adapter in there.values()]
+        common.print_rows(rows, lambda row: f"{row['name']}\t{there[row['name']].source}\t{row['path']}")
         return
     if not names:
         raise Refused("learn.which", do=do)

@@ -1,11 +1,9 @@
-"""The Learn tab: a style or a thing from a person's pictures. `studio learn` does the work, in a process of its own."""
+"""The Learn tab: a style or a thing from a person's pictures, and trainings, also those from ratings. `studio learn`
+does the work, in a process of its own."""
 
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +37,7 @@ class LearnHandlers:
         """The lines with the captioner's where they are empty, and a notice."""
         try:
             folder = self._stored(paths, captions, word)
-            self._run(folder, word, "--captions").wait()
+            learning.TrainingRun(self.root, word).process("--captions").wait()
         except Refused as refusal:
             return captions, render("parts.problem", refusal)
         files = sorted(path for path in folder.iterdir() if path.suffix != ".txt")
@@ -48,10 +46,10 @@ class LearnHandlers:
     def begin(self, paths: Sequence[str] | None, captions: str, word: str, minutes: float) -> tuple[str, str, Any]:
         """A notice, and the runs."""
         try:
-            folder = self._stored(paths, captions, word)
+            self._stored(paths, captions, word)
         except Refused as refusal:
             return render("parts.problem", refusal), *self.show()
-        self._train(learning.TrainingRun(self.root, word), folder, minutes)
+        learning.TrainingRun(self.root, word).begin(minutes)
         return render("parts.notice", "good", text("learn.begun", name=word)), *self.show()
 
     def show(self) -> Shown:
@@ -70,7 +68,7 @@ class LearnHandlers:
             if data.get("own") == "stop" and run.status.is_running:
                 os.kill(run.status.pid, signal.SIGINT)
             elif data.get("own") == "resume":
-                self._train(run, run.uploads, run.status.minutes)
+                run.begin(run.status.minutes)
             elif data.get("own") == "remove":
                 learning.remove(self.root, run.name)
                 notice = render("parts.notice", "good", text("learn.removed", name=run.name))
@@ -99,18 +97,6 @@ class LearnHandlers:
             if caption := lines.get(path.name, "").strip():
                 write_whole((folder / path.name).with_suffix(".txt"), f"{caption}\n".encode(), "--home")
         return folder
-
-    def _train(self, run: learning.TrainingRun, folder: Path, minutes: float) -> None:
-        run.report(state="waiting", progress=0.0, message="", minutes=minutes)
-        run.report(pid=self._run(folder, run.name, "--minutes", f"{minutes:g}").pid)
-
-    def _run(self, folder: Path, word: str, *options: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "studio", "learn", str(folder), "--word", word, "--home", str(self.root)]
-        with (folder.parent / "log.txt").open("wb") as log:
-            files: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": log}
-            process = subprocess.Popen([*command, *options], start_new_session=True, **files)
-        threading.Thread(target=process.wait, daemon=True).start()  # no zombie is left
-        return process
 
 
 def build(context: PageContext) -> None:

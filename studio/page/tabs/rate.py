@@ -17,7 +17,8 @@ from fastapi.responses import PlainTextResponse, Response
 
 from models.messages import Refused
 from models.ratings import Pair, blind_png
-from studio import settings
+from studio import learn as learning
+from studio import loras, preferences, settings
 from studio.page.context import PRESSED, QUIET, PageContext, pressed_data
 from studio.page.html import label, new_router, render, script, text
 from studio.page.routes import attachment
@@ -42,9 +43,10 @@ class RateHandlers:
         except Refused as refusal:  # a reward that was altered
             self.ratings.stop()
             pair, counts, problem = self.ratings.next(self._rng), self.ratings.counts(), refusal
-        ranked = bool(settings.chosen(self.context.studio.home).get("ranker"))
+        chosen = settings.chosen(self.context.studio.home)
+        use = "taught" if chosen.get("preferences") else "ranked" if chosen.get("ranker") else "not_ranked"
         token = self._keep(pair) if pair else ""
-        return render("rate.tab", token, pair.prompt if pair else "", counts, ranked, notice, problem)
+        return render("rate.tab", token, loras.words(pair.prompt) if pair else "", counts, use, notice, problem)
 
     def press(self, event: gr.EventData) -> tuple[Any, Any]:
         """A button or a key -> the next pair, and the tab to open."""
@@ -53,6 +55,9 @@ class RateHandlers:
         if action == "create":
             return gr.skip(), gr.update(selected="create")
         try:
+            if action == "teach":
+                self._teach()
+                return self.show(), gr.update(selected="learn")
             if action in self._actions:
                 return self.show(self._actions[action]()), gr.skip()
             with self._lock:
@@ -92,8 +97,14 @@ class RateHandlers:
         _, about = self.ratings.learn()
         return text("rate.learned", count=about["pairs"], share=f"{about['accuracy']:.0%}")
 
+    def _teach(self) -> None:
+        """Begin to train the generator."""
+        self.ratings.learn()  # refuses too few
+        learning.TrainingRun(self.context.studio.home, preferences.NAME).begin(preferences.MINUTES)
+
     def _stop(self) -> str:
         self.ratings.stop()
+        preferences.stop(self.context.studio.home)
         return text("rate.stopped")
 
 

@@ -1,0 +1,238 @@
+"""What an adapter learns preferences by, its training on tiny parts, and its use in prompts."""
+
+import math
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import sentence_of
+from queue_kit import ask_of
+from tiny_parts import awaken, give_variant, own_precision, save_tiny_parts, short_runs  # noqa: F401 - fixtures
+
+from models.lora import GENERATOR, attach, is_style, load_adapter, load_generator, save_adapter
+from models.pipelines.sticker import StickerPipeline
+from models.reward import Reward, features
+from models.train.loop import Length
+from models.train.preference import (
+    EACH,
+    Candidates,
+    Comparison,
+    PreferenceTask,
+    dpo_loss,
+    draw,
+    judged,
+    preference_trainer,
+    safe_share,
+)
+from models.weights import weights_digest
+from studio import learn, loras, preferences, settings
+from studio.backends.embedded import Embedded
+from studio.home import Home
+from studio.ratings import Ratings
+
+PROMPTS = ("a cat", "a red ball")
+
+
+def residuals(count: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(count, 8, 2, 2, generator=torch.Generator().manual_seed(seed))
+
+
+# --- Laws -------------------------------------------------------------------------------------------------------------
+
+
+def test_dpo_is_undecided_where_nothing_has_changed_and_falls_where_the_preferred_picture_gains() -> None:
+    share = torch.ones(2)
+    still, better, worse = (torch.tensor([change, change, 0.0, 0.0]) for change in (0.0, -1e-3, 1e-3))
+    assert math.isclose(float(dpo_loss(still, share)), math.log(2), rel_tol=1e-6)
+    assert dpo_loss(better, share) < math.log(2) < dpo_loss(worse, share)
+    changed = torch.zeros(4, requires_grad=True)
+    dpo_loss(changed, torch.tensor([1.0, 0.25])).backward()
+    assert changed.grad is not None
+    first, second, third, fourth = changed.grad.tolist()
+    assert first == second == -third and math.isclose(fourth, third / 4, rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [3.0, 0.5, -1.0, 0.0])
+@pytest.mark.parametrize("beside", [0.0, 1.0, 5.0])
+def test_the_rejected_picture_does_not_raise_the_error_of_the_preferred(factor: float, beside: float) -> None:
+    preferred = residuals(4)
+    rejected = factor * preferred + beside * residuals(4, seed=1)
+    share = safe_share(torch.cat([preferred, rejected]))
+    assert ((share >= 0) & (share <= 1)).all()
+    step = preferred - share[:, None, None, None] * rejected
+    assert ((preferred * step).flatten(1).sum(1) >= -1e-4).all()
+
+
+def test_pairs_are_of_one_prompt_the_better_first_and_an_insult_is_never_preferred() -> None:
+    reward = np.random.default_rng(0).standard_normal(2 * EACH)
+    reward[[1, 3, 4, 6, 7, 9]] = -np.inf  # of the first prompt three are left
+    drawn = Candidates(np.zeros((2 * EACH, 1, 1, 4), np.uint8), ["a"] * EACH + ["b"] * EACH, reward)
+    pairs = drawn.pairs
+    preferred, rejected = pairs.T
+    assert np.array_equal(preferred // EACH, rejected // EACH) and len(pairs) == 18
+    assert (reward[preferred] > reward[rejected]).all() and np.isfinite(reward[preferred]).all()
+    reward[0] = -np.inf
+    assert len(drawn.pairs) == 15, "of two good ones no third is made"
+
+
+@pytest.mark.parametrize(("gain", "read", "rings"), [(1.0, 0.7, True), (1.0, 0.85, False), (-1.0, 0.7, False)])
+def test_the_alarm_rings_where_the_reward_rises_and_things_are_lost(gain: float, read: float, rings: bool) -> None:
+    before, after = ({"reward": np.full(3, value)} for value in (0.0, gain))
+    blank = np.zeros((3, 1, 1, 4), np.uint8)
+    assert Comparison(blank, blank, before, after, 0.9, read).is_hacked == rings
+
+
+# --- Training ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = save_tiny_parts(tmp_path_factory.mktemp("parts"))
+    give_variant(root, 0.01)
+    return root
+
+
+@pytest.fixture(scope="module")
+def judge(parts: Path) -> StickerPipeline:
+    return StickerPipeline.assemble(parts)
+
+
+@pytest.fixture(scope="module")
+def candidates(judge: StickerPipeline) -> tuple[Candidates, Reward]:
+    pixels = np.concatenate([draw(judge, prompt, number) for number, prompt in enumerate(PROMPTS)])
+    width = features(pixels[:1], np.zeros((1, 128))).shape[1] + 2
+    weights = np.random.default_rng(0).standard_normal((5, width))
+    reward = Reward(weights, np.zeros(width), np.ones(width), np.eye(1, 128))
+    return judged(judge, reward, PROMPTS, pixels), reward
+
+
+Given = tuple[Candidates, Reward]
+
+
+def trained(
+    parts: Path, judge: StickerPipeline, given: Given, out: Path, steps: int, stop: int, resumed: bool = False
+) -> PreferenceTask:
+    trainer = preference_trainer(given[0], judge, given[1], out, 1.0, 60.0, lambda **values: None, parts)
+    trainer.length = Length(steps=steps)
+    step = trainer.step
+
+    def stopped(progress: float) -> dict[str, torch.Tensor]:
+        trainer._stopped = trainer.state.step + 1 >= stop
+        return step(progress)
+
+    trainer.step = stopped  # type: ignore[method-assign]
+    if resumed:
+        trainer.resume()
+    trainer.run()
+    assert isinstance(trainer.task, PreferenceTask)
+    return trainer.task
+
+
+def test_candidates_are_those_of_their_seeds(judge: StickerPipeline, candidates: Given) -> None:
+    drawn, _ = candidates
+    assert np.array_equal(drawn.pixels[EACH:], draw(judge, PROMPTS[1], 1)) and len(np.unique(drawn.reward)) > EACH
+    assert list(drawn.prompts) == [prompt for prompt in PROMPTS for _ in range(EACH)]
+
+
+def test_a_training_lowers_the_loss_and_draws_with_the_references(
+    parts: Path, judge: StickerPipeline, candidates: Given, tmp_path: Path
+) -> None:
+    task = trained(parts, judge, candidates, tmp_path, 60, 60)
+    figures = [task.loss(task.model, task.batch(step, 0, 1, 0.0), 0.0) for step in range(20)]
+    assert sum(float(row["preferred"] - row["rejected"]) for row in figures) < 0
+    assert not is_style(tmp_path / "export") and not task.pipeline(task.model).is_adapted
+    assert {"reward", "reward_before", "read", "read_before"} <= task.evaluate(task.model).keys()
+    assert list(tmp_path.glob("sheet-*.png"))
+
+
+def test_resumed_equals_straight(parts: Path, judge: StickerPipeline, candidates: Given, tmp_path: Path) -> None:
+    trained(parts, judge, candidates, tmp_path / "straight", 8, 4)
+    trained(parts, judge, candidates, tmp_path / "pieces", 8, 2)
+    trained(parts, judge, candidates, tmp_path / "pieces", 8, 4, resumed=True)
+    straight, pieces = (load_adapter(tmp_path / name / "export") for name in ("straight", "pieces"))
+    assert any(tensor.any() for name, tensor in straight.items() if "lora_B" in name)
+    assert all(torch.equal(tensor, pieces[name]) for name, tensor in straight.items())
+
+
+# --- Use --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def rated(home: Path) -> Ratings:
+    from test_ratings import fill
+
+    from models.ratings import Pair
+
+    store = Home(home)
+    names, ratings = fill(store, 12), Ratings(store)
+    for place in (1, 2):
+        for first, second in zip(names[::3], names[place::3], strict=True):
+            ratings.add(Pair("a cat", first, second), "first")
+    return ratings
+
+
+def test_a_run_is_stopped_goes_on_and_is_in_use_until_it_is_removed(
+    parts: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preferences, "PROMPTS", 2)
+    ratings, states = rated(home), list[str]()
+
+    def stop(status: learn.Status) -> None:
+        states.append(status.state)
+        if status.state == "training":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    preferences.learn(home, 60, stop, parts)
+    (first,) = learn.adapters(home)
+    assert first.card["pairs"] == 24 and "a cat" not in first.card["prompts"][1:]
+    assert states.count("drawing") == 2 and states[-1] == "stopped"
+    backend = Embedded(str(parts))
+    assert ask_of(backend, prompt="a cat").prompt == "a cat <lora:preferences:1>"
+    preferences.learn(home, 60, stop, parts)
+    (second,) = learn.adapters(home)
+    assert second.card["steps"] > first.card["steps"], "it went on"
+    assert len(list((home / "learning/preferences").glob("candidates-*/*.npy"))) == 2
+    learn.remove(home, "preferences")
+    assert ask_of(backend, prompt="a cat").prompt == "a cat" and not settings.preferences()
+    assert ratings.reward(), "the reward stays in use"
+
+
+@pytest.fixture
+def in_use(parts: Path, home: Path) -> Path:
+    network = load_generator(parts)
+    attach(network, 4)
+    awaken(network)
+    base = weights_digest((GENERATOR,), parts)
+    save_adapter(network, home / loras.FOLDER / loras.PREFERENCES, base, "preference")
+    settings.choose(home, preferences=base)
+    return home
+
+
+def test_a_prompt_is_marked_once_and_names_another_weight_or_none(parts: Path, in_use: Path) -> None:
+    backend = Embedded(str(parts))
+    plain = ask_of(backend, prompt="a cat")
+    assert plain.prompt == "a cat <lora:preferences:1>" and [lora.name for lora in plain.loras] == ["preferences"]
+    assert ask_of(backend, prompt=plain.prompt, seed=plain.seed) == plain, "what a file says is drawn again"
+    for weight in ("0", "0.5"):
+        assert ask_of(backend, prompt=f"a cat <lora:preferences:{weight}>").loras[0].weight == float(weight)
+    assert not backend._with_loras(plain.loras).is_adapted
+
+
+def test_an_adapter_of_another_generator_is_not_used(parts: Path, in_use: Path) -> None:
+    settings.choose(in_use, preferences="another")
+    assert ask_of(Embedded(str(parts)), prompt="a cat").loras is None
+    preferences.stop(in_use)
+    assert not settings.preferences()
+
+
+def test_what_will_not_do_is_said(home: Path, parts: Path) -> None:
+    assert "nothing to learn from" in sentence_of(lambda: preferences.learn(home, 1, weights=parts))
+    assert "from ratings" in sentence_of(lambda: learn.check_name(home, "preferences"))
