@@ -28,7 +28,7 @@ from models.data.captions import display_name
 from models.data.packages import STYLED, STYLED_LOCK, fetch
 from models.data.pixels import put, resized
 from models.data.world import Picture, World
-from models.lora import load_adapter
+from models.lora import begin_from, load_adapter
 from models.pipelines.image import Pictures
 from models.pipelines.sticker import StickerPipeline
 from models.train.style import Example, examples_world, style_trainer
@@ -148,8 +148,8 @@ def measured(context: Context, style: Style, cache: Path, minutes: float) -> Ite
     folder, duration = trained(context, style, cache, minutes)
     base: Any = StickerPipeline.assemble(context.parts.root)
     prompts = things_to_draw(context.world, style)
-    plain = _draw(context, base, prompts)
-    drawn = {"": _draw(context, base.with_adapters([(load_adapter(folder), 1.0)]), prompts), "base": plain}
+    plain = drawn_with(context, base, prompts)
+    drawn = {"": drawn_with(context, base.with_adapters([(load_adapter(folder), 1.0)]), prompts), "base": plain}
     origin = {"seeds": f"noise {SEED}, {SEED + 1}, ...", "parts": StickerGenerator.parts}
 
     groups = {**drawn, "real": style.real}
@@ -178,7 +178,7 @@ def measured(context: Context, style: Style, cache: Path, minutes: float) -> Ite
         against=beside,
         **origin,
     )
-    same = (_draw(context, base, prompts) == plain).all((1, 2, 3))
+    same = (drawn_with(context, base, prompts) == plain).all((1, 2, 3))
     yield share_row("after it, without it: equal bytes", same, goal=1.0, **origin)
     yield Row("minutes to learn it", duration, 1, unit="min", goal=LONGEST, lower_is_better=True)
 
@@ -190,21 +190,31 @@ def judged(judge: Judge, shown: np.ndarray, prompts: Sequence[str]) -> np.ndarra
     return np.asarray(scores.reshape(count, count).argmax(1) == np.arange(count))
 
 
-def trained(context: Context, style: Style, cache: Path, minutes: float) -> tuple[Path, float]:
-    """The adapter's folder and how many minutes it took, encoding and sheets included; trained where it is not kept."""
+def trained(
+    context: Context, style: Style, cache: Path, minutes: float, begin: Path | None = None
+) -> tuple[Path, float]:
+    """The adapter's folder and how many minutes it took, encoding and sheets included; trained where it is not kept,
+    from zero or from the adapter in the folder `begin`."""
     world = examples_world(style.examples)
     parts = context.parts.digests(StickerGenerator.parts)
-    key = hashlib.sha256(f"{world.digest} {minutes} {parts}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{world.digest} {minutes} {parts} {begin.parent.name if begin else ''}".encode()).hexdigest()[
+        :16
+    ]
     folder = cache / f"{style.name}-{key}"
     took = folder / "minutes"
     if not took.is_file():
         started = time.monotonic()
-        style_trainer(world, folder, minutes, minutes, lambda **status: None, context.parts.root).run()
+        trainer = style_trainer(world, folder, minutes, minutes, lambda **status: None, context.parts.root)
+        if begin:
+            begin_from(trainer.plain, load_adapter(begin))
+            trainer.restart_average()
+        trainer.run()
         took.write_text(f"{(time.monotonic() - started) / 60:.2f}\n", encoding="utf-8")
     return folder / "export", float(took.read_text(encoding="utf-8"))
 
 
-def _draw(context: Context, pipeline: Any, prompts: Sequence[str]) -> np.ndarray:
+def drawn_with(context: Context, pipeline: Any, prompts: Sequence[str]) -> np.ndarray:
+    """Pictures (N, 128, 128, 4) of N prompts, as the table draws them."""
     sampling = StickerGenerator(context.parts).sampling()
     events = pipeline.steps(list(prompts), range(SEED, SEED + len(prompts)), sampling)
     return np.concatenate([event.pixels for event in events if isinstance(event, Pictures)])

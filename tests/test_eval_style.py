@@ -8,7 +8,8 @@ from eval_kit import drawn_context, save_tiny_judge
 from fixture_world import fixture_world
 from tiny_parts import own_precision, save_tiny_parts, short_runs  # noqa: F401 - fixtures
 
-from eval import sets, style
+from eval import continual, sets, style
+from eval.continual import accuracy, backward_transfer, forgetting
 from eval.style import coded_styles, judged, measured, neon, pixels
 from models.train.style import Example
 
@@ -71,3 +72,27 @@ def test_rows_of_a_style(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     written = adapter.stat().st_mtime_ns
     again = {row.name: row for row in measured(context, first, tmp_path / "styles", 0.001)}
     assert adapter.stat().st_mtime_ns == written and again == rows, "a kept adapter is not trained again"
+
+
+def test_backward_transfer_and_forgetting_of_known_matrices() -> None:
+    kept, lost = np.tile([0.9, 0.8, 0.7], (3, 1)), np.array([[0.9, 0.1, 0.0], [0.4, 0.8, 0.0], [0.1, 0.2, 0.7]])
+    assert (accuracy(kept), backward_transfer(kept), forgetting(kept)) == (pytest.approx(0.8), 0, 0)
+    assert backward_transfer(lost) == pytest.approx(-0.7) and forgetting(lost) == pytest.approx(0.7)
+    assert accuracy(lost) == pytest.approx(1 / 3)
+
+
+def test_separate_adapters_forget_nothing_and_a_sequence_begins_where_the_last_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = save_tiny_parts(tmp_path / "parts")
+    monkeypatch.setattr(style, "LEARNED", 3)
+    monkeypatch.setattr(style, "DRAWN", 2)
+    monkeypatch.setattr(sets, "common", lambda world, count: sets.seen(world, count))
+    context = drawn_context(root)
+    context.cache = tmp_path
+    rows = {row.name: row for row in continual.measured(context, list(coded_styles(context.world)), 0.001)}
+    assert rows["separate: BWT"].value == rows["separate: forgetting"].value == 0
+    assert {name.split(":")[0] for name in rows} >= {"separate", "sequential", "merged"}
+    assert rows["the nearest centroid names a picture's style"].value is not None
+    folders = sorted(path.name.split("-")[0] for path in (tmp_path / "styles").iterdir())
+    assert folders == ["neon", "neon", "pixels"], "of the second style two: from zero, and from the first"

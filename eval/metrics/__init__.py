@@ -52,4 +52,5 @@ METRICS = {
     "preference": Metric("eval.preference:preference_rows", ("image", "fast", "embeddings")),
     "adapter": Metric("eval.preference:adapter_rows", ("image", "fast", "embeddings"), final=True),
     "style": Metric("eval.style:style_rows", ("image",), final=True),
+    "continual": Metric("eval.continual:continual_rows", ("image", "embeddings"), final=True),
 }
