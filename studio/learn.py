@@ -1,4 +1,5 @@
-"""Learning from a user's pictures: an adapter of the studio's generator (`models.train.style`), trained in minutes.
+"""Learning from a user's pictures: an adapter of the studio's generator (`models.train.style`), trained in minutes, or
+a LoRA of a pipeline of diffusers (`models.train.pipeline`).
 
 A training run is a folder of the home: the pictures as they are learned, their captions, the trainer's state and
 sheets, and `status.json`, which the page polls. A run that ended in any way goes on with the same call. Runs train one
@@ -8,6 +9,7 @@ not at all, and is drawn with where a prompt names it: `a cat <lora:NAME>`.
 
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import re
@@ -26,25 +28,29 @@ import filelock
 import numpy as np
 import psutil
 import yaml
+from PIL import ImageOps
 
 from models.data.pixels import fit, without_ground
 from models.messages import Message, Refused
+from models.weights import weights_digest
 from studio import loras, settings
 from studio.backends.base import open_backend, run
 from studio.clips import picture_of
 from studio.files import PART, make_folder, ready_folder, sha256, why, write_whole
-from studio.media import Artifact
+from studio.media import Artifact, on_ground
 from studio.planner import resolve
 from studio.requests import make_request
 
 if TYPE_CHECKING:
+    from models.data.world import World
     from models.train.style import StyleTrainer
 
 FOLDER, STATUS, CARD = "learning", "status.json", "README.md"
 EXAMPLES = "examples.json"  # of a run: {digest, pictures: [{file, sha256, caption}], ...}
 LEAST, MOST = 5, 50  # pictures
 MINUTES = 4.0
-CHECKPOINT = 1.0  # minutes between two sheets
+CHECKPOINT, SLOW = 1.0, 10.0  # minutes between two sheets; of pipelines
+OWN = "embedded"  # the studio's model
 NAME = re.compile(r"\w[\w .-]{0,39}")  # of an adapter: a folder, and a word between the marks of a prompt
 RUNNING = ("waiting", "preparing", "drawing", "training")
 
@@ -136,7 +142,7 @@ class TrainingRun:
     def process(self, *options: str) -> subprocess.Popen[bytes]:
         """`studio learn` of this run's source, with its messages in `log.txt`."""
         source = [self.name] if self.is_of_ratings else [str(self.uploads), "--word", self.name]
-        command = [sys.executable, "-m", "studio", "learn", *source, "--home", str(self.root)]
+        command = [sys.executable, "-m", "studio", "learn", *source, "--model", OWN, "--home", str(self.root)]
         with (self.folder / "log.txt").open("wb") as log:
             files: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": log}
             process = subprocess.Popen([*command, *options], start_new_session=True, **files)
@@ -221,16 +227,20 @@ class TrainingSet:
 
     Attributes:
         digest: of all of it: a run of another digest begins anew.
-        facts: what the card lists, `pictures` among them.
+        base: what is taught, as the card says: the digest of the generator, or the title of another model.
+        facts: what the card lists beside, `pictures` among them.
         about: what the card says.
         trainer: of a folder, minutes, minutes between two sheets, and what gets the progress.
+        every: minutes between two sheets.
         check: called with the trainer at the end; Refused where what was learned is not to be used.
     """
 
     digest: str
+    base: str
     facts: Mapping[str, Any]
     about: Message
     trainer: Callable[[Path, float, float, Callable[..., None]], "StyleTrainer"]
+    every: float = CHECKPOINT
     check: Callable[["StyleTrainer"], None] = lambda trainer: None
 
 
@@ -241,10 +251,17 @@ def learn(
     minutes: float = MINUTES,
     report: Callable[[Status], None] = lambda status: None,
     weights: Path | None = None,
+    model: str = OWN,
 ) -> Path:
-    """Train the adapter `name` from pictures, as `train`, by the weights under `weights` (None: the shipped ones)."""
+    """Train the adapter `name` from pictures, as `train`: of the studio's generator under `weights` (None: the shipped
+    one), or of another model. Refused where that is none that learns."""
     check_name(root, name)
-    return train(root, name, lambda run, note: _of_pictures(name, described(pictures), weights), minutes, report)
+
+    def prepare(run: TrainingRun, note: Callable[..., None]) -> TrainingSet:
+        known = described(pictures)
+        return _of_pictures(name, known, weights) if model == OWN else _of_pipeline(name, known, model)
+
+    return train(root, name, prepare, minutes, report)
 
 
 def train(
@@ -286,15 +303,50 @@ def train(
 
 
 def _of_pictures(name: str, pictures: Sequence[Picture], weights: Path | None) -> TrainingSet:
-    from models.train import style
+    from models.lora import GENERATOR
+    from models.train.style import style_trainer
 
-    examples = [style.Example(picture.path.stem, picture.pixels, picture.caption) for picture in pictures]
-    world = style.examples_world(examples)
-    rows = [{"file": one.path.name, "sha256": sha256(one.path), "caption": one.caption} for one in pictures]
+    world, base = _world(pictures), weights_digest((GENERATOR,), weights)
     about = Message("learn.card", {"name": name, "count": len(pictures)})
-    return TrainingSet(
-        world.digest, {"pictures": rows}, about, functools.partial(style.style_trainer, world, root=weights)
-    )
+    trainer = functools.partial(style_trainer, world, root=weights)
+    return TrainingSet(world.digest, base, {"pictures": _rows(pictures)}, about, trainer)
+
+
+def _of_pipeline(name: str, pictures: Sequence[Picture], model: str) -> TrainingSet:
+    """Refused where the model draws with no LoRA, or has another kind of latents."""
+    from models.train.pipeline import pipeline_trainer
+    from studio.backends.diffusers import Diffusers
+    from studio.backends.runtime import running
+
+    backend = open_backend(model)
+    title = backend.capabilities().title
+    if not isinstance(backend, Diffusers) or not backend.capabilities().loras:
+        raise Refused("learn.no_lora", model=title)
+    world, rows = _world(pictures), _rows(pictures)
+
+    def trainer(out: Path, minutes: float, every: float, report: Callable[..., None]) -> "StyleTrainer":
+        opaque = [on_ground(picture_of(picture.path)) for picture in pictures]
+        square = [ImageOps.pad(picture, (max(picture.size),) * 2, color="white") for picture in opaque]
+        with running(title):
+            trainer = pipeline_trainer(world, backend.loaded(), square, out, minutes, every, report)
+            trainer.task.batch(0, 0, 1, 0.0)  # encodes them, or says why not
+        return trainer
+
+    digest = hashlib.sha256(json.dumps([backend.digest(), rows]).encode()).hexdigest()
+    about = Message("learn.pipeline_card", {"name": name, "count": len(pictures), "model": title})
+    return TrainingSet(digest, title, {"base_digest": backend.digest(), "pictures": rows}, about, trainer, every=SLOW)
+
+
+def _world(pictures: Sequence[Picture]) -> "World":
+    from models.train.style import Example, examples_world
+
+    return examples_world([Example(picture.path.stem, picture.pixels, picture.caption) for picture in pictures])
+
+
+def _rows(pictures: Sequence[Picture]) -> list[dict[str, str]]:
+    return [
+        {"file": picture.path.name, "sha256": sha256(picture.path), "caption": picture.caption} for picture in pictures
+    ]
 
 
 def _trained(training: TrainingRun, given: TrainingSet, minutes: float, note: Callable[..., None]) -> bool:
@@ -307,7 +359,7 @@ def _trained(training: TrainingRun, given: TrainingSet, minutes: float, note: Ca
         (training.folder / "stats.jsonl").unlink(missing_ok=True)
         content = json.dumps({"digest": given.digest, **given.facts}, ensure_ascii=False, indent=1)
         write_whole(training.folder / EXAMPLES, content.encode(), "--home")
-    trainer = given.trainer(training.folder, minutes, CHECKPOINT, note)
+    trainer = given.trainer(training.folder, minutes, given.every, note)
     if (training.folder / STATE).exists():
         trainer.resume()
     trainer.run()
@@ -329,11 +381,9 @@ def _same(training: TrainingRun, digest: str) -> bool:
 
 def _publish(training: TrainingRun, given: TrainingSet, steps: int, seconds: float) -> None:
     """Put what was learned so far, with its card, into the folder of LoRAs, in place of an earlier one."""
-    from models.lora import adapter_base
-
     learned, folder = training.folder / "export", training.adapter
     card = {
-        "library_name": "peft", "tags": ["studio128", "lora"], "base_model": adapter_base(learned),
+        "library_name": "peft", "tags": ["studio128", "lora"], "base_model": given.base,
         "word": training.name, "steps": steps, "minutes": round(seconds / 60, 1), **given.facts,
     }  # fmt: skip
     part = folder.with_name(f"{PART}{os.getpid()}-{uuid.uuid4().hex}")
@@ -400,10 +450,15 @@ def remove(root: Path, name: str) -> None:
 
 
 def export(root: Path, name: str, out: Path) -> Path:
-    """Copy an adapter's folder into `out` -> its path. Refused where there is one of that name already."""
+    """Copy an adapter's folder into `out` -> its path; a UNet's LoRA as kohya's programs read it lies beside. Refused
+    where there is one of that name already."""
     adapter, target = adapter_named(root, name), out / name
     if target.exists():
         raise Refused("learn.exported", path=str(target))
     ready_folder(out, 10)
     shutil.copytree(adapter.path, target)
+    if (file := target / "pytorch_lora_weights.safetensors").is_file():
+        from models.train.pipeline import save_for_kohya
+
+        save_for_kohya(file, target / f"{name}.kohya.safetensors")
     return target

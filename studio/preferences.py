@@ -58,6 +58,7 @@ def stop(root: Path) -> None:
 
 
 def _training_set(run: TrainingRun, note: Callable[..., None], weights: Path | None) -> TrainingSet:
+    from models.lora import GENERATOR
     from models.pipelines.sticker import StickerPipeline
     from models.train import preference
 
@@ -70,7 +71,8 @@ def _training_set(run: TrainingRun, note: Callable[..., None], weights: Path | N
     facts = {"ratings": about["ratings"], "pairs": about["pairs"], "reward": digest, "prompts": prompts, "pictures": []}
     card = Message("learn.preferences_card", {"pairs": about["pairs"]})
     trainer = functools.partial(preference.preference_trainer, drawn, judge, reward, root=weights)
-    return TrainingSet(content, facts, card, trainer, _check)
+    base = weights_digest((GENERATOR,), weights)
+    return TrainingSet(content, base, facts, card, trainer, check=_check)
 
 
 def training_prompts(ratings: Ratings, judge: "StickerPipeline") -> list[str]:

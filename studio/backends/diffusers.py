@@ -69,6 +69,11 @@ class Diffusers(Backend):
             self._loaded = {"": _load(self.folder)}
             self._previews = Previews(pipelines.side_multiple(self.folder))
 
+    def loaded(self) -> Any:
+        """The pipeline."""
+        self.load()
+        return self._loaded[""]
+
     @property
     def tasks(self) -> Mapping[str, Handler]:
         handlers = {"image": self._images, "clip": per_request(self._clips)}

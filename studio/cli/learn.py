@@ -16,20 +16,27 @@ from studio.foreground import STOPPED, bar_on_stderr
 from studio.loras import PREFERENCES
 from studio.preferences import MINUTES
 
+OTHERS = 30.0  # minutes
 
-@command(*HOME)
+
+@command("model", "memory", "device", *HOME)
 @click.argument("files", nargs=-1, required=True, type=FILE, metavar="DIR|FILE...|preferences")
 @click.option("--word", metavar="NAME", help="What to call it: prompts say <lora:NAME>.")
-@click.option("--minutes", type=float, help=f"How long to train; {learning.MINUTES:g}, of preferences {MINUTES:g}.")
+@click.option(
+    "--minutes",
+    type=float,
+    help=f"How long to train; {learning.MINUTES:g}, of preferences {MINUTES:g}, of other models {OTHERS:g}.",
+)
 @click.option("--captions", is_flag=True, help="Only write a text file beside each picture, to be edited.")
 def learn(common: Common, files: Sequence[Path], word: str | None, minutes: float | None, captions: bool) -> None:
     """Learn a style, or a thing, from 5 to 50 pictures, on this machine; or, without --word, what the ratings of the
-    Rate tab prefer.
+    Rate tab prefer. A model of diffusers (--model diffusers:NAME) learns a LoRA as diffusers' own scripts train it.
 
     What a picture shows is said by the text file beside it (cat.txt beside cat.png), else by the captioner. Stopped
     with Ctrl-C, what was learned so far is there; the same command goes on.
     """
-    given = minutes if minutes is not None else MINUTES if word is None else learning.MINUTES
+    usual = MINUTES if word is None else learning.MINUTES if common.model == learning.OWN else OTHERS
+    given = usual if minutes is None else minutes
     if word is None:
         if [str(file) for file in files] != [PREFERENCES]:
             raise Refused("learn.no_word")
@@ -45,9 +52,10 @@ def learn(common: Common, files: Sequence[Path], word: str | None, minutes: floa
             write_whole(picture.path.with_suffix(".txt"), f"{picture.caption}\n".encode(), "DIR")
         common.print_rows([{"path": str(one.path), "caption": one.caption} for one in pictures], _caption_line)
         return
-    if known := [part["text"] for reading in readings([word], "embedded") for part in _drawn(reading)]:
+    own = readings([word], learning.OWN) if common.model == learning.OWN else []
+    if known := [part["text"] for reading in own for part in _drawn(reading)]:
         warn(Message("learn.known_word", {"name": word, "words": known}))
-    _learn(common, word, lambda show: learning.learn(common.root, word, pictures, given, show))
+    _learn(common, word, lambda show: learning.learn(common.root, word, pictures, given, show, model=common.model))
 
 
 def _learn(common: Common, name: str, train: Callable[[Callable[[learning.Status], None]], Path]) -> None:
