@@ -15,13 +15,14 @@ from PIL import Image, ImageDraw
 from queue_kit import ask_of as ask
 from queue_kit import picture
 from tiny_parts import awaken, own_precision, save_tiny_parts, short_runs  # noqa: F401 - fixtures
+from training_kit import are_equal, straight_and_resumed
 
 from models.data.pixels import png, without_ground
 from models.dit import DiT
-from models.lora import GENERATOR, adapted, attach, load_adapter, load_generator, save_adapter
+from models.lora import GENERATOR, UP, adapted, attach, changes, load_adapter, load_generator, save_adapter
 from models.messages import Refused
 from models.train.loop import Length
-from models.train.style import Example, StyleTask, examples_world, style_trainer
+from models.train.style import Example, StyleTask, StyleTrainer, examples_world, style_trainer
 from models.weights import save_part, weights_digest
 from studio import learn
 from studio.backends.base import run
@@ -129,40 +130,28 @@ def test_an_adapter_of_another_base_or_model_is_refused(parts: Path, taught: Pat
 # --- Training ---------------------------------------------------------------------------------------------------------
 
 
-def trained(parts: Path, out: Path, steps: int, resumed: bool = False) -> dict[str, torch.Tensor]:
+def trainer_of(parts: Path, out: Path, steps: int = 8) -> StyleTrainer:
+    out.mkdir(exist_ok=True)
     trainer = style_trainer(examples_world(examples()), out, 1.0, 60.0, lambda **values: None, parts)
-    trainer.length = Length(steps=8)  # the rate depends on progress
-    step = trainer.step
-
-    def stopped(progress: float) -> dict[str, torch.Tensor]:
-        trainer._stopped = trainer.state.step + 1 >= steps
-        return step(progress)
-
-    trainer.step = stopped  # type: ignore[method-assign]
-    if resumed:
-        trainer.resume()
-    trainer.run()
-    return load_adapter(out / "export")
+    trainer.length = Length(steps=steps)
+    return trainer
 
 
 def test_resumed_equals_straight(parts: Path, tmp_path: Path) -> None:
-    straight = trained(parts, tmp_path / "straight", 4)
-    trained(parts, tmp_path / "pieces", 2)
-    resumed = trained(parts, tmp_path / "pieces", 4, resumed=True)
-    assert any(tensor.any() for name, tensor in straight.items() if "lora_B" in name), "it learned something"
-    assert all(torch.equal(tensor, resumed[name]) for name, tensor in straight.items())
-    assert list((tmp_path / "straight").glob("sheet-*.png"))
+    straight, resumed = straight_and_resumed(lambda out: trainer_of(parts, out), tmp_path)
+    assert are_equal(straight, resumed)
+    assert any(matrix.any() for name, matrix in changes(resumed.plain).items() if UP in name), "it learned something"
 
 
 def test_training_lowers_the_loss_on_the_pictures(parts: Path, tmp_path: Path) -> None:
-    trainer = style_trainer(examples_world(examples()), tmp_path, 1.0, 60.0, lambda **values: None, parts)
-    trainer.length = Length(steps=30)
+    trainer = trainer_of(parts, tmp_path, 30)
     assert isinstance(trainer.task, StyleTask)
     with trainer.averaged() as network:
         before = trainer.task.evaluate(network)["learned"]
     trainer.run()
     with trainer.averaged() as network:
         assert trainer.task.evaluate(network)["learned"] < before
+    assert list(tmp_path.glob("sheet-*.png"))
 
 
 def files(folder: Path, count: int = 5) -> list[Path]:

@@ -17,6 +17,7 @@ from pipeline_kit import draw
 from test_learn import drawing
 from tiny_parts import own_precision  # noqa: F401 - fixture
 from tiny_pipelines import ROWS
+from training_kit import are_equal, straight_and_resumed
 
 from models.train.loop import Length
 from models.train.pipeline import PipelineTask, pipeline_trainer
@@ -87,25 +88,13 @@ def test_training_lowers_the_loss_and_changes_no_weight_of_the_network(pipelines
 
 
 def test_resumed_equals_straight(pipelines: Pipelines, tmp_path: Path) -> None:
-    def matrices(out: Path, stop: int, resumed: bool = False) -> list[torch.Tensor]:
-        trainer = trainer_of(pipelines("sd"), tmp_path / out)
-        step = trainer.step
+    def begin(out: Path) -> StyleTrainer:
+        out.mkdir(exist_ok=True)
+        torch.manual_seed(3)  # of A, which begins at random
+        return trainer_of(pipelines("sd"), out)
 
-        def stopped(progress: float) -> dict[str, torch.Tensor]:
-            trainer._stopped = trainer.state.step + 1 >= stop
-            return step(progress)
-
-        trainer.step = stopped  # type: ignore[method-assign]
-        if resumed:
-            trainer.resume()
-        trainer.run()
-        return [matrix.detach().clone() for matrix in trainer.task.model.parameters()]
-
-    torch.manual_seed(3)
-    straight = matrices(Path("straight"), 4)
-    matrices(Path("pieces"), 2)
-    pieces = matrices(Path("pieces"), 4, resumed=True)
-    assert straight[1].any() and all(torch.equal(a, b) for a, b in zip(straight, pieces, strict=True))
+    straight, resumed = straight_and_resumed(begin, tmp_path)
+    assert are_equal(straight, resumed) and all(matrix.any() for matrix in resumed.plain.parameters())
 
 
 @pytest.mark.parametrize("family", FAMILIES)

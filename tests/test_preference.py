@@ -4,6 +4,7 @@ import math
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ import torch
 from conftest import sentence_of
 from queue_kit import ask_of
 from tiny_parts import awaken, give_variant, own_precision, save_tiny_parts, short_runs  # noqa: F401 - fixtures
+from training_kit import are_equal, straight_and_resumed
 
-from models.lora import GENERATOR, attach, is_style, load_adapter, load_generator, save_adapter
+from models.lora import GENERATOR, UP, attach, changes, is_style, load_generator, save_adapter
 from models.pipelines.sticker import StickerPipeline
 from models.reward import Reward, features
 from models.train.loop import Length
@@ -20,13 +22,13 @@ from models.train.preference import (
     EACH,
     Candidates,
     Comparison,
-    PreferenceTask,
     dpo_loss,
     draw,
     judged,
     preference_trainer,
     safe_share,
 )
+from models.train.style import StyleTrainer
 from models.weights import weights_digest
 from studio import learn, loras, preferences, settings
 from studio.backends.embedded import Embedded
@@ -112,23 +114,11 @@ def candidates(judge: StickerPipeline) -> tuple[Candidates, Reward]:
 Given = tuple[Candidates, Reward]
 
 
-def trained(
-    parts: Path, judge: StickerPipeline, given: Given, out: Path, steps: int, stop: int, resumed: bool = False
-) -> PreferenceTask:
+def trainer_of(parts: Path, judge: StickerPipeline, given: Given, out: Path) -> StyleTrainer:
+    out.mkdir(exist_ok=True)
     trainer = preference_trainer(given[0], judge, given[1], out, 1.0, 60.0, lambda **values: None, parts)
-    trainer.length = Length(steps=steps)
-    step = trainer.step
-
-    def stopped(progress: float) -> dict[str, torch.Tensor]:
-        trainer._stopped = trainer.state.step + 1 >= stop
-        return step(progress)
-
-    trainer.step = stopped  # type: ignore[method-assign]
-    if resumed:
-        trainer.resume()
-    trainer.run()
-    assert isinstance(trainer.task, PreferenceTask)
-    return trainer.task
+    trainer.length = Length(steps=60)
+    return trainer
 
 
 def test_candidates_are_those_of_their_seeds(judge: StickerPipeline, candidates: Given) -> None:
@@ -140,7 +130,9 @@ def test_candidates_are_those_of_their_seeds(judge: StickerPipeline, candidates:
 def test_a_training_lowers_the_loss_and_draws_with_the_references(
     parts: Path, judge: StickerPipeline, candidates: Given, tmp_path: Path
 ) -> None:
-    task = trained(parts, judge, candidates, tmp_path, 60, 60)
+    trainer = trainer_of(parts, judge, candidates, tmp_path)
+    task: Any = trainer.task
+    trainer.run()
     figures = [task.loss(task.model, task.batch(step, 0, 1, 0.0), 0.0) for step in range(20)]
     assert sum(float(row["preferred"] - row["rejected"]) for row in figures) < 0
     assert not is_style(tmp_path / "export") and not task.pipeline(task.model).is_adapted
@@ -149,12 +141,9 @@ def test_a_training_lowers_the_loss_and_draws_with_the_references(
 
 
 def test_resumed_equals_straight(parts: Path, judge: StickerPipeline, candidates: Given, tmp_path: Path) -> None:
-    trained(parts, judge, candidates, tmp_path / "straight", 8, 4)
-    trained(parts, judge, candidates, tmp_path / "pieces", 8, 2)
-    trained(parts, judge, candidates, tmp_path / "pieces", 8, 4, resumed=True)
-    straight, pieces = (load_adapter(tmp_path / name / "export") for name in ("straight", "pieces"))
-    assert any(tensor.any() for name, tensor in straight.items() if "lora_B" in name)
-    assert all(torch.equal(tensor, pieces[name]) for name, tensor in straight.items())
+    straight, resumed = straight_and_resumed(lambda out: trainer_of(parts, judge, candidates, out), tmp_path)
+    assert are_equal(straight, resumed)
+    assert any(matrix.any() for name, matrix in changes(resumed.plain).items() if UP in name)
 
 
 # --- Use --------------------------------------------------------------------------------------------------------------
