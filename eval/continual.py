@@ -76,8 +76,8 @@ def backward_transfer(matrix: np.ndarray) -> float:
 
 
 def forgetting(matrix: np.ndarray) -> float:
-    """Forgetting of R (T, T), 0 or more: the best that an earlier task ever had less what it has at the end."""
-    return float((matrix[:-1].max(0) - matrix[-1])[:-1].clip(0).mean())
+    """Forgetting of R (T, T): the best that an earlier task had before the end less what it has at the end."""
+    return float((matrix[:-1].max(0) - matrix[-1])[:-1].mean())
 
 
 class Shares:

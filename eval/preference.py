@@ -186,7 +186,7 @@ class Adapter:
         beside = (("base", float(named[1].mean())), ("chance", 1 / len(self.test)))
         yield share_row(f"named among {len(self.test)} by the judge", named[0], against=beside, **origin)
         base = (("base", shown.read_before),)
-        yield Row("read rightly by the detector", shown.read, len(self.test), against=base, **origin)
+        yield share_row("read rightly by the detector", shown.right, against=base, **origin)
         yield share_row("no alarm", np.array([not shown.is_hacked]), goal=1.0)
         yield Row("minutes to learn it", self.minutes, 1, unit="min", goal=LONGEST, lower_is_better=True)
 

@@ -47,6 +47,7 @@ class Style:
     name: str
     examples: Sequence[Example]  # to learn from
     real: np.ndarray  # (M, ...) others: what the ceiling is measured on
+    names: Sequence[str]  # what those show
     gallery: np.ndarray  # (K, ...) others: its share among the neighbours
 
 
@@ -101,10 +102,11 @@ def coded_styles(world: World) -> Iterator[Style]:
     learned, rest = things[:LEARNED], things[LEARNED:]
     for name, draw in CODED.items():
         drawn = [draw(_inset(world.pixels[picture.index])) for picture in things[: LEARNED + DRAWN + OTHERS]]
-        captions = [display_name(picture, "en") for picture in learned]
-        examples = [Example(f"{row}", drawn[row], caption) for row, caption in enumerate(captions)]
+        names = [display_name(picture, "en") for picture in things]
+        examples = [Example(f"{row}", drawn[row], names[row]) for row in range(len(learned))]
         count = min(DRAWN, len(rest) // 2)
-        yield Style(name, examples, np.stack(drawn[LEARNED:][:count]), np.stack(drawn[LEARNED:][count:]))
+        real, gallery = np.stack(drawn[LEARNED:][:count]), np.stack(drawn[LEARNED:][count:])
+        yield Style(name, examples, real, names[LEARNED:][:count], gallery)
 
 
 def _is_plain(picture: Picture) -> bool:
@@ -117,11 +119,9 @@ def icon_style(downloads: Path) -> Style:
     icons = [name for name in bodies if not name.endswith("-duo")]  # the same in two colours
     icons.sort(key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     drawn = np.stack([render_svg(bodies[name]) for name in icons])
-    examples = [
-        Example(name, picture, re.sub(r"[-\d]+", " ", name).strip())
-        for name, picture in zip(icons[:LEARNED], drawn, strict=False)
-    ]
-    return Style(STYLED.style, examples, drawn[LEARNED:][:DRAWN], drawn[LEARNED + DRAWN :])
+    names = [re.sub(r"[-\d]+", " ", name).strip() for name in icons]
+    examples = list(map(Example, icons[:LEARNED], drawn, names))
+    return Style(STYLED.style, examples, drawn[LEARNED:][:DRAWN], names[LEARNED:][:DRAWN], drawn[LEARNED + DRAWN :])
 
 
 def things_to_draw(world: World, style: Style) -> list[str]:
@@ -164,7 +164,8 @@ def measured(context: Context, style: Style, cache: Path, minutes: float) -> Ite
 
     named = {name: judged(context.parts.judge, shown, prompts) for name, shown in drawn.items()}
     floor = float(named["base"].mean())
-    beside = (("base", floor), ("chance", 1 / len(prompts)))
+    real = float(judged(context.parts.judge, style.real, style.names).mean())
+    beside = (("base", floor), ("the style's pictures", real), ("chance", 1 / len(prompts)))
     yield share_row(f"named among {len(prompts)} by the judge", named[""], goal=NAMED * floor, against=beside, **origin)
 
     learned = context.features(np.stack([example.pixels for example in style.examples]), PRINTS)

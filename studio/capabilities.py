@@ -101,6 +101,7 @@ class Capabilities(Frozen):
     memory: bool = False  # whether --memory decides how it is kept
     loras: bool | None = None  # whether it draws with those that prompts name; None: such marks are words to it
     base: str = ""  # digest of the generator that adapters change
+    preferences: Range = Range(least=0, most=1, usual=1)  # of what was learned from ratings, where there is a `base`
     controls: bool = False  # whether it takes --control, with a network that reads that picture
     control_strength: Range = Range(least=0, most=2, usual=1)
     pictures: bool = True  # takes --like and --mix

@@ -128,6 +128,12 @@ class TrainingRun:
         return self.name == loras.PREFERENCES
 
     @property
+    def is_in_use(self) -> bool:
+        """Of ratings: whether the generator that it belongs to draws with it."""
+        chosen = settings.chosen(self.root).get("preferences")
+        return bool(chosen) and chosen == adapter_named(self.root, self.name).card.get("base_model")
+
+    @property
     def is_resumable(self) -> bool:
         """Whether what it learns from is there, and it has not come to its end."""
         has_source = self.is_of_ratings or self.uploads.is_dir()
@@ -299,6 +305,10 @@ def train(
     except OSError as error:
         note(state="failed", message=str(error))
         raise Refused(why(error, training.folder, "--home")) from error
+    except (ArithmeticError, RuntimeError, ValueError, MemoryError) as error:  # such as no memory, or a rate too high
+        broke = Refused("learn.broke", name=name, problem=str(error).splitlines()[0] if str(error) else repr(error))
+        note(state="failed", message=str(broke))
+        raise broke from error
     return training.adapter
 
 
@@ -314,14 +324,14 @@ def _of_pictures(name: str, pictures: Sequence[Picture], weights: Path | None) -
 
 def _of_pipeline(name: str, pictures: Sequence[Picture], model: str) -> TrainingSet:
     """Refused where the model draws with no LoRA, or has another kind of latents."""
-    from models.train.pipeline import pipeline_trainer
+    from models.train.pipeline import FAMILIES, pipeline_trainer
     from studio.backends.diffusers import Diffusers
     from studio.backends.runtime import running
 
     backend = open_backend(model)
     title = backend.capabilities().title
-    if not isinstance(backend, Diffusers) or not backend.capabilities().loras:
-        raise Refused("learn.no_lora", model=title)
+    if not isinstance(backend, Diffusers) or backend.folder.pipeline.name not in FAMILIES:
+        raise Refused("learn.no_lora", model=title, families=[*FAMILIES.values()])
     world, rows = _world(pictures), _rows(pictures)
 
     def trainer(out: Path, minutes: float, every: float, report: Callable[..., None]) -> "StyleTrainer":
@@ -356,6 +366,7 @@ def _trained(training: TrainingRun, given: TrainingSet, minutes: float, note: Ca
     if not _same(training, given.digest):
         for old in [*training.folder.glob("sheet-*.png"), *training.folder.glob("*.safetensors")]:
             old.unlink()
+        shutil.rmtree(training.folder / "export", ignore_errors=True)
         (training.folder / "stats.jsonl").unlink(missing_ok=True)
         content = json.dumps({"digest": given.digest, **given.facts}, ensure_ascii=False, indent=1)
         write_whole(training.folder / EXAMPLES, content.encode(), "--home")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from models.messages import Refused, did_you_mean
 from studio import settings
-from studio.disk.models import Digests, LocalModel, below, read_header
+from studio.disk.models import ADAPTERS, Digests, LocalModel, below, read_header
 from studio.files import sha256
 from studio.requests import Lora
 
@@ -27,11 +27,17 @@ def marked(prompt: str, name: str, weight: float) -> str:
     return f"{others} <lora:{name}:{weight:g}>".strip() if weight else others
 
 
-def preferred(prompt: str, base: str) -> str:
-    """The prompt with the mark of PREFERENCES, where that is in use for the generator of digest `base`; unchanged where
-    it names a weight of its own, 0 too."""
-    in_use = bool(base) and settings.preferences() == base and (settings.home() / FOLDER / PREFERENCES).is_dir()
-    return marked(prompt, PREFERENCES, 1.0) if in_use and PREFERENCES not in named(prompt) else prompt
+def preferences(weight: float, base: str, needed: bool) -> Lora | None:
+    """What was learned from ratings, at a weight: where it is in use for the generator of digest `base`, or `needed`;
+    else None. Refused where it is needed, and nothing was learned."""
+    path = settings.home() / FOLDER / PREFERENCES / ADAPTERS[0]
+    if not path.is_file():
+        if needed:
+            raise Refused("learn.no_preferences")
+        return None
+    if not needed and settings.preferences() != base:
+        return None
+    return Lora(name=PREFERENCES, weight=weight, sha256=Digests(settings.home()).of(path))
 
 
 def named(prompt: str) -> dict[str, float]:

@@ -176,14 +176,16 @@ def _check_fields(request: MediaRequest, can: Capabilities) -> None:
 
 
 def _loras(request: ImageRequest | ClipRequest, can: Capabilities) -> dict[str, Any]:
-    """The prompt with all that it draws with, and what the files of that hold."""
+    """What the prompt names to draw with, and what was learned from ratings, with what their files hold."""
     if can.loras is False and loras.named(request.prompt):
         raise Refused("model.lacks", model=can.title, name="lora")
-    if not can.loras:
-        return {"loras": None}
-    is_drawn = request.task == "image" or request.image is None
-    prompt = loras.preferred(request.prompt, can.base) if is_drawn else request.prompt
-    return {"prompt": prompt, "loras": loras.resolved(prompt) or None}
+    named = (can.loras and loras.resolved(request.prompt)) or ()
+    weight = _within(request, can, "preferences")["preferences"]
+    if request.preferences and not can.base:
+        raise Refused("model.lacks", model=can.title, name="preferences")
+    is_drawn = bool(can.base and weight) and (request.task == "image" or request.image is None)
+    learned = loras.preferences(weight, can.base, needed=bool(request.preferences)) if is_drawn else None
+    return {"preferences": weight if learned else None, "loras": (*named, *filter(None, [learned])) or None}
 
 
 def _control(request: ImageRequest, can: Capabilities) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Learning from ratings: an adapter that draws more of what a user prefers (`models.train.preference`), and its use.
 
 The reward is learned from the home's ratings; the studio draws pictures of rated prompts and of frequent ones, judges
-them by the reward, and trains the adapter, as a run of `studio.learn`. From then on the planner adds its mark to each
-prompt of the studio's model, until it is taken out of use.
+them by the reward, and trains the adapter, as a run of `studio.learn`. From then on the planner adds it to each
+request of the studio's model, until it is taken out of use.
 """
 
 import functools
@@ -20,6 +20,7 @@ from models.messages import Message, Refused
 from models.weights import listed_parts, weights_digest
 from studio import learn as learning
 from studio import loras, settings
+from studio.backends.embedded import SPACE
 from studio.home import Home
 from studio.learn import Status, TrainingRun, TrainingSet
 from studio.ratings import Ratings
@@ -40,8 +41,8 @@ def learn(
     weights: Path | None = None,
 ) -> Path:
     """Learn the reward and the adapter from the ratings of a home, and draw with it -> its folder. Refused as
-    `studio.learn.train`, with too few ratings, and where the reward rises and the drawings show less what they should:
-    then nothing is drawn with the adapter."""
+    `studio.learn.train`, with too few ratings, and where the reward falls or fewer drawings show what they should: then
+    nothing is drawn with the adapter."""
     folder = learning.train(root, NAME, functools.partial(_training_set, weights=weights), minutes, report)
     use(root)
     return folder
@@ -60,13 +61,18 @@ def stop(root: Path) -> None:
 def _training_set(run: TrainingRun, note: Callable[..., None], weights: Path | None) -> TrainingSet:
     from models.lora import GENERATOR
     from models.pipelines.sticker import StickerPipeline
+    from models.reward import Reward
     from models.train import preference
 
     ratings = Ratings(Home(run.root))
     digest, about = ratings.learn()
-    judge, reward = StickerPipeline.assemble(weights), ratings.reward()
+    if about.get("space") != weights_digest(SPACE, weights):
+        raise Refused("model.ranker_replaced")
+    judge, reward = StickerPipeline.assemble(weights), Reward.load(settings.rewards(run.root), digest)
     prompts = training_prompts(ratings, judge)
     drawn = preference.judged(judge, reward, prompts, _drawings(run, judge, prompts, weights, note))
+    if not len(drawn.pairs):
+        raise Refused("learn.no_pairs")
     content = hashlib.sha256(f"{digest} {sorted(prompts)}".encode() + drawn.pixels.tobytes()).hexdigest()
     facts = {"ratings": about["ratings"], "pairs": about["pairs"], "reward": digest, "prompts": prompts, "pictures": []}
     card = Message("learn.preferences_card", {"pairs": about["pairs"]})
@@ -115,6 +121,8 @@ def _check(trainer: "StyleTrainer") -> None:
     task: Any = trainer.task
     with trainer.averaged() as model:
         comparison = task.compared(model, task.prompts)
-    if comparison.is_hacked:
+    if comparison.gain < 0:
+        raise Refused("learn.no_gain")
+    if comparison.loses_things:
         shares = {"before": f"{comparison.read_before:.0%}", "after": f"{comparison.read:.0%}"}
         raise Refused("learn.hacked", **shares)

@@ -250,7 +250,10 @@ class WordedRequest(MediaRequest):
         default=None, description="The noise level from which guidance works; 0 is always.", json_schema_extra=PROGRAMS
     )
     variant: Planned[Text] = None  # digest of the fast network
-    loras: Planned[tuple[Lora, ...]] = None  # those that the prompt names
+    loras: Planned[tuple[Lora, ...]] = None  # those that the prompt names, and that of `preferences`
+    preferences: Number | None = Field(
+        default=None, description="How much of what was learned from your ratings, 0 to 1; usually all of it."
+    )
     image: Picture | None = Field(
         default=None, description="A picture to start from; of a moving one, the first frame."
     )

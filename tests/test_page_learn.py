@@ -87,13 +87,15 @@ def test_what_will_not_do_is_said_and_nothing_begins(handlers: LearnHandlers) ->
         assert "太少了" in handlers.begin(files[:2], "", "ink", 2)[0] and "还没有学过什么" in handlers.show()[0]
 
 
-def test_preferences_go_on_without_pictures_and_say_how_to_avoid_them(handlers: LearnHandlers) -> None:
+def test_preferences_go_on_without_pictures_and_are_used_again(handlers: LearnHandlers) -> None:
     run = learn.TrainingRun(handlers.root, "preferences")
     run.report(state="stopped", minutes=8.0)
     run.adapter.mkdir(parents=True)
-    (run.adapter / learn.CARD).write_text("card")
+    (run.adapter / learn.CARD).write_text("---\npictures: []\nbase_model: base\n---\n\ncard\n")
     shown = handlers.show()[0]
-    assert "&lt;lora:preferences:0&gt;" in shown and 'data-own="resume"' in shown
+    assert "not in use" in shown and 'data-own="resume"' in shown and 'data-own="use"' in shown
+    shown = handlers.press(pressed(own="use", run="preferences"))[1]
+    assert "drawn with it" in shown and settings.chosen(handlers.root)["preferences"] == "base"
     handlers.press(pressed(own="resume", run="preferences"))
     assert handlers.commands[0][1:] == ["preferences", "--minutes", "8"]  # type: ignore[attr-defined]
     assert run.status is not None

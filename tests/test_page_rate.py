@@ -116,11 +116,6 @@ def test_the_generator_is_trained_in_the_learn_tab_and_one_press_stops_its_use(
     assert not settings.chosen(handlers.context.studio.home)
 
 
-def test_a_prompt_is_shown_without_its_marks(handlers: RateHandlers) -> None:
-    fill(handlers.context.studio.store, "a cat <lora:preferences:1>", 2)
-    assert "<b>a cat</b>" in handlers.show()
-
-
 def test_what_is_downloaded_is_better_than_what_is_not(handlers: RateHandlers) -> None:
     names = fill(handlers.context.studio.store, count=3)
     client = client_of(page_router(handlers.context))

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import sentence_of
-from queue_kit import ask_of
+from queue_kit import ask_of, picture
+from test_ratings import fill
 from tiny_parts import awaken, give_variant, own_precision, save_tiny_parts, short_runs  # noqa: F401 - fixtures
 from training_kit import are_equal, straight_and_resumed
 
 from models.lora import GENERATOR, UP, attach, changes, is_style, load_generator, save_adapter
 from models.pipelines.sticker import StickerPipeline
+from models.ratings import Pair
 from models.reward import Reward, features
 from models.train.loop import Length
 from models.train.preference import (
@@ -31,9 +33,16 @@ from models.train.preference import (
 from models.train.style import StyleTrainer
 from models.weights import weights_digest
 from studio import learn, loras, preferences, settings
+from studio.backends.base import run
 from studio.backends.embedded import Embedded
 from studio.home import Home
+from studio.media import Artifact
+from studio.metadata.files import encoded
+from studio.metadata.origin import provenance
+from studio.planner import plan
 from studio.ratings import Ratings
+from studio.requests import make_request
+from studio.verify import verify
 
 PROMPTS = ("a cat", "a red ball")
 
@@ -83,8 +92,8 @@ def test_pairs_are_of_one_prompt_the_better_first_and_an_insult_is_never_preferr
 @pytest.mark.parametrize(("gain", "read", "rings"), [(1.0, 0.7, True), (1.0, 0.85, False), (-1.0, 0.7, False)])
 def test_the_alarm_rings_where_the_reward_rises_and_things_are_lost(gain: float, read: float, rings: bool) -> None:
     before, after = ({"reward": np.full(3, value)} for value in (0.0, gain))
-    blank = np.zeros((3, 1, 1, 4), np.uint8)
-    assert Comparison(blank, blank, before, after, 0.9, read).is_hacked == rings
+    blank, right = np.zeros((3, 1, 1, 4), np.uint8), np.arange(20) / 20
+    assert Comparison(blank, blank, before, after, right < 0.9, right < read).is_hacked == rings
 
 
 # --- Training ---------------------------------------------------------------------------------------------------------
@@ -155,13 +164,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def rated(home: Path) -> Ratings:
-    from test_ratings import fill
-
-    from models.ratings import Pair
-
+def rated(home: Path, space: str) -> Ratings:
     store = Home(home)
-    names, ratings = fill(store, 12), Ratings(store)
+    names, ratings = fill(store, 12, space=space), Ratings(store)
     for place in (1, 2):
         for first, second in zip(names[::3], names[place::3], strict=True):
             ratings.add(Pair("a cat", first, second), "first")
@@ -172,7 +177,9 @@ def test_a_run_is_stopped_goes_on_and_is_in_use_until_it_is_removed(
     parts: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preferences, "PROMPTS", 2)
-    ratings, states = rated(home), list[str]()
+    monkeypatch.setattr(Comparison, "gain", 0.0)  # a step or two change nothing that a random reward would like
+    backend, states = Embedded(str(parts)), list[str]()
+    ratings = rated(home, backend.space())
 
     def stop(status: learn.Status) -> None:
         states.append(status.state)
@@ -182,16 +189,29 @@ def test_a_run_is_stopped_goes_on_and_is_in_use_until_it_is_removed(
     preferences.learn(home, 60, stop, parts)
     (first,) = learn.adapters(home)
     assert first.card["pairs"] == 24 and "a cat" not in first.card["prompts"][1:]
-    assert states.count("drawing") == 2 and states[-1] == "stopped"
-    backend = Embedded(str(parts))
-    assert ask_of(backend, prompt="a cat").prompt == "a cat <lora:preferences:1>"
+    assert states.count("drawing") == 2 and states[-1] == "stopped" and learn.TrainingRun(home, "preferences").is_in_use
+    assert ask_of(backend, prompt="a cat").preferences == 1
     preferences.learn(home, 60, stop, parts)
     (second,) = learn.adapters(home)
     assert second.card["steps"] > first.card["steps"], "it went on"
     assert len(list((home / "learning/preferences").glob("candidates-*/*.npy"))) == 2
     learn.remove(home, "preferences")
-    assert ask_of(backend, prompt="a cat").prompt == "a cat" and not settings.preferences()
+    assert ask_of(backend, prompt="a cat").preferences is None and not settings.preferences()
     assert ratings.reward(), "the reward stays in use"
+
+
+@pytest.mark.parametrize(("gain", "loses", "sentence"), [(-1.0, False, "less as you prefer"), (1.0, True, "show what")])
+def test_what_is_no_gain_is_not_used(
+    gain: float, loses: bool, sentence: str, parts: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preferences, "PROMPTS", 2)
+    monkeypatch.setattr(Comparison, "gain", gain)
+    monkeypatch.setattr(Comparison, "loses_things", loses)
+    rated(home, Embedded(str(parts)).space())
+    assert sentence in sentence_of(lambda: preferences.learn(home, 0.001, weights=parts))
+    assert not settings.preferences() and not list(learn.adapters(home))
+    status = learn.TrainingRun(home, "preferences").status
+    assert status is not None and status.state == "failed" and sentence in status.message
 
 
 @pytest.fixture
@@ -205,23 +225,44 @@ def in_use(parts: Path, home: Path) -> Path:
     return home
 
 
-def test_a_prompt_is_marked_once_and_names_another_weight_or_none(parts: Path, in_use: Path) -> None:
+def test_a_request_draws_with_them_or_says_how_much(parts: Path, in_use: Path) -> None:
     backend = Embedded(str(parts))
-    plain = ask_of(backend, prompt="a cat")
-    assert plain.prompt == "a cat <lora:preferences:1>" and [lora.name for lora in plain.loras] == ["preferences"]
-    assert ask_of(backend, prompt=plain.prompt, seed=plain.seed) == plain, "what a file says is drawn again"
-    for weight in ("0", "0.5"):
-        assert ask_of(backend, prompt=f"a cat <lora:preferences:{weight}>").loras[0].weight == float(weight)
-    assert not backend._with_loras(plain.loras).is_adapted
+    usual = ask_of(backend, prompt="a cat")
+    assert usual.prompt == "a cat" and usual.preferences == 1 and usual.loras
+    assert ask_of(backend, prompt="a cat", preferences=0.5).loras[0].weight == 0.5
+    none = ask_of(backend, prompt="a cat", preferences=0)
+    assert none.preferences is none.loras is None
+    assert not backend._with_loras(usual.loras).is_adapted, "references lead it as ever"
+    assert "preferences must be between 0 and 1" in sentence_of(lambda: ask_of(backend, prompt="a cat", preferences=2))
+    settings.choose(in_use, preferences="another generator")
+    assert ask_of(backend, prompt="a cat").loras is None
 
 
-def test_an_adapter_of_another_generator_is_not_used(parts: Path, in_use: Path) -> None:
-    settings.choose(in_use, preferences="another")
-    assert ask_of(Embedded(str(parts)), prompt="a cat").loras is None
+def test_files_are_drawn_again_as_they_were(parts: Path, in_use: Path, tmp_path: Path) -> None:
+    backend = Embedded(str(parts))
+    before, after = tmp_path / "before.png", tmp_path / "after.png"
     preferences.stop(in_use)
-    assert not settings.preferences()
+    _draw(backend, before)
+    settings.choose(in_use, preferences=backend.capabilities().base)
+    _draw(backend, after)
+    assert before.read_bytes() != after.read_bytes()
+    for _ in range(2):  # in use, and then not
+        for file in (before, after):
+            verdict = verify(file, opener=lambda model: backend)
+            assert verdict.result == "identical", verdict
+        preferences.stop(in_use)
+
+
+def _draw(backend: Embedded, file: Path) -> None:
+    (job,) = plan(make_request(prompt="a cat", seed=3, steps=2), backend)
+    (result,) = (event for event in run(backend, job.request) if isinstance(event, Artifact))
+    file.write_bytes(encoded(picture(result), provenance(job, result), "png"))
 
 
 def test_what_will_not_do_is_said(home: Path, parts: Path) -> None:
     assert "nothing to learn from" in sentence_of(lambda: preferences.learn(home, 1, weights=parts))
     assert "from ratings" in sentence_of(lambda: learn.check_name(home, "preferences"))
+    rated(home, "another space")
+    assert "ratings" in sentence_of(lambda: preferences.learn(home, 1, weights=parts))
+    backend = Embedded(str(parts))
+    assert "nothing is learned" in sentence_of(lambda: ask_of(backend, prompt="a cat", preferences=1))

@@ -28,7 +28,7 @@ from studio.requests import make_request
 PAIRS = [Pair(f"p{n}", f"a{n}", f"b{n}") for n in range(400)]
 
 
-def fill(home: Home, count: int = 6, each: int = 3) -> list[str]:
+def fill(home: Home, count: int = 6, each: int = 3, space: str = "s") -> list[str]:
     """Pictures of `count` prompts: discs on a ground, the first of a prompt redder than the next -> sha256."""
     rng, names = np.random.default_rng(0), list[str]()
     for n in range(count * each):
@@ -38,7 +38,7 @@ def fill(home: Home, count: int = 6, each: int = 3) -> list[str]:
         pixels[8 : 50 + n % 7, 8:56] = (red, 60, 90, 255)
         Image.fromarray(pixels).save(file, "PNG")
         place = tuple(vector / np.linalg.norm(vector))
-        entry = Entry(f"job{n}", 0, n, f"prompt {n // each}", digest=f"d{n % 2}", score=0.1, space="s", vector=place)
+        entry = Entry(f"job{n}", 0, n, f"prompt {n // each}", digest=f"d{n % 2}", score=0.1, space=space, vector=place)
         names.append(keep(home.gallery, file.getvalue(), entry).stem)
     return names
 

@@ -1,9 +1,10 @@
 """Learning a style, or a thing, for a pipeline of diffusers: a LoRA of its network, from 5 to 50 pictures.
 
 The objective is that of diffusers' own scripts (`examples/dreambooth/train_dreambooth_lora*.py`): the noise or v (arXiv
-2202.00512) of DDPM where the scheduler is of that kind, else the velocity of a rectified flow (2403.03206). What the
-network is given beside the noisy latents (text states, pooled states, sizes, positions) is taken from the pipeline's
-own call, and so is the form of the latents: one recipe serves each family.
+2202.00512) of DDPM where the scheduler is of that kind, else the velocity of a rectified flow (2403.03206), at
+logit-normal times that are neither shifted nor weighed. What the network is given beside the noisy latents (text
+states, pooled states, sizes, positions) is taken from the pipeline's own call, and so is the form of the latents: one
+recipe serves each family.
 """
 
 import dataclasses
@@ -31,6 +32,10 @@ from models.train.style import StyleTrainer
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]  # the layers that diffusers' scripts change
 SHOWN, STEPS = 4, 12  # pictures of a sheet, and steps of each
 MEASURED = 4  # pictures of the evaluation
+FAMILIES = {  # the classes whose conventions (sign and scale of times, form of latents) are those of this module
+    "StableDiffusionPipeline": "SD 1.5", "StableDiffusionXLPipeline": "SDXL", "StableDiffusion3Pipeline": "SD 3",
+    "FluxPipeline": "FLUX", "ChromaPipeline": "Chroma",
+}  # fmt: skip
 TIMES = 1000  # of training, of all families
 Inputs = dict[str, Any]
 
@@ -99,7 +104,9 @@ class PipelineTask(Task):
     @torch.no_grad()
     def _call_once(self, caption: str) -> None:
         try:
-            self.pipeline(prompt=caption, num_inference_steps=1, guidance_scale=1.0)
+            self.pipeline(
+                prompt=caption, num_inference_steps=2, guidance_scale=1.0
+            )  # the time of a single step may be 0
         except _CallError:
             return
 
@@ -114,30 +121,29 @@ class PipelineTask(Task):
         return float(self._calls[-1]["timestep"].flatten()[0]) / float(self.pipeline.scheduler.timesteps[0])
 
     @cached_property
-    def _latents(self) -> list[Tensor]:
-        return [
-            self._encoded(picture, call[self._sample]) for picture, call in zip(self.pictures, self._calls, strict=True)
-        ]
-
     @torch.no_grad()
-    def _encoded(self, picture: Image.Image, like: Tensor) -> Tensor:
+    def _latents(self) -> list[Tensor]:
+        """Encoded in fp32: SDXL's own autoencoder overflows in fp16."""
+        vae = self.pipeline.vae
+        dtype = vae.dtype
+        vae.to(torch.float32)
+        latents = [self._encoded(*pair) for pair in zip(self.pictures, self._calls, strict=True)]
+        vae.to(dtype)
+        return latents
+
+    def _encoded(self, picture: Image.Image, call: Inputs) -> Tensor:
         """The latents of a picture, of the form of those of a call."""
-        pipeline, vae = self.pipeline, self.pipeline.vae
-        factor = pipeline.vae_scale_factor
-        size = getattr(pipeline, "default_sample_size", None) or self.network.config.sample_size
-        side = size * factor
+        pipeline, vae, like = self.pipeline, self.pipeline.vae, call[self._sample]
+        side = getattr(pipeline, "default_sample_size", None) or self.network.config.sample_size
+        side *= pipeline.vae_scale_factor
         pixels = pipeline.image_processor.preprocess(picture.convert("RGB"), side, side)
-        encoded = vae.encode(pixels.to(vae.device, vae.dtype))
-        latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latent
+        latents = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mode()
         latents = (latents - (getattr(vae.config, "shift_factor", None) or 0.0)) * vae.config.scaling_factor
         if latents.shape != like.shape and hasattr(pipeline, "_pack_latents"):
             latents = pipeline._pack_latents(latents, *latents.shape)
         if latents.shape != like.shape:
-            kind = type(pipeline).__name__
-            raise ValueError(
-                f"{kind} can't be taught: it takes latents of {list(like.shape)}, not {list(latents.shape)}"
-            )
-        return latents.float()
+            raise ValueError(f"the network takes latents of {list(like.shape)}, not {list(latents.shape)}")
+        return latents
 
     # --- A step -------------------------------------------------------------------------------------------------------
 
@@ -146,7 +152,11 @@ class PipelineTask(Task):
         """The scheduler whose noise the network predicts; None for a rectified flow."""
         config = self.pipeline.scheduler.config
         is_flow = "prediction_type" not in config or config.prediction_type.startswith("flow")
-        return None if is_flow else diffusers.DDPMScheduler.from_config(config)
+        if is_flow:
+            return None
+        if config.prediction_type not in ("epsilon", "v_prediction") or "sigma_data" in config:
+            raise ValueError(f"the scheduler {config._class_name} of {config.prediction_type} is not trained for")
+        return diffusers.DDPMScheduler.from_config(config)
 
     def batch(self, step: int, rank: int, ranks: int, progress: float) -> Inputs:
         """A picture, noisy at a random time, with its target and conditions."""

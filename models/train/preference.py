@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from models.data.pixels import to_tensor
 from models.lora import changes, load_generator
-from models.pipelines.image import ImagePipeline, Pictures
+from models.pipelines.image import Pictures
+from models.pipelines.sticker import StickerPipeline
 from models.reward import Reward, features, names_insult
 from models.runtime import native_dtype
 from models.sampling.condition import Condition
@@ -57,29 +58,30 @@ class Candidates:
         order += np.arange(0, len(self.reward), EACH)[:, None]
         best, worst = np.repeat(order[:, -EXTREMES:], EXTREMES, 1), np.tile(order[:, :EXTREMES], EXTREMES)
         pairs = np.stack([best.ravel(), worst.ravel()], 1)
-        return pairs[np.isfinite(self.reward[pairs[:, 0]])]
+        preferred, rejected = self.reward[pairs].T
+        return pairs[np.isfinite(preferred) & (preferred > rejected)]
 
 
-def draw(pipeline: ImagePipeline, prompt: str, number: int) -> np.ndarray:
+def draw(pipeline: StickerPipeline, prompt: str, number: int) -> np.ndarray:
     """The candidates (EACH, 128, 128, 4) of a prompt, the `number`-th of a list, by the fast variant."""
     return drawings(pipeline, [prompt] * EACH, range(number * EACH, (number + 1) * EACH))
 
 
-def judged(pipeline: ImagePipeline, reward: Reward, prompts: Sequence[str], pixels: np.ndarray) -> Candidates:
+def judged(pipeline: StickerPipeline, reward: Reward, prompts: Sequence[str], pixels: np.ndarray) -> Candidates:
     """What `draw` drew of these prompts, in their order (N, 128, 128, 4), with its reward."""
     every = [prompt for prompt in prompts for _ in range(EACH)]
     heads = scores(pipeline, reward, pixels, every)
     return Candidates(pixels, every, np.where(heads["safety"] < 0, -np.inf, heads["reward"]))
 
 
-def drawings(pipeline: ImagePipeline, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
+def drawings(pipeline: StickerPipeline, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
     """(N, 128, 128, 4) of N prompts and seeds, as the network draws them: nothing is drawn again."""
     events = pipeline.steps(prompts, seeds, dataclasses.replace(FAST_SAMPLING, batch=EACH))
     return np.concatenate([event.pixels for event in events if isinstance(event, Pictures)])
 
 
 def scores(
-    pipeline: ImagePipeline, reward: Reward, pixels: np.ndarray, prompts: Sequence[str]
+    pipeline: StickerPipeline, reward: Reward, pixels: np.ndarray, prompts: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """The reward and its heads, each (N,), of pictures (N, 128, 128, 4) of these prompts."""
     embedder, reader = pipeline.embedder, pipeline.reader
@@ -120,7 +122,7 @@ class PreferenceTask(StyleTask):
 
     copies, learned = 1, "preference"
 
-    def __init__(self, options: TaskOptions, drawn: Candidates, judge: ImagePipeline, reward: Reward) -> None:
+    def __init__(self, options: TaskOptions, drawn: Candidates, judge: StickerPipeline, reward: Reward) -> None:
         super().__init__(options)
         self.pairs = drawn.pairs
         self.judge, self.reward = judge, reward
@@ -130,12 +132,17 @@ class PreferenceTask(StyleTask):
 
     def item(self, row: int) -> Item:
         """A picture with the draft that it was drawn from."""
-        return self.drawn(self.pictures[row], seed=row)
+        return self.drawn(self.pictures[row], row, self.judge)
 
     def draws(self, rng: np.random.Generator, count: int) -> Samples:
-        """Preferred pictures, then the rejected ones, of the same conditions."""
+        """Preferred pictures, then the rejected ones."""
         both = super().draws(rng, count // 2)[np.tile(np.arange(count // 2), 2)]
         return dataclasses.replace(both, rows=self.pairs[rng.integers(len(self.pairs), size=count // 2)].T.ravel())
+
+    def condition(self, draws: Samples) -> Condition:
+        """Those of the preferred pictures, for the rejected ones, too: eq. 14 has one condition a pair."""
+        preferred = super().condition(draws[: len(draws.rows) // 2])
+        return Condition.cat([preferred, preferred])
 
     def times(self, rng: np.random.Generator, count: int, mix: Mix | None = None) -> Tensor:
         return super().times(rng, count // 2, mix).repeat(2)
@@ -158,7 +165,8 @@ class PreferenceTask(StyleTask):
 
     def pipeline(self, model: nn.Module) -> Any:
         """The judge's, with the adapter as it is now."""
-        return self.judge.with_adapters([(changes(model), 1.0)], of_style=False)
+        learned = {name: matrix.cpu() for name, matrix in changes(model).items()}
+        return self.judge.with_adapters([(learned, 1.0)], of_style=False)
 
     def compared(self, model: nn.Module, prompts: Sequence[str]) -> "Comparison":
         """Drawings of prompts with the adapter and without it, of seeds that no candidate has."""
@@ -171,22 +179,33 @@ class PreferenceTask(StyleTask):
 
     def sheet(self, model: nn.Module) -> Image.Image:
         """In turn a row without the adapter and one with it."""
-        both = np.stack([self.latest.pixels_before, self.latest.pixels])
-        rows = [both[:, i : i + COLUMNS].reshape(-1, *both.shape[2:]) for i in range(0, len(self.shown), COLUMNS)]
-        return grid(to_tensor(np.concatenate(rows)), columns=COLUMNS)
+        both, columns = np.stack([self.latest.pixels_before, self.latest.pixels]), min(COLUMNS, len(self.shown))
+        whole = len(self.shown) - len(self.shown) % columns
+        rows = [both[:, i : i + columns].reshape(-1, *both.shape[2:]) for i in range(0, whole, columns)]
+        return grid(to_tensor(np.concatenate(rows)), columns=columns)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Pictures (N, 128, 128, 4) without an adapter and with it, their heads, each (N,), and the shares that the
-    detector reads as what their prompts say. The detector has no part in the reward."""
+    """Pictures (N, 128, 128, 4) without an adapter and with it, their heads, each (N,), and whether the detector reads
+    each of the K that show a thing that it knows as what its prompt says, (K,). It has no part in the reward."""
 
     pixels_before: np.ndarray
     pixels: np.ndarray
     heads_before: dict[str, np.ndarray]
     heads: dict[str, np.ndarray]
-    read_before: float
-    read: float
+    right_before: np.ndarray
+    right: np.ndarray
+
+    @property
+    def read_before(self) -> float:
+        """The share that is read rightly without the adapter; 1 where nothing is read."""
+        return float(self.right_before.mean()) if len(self.right_before) else 1.0
+
+    @property
+    def read(self) -> float:
+        """The same with it."""
+        return float(self.right.mean()) if len(self.right) else 1.0
 
     @property
     def figures(self) -> dict[str, float]:
@@ -199,35 +218,44 @@ class Comparison:
     def is_hacked(self) -> bool:
         """Whether the reward rose while fewer drawings show what their prompts say (arXiv 2210.10760): the reward is
         then no measure of what is liked any more."""
-        rose = self.heads["reward"].mean() > self.heads_before["reward"].mean()
-        return bool(rose and self.read < self.read_before - FALL)
+        return self.gain > 0 and self.loses_things
+
+    @property
+    def gain(self) -> float:
+        """By how much the mean reward rose."""
+        return float(self.heads["reward"].mean() - self.heads_before["reward"].mean())
+
+    @property
+    def loses_things(self) -> bool:
+        """Whether fewer drawings show what their prompts say."""
+        return self.read < self.read_before - FALL
 
 
 def compared(
-    base: ImagePipeline, changed: ImagePipeline, reward: Reward, prompts: Sequence[str], seed: int
+    base: StickerPipeline, changed: StickerPipeline, reward: Reward, prompts: Sequence[str], seed: int
 ) -> Comparison:
     """Drawings of N prompts without an adapter and with it, of seeds `seed` to `seed` + N - 1."""
     seeds = range(seed, seed + len(prompts))
     before, after = (drawings(pipeline, prompts, seeds) for pipeline in (base, changed))
     heads_before, heads = (scores(base, reward, pixels, prompts) for pixels in (before, after))
-    read_before, read = (read_share(base, pixels, prompts) for pixels in (before, after))
-    return Comparison(before, after, heads_before, heads, read_before, read)
+    right_before, right = (read_rightly(base, pixels, prompts) for pixels in (before, after))
+    return Comparison(before, after, heads_before, heads, right_before, right)
 
 
-def read_share(pipeline: ImagePipeline, pixels: np.ndarray, prompts: Sequence[str]) -> float:
-    """The share of pictures (N, 128, 128, 4) that the detector reads as what their prompts say; 1.0 where no prompt
-    says a thing that it knows."""
+def read_rightly(pipeline: StickerPipeline, pixels: np.ndarray, prompts: Sequence[str]) -> np.ndarray:
+    """Bools (K,): of the pictures (N, 128, 128, 4) whose prompts say a thing that the detector knows, whether it reads
+    each as that."""
     reader, right = pipeline.reader, list[bool]()
     for picture, prompt in zip(pixels, prompts, strict=True):
         target = pipeline.parse(prompt).target
         if reader is not None and target is not None:
             right.append(reader.read(picture, target.concept).is_right)
-    return float(np.mean(right)) if right else 1.0
+    return np.array(right, bool)
 
 
 def preference_trainer(
     drawn: Candidates,
-    judge: ImagePipeline,
+    judge: StickerPipeline,
     reward: Reward,
     out: Path,
     minutes: float,

@@ -91,15 +91,14 @@ class StyleTask(ImageTask):
         """A picture with one of its drafts; in odd rows both are mirrored."""
         view, row = divmod(row, len(self.pictures))
         seed, turned = divmod(view, 2)
-        item = self.drawn(self.pictures[row], seed)
+        item = self.drawn(self.pictures[row], seed, self.pipeline(self.model))
         if turned:
             draft = None if item.draft is None else mirrored(item.draft)
             return item._replace(pixels=mirrored(item.pixels), draft=draft)
         return item
 
-    def drawn(self, picture: Picture, seed: int) -> Item:
+    def drawn(self, picture: Picture, seed: int, pipeline: StickerPipeline) -> Item:
         """A picture with the draft that a request with its caption and this seed is drawn from."""
-        pipeline = self.pipeline(self.model)
         prompt, references = pipeline.parse(picture.names["en"]), pipeline.references
         (reference,) = pipeline.retrieved([prompt], [seed], [True])
         draft = references.drawing(reference) if reference and references else None

@@ -41,7 +41,17 @@ STEPS, GUIDANCE, FRAMES, LONGEST, RATE = 30, 5.0, 16, 257, 16  # where a pipelin
 PARAMETERS: dict[str, list[str]] = tomllib.loads(
     Path(__file__).with_name("parameters.toml").read_text(encoding="utf-8")
 )
-NEVER = ("style", "like", "mix", "expand", "variations", "extend", "motion_strength", "reference_strength")
+NEVER = (
+    "style",
+    "like",
+    "mix",
+    "expand",
+    "variations",
+    "extend",
+    "motion_strength",
+    "reference_strength",
+    "preferences",
+)
 
 
 # --- Classes, from the source files of diffusers ----------------------------------------------------------------------

@@ -19,7 +19,7 @@ from studio.preferences import MINUTES
 OTHERS = 30.0  # minutes
 
 
-@command("model", "memory", "device", *HOME)
+@command("model", *HOME)
 @click.argument("files", nargs=-1, required=True, type=FILE, metavar="DIR|FILE...|preferences")
 @click.option("--word", metavar="NAME", help="What to call it: prompts say <lora:NAME>.")
 @click.option(
@@ -38,7 +38,7 @@ def learn(common: Common, files: Sequence[Path], word: str | None, minutes: floa
     usual = MINUTES if word is None else learning.MINUTES if common.model == learning.OWN else OTHERS
     given = usual if minutes is None else minutes
     if word is None:
-        if [str(file) for file in files] != [PREFERENCES]:
+        if [str(file) for file in files] != [PREFERENCES] or captions:
             raise Refused("learn.no_word")
         _learn(common, PREFERENCES, lambda show: preferences.learn(common.root, given, show))
         return

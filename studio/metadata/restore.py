@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models.messages import Message, Refused
+from studio import loras
 from studio.backends.base import MODELS
 from studio.capabilities import FAST, Capabilities
 from studio.metadata.files import content
@@ -53,6 +54,8 @@ def restore(
     if task in ("image", "enlarge"):  # its own seed draws it, without the candidates that it was chosen from
         recorded.setdefault("guided_from", 0.0)  # a record without it is of a picture that was guided all the way
         single["best_of"] = None
+    if can.base and recorded.get("preferences") is None and loras.preferences(1.0, can.base, needed=False):
+        recorded["preferences"] = 0.0  # the picture was drawn without what is in use now
     for name, value in {**recorded, **single}.items():
         try:
             fields[name] = _here(value, folder)

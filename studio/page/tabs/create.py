@@ -42,12 +42,15 @@ class CreateHandlers(MakeHandlers):
         **FOLDED,
         "best_of": ("best_of",),
         "reference_strength": ("reference_strength",),
+        "preferences": ("preferences",),
         "size": ("size",),
     }
 
     def fields(self, given: dict[str, Any]) -> dict[str, Any]:
         can, fields = self.context.can, super().fields(given) | {"best_of": int(given["best_of"])}
         fields["reference_strength"] = given.get("reference_strength")
+        if (learned := given.get("preferences")) != can.preferences.usual:  # at the usual value they may be none
+            fields["preferences"] = learned
         if given["like"]:
             fields["like"] = {"path": given["like"]}
         if given.get("control"):
@@ -92,7 +95,7 @@ class CreateHandlers(MakeHandlers):
 
     def values(self, fields: dict[str, Any]) -> dict[str, Any]:
         can = self.context.can
-        usual = {name: getattr(can, name).usual for name in ("best_of", "reference_strength")}
+        usual = {name: getattr(can, name).usual for name in ("best_of", "reference_strength", "preferences")}
         values: dict[str, Any] = {"size": can.size, **usual}
         values = {**super().values(fields), **values, **{name: fields[name] for name in values if name in fields}}
         values["control"] = fields["control"]["path"] if fields.get("control") else None
@@ -186,6 +189,7 @@ def _more(handlers: CreateHandlers, form: Form) -> gr.Accordion:
         making.put_sampling(handlers, form)
         form.slider("best_of", can.best_of, step=1)
         form.slider("reference_strength", can.reference_strength, step=0.05)
+        form.slider("preferences", can.preferences, step=0.05)
         if can.sides:
             form.put(gr.Dropdown, "size", list(can.sizes), value=can.size, allow_custom_value=True)
         else:

@@ -14,6 +14,7 @@ from fastapi.responses import FileResponse
 
 from models.messages import Refused
 from studio import learn as learning
+from studio import preferences
 from studio.files import make_folder, write_whole
 from studio.page.context import LISTEN, PRESSED, QUIET, PageContext, pressed_data
 from studio.page.form import TAKES_FILES, Form
@@ -69,6 +70,8 @@ class LearnHandlers:
                 os.kill(run.status.pid, signal.SIGINT)
             elif data.get("own") == "resume":
                 run.begin(run.status.minutes)
+            elif data.get("own") == "use" and run.is_of_ratings:
+                preferences.use(self.root)
             elif data.get("own") == "remove":
                 learning.remove(self.root, run.name)
                 notice = render("parts.notice", "good", text("learn.removed", name=run.name))

@@ -18,7 +18,7 @@ from fastapi.responses import PlainTextResponse, Response
 from models.messages import Refused
 from models.ratings import Pair, blind_png
 from studio import learn as learning
-from studio import loras, preferences, settings
+from studio import preferences, settings
 from studio.page.context import PRESSED, QUIET, PageContext, pressed_data
 from studio.page.html import label, new_router, render, script, text
 from studio.page.routes import attachment
@@ -46,7 +46,7 @@ class RateHandlers:
         chosen = settings.chosen(self.context.studio.home)
         use = "taught" if chosen.get("preferences") else "ranked" if chosen.get("ranker") else "not_ranked"
         token = self._keep(pair) if pair else ""
-        return render("rate.tab", token, loras.words(pair.prompt) if pair else "", counts, use, notice, problem)
+        return render("rate.tab", token, pair.prompt if pair else "", counts, use, notice, problem)
 
     def press(self, event: gr.EventData) -> tuple[Any, Any]:
         """A button or a key -> the next pair, and the tab to open."""
