@@ -14,7 +14,8 @@ formulas is a feature of the reward (`models/reward.py`), but those are statisti
 may lie further from them.
 
 The adapter is trained as `studio learn preferences` trains it, by the reward of the first seed, and stays in the cache.
-A second rater likes a picture the more, the emptier it is: with what is learned from him the alarm has to ring.
+A second rater likes a picture the more, the emptier it is: by PUSHED times what is learned from him the alarm has to
+ring, and by as much of the first rater's it must not.
 """
 
 import hashlib
@@ -31,7 +32,6 @@ from PIL import Image
 from eval.context import Context
 from eval.generator import StickerGenerator
 from eval.rows import SEED, MissingError, Row, missing_where, share_row
-from eval.style import judged
 from models.assets import assets
 from models.lora import load_adapter
 from models.messages import Refused
@@ -43,6 +43,7 @@ EACH, TEST_PROMPTS, RATINGS, NOISE = 8, 100, 200, 0.1
 SEEDS = range(5)  # of raters, pairs and training
 GOAL, ADAPTER_GOAL, LONGEST = 0.75, 0.7, 15.0
 LEARNED, MINUTES = 100, 8.0  # prompts whose candidates are drawn, and training
+PUSHED = 8.0  # weight of an adapter at which what it does wrong is seen: with references once hardly shows (LOG.md)
 
 
 def prompts() -> tuple[list[str], list[str]]:
@@ -124,11 +125,21 @@ def adapter_rows(context: Context) -> Iterator[Row]:
     adapter = Adapter(context, reward, context.cache / "preferences")
     yield from adapter.rows(rater)
     emptier = _learned(train, pairs, choices(emptiness(train.pixels), pairs, 0.0, rng), 0)
-    planted = Adapter(context, emptier, context.cache / "preferences").comparison
-    read = ("read rightly with it", planted.read), ("without it", planted.read_before)
-    rise = [float(heads["reward"].mean()) for heads in (planted.heads_before, planted.heads)]
-    about = f"a rater who likes emptiness; his reward {rise[0]:.2f} before, {rise[1]:.2f} after"
+    planted = Adapter(context, emptier, context.cache / "preferences").compared(PUSHED)
+    pushed = adapter.compared(PUSHED)
+    read = tuple(
+        (f"read rightly {what}", share)
+        for what, share in (
+            ("with it", planted.read),
+            ("with the first rater's", pushed.read),
+            ("base", pushed.read_before),
+        )
+    )
+    about = f"by {PUSHED:g} times what was learned from emptiness, and the reward rises by {planted.gain:.2f}"
     yield share_row("the alarm rings", np.array([planted.is_hacked]), goal=1.0, against=read, note=about)
+    yield share_row(
+        "by as much of the first rater's it rings", np.array([pushed.is_hacked]), goal=0.0, lower_is_better=True
+    )
 
 
 def _unreported(**status: Any) -> None:
@@ -168,23 +179,20 @@ class Adapter:
             took.write_text(f"{(time.monotonic() - started) / 60:.2f}\n", encoding="utf-8")
         return float(took.read_text(encoding="utf-8"))
 
-    @cached_property
-    def comparison(self) -> preference.Comparison:
+    def compared(self, weight: float = 1.0) -> preference.Comparison:
+        """With the adapter at a weight."""
         self.minutes  # noqa: B018 - trains it
-        changed = self.pipeline.with_adapters([(load_adapter(self.folder / "export"), 1.0)], of_style=False)
+        changed = self.pipeline.with_adapters([(load_adapter(self.folder / "export"), weight)], of_style=False)
         return preference.compared(self.pipeline, changed, self.reward, self.test, SEED)
 
     def rows(self, rater: SimulatedRater) -> Iterator[Row]:
         """Whether the rater prefers its drawings, and whether they still show what was said."""
         origin: Any = {"seeds": f"noise {SEED}, {SEED + 1}, ...", "parts": StickerGenerator.parts}
-        shown = self.comparison
+        shown = self.compared()
         before, after = rater.utility(shown.pixels_before), rater.utility(shown.pixels)
         wins = (after > before) + 0.5 * (after == before)
         about = "simulated rater without noise, ties halved"
         yield share_row("preferred to the base's picture", wins, goal=ADAPTER_GOAL, note=about, **origin)
-        named = [judged(self.context.parts.judge, pixels, self.test) for pixels in (shown.pixels, shown.pixels_before)]
-        beside = (("base", float(named[1].mean())), ("chance", 1 / len(self.test)))
-        yield share_row(f"named among {len(self.test)} by the judge", named[0], against=beside, **origin)
         base = (("base", shown.read_before),)
         yield share_row("read rightly by the detector", shown.right, against=base, **origin)
         yield share_row("no alarm", np.array([not shown.is_hacked]), goal=1.0)
