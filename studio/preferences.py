@@ -67,7 +67,7 @@ def _training_set(run: TrainingRun, note: Callable[..., None], weights: Path | N
     ratings = Ratings(Home(run.root))
     digest, about = ratings.learn()
     if about.get("space") != weights_digest(SPACE, weights):
-        raise Refused("model.ranker_replaced")
+        raise Refused("learn.other_space")
     judge, reward = StickerPipeline.assemble(weights), Reward.load(settings.rewards(run.root), digest)
     prompts = training_prompts(ratings, judge)
     drawn = preference.judged(judge, reward, prompts, _drawings(run, judge, prompts, weights, note))

@@ -196,7 +196,7 @@ class PipelineTask(Task):
         for row in range(min(MEASURED, len(self._latents))):
             generator = torch.Generator().manual_seed(row)
             time = torch.tensor([0.5]) if self._ddpm is None else torch.tensor([TIMES // 2])
-            losses.append(float(self.loss(model, self._noisy(row, time, generator), 1.0)["loss"]))
+            losses.append(self.loss(model, self._noisy(row, time, generator), 1.0)["loss"].item())
         return {"learned": sum(losses) / len(losses)}
 
     def sheet(self, model: nn.Module) -> Image.Image:
